@@ -1,0 +1,79 @@
+"""MNIST (LeCun et al., 1998) and FashionMNIST (Xiao et al., 2017) through torchvision."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from eif_lab.data.images import image_task
+from eif_lab.data.task import Images, Task
+from eif_lab.schema import ConfigError, Options, option
+
+
+@dataclass
+class MNIST(Options):
+    """28 x 28 grey images of 10 classes; stimuli and probes come from the test split.
+
+    The files are looked for under ``root`` as torchvision lays them out (``<root>/MNIST/raw``), gzipped or not; what is
+    absent is downloaded to ``download``, which is also where gzipped files are unpacked, so that ``root`` may be
+    read-only.
+    """
+
+    group: ClassVar[str] = "dataset"
+    kind: ClassVar[str] = "image"
+    where: ClassVar[tuple[str, ...]] = ("root", "download")
+
+    name: str = option("mnist", one_of=["mnist", "fashion_mnist"])
+    stimuli: int = option(200, at_least=1, hint="Try 200.")
+    probes: int = option(200, at_least=1, hint="Try 200.")
+    root: str = "data"
+    download: str = "data"
+
+    def load(self, seed: int) -> Task:
+        """Stimuli and probes from the test split; ``seed`` decides which.
+
+        Raises:
+            ConfigError: The files are neither there nor to be downloaded.
+        """
+        return image_task(self._split(train=True), self._split(train=False), self.stimuli, self.probes, seed)
+
+    def _split(self, train: bool) -> Images:
+        split = self._open(train)
+        return Images(
+            pixels=split.data[:, None].float() / 255,
+            labels=split.targets.long(),
+            classes=tuple(name.split(" - ")[0] for name in split.classes),
+            ids=np.array([f"{self.name}-{'train' if train else 'test'}-{i}" for i in range(len(split))]),
+        )
+
+    def _open(self, train: bool) -> Any:
+        from torchvision import datasets
+
+        dataset = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[self.name]
+        try:
+            return dataset(self.root, train=train)
+        except RuntimeError:
+            pass  # torchvision's "not found": unpack or download it
+        raw = Path(dataset.__name__) / "raw"
+        target = Path(self.download) / raw
+        target.mkdir(parents=True, exist_ok=True)
+        for archive in (Path(self.root) / raw).glob("*.gz"):
+            if not (target / archive.name).exists():
+                shutil.copyfile(archive, target / archive.name)
+        try:
+            return dataset(self.download, train=train, download=True)
+        except (OSError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ConfigError(
+                f"dataset.root must hold {raw} or its files must be downloadable, got {self.root!r} ({reason}). "
+                f"Set EIF_LAB_DATA to a folder with {raw}/train-images-idx3-ubyte.gz and its three companions."
+            ) from None
+        finally:
+            if not any(target.iterdir()):
+                shutil.rmtree(target)
+
+

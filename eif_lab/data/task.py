@@ -1,0 +1,134 @@
+"""What a dataset yields: stimuli, probes, and what each stimulus says about each probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+RELATIONS = ("direct", "entailed", "contradicted", "converse", "foil", "unrelated")
+"""What a stimulus says about a probe; an image says of another image of its class that it is ``entailed``."""
+
+RELATED = ("direct", "entailed", "contradicted")
+"""The relations under which a probe ought to move."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images.
+
+    Attributes:
+        pixels: (n, channels, height, width), in [0, 1].
+        labels: (n,), indices into ``classes``.
+        classes: The class names.
+        ids: (n,), one name per sample: a stimulus and a probe with the same id are the same sample.
+        coords: More per-sample values, each (n,), such as ``sigma``; they become coordinates of the array.
+    """
+
+    pixels: Float[Tensor, "n channels height width"]
+    labels: Int[Tensor, " n"]
+    classes: tuple[str, ...]
+    ids: np.ndarray
+    coords: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Sequence[int] | np.ndarray) -> Images:
+        """The samples at ``index``, in that order."""
+        rows = np.asarray(index, dtype=int)
+        return replace(
+            self,
+            pixels=self.pixels[torch.from_numpy(rows)],
+            labels=self.labels[torch.from_numpy(rows)],
+            ids=self.ids[rows],
+            coords={name: values[rows] for name, values in self.coords.items()},
+        )
+
+    def describe(self) -> dict[str, np.ndarray]:
+        """Coordinates for the influence array: ``id``, ``label`` and ``class``, beside the sample's own ``coords``."""
+        names = np.array([self.classes[label] for label in self.labels.tolist()])
+        return {"id": self.ids, "label": names, "class": self.labels.numpy(), **self.coords}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts, each a prompt and the target that is learnt or read after it; a whole statement has an empty prompt.
+
+    Attributes:
+        prompts: What stands before the target; not learnt, not scored.
+        targets: What is learnt (as a stimulus) or scored (as a probe).
+        ids: (n,), one name per sample: a stimulus and a probe with the same id are the same sample.
+        coords: More per-sample values, each (n,), such as ``world``; they become coordinates of the array.
+    """
+
+    prompts: tuple[str, ...]
+    targets: tuple[str, ...]
+    ids: np.ndarray
+    coords: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, index: Sequence[int] | np.ndarray) -> Texts:
+        """The samples at ``index``, in that order."""
+        rows = np.asarray(index, dtype=int)
+        return replace(
+            self,
+            prompts=tuple(self.prompts[i] for i in rows),
+            targets=tuple(self.targets[i] for i in rows),
+            ids=self.ids[rows],
+            coords={name: values[rows] for name, values in self.coords.items()},
+        )
+
+    def describe(self) -> dict[str, np.ndarray]:
+        """Coordinates for the influence array: ``id`` and ``label``, beside the sample's own ``coords``."""
+        labels = [f"{p} {t}".strip() if not p or p[-1:].isspace() else f"{p} | {t}" for p, t in zip(self.prompts, self.targets)]
+        return {"id": self.ids, "label": np.array(labels), **self.coords}
+
+
+Samples = Images | Texts
+
+
+@dataclass(frozen=True)
+class Background:
+    """What the base model is taught before anything is measured, and how to tell whether it learnt it.
+
+    Attributes:
+        facts: The statements taught.
+        questions: Probes about the facts; ``coords["world"]`` says which world each belongs to.
+        candidates: Per question, the answers to choose among; the question's own target is one of them.
+    """
+
+    facts: Texts
+    questions: Texts
+    candidates: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One experiment's samples with their relations and distances.
+
+    Attributes:
+        stimuli: n training samples.
+        probes: m watched samples.
+        relation: (n, m), one of `RELATIONS`.
+        distances: Named (n, m) arrays, NaN where undefined; the first one named is the default.
+        foil: (n, m), the index of the probe that is the matched foil of an entailed one; -1 where there is none.
+        training: What a base model without a checkpoint is trained on (images).
+        validation: What the base model's accuracy is reported on (images).
+        background: What the base model is taught first (knowledge domains).
+    """
+
+    stimuli: Samples
+    probes: Samples
+    relation: np.ndarray
+    distances: Mapping[str, np.ndarray]
+    foil: np.ndarray
+    training: Images | None = None
+    validation: Images | None = None
+    background: Background | None = None

@@ -1,0 +1,230 @@
+"""The public function: fine-tune on one stimulus at a time and read every probe."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor, nn
+from torch.utils.data import Dataset, default_collate
+
+from eif_lab.influence.problem import Batch, Engine, Loss, Problem
+from eif_lab.influence.readout import UNITS, Readout, named_readouts
+from eif_lab.influence.update import Update
+from eif_lab.methods import Method, named_method
+from eif_lab.schema import rule_error, unknown_name
+
+Data = tuple[Tensor, Tensor] | Dataset
+OnChunk = Callable[[np.ndarray], None]
+
+SIGN = {
+    "include": "readout after minus readout before: positive means that the stimulus made the target likelier",
+    "exclude": "readout with the stimulus minus without it: positive means that the stimulus made the target likelier",
+}
+
+
+def measure_influence(
+    model: nn.Module,
+    loss: Loss,
+    stimuli: Data,
+    probes: Data,
+    *,
+    readout: str | Readout | Sequence[str | Readout] = "log_prob",
+    method: str | Method | Mapping[str, Any] | None = "full",
+    update: Update | Mapping[str, Any] | None = None,
+    engine: str | Engine = "auto",
+    perturbation: str = "include",
+    trajectory: bool = False,
+    seed: int | Sequence[int] = 0,
+    on_chunk: OnChunk | None = None,
+) -> xr.DataArray:
+    r"""The empirical influence function: what training on each stimulus alone does to each probe.
+
+    .. math:: I_{ij} = s(U(\theta; z_i); q_j) - s(\theta; q_j)
+
+    for ``perturbation="include"``. With ``"exclude"`` the stimuli are one fine-tuning set ``D``, trained on as one
+    batch, and :math:`I_{ij} = s(U(\theta; D); q_j) - s(U(\theta; D \setminus z_i); q_j)`. Both are exact: the update
+    is run, not approximated. Batch-norm and dropout are in eval mode throughout. The model is left as it was.
+
+    Args:
+        model: Any module, called as ``model(inputs)``.
+        loss: ``loss(output, target)``, a mean over the batch, such as ``torch.nn.functional.cross_entropy``.
+        stimuli: (inputs, targets) with a row per stimulus, or a data set of such pairs.
+        probes: Likewise.
+        readout: ``log_prob``, ``log_odds``, ``prob``, ``rank``, ``correct``, a function (output, target) to one scalar
+            per row, or several of these.
+        method: What moves: ``full``, ``lora``, ``adapter``, ``ia3``, a `Method`, ``dict(name="lora", rank=4)``, or None
+            for exactly the parameters that require a gradient.
+        update: The recipe; by default one SGD step at 0.01. See `Update`.
+        engine: ``auto``, ``stacked``, ``reference``, or an `Engine`.
+        perturbation: ``include`` or ``exclude``.
+        trajectory: Read after every step, not only after the last.
+        seed: Of what the method draws (LoRA's initial weights); several give the array a dimension ``seed``.
+        on_chunk: Called with each finished part, (stimuli, steps, probes, readouts), as it is measured.
+
+    Returns:
+        Dims ``(stimulus, probe)``, with ``seed`` before them if several seeds are given, ``step`` (1, 2, ...) between
+        them with ``trajectory``, and ``readout`` after them if several readouts are asked for. Units and the sign
+        convention are attributes. A stimulus whose update diverges has NaN influence; the others are not touched.
+
+    Raises:
+        ConfigError: An option is wrong, or stimuli and probes are not what they should be.
+
+    Source: Matelsky, Ungar, Kording, arXiv 2406.00509.
+    """
+    if perturbation not in SIGN:
+        raise unknown_name("perturbation", perturbation, SIGN)
+    samples, watched = as_batch(stimuli, "stimuli"), as_batch(probes, "probes")
+    readouts = named_readouts(readout)
+    recipe = update if isinstance(update, Update) else named_update(update)
+    if recipe.learning_rate is None:
+        raise rule_error("update.learning_rate", "be given", None, "Try 0.01, or find one with eif_lab.calibrate().")
+    engine = engine if isinstance(engine, Engine) else named_engine(engine)
+
+    def one_seed(seed: int) -> tuple[np.ndarray, str]:
+        with prepared(model, method, seed) as ready:
+            device = next(ready.parameters()).device
+            problem = Problem(
+                model=ready,
+                loss=loss,
+                samples=Batch(*(t.to(device) for t in samples)),
+                members=memberships(len(samples.targets), perturbation),
+                probes=Batch(*(t.to(device) for t in watched)),
+                readouts=readouts,
+                update=recipe,
+                trajectory=trajectory,
+            )
+            if not problem.trained:
+                raise rule_error("method", "train at least one parameter", "none that requires a gradient")
+            chosen = engine.choose(problem) if hasattr(engine, "choose") else engine
+            return run(problem, chosen, perturbation, on_chunk), chosen.name
+
+    seeds = [seed] if isinstance(seed, int) else list(seed)
+    values, names = zip(*[one_seed(one) for one in seeds])
+    steps = np.arange(1, recipe.steps + 1) if trajectory else np.array([recipe.steps])
+    array = xr.DataArray(
+        np.stack(values),
+        dims=("seed", "stimulus", "step", "probe", "readout"),
+        coords={
+            "seed": seeds,
+            "stimulus": np.arange(len(samples.targets)),
+            "step": steps,
+            "probe": np.arange(len(watched.targets)),
+            "readout": list(readouts),
+        },
+        name="influence",
+        attrs={
+            "units": json.dumps({name: UNITS.get(name, "") for name in readouts}),
+            "sign": SIGN[perturbation],
+            "perturbation": perturbation,
+            "engine": names[0],
+        },
+    )
+    unasked = {"seed": isinstance(seed, int), "step": not trajectory, "readout": isinstance(readout, str) or callable(readout)}
+    return array.isel({dim: 0 for dim, drop in unasked.items() if drop})
+
+
+def run(problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk | None) -> np.ndarray:
+    """Influence as (stimuli, steps, probes, readouts), in the readings' own precision."""
+    if perturbation == "exclude":
+        everything = torch.arange(len(problem.samples.targets))[None]
+        [with_all] = engine.run(replace_members(problem, everything))
+        before, sign = with_all[0], -1
+    else:
+        before, sign = problem.read(problem.model)[None], 1
+    parts = []
+    for after in engine.run(problem):
+        parts.append((sign * (after - before)).cpu().float().numpy() if after.dtype == torch.bfloat16 else (sign * (after - before)).cpu().numpy())
+        if on_chunk is not None:
+            on_chunk(parts[-1])
+    return np.concatenate(parts)
+
+
+def replace_members(problem: Problem, members: Tensor) -> Problem:
+    """The same problem with other training batches."""
+    from dataclasses import replace
+
+    return replace(problem, members=members)
+
+
+def memberships(count: int, perturbation: str) -> Tensor:
+    """The rows that each update trains on: (count, 1) each alone, or (count, count - 1) all but one."""
+    if perturbation == "include":
+        return torch.arange(count)[:, None]
+    if count < 2:
+        raise rule_error("stimuli", "be at least 2 with perturbation=exclude", count)
+    everything = torch.arange(count)
+    return torch.stack([everything[everything != i] for i in range(count)])
+
+
+@contextmanager
+def prepared(model: nn.Module, method: str | Method | Mapping[str, Any] | None, seed: int) -> Iterator[nn.Module]:
+    """The model in eval mode with the method's parameters marked; afterwards the caller's model is as it was.
+
+    A method that adds modules works on a copy.
+    """
+    chosen = named_method(method) if isinstance(method, str | Mapping) else method
+    ready = model if chosen is None or not chosen.adds_modules else copy.deepcopy(model)
+    modes = [(module, module.training) for module in ready.modules()]
+    flags = [(p, p.requires_grad) for p in ready.parameters()]
+    try:
+        if chosen is not None:
+            ready = chosen.apply(ready, seed)
+        yield ready.eval()
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+
+
+def as_batch(data: Data, field: str) -> Batch:
+    """A pair of tensors, or a data set of pairs, as one batch.
+
+    Raises:
+        ConfigError: It is neither, it is empty, or inputs and targets differ in length.
+    """
+    if isinstance(data, Dataset):
+        if not len(data):  # type: ignore[arg-type]
+            raise rule_error(field, "hold at least one sample", 0)
+        data = default_collate([data[i] for i in range(len(data))])  # type: ignore[arg-type]
+    if not (isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(t, Tensor) for t in data)):
+        raise rule_error(
+            field, "be a pair of tensors (inputs, targets) or a data set of such pairs", type(data).__name__
+        )
+    inputs, targets = data
+    if len(inputs) != len(targets):
+        raise rule_error(field, "have as many inputs as targets", (len(inputs), len(targets)))
+    if not len(inputs):
+        raise rule_error(field, "hold at least one sample", 0)
+    return Batch(inputs, targets)
+
+
+def named_update(update: Mapping[str, Any] | None) -> Update:
+    """An `Update` from a mapping; a name that it does not have is an error."""
+    options = {"learning_rate": 0.01, **(update or {})}
+    known = Update.__dataclass_fields__
+    for name in options:
+        if name not in known:
+            raise unknown_name("update", name, known)
+    return Update(**options)
+
+
+def named_engine(name: str) -> Engine:
+    """The engine class in the module of this room that goes by ``name``."""
+    from eif_lab.influence.auto import Auto
+    from eif_lab.influence.reference import Reference
+    from eif_lab.influence.stacked import Stacked
+
+    engines = {"auto": Auto, "stacked": Stacked, "reference": Reference}
+    if name not in engines:
+        raise unknown_name("engine", name, engines)
+    return engines[name]()
+
+

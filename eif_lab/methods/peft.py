@@ -1,0 +1,90 @@
+"""Any tuner of the PEFT library, by name and options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from eif_lab.methods.method import Method, layers, seeded
+from eif_lab.schema import ConfigError, option, unknown_name
+
+
+@dataclass
+class Peft(Method):
+    """A tuner of PEFT.
+
+    Attributes:
+        tuner: PEFT's name for it, such as ``LORA``, ``LOHA``, ``LN_TUNING`` or ``PREFIX_TUNING``; case does not matter.
+        options: Fields of its config class. ``target_modules`` is by default every linear layer and convolution of
+            the model but a language model's output head, where the tuner has targets.
+    """
+
+    tuner: str = "LOHA"
+    options: dict[str, Any] = option({})
+
+    def apply(self, model: nn.Module, seed: int) -> nn.Module:
+        """Put the tuner's layers in, freeze the rest."""
+        return add_tuner(model, self.tuner, dict(self.options), seed)
+
+
+def add_tuner(model: nn.Module, tuner: str, options: dict[str, Any], seed: int) -> nn.Module:
+    """Install a PEFT tuner in place, drawing its initial weights from ``seed``.
+
+    Tuners that stand before the text (prompt, prefix and p-tuning) need a transformers model; they are put around the
+    one that the module holds as ``model``.
+
+    Raises:
+        ConfigError: PEFT does not know the tuner, or refuses these options for this model.
+    """
+    from peft import get_peft_model, inject_adapter_in_model
+    from peft.config import PromptLearningConfig
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    configs = {str(kind.value): config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    if tuner.upper() not in configs:
+        raise unknown_name("method.tuner", tuner.upper(), configs)
+    kind = configs[tuner.upper()]
+    for name in options:
+        if name not in kind.__dataclass_fields__:
+            raise unknown_name("method.options", name, kind.__dataclass_fields__)
+    needs_targets = "target_modules" in kind.__dataclass_fields__ and options.get("target_modules") is None
+    if needs_targets and tuner.upper() not in OWN_TARGETS:
+        options["target_modules"] = layers(model, (nn.Linear, nn.Conv2d))
+    try:
+        with seeded(seed):
+            if issubclass(kind, PromptLearningConfig):
+                model.requires_grad_(False)
+                model.model = get_peft_model(language_model(model), kind(task_type="CAUSAL_LM", **options))
+            else:
+                inject_adapter_in_model(kind(**options), model)
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, NotImplementedError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"method.tuner={tuner} does not fit this model with method.options={options}: {reason}") from None
+    return model
+
+
+OWN_TARGETS = ("LN_TUNING",)
+"""Tuners whose targets are not linear layers or convolutions: the options must name them."""
+
+
+def language_model(model: nn.Module) -> Any:
+    """The transformers model that the module holds.
+
+    Raises:
+        ConfigError: It holds none.
+    """
+    from transformers import PreTrainedModel
+
+    held = getattr(model, "model", None)
+    if not isinstance(held, PreTrainedModel):
+        raise ConfigError(
+            f"method.tuner stands before a text and needs a language model, got {type(model).__name__}. "
+            "Try model=phi3, or method.tuner=LORA."
+        )
+    return held
+
+

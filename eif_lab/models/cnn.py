@@ -1,0 +1,119 @@
+"""A small convolutional network for grey or colour images."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from eif_lab.data.task import Images, Samples, Task
+from eif_lab.models.base import BaseModel, made_once
+from eif_lab.schema import Options, option, rule_error
+from eif_lab.models.training import Training
+
+
+class ConvNet(nn.Module):
+    """Blocks of convolution (3 x 3), ReLU and max-pooling (2 x 2), a hidden layer, and a linear head.
+
+    On 28 x 28 grey images with channels (32, 64) and 128 hidden units: 421,642 parameters.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, channels: list[int], hidden: int) -> None:
+        super().__init__()
+        depth, height, width = shape
+        self.blocks = nn.ModuleList()
+        for out in channels:
+            self.blocks.append(nn.Sequential(nn.Conv2d(depth, out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)))
+            depth, height, width = out, height // 2, width // 2
+        self.hidden = nn.Linear(depth * height * width, hidden)
+        self.head = nn.Linear(hidden, classes)
+
+    def features(self, pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        """The hidden layer's activations."""
+        for block in self.blocks:
+            pixels = block(pixels)
+        return F.relu(self.hidden(pixels.flatten(1)))
+
+    def forward(self, pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Logits."""
+        return self.head(self.features(pixels))
+
+
+@dataclass
+class CNN(Options):
+    """Options of the CNN and of its base training."""
+
+    group: ClassVar[str] = "model"
+    kind: ClassVar[str] = "image"
+
+    name: str = option("cnn", one_of=["cnn"])
+    channels: list[int] = option([32, 64], at_least=1, hint="Try [32,64].")
+    hidden: int = option(128, at_least=1, hint="Try 128.")
+    training: Training = field(default_factory=Training)
+
+    def prepare(self, task: Task, cache: Path, seed: int, device: str) -> BaseModel:
+        """The network trained on ``task.training``, from the cache where it was trained before."""
+        data = task.training
+        if data is None:
+            raise rule_error("dataset", "hold training images for model=cnn", "none", "Try dataset=digits.")
+        channels, height, width = data.pixels.shape[1:]
+        if min(height, width) >> len(self.channels) < 1:
+            raise rule_error(
+                "model.channels", f"have at most {min(height, width).bit_length() - 1} blocks (each halves the image)", self.channels
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = ConvNet((channels, height, width), len(data.classes), list(self.channels), self.hidden)
+        directory = cache / "models" / f"cnn-{self._key(data, seed)}"
+        report = made_once(directory, lambda folder: self._train(net, task, seed, folder, device))
+        net.load_state_dict(load_file(directory / "model.safetensors"))
+        net.to(device).eval()
+        return BaseModel(
+            module=net, name=self.name, encode=encode, loss=F.cross_entropy, features=net.features, report=report
+        )
+
+    def _train(self, net: ConvNet, task: Task, seed: int, folder: Path, device: str) -> dict[str, Any]:
+        from torch.utils.data import DataLoader, TensorDataset
+
+        from eif_lab.models.training import train
+
+        data = task.training
+        assert data is not None
+        batches = DataLoader(
+            TensorDataset(data.pixels, data.labels),
+            batch_size=min(self.training.batch_size, len(data)),
+            shuffle=True,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        loss = train(net, F.cross_entropy, batches, self.training, directory=folder, title="cnn base training", device=device)
+        net.cpu()
+        save_file(net.state_dict(), folder / "model.safetensors")
+        return {"training_loss": loss, "accuracy": accuracy(net, task.validation)}
+
+    def _key(self, data: Images, seed: int) -> str:
+        digest = hashlib.sha256(repr((self, seed, data.classes, tuple(data.pixels.shape))).encode())
+        digest.update(data.pixels.numpy().tobytes())
+        digest.update(data.labels.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def encode(samples: Samples) -> tuple[Tensor, Tensor]:
+    """Pixels and labels."""
+    assert isinstance(samples, Images)
+    return samples.pixels, samples.labels
+
+
+@torch.no_grad()
+def accuracy(net: nn.Module, images: Images | None) -> float:
+    """The share of images whose label is the most likely class; NaN without images."""
+    if images is None:
+        return float("nan")
+    hits = [net(x).argmax(1) == y for x, y in zip(images.pixels.split(1000), images.labels.split(1000))]
+    return torch.cat(hits).float().mean().item()

@@ -1,0 +1,194 @@
+"""One Lightning module for all training, and the base training that uses it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from eif_lab.schema import Options, option
+
+log = logging.getLogger(__name__)
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Training(Options):
+    """Base training: AdamW under a one-cycle learning rate (Smith and Topin, 2018)."""
+
+    group: ClassVar[str] = "model.training"
+
+    steps: int = option(300, at_least=1)
+    batch_size: int = option(64, at_least=1)
+    learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
+    weight_decay: float = option(0.01, at_least=0)
+    checkpoint_every: int = option(200, at_least=1)
+
+
+class Finetuner(pl.LightningModule):
+    """Minimises ``loss(model(inputs), targets)``.
+
+    Args:
+        model: Kept in the train or eval mode that it comes in.
+        loss: (output, targets) to a scalar.
+        optimizer: Parameters to an optimizer.
+        schedule: Optimizer to a learning-rate scheduler that steps with every batch; None keeps it constant.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        schedule: Callable[[Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.make_optimizer = optimizer
+        self.make_schedule = schedule
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """The loss of one batch of (inputs, targets)."""
+        inputs, targets = batch
+        return self.loss(self.model(inputs), targets)
+
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        """The optimizer over what requires a gradient, with its schedule."""
+        optimizer = self.make_optimizer([p for p in self.model.parameters() if p.requires_grad])
+        if self.make_schedule is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.make_schedule(optimizer), "interval": "step"},
+        }
+
+
+def train(
+    model: nn.Module, loss: Loss, batches: DataLoader, options: Training, *, directory: Path, title: str, device: str = "cpu"
+) -> float:
+    """Train a base model in place; an interrupted run goes on from its last checkpoint.
+
+    Args:
+        model: Trained in train mode, left in eval mode.
+        loss: Mean loss of (output, targets).
+        batches: Yields (inputs, targets); repeated until ``options.steps`` steps are done.
+        options: Steps, learning rate and so on.
+        directory: Checkpoints live in ``directory/checkpoints`` until the training is done.
+        title: What the progress line calls it.
+        device: As torch names it.
+
+    Returns:
+        The mean loss of the last tenth of the steps.
+    """
+
+    def one_cycle(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=options.steps, pct_start=0.1)
+
+    def adamw(parameters: Iterable[nn.Parameter]) -> Optimizer:
+        return torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
+
+    checkpoints = directory / "checkpoints"
+    progress = Progress(title, options.steps)
+    with quiet_lightning():
+        trainer = pl.Trainer(
+            max_steps=options.steps,
+            max_epochs=-1,
+            callbacks=[
+                progress,
+                ModelCheckpoint(checkpoints, save_last=True, save_top_k=0, every_n_train_steps=options.checkpoint_every),
+            ],
+            gradient_clip_val=1.0,
+            **trainer_device(device),
+            **SILENT,
+        )
+        last = checkpoints / "last.ckpt"
+        module = Finetuner(model.train(), loss, adamw, one_cycle)
+        trainer.fit(module, batches, ckpt_path=last if last.exists() else None, weights_only=True)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    model.eval()
+    return progress.recent_loss()
+
+
+SILENT = {
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+"""Trainer arguments under which Lightning prints nothing and writes nothing."""
+
+
+def trainer_device(device: str) -> dict[str, object]:
+    """A torch device name as a Trainer's ``accelerator`` and ``devices``."""
+    kind, _, index = device.partition(":")
+    if kind == "cpu":
+        return {"accelerator": "cpu", "devices": 1}
+    return {"accelerator": "gpu" if kind == "cuda" else kind, "devices": [int(index or 0)] if kind == "cuda" else 1}
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's device report, tips and data-loader advice off the console."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
+            warnings.filterwarnings("ignore", message=r".*(does not have many workers|lr_scheduler\.step|LeafSpec).*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
+
+
+class Progress(Callback):
+    """One line that moves on a terminal; a line at the start and at the end elsewhere."""
+
+    def __init__(self, title: str, steps: int) -> None:
+        self.title, self.steps = title, steps
+        self.losses: list[Tensor] = []
+        self.started = time.perf_counter()
+        self.live = sys.stderr.isatty()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Say what begins."""
+        self.started = time.perf_counter()
+        if not self.live:
+            log.info("%s: %d steps", self.title, self.steps)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: dict[str, Tensor], *_: object) -> None:
+        """Keep the loss and move the line."""
+        self.losses.append(outputs["loss"].detach())
+        done = trainer.global_step
+        if self.live and (done % 10 == 0 or done == self.steps):
+            seconds = (time.perf_counter() - self.started) / len(self.losses) * (self.steps - done)
+            end = "\n" if done == self.steps else ""
+            print(f"\r{self.title}: {done}/{self.steps} steps, loss {self.losses[-1]:.3f}, {seconds:.0f} s left ", end=end, file=sys.stderr)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Say how it ended."""
+        if not self.live and self.losses:
+            log.info("%s: loss %.4f after %.0f s", self.title, self.recent_loss(), time.perf_counter() - self.started)
+
+    def recent_loss(self) -> float:
+        """Mean loss of the last tenth of the steps taken."""
+        if not self.losses:
+            return float("nan")
+        return torch.stack(self.losses[-max(1, len(self.losses) // 10) :]).mean().item()

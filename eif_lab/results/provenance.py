@@ -1,0 +1,86 @@
+"""Where a result came from: package versions, git commit, machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).resolve().parents[1]
+DISTRIBUTION = "eif-lab"
+
+
+def provenance() -> dict[str, Any]:
+    """What a manifest says about the code and the machine.
+
+    Returns:
+        ``versions`` of the packages that the project declares, ``python``, ``platform``, ``git_commit`` and
+        ``git_dirty`` (None where the code does not run from a git checkout), and ``device``.
+    """
+    return {
+        "versions": package_versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **git_state(PACKAGE),
+        "device": device(),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of this package and of what it declares to need; packages that are missing are left out."""
+    versions = {}
+    for name in [DISTRIBUTION, *_declared_packages()]:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_state(directory: Path) -> dict[str, Any]:
+    """The commit that ``directory`` is checked out at and whether anything differs from it.
+
+    An installed copy inside somebody else's repository is not theirs: both are None unless git tracks the code.
+    """
+    unknown = {"git_commit": None, "git_dirty": None}
+    if not _git(directory, "ls-files", "--", "."):
+        return unknown
+    commit = _git(directory, "rev-parse", "HEAD")
+    changes = _git(directory, "status", "--porcelain", "--", ":/")
+    if commit is None or changes is None:
+        return unknown
+    return {"git_commit": commit, "git_dirty": bool(changes)}
+
+
+def device() -> str:
+    """The accelerator's name, or ``cpu``."""
+    # A process that has not loaded torch computed nothing on an accelerator, and loading it takes seconds.
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return f"cuda: {torch.cuda.get_device_name()}"
+    return "cpu"
+
+
+def _declared_packages() -> list[str]:
+    try:
+        requirements = importlib.metadata.requires(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        project = PACKAGE.parent / "pyproject.toml"
+        requirements = tomllib.loads(project.read_text())["project"]["dependencies"] if project.exists() else []
+    return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requirements if "extra ==" not in line]
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    """What git answers, or None where there is no git, no repository or no commit."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(directory), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,241 @@
+"""Verdicts as rows: a job's frame, back to verdicts, and a sweep's table with corrected p-values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
+
+from eif_lab.desiderata.verdict import Finding, Verdict
+
+DONE, FAILED, NOT_APPLICABLE = "done", "failed", "not applicable"
+
+TEXT = "string"
+NUMBER = "float64"
+VERDICT_COLUMNS = {
+    "desideratum": TEXT,
+    "status": TEXT,
+    "verdict": TEXT,
+    "p_value": NUMBER,
+    "alpha": NUMBER,
+    "claim": TEXT,
+    "rule": TEXT,
+    "note": TEXT,
+    "details": TEXT,
+    "reason": TEXT,
+    "finding": "Int64",
+    "statistic": TEXT,
+    "effect": NUMBER,
+    "low": NUMBER,
+    "high": NUMBER,
+    "finding_p_value": NUMBER,
+    "n": "Int64",
+    "unit": TEXT,
+    "threshold": NUMBER,
+    "finding_verdict": TEXT,
+}
+SWEEP_COLUMNS = {
+    "job": TEXT,
+    "path": TEXT,
+    "overrides": TEXT,
+    "direct_influence": NUMBER,
+    "desideratum": TEXT,
+    "status": TEXT,
+    "verdict": TEXT,
+    "verdict_alone": TEXT,
+    "statistic": TEXT,
+    "effect": NUMBER,
+    "low": NUMBER,
+    "high": NUMBER,
+    "p_value": NUMBER,
+    "p_adjusted": NUMBER,
+    "alpha": NUMBER,
+    "n": "Int64",
+    "unit": TEXT,
+    "claim": TEXT,
+    "rule": TEXT,
+    "note": TEXT,
+    "reason": TEXT,
+}
+
+
+class Job(Protocol):
+    """What a sweep's table asks of a job."""
+
+    @property
+    def path(self) -> Any:
+        """Its directory."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What it is and how it ended."""
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """Its `verdict_frame`."""
+
+
+def verdict_frame(verdicts: Iterable[Verdict], not_applicable: Mapping[str, str]) -> pd.DataFrame:
+    """One row per finding, with its desideratum's verdict beside it; one row per desideratum that does not apply.
+
+    Args:
+        verdicts: What the desiderata returned.
+        not_applicable: Desideratum -> why it has no meaning for this job.
+
+    Returns:
+        The columns of `VERDICT_COLUMNS`. ``p_value`` and ``verdict`` are the desideratum's, ``finding_p_value`` and
+        ``finding_verdict`` the row's own; ``details`` is a JSON object.
+    """
+    rows = [row for verdict in verdicts for row in _finding_rows(verdict)]
+    rows += [
+        {"desideratum": name, "status": NOT_APPLICABLE, "reason": reason} for name, reason in not_applicable.items()
+    ]
+    return _frame(rows, VERDICT_COLUMNS)
+
+
+def read_verdicts(frame: pd.DataFrame) -> list[Verdict]:
+    """The verdicts that `verdict_frame` wrote down, so that one rule decides before and after storage."""
+    tested = frame[frame["status"] == DONE]
+    return [_read_verdict(rows) for _, rows in tested.groupby("desideratum", sort=False)]
+
+
+def sweep_table(jobs: Sequence[Job]) -> pd.DataFrame:
+    """Jobs by desiderata in long form, with p-values corrected over the whole sweep (Benjamini-Hochberg, 1995).
+
+    Every verdict of every job is one member of the family; its p-value is the largest of its findings'. ``verdict``
+    is the rule of `Verdict.outcome` under ``p_adjusted``, ``verdict_alone`` under the job's own p-values. Effect,
+    interval and n are those of the headline finding. A job that failed or does not apply has one row that says so.
+    """
+    rows = []
+    tested: list[tuple[dict[str, Any], Verdict]] = []
+    for job in jobs:
+        for row, verdict in _job_rows(job):
+            rows.append(row)
+            if verdict is not None:
+                tested.append((row, verdict))
+    for (row, verdict), p_adjusted in zip(tested, adjusted([verdict.p_value for _, verdict in tested])):
+        row["p_adjusted"] = p_adjusted
+        row["verdict"] = verdict.outcome(p_adjusted)
+    return _frame(rows, SWEEP_COLUMNS)
+
+
+def adjusted(p_values: Sequence[float]) -> np.ndarray:
+    """Benjamini-Hochberg-adjusted p-values; a p-value that is NaN stays so and is no member of the family."""
+    p = np.asarray(p_values, dtype=float)
+    known = np.isfinite(p)
+    if known.any():
+        p[known] = false_discovery_control(p[known], method="bh")
+    return p
+
+
+def _finding_rows(verdict: Verdict) -> list[dict[str, Any]]:
+    shared = {
+        "desideratum": verdict.desideratum,
+        "status": DONE,
+        "verdict": verdict.outcome(),
+        "p_value": verdict.p_value,
+        "alpha": verdict.alpha,
+        "claim": verdict.claim,
+        "rule": verdict.rule,
+        "note": verdict.note,
+        "details": json.dumps({name: float(value) for name, value in verdict.details.items()}),
+    }
+    return [
+        {
+            **shared,
+            "finding": index,
+            "statistic": finding.statistic,
+            "effect": finding.effect,
+            "low": finding.low,
+            "high": finding.high,
+            "finding_p_value": finding.p_value,
+            "n": finding.n,
+            "unit": finding.unit,
+            "threshold": finding.threshold,
+            "finding_verdict": finding.verdict(verdict.alpha),
+        }
+        for index, finding in enumerate(verdict.findings)
+    ]
+
+
+def _read_verdict(rows: pd.DataFrame) -> Verdict:
+    first = rows.iloc[0]
+    findings = [
+        Finding(
+            statistic=row.statistic,
+            effect=row.effect,
+            low=row.low,
+            high=row.high,
+            p_value=row.finding_p_value,
+            n=int(row.n),
+            unit=row.unit,
+            threshold=row.threshold,
+        )
+        for row in rows.sort_values("finding").itertuples()
+    ]
+    return Verdict(
+        desideratum=first["desideratum"],
+        claim=first["claim"],
+        findings=findings,
+        alpha=float(first["alpha"]),
+        details=json.loads(first["details"]),
+        note=first["note"],
+    )
+
+
+def _job_rows(job: Job) -> list[tuple[dict[str, Any], Verdict | None]]:
+    manifest = job.manifest
+    shared = {
+        "job": manifest["name"],
+        "path": str(job.path),
+        "overrides": " ".join(map(str, manifest.get("overrides") or [])),
+        "direct_influence": _number(manifest.get("direct_influence")),
+    }
+    if manifest["status"] != DONE:
+        return [({**shared, "status": manifest["status"], "reason": manifest.get("reason", "")}, None)]
+    rows: list[tuple[dict[str, Any], Verdict | None]] = [
+        ({**shared, **_headline(verdict)}, verdict) for verdict in read_verdicts(job.verdicts)
+    ]
+    absent = job.verdicts[job.verdicts["status"] == NOT_APPLICABLE]
+    rows += [
+        ({**shared, "status": NOT_APPLICABLE, "desideratum": row.desideratum, "reason": row.reason}, None)
+        for row in absent.itertuples()
+    ]
+    return rows
+
+
+def _headline(verdict: Verdict) -> dict[str, Any]:
+    first = verdict.findings[0]
+    return {
+        "desideratum": verdict.desideratum,
+        "status": DONE,
+        "verdict_alone": verdict.outcome(),
+        "statistic": first.statistic,
+        "effect": first.effect,
+        "low": first.low,
+        "high": first.high,
+        "p_value": verdict.p_value,
+        "alpha": verdict.alpha,
+        "n": first.n,
+        "unit": first.unit,
+        "claim": verdict.claim,
+        "rule": verdict.rule,
+        "note": verdict.note,
+    }
+
+
+def _number(value: Any) -> float:
+    """A manifest's number; NaN where it has none (or tells more than one)."""
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def _frame(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+    """The rows under fixed columns and types, empty text where a row has none, also where there is no row at all."""
+    frame = pd.DataFrame(rows, columns=list(columns))
+    texts = [name for name, kind in columns.items() if kind == TEXT]
+    frame[texts] = frame[texts].fillna("")
+    return frame.astype(dict(columns))

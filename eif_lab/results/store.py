@@ -1,0 +1,289 @@
+"""What runs leave on disk: one directory per job, arrays found again by what determines them, and opening both.
+
+    <job>/influence.zarr      the influence array (`arrays`)
+    <job>/verdicts.parquet    one row per finding (`rows.verdict_frame`)
+    <job>/manifest.json       written last: a directory without it is not done
+    <sweep>/<job>/...         a sweep is a directory of jobs
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from eif_lab.desiderata.verdict import Verdict
+from eif_lab.results.arrays import checksum, open_array, write_array
+from eif_lab.results.provenance import provenance
+from eif_lab.results.rows import DONE, FAILED, NOT_APPLICABLE, sweep_table, verdict_frame
+from eif_lab.schema import ConfigError, rule_error
+
+FORMAT = 1
+"""Raised when a reader of the previous format would misread what is written."""
+
+ARRAY, VERDICTS, MANIFEST, CHECKSUM = "influence.zarr", "verdicts.parquet", "manifest.json", "checksum.txt"
+
+MANIFEST_DEFAULTS: Mapping[str, Any] = {
+    "reason": "",
+    "config": None,
+    "overrides": [],
+    "seeds": None,
+    "base_model": None,
+    "trained_parameters": None,
+    "direct_influence": None,
+    "seconds": None,
+}
+
+log = logging.getLogger(__name__)
+
+
+def array_key(determinants: Mapping[str, Any]) -> str:
+    """The name of an array: the first 16 hexadecimal digits of the sha256 of its determinants' canonical JSON.
+
+    Keys are sorted and floats written so that they read back exactly; 1, 1.0 and true are three values.
+
+    Args:
+        determinants: All that decides the array's values: nested mappings, lists, text, numbers, booleans, None.
+
+    Raises:
+        TypeError: A value that JSON cannot hold, with its place.
+    """
+    _refuse_foreign(determinants, "determinants")
+    canonical = json.dumps(determinants, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class ArrayCache:
+    """Influence arrays by key, shared by jobs and processes: ``<root>/<key>/influence.zarr`` and its checksum.
+
+    An entry appears whole or not at all, and is checked before it is believed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def find(self, key: str) -> xr.DataArray | None:
+        """The array stored under ``key``, in memory; None where there is none, or only a damaged one."""
+        entry = self.root / key
+        if not entry.is_dir():
+            return None
+        if not _intact(entry):
+            log.warning("cached array %s is damaged; it is computed again", entry)
+            return None
+        return open_array(entry / ARRAY).load()
+
+    def put(self, key: str, array: xr.DataArray) -> None:
+        """Store ``array`` under ``key``; an intact array that another process put there first stays.
+
+        Raises:
+            OSError: The array cannot be written, for instance because the disk is full.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        fresh = self._beside(key)
+        try:
+            fresh.mkdir()
+            write_array(fresh / ARRAY, array)
+            (fresh / CHECKSUM).write_text(checksum(fresh / ARRAY))
+            self._install(fresh, self.root / key)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def _install(self, fresh: Path, entry: Path) -> None:
+        """Rename ``fresh`` to ``entry``, unless what stands there is intact."""
+        while True:
+            try:
+                fresh.rename(entry)
+            except OSError:
+                # A folder that is not empty refuses to be replaced: that is how the loser of a race learns of it.
+                if not entry.is_dir():
+                    raise
+            else:
+                return
+            if _intact(entry):
+                return
+            self._discard(entry)
+
+    def _discard(self, entry: Path) -> None:
+        """Take a damaged entry away in one step, so that nobody meets half of it."""
+        aside = self._beside(entry.name)
+        try:
+            entry.rename(aside)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _beside(self, key: str) -> Path:
+        return self.root / f".{key}.{uuid.uuid4().hex}"
+
+
+@dataclass(frozen=True)
+class JobResults:
+    """One job's results.
+
+    Attributes:
+        path: Its directory.
+        manifest: What it is, how it ended and where it came from.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @cached_property
+    def influence(self) -> xr.DataArray:
+        """The influence array, dims (seed, stimulus, step, probe, readout); values are read when asked for.
+
+        Raises:
+            ConfigError: The job left no array.
+        """
+        if not (self.path / ARRAY).is_dir():
+            told = " ".join(filter(None, [self.manifest["status"], self.manifest["reason"]]))
+            raise rule_error("results path", f"hold {ARRAY}", str(self.path), f"The job's status: {told}")
+        return open_array(self.path / ARRAY)
+
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """One row per finding, and one per desideratum that does not apply."""
+        return pd.read_parquet(self.path / VERDICTS)
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """A sweep's results.
+
+    Attributes:
+        path: Its directory.
+        jobs: Its jobs, by name.
+    """
+
+    path: Path
+    jobs: Sequence[JobResults]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Jobs by desiderata in long form, p-values corrected over the sweep."""
+        return sweep_table(self.jobs)
+
+
+def write_job(
+    directory: Path,
+    manifest: Mapping[str, Any],
+    influence: xr.DataArray | None,
+    verdicts: Sequence[Verdict],
+    not_applicable: Mapping[str, str],
+) -> None:
+    """Write one job's results; the manifest comes last and marks the job as done.
+
+    Args:
+        directory: The job's own; results that stand there are replaced.
+        manifest: ``name`` and ``status`` (``done``, ``failed`` or ``not applicable``), and ``reason``, ``config``,
+            ``overrides``, ``seeds``, ``base_model``, ``trained_parameters``, ``direct_influence``, ``seconds``; what
+            `provenance` tells, the format and the time are added.
+        influence: The array; None where the job has none.
+        verdicts: What the desiderata returned.
+        not_applicable: Desideratum -> why it has no meaning here.
+
+    Raises:
+        ValueError: No name, or no such status.
+        OSError: The directory cannot be written.
+    """
+    if not manifest.get("name") or manifest.get("status") not in (DONE, FAILED, NOT_APPLICABLE):
+        raise ValueError(f"a manifest needs a name and a status (done, failed, not applicable), got {dict(manifest)}")
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    whole = {"format": FORMAT, **MANIFEST_DEFAULTS, **provenance(), "created": created, **manifest}
+    text = json.dumps(_strict(whole), indent=2, allow_nan=False)
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(directory / ARRAY, ignore_errors=True)
+    if influence is not None:
+        write_array(directory / ARRAY, influence)
+    verdict_frame(verdicts, not_applicable).to_parquet(directory / VERDICTS)
+    replace_file(directory / MANIFEST, text.encode())
+
+
+def open_results(path: str | Path) -> JobResults | SweepResults:
+    """Open a job's directory, or a directory of jobs as a sweep.
+
+    Raises:
+        ConfigError: It is neither, or was written by a newer version.
+    """
+    path = Path(path)
+    if (path / MANIFEST).is_file():
+        return _open_job(path)
+    manifests = sorted(path.glob(f"*/{MANIFEST}")) if path.is_dir() else []
+    if not manifests:
+        rule = f"be a job (a folder with {MANIFEST}) or a sweep (a folder of jobs)"
+        raise rule_error("results path", rule, str(path), "Give the output folder that a finished run printed.")
+    jobs = [_open_job(manifest.parent) for manifest in manifests]
+    return SweepResults(path, sorted(jobs, key=lambda job: (job.manifest["name"], job.path)))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that readers see the old one or the whole new one."""
+    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        fresh.write_bytes(content)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _open_job(path: Path) -> JobResults:
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        version = int(manifest["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path / MANIFEST} must be a job's manifest, got {error!r}. Run the job again.") from error
+    if version > FORMAT:
+        raise rule_error(f"{path / MANIFEST} format", f"be at most {FORMAT}", version, "Upgrade eif_lab.")
+    return JobResults(path, manifest)
+
+
+def _intact(entry: Path) -> bool:
+    try:
+        return checksum(entry / ARRAY) == (entry / CHECKSUM).read_text().strip()
+    except OSError:
+        return False
+
+
+def _refuse_foreign(value: Any, place: str) -> None:
+    """Raise where ``value`` is not what JSON holds without loss."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{place} must have text as keys, got {key!r}. Use str().")
+            _refuse_foreign(item, f"{place}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _refuse_foreign(item, f"{place}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise TypeError(f"{place} must be a finite number, got {value!r}. Use None or text.")
+    elif not (value is None or isinstance(value, str | bool | int | float)):
+        raise TypeError(f"{place} must be what JSON holds, got {type(value).__name__} {value!r}. Convert it first.")
+
+
+def _strict(value: Any) -> Any:
+    """``value`` as strict JSON: numbers of numpy as Python's, paths as text, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    if isinstance(value, np.generic):
+        return _strict(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
