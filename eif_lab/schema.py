@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
+import re
+import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -99,4 +102,154 @@ def unknown_name(field: str, value: str, known: Iterable[str]) -> ConfigError:
     """A name that does not exist, with the nearest one that does."""
     known = sorted(known)
     near = difflib.get_close_matches(value, known, n=1)
-    return rule_error(field, f"be one of {', '.join(known)}", value, f"Did you mean {near[0]}?" if near else f"Try {known[0]}.")
+    hint = f"Did you mean {near[0]}?" if near else f"Try {known[0]}."
+    return rule_error(field, f"be one of {', '.join(known)}", value, hint)
+
+
+def unknown_option(field: str, value: Any, known: Iterable[str]) -> ConfigError:
+    """An option that does not exist, with the nearest one that does.
+
+    Args:
+        field: Its full name, such as ``method.rnak``.
+        value: What it was to be.
+        known: Names of the options beside it.
+    """
+    parent, _, name = field.rpartition(".")
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {parent}{'.' if parent else ''}{near[0]}?" if near else f"Remove {field}."
+    rule = f"be an option, one of {', '.join(known)}" if known else f"be left out, since {parent} has no options"
+    return rule_error(field, rule, value, hint)
+
+
+@dataclass
+class Job(Options):
+    """One job: a choice for each group, and what belongs to none."""
+
+    dataset: Any = None
+    model: Any = None
+    method: Any = None
+    perturbation: Any = None
+    update: Any = None
+    engine: Any = None
+    desideratum: dict[str, Any] = option({})
+    tracker: Any = None
+    readout: list[str] = option(["log_prob"], one_of=["log_prob", "log_odds", "prob", "rank", "correct"])
+    trajectory: bool = False
+    seed: int = option(0, at_least=0, hint="Try 0.")
+    device: str = "cpu"
+    cache: str = "outputs/cache"
+
+
+GROUPS = ("dataset", "model", "method", "perturbation", "update", "engine", "tracker")
+
+
+def read_job(config: Mapping[str, Any]) -> Job:
+    """A composed config as typed options, every name, type and rule checked.
+
+    Each group's ``_target_`` names its dataclass. Nothing is loaded or computed.
+
+    Args:
+        config: Plain containers, interpolations resolved.
+
+    Raises:
+        ConfigError: The first mistake found.
+        NotApplicable: Each choice is fine, but they do not go together.
+    """
+    given = dict(config)
+    choices: dict[str, Any] = {group: _choice(group, given.pop(group, None)) for group in GROUPS}
+    desiderata = given.pop("desideratum", None) or {}
+    choices["desideratum"] = {name: _choice(f"desideratum.{name}", one) for name, one in desiderata.items()}
+    rest = [field for field in dataclasses.fields(Job) if field.name not in choices]
+    values = _typed(dataclasses.make_dataclass("Rest", [(f.name, f.type, f) for f in rest]), given, "", choices)
+    job = Job(**choices, **values)
+    if not job.readout:
+        raise rule_error("readout", "name at least one readout", job.readout, "Try [log_prob].")
+    _must_fit(job)
+    return job
+
+
+def _must_fit(job: Job) -> None:
+    kind, name = job.dataset.kind, job.dataset.name
+    if job.model.kind != kind:
+        raise NotApplicable(
+            f"dataset must hold {job.model.kind}s for model={job.model.name}, got {name!r} ({kind}s). "
+            "Leave dataset out to have the model's own default."
+        )
+    for group in ("method", "perturbation"):
+        chosen = getattr(job, group)
+        if kind not in chosen.kinds:
+            raise NotApplicable(
+                f"{group} must be one for {kind}s with model={job.model.name}, got {chosen.name!r}. "
+                f"Try {'method=full' if group == 'method' else 'perturbation=include'}."
+            )
+
+
+def _choice(group: str, given: Any) -> Any:
+    """The options of one group as an instance of the class that ``_target_`` names."""
+    if not isinstance(given, Mapping) or "_target_" not in given:
+        raise rule_error(group, "be a choice from conf/ with a _target_", given, f"Leave {group} out for the default.")
+    options = {key: value for key, value in given.items() if key != "_target_"}
+    path, _, name = str(given["_target_"]).rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(path), name)
+    except (ImportError, AttributeError, ValueError):
+        raise rule_error(f"{group}._target_", "name a class that can be imported", given["_target_"]) from None
+    if not (isinstance(kind, type) and issubclass(kind, Options)):
+        raise rule_error(f"{group}._target_", "name a class of options (eif_lab.schema.Options)", given["_target_"])
+    return _build(kind, options, group)
+
+
+def _build(kind: type[Options], given: Mapping[str, Any], prefix: str) -> Options:
+    values = _typed(kind, given, f"{prefix}.")
+    hints = typing.get_type_hints(kind)
+    for name, value in values.items():
+        if isinstance(hints[name], type) and issubclass(hints[name], Options):
+            values[name] = _build(hints[name], value, f"{prefix}.{name}")
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        told = str(error)
+        raise type(error)(prefix + told[len(kind.group) :] if kind.group and told.startswith(kind.group) else told) from None
+
+
+def _typed(kind: type, given: Mapping[str, Any], prefix: str, others: Iterable[str] = ()) -> dict[str, Any]:
+    """The values for ``kind``'s fields, each converted to its type."""
+    from omegaconf import OmegaConf, SCMode
+    from omegaconf.errors import OmegaConfBaseException
+
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in given:
+        if name not in fields:
+            raise unknown_option(f"{prefix}{name}", given[name], [*fields, *others])
+    schema = OmegaConf.structured(kind)
+    try:
+        merged = OmegaConf.merge(schema, dict(given))
+        return typing.cast(dict[str, Any], OmegaConf.to_container(merged, structured_config_mode=SCMode.DICT))
+    except OmegaConfBaseException as error:
+        key = str(error.full_key or "")
+        top = re.split(r"[.\[]", key)[0]
+        rule = f"be {_words(fields[top].type)}" if top in fields else "fit its type"
+        hint = fields[top].metadata.get("hint", "") if top in fields else ""
+        raise rule_error(f"{prefix}{key}", rule, _value_at(given, key), hint) from None
+
+
+def _words(annotation: Any) -> str:
+    """A field's type in words."""
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    for code, words in (
+        ("list[", "a list of "), ("]", ""), (" | None", " or null"), ("str", "text"), ("int", "a whole number"),
+        ("float", "a number"), ("bool", "true or false"),
+    ):  # fmt: skip
+        name = name.replace(code, words)
+    return name
+
+
+def _value_at(given: Mapping[str, Any], key: str) -> Any:
+    value: Any = given
+    for part in re.findall(r"[^.\[\]]+", key):
+        try:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            break
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -92,6 +93,25 @@ class Texts:
 
 
 Samples = Images | Texts
+SamplesT = TypeVar("SamplesT", Images, Texts)
+
+
+def concatenate(parts: Sequence[SamplesT]) -> SamplesT:
+    """Samples of one kind, one after the other; they share their ``coords``' names."""
+    first = parts[0]
+    ids = np.concatenate([part.ids for part in parts])
+    coords = {name: np.concatenate([part.coords[name] for part in parts]) for name in first.coords}
+    if isinstance(first, Images):
+        images = [part for part in parts if isinstance(part, Images)]
+        pixels, labels = (torch.cat([getattr(p, field) for p in images]) for field in ("pixels", "labels"))
+        return replace(first, pixels=pixels, labels=labels, ids=ids, coords=coords)
+    return replace(
+        first,
+        prompts=tuple(prompt for part in parts for prompt in part.prompts),
+        targets=tuple(target for part in parts for target in part.targets),
+        ids=ids,
+        coords=coords,
+    )
 
 
 @dataclass(frozen=True)
@@ -132,3 +152,21 @@ class Task:
     training: Images | None = None
     validation: Images | None = None
     background: Background | None = None
+
+    def take(self, stimuli: np.ndarray, probes: np.ndarray) -> Task:
+        """The task of these stimuli and probes only; an entailed probe whose foil is not among them has none.
+
+        Args:
+            stimuli, probes: Distinct indices.
+        """
+        cells = np.ix_(stimuli, probes)
+        place = np.full(len(self.probes) + 1, -1)
+        place[probes] = np.arange(len(probes))
+        return replace(
+            self,
+            stimuli=self.stimuli.take(stimuli),
+            probes=self.probes.take(probes),
+            relation=self.relation[cells],
+            distances={name: values[cells] for name, values in self.distances.items()},
+            foil=place[self.foil[cells]],
+        )

@@ -64,7 +64,7 @@ def auc(positive: Float[np.ndarray, " a"], negative: Float[np.ndarray, " b"]) ->
 def mid_ranks(
     levels: Int[np.ndarray, " cells"], weights: Float[np.ndarray, " cells"] | None = None
 ) -> Float[np.ndarray, " cells"]:
-    """Ranks (ties share their mean rank), up to a constant, of cells that stand in the sample ``weights`` times.
+    """Ranks (ties share their mean rank), up to a constant, of cells that were drawn ``weights`` times.
 
     Args:
         levels: Each cell's place among the sorted distinct values (``np.unique(..., return_inverse=True)``).
@@ -97,7 +97,7 @@ def row_spearman(
     cells: Bool[np.ndarray, "rows columns"],
     row_weights: Float[np.ndarray, "draws rows"],
 ) -> Float[np.ndarray, " draws"]:
-    """Spearman correlation over ``cells`` when row i stands in the sample ``row_weights[draw, i]`` times.
+    """Spearman correlation over ``cells`` when row i was drawn ``row_weights[draw, i]`` times.
 
     Each draw is ranked anew, as a resample must be: ranks kept from the full sample would understate the variance.
     """
@@ -112,25 +112,34 @@ def row_spearman(
 
 
 def transpose_correlation(
-    square: Float[np.ndarray, "n n"], weights: Float[np.ndarray, "draws n"]
+    square: Float[np.ndarray, "n n"], units: Int[np.ndarray, " n"], weights: Float[np.ndarray, "draws units"]
 ) -> Float[np.ndarray, " draws"]:
-    """Correlation of ``A[i, j]`` with ``A[j, i]`` over i != j when sample i stands in the sample ``weights[draw, i]`` times.
+    """Correlation of ``A[i, j]`` with ``A[j, i]`` over i != j when unit u was drawn ``weights[draw, u]`` times.
 
-    A duplicate is never paired with its own copy: that pair would be the diagonal, which always equals itself.
+    Each drawn copy of a unit brings its own samples. Copies of one unit are never paired with one another: for a sample
+    and its duplicate that pair would be the diagonal, which always equals itself.
+
+    Args:
+        square: Influence among n samples.
+        units: The unit ``0 .. units - 1`` that each sample belongs to.
+        weights: How often each unit was drawn.
     """
     off_diagonal = 1.0 - np.eye(len(square))
+    member = np.eye(weights.shape[1])[units]
     # The correlation does not change with the origin; near the mean the sums lose no digits.
     centred = (square - square[off_diagonal > 0].mean()) * off_diagonal
 
     def pair_sum(values: Float[np.ndarray, "n n"]) -> Float[np.ndarray, " draws"]:
-        return ((weights @ values) * weights).sum(-1)
+        by_unit = member.T @ values @ member
+        within = np.diag(by_unit)
+        return ((weights @ (by_unit - np.diag(within))) * weights).sum(-1) + weights @ within
 
     total = pair_sum(off_diagonal)
     mean = divide(pair_sum(centred), total)
     variance = divide(pair_sum(centred**2), total) - mean**2
     covariance = divide(pair_sum(centred * centred.T), total) - mean**2
-    defined = variance > _TIE * np.mean(centred**2)
-    return np.where(defined, divide(covariance, np.where(defined, variance, 1.0)), np.nan)
+    defined = variance > (_TIE * np.abs(square).max()) ** 2
+    return divide(covariance, np.where(defined, variance, 0.0))
 
 
 # Intervals ----------------------------------------------------------------------------------------------------------
@@ -182,7 +191,8 @@ def upper_tail(observed: float, null: Float[np.ndarray, " draws"]) -> float:
     """
     if not np.isfinite(observed):
         return float("nan")
-    reached = ~(null < observed - _TIE * max(abs(observed), float(np.nanmax(np.abs(null), initial=0.0))))
+    largest = np.abs(np.append(null[np.isfinite(null)], observed)).max()
+    reached = ~(null < observed - _TIE * largest)
     return float((1 + reached.sum()) / (1 + len(null)))
 
 

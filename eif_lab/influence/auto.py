@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -17,7 +18,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Auto(Engine):
-    """Takes the first engine, fastest first, that does not refuse; the log says which and why."""
+    """Takes the first engine, fastest first, that does not refuse; the log says which and why, once."""
+
+    said: ClassVar[str] = ""
 
     def choose(self, problem: Problem) -> Engine:
         """The engine that it would run."""
@@ -26,7 +29,10 @@ class Auto(Engine):
             reason = engine.refuses(problem)
             if not reason:
                 because = "; ".join(refusals) or "the fastest exact engine, and it covers this problem"
-                log.info("engine auto: %s (%s)", engine.name, because)
+                said = f"engine auto: {engine.name} ({because})"
+                if said != self.said:
+                    log.info(said)
+                    self.said = said
                 return engine
             refusals.append(f"{engine.name} cannot: {reason}")
         raise AssertionError("the reference engine refuses nothing")

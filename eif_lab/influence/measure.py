@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from eif_lab.influence.problem import Batch, Engine, Loss, Problem
 from eif_lab.influence.readout import UNITS, Readout, named_readouts
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method, named_method
-from eif_lab.schema import rule_error, unknown_name
+from eif_lab.schema import rule_error, unknown_name, unknown_option
 
 Data = tuple[Tensor, Tensor] | Dataset
 OnChunk = Callable[[np.ndarray], None]
@@ -134,23 +135,16 @@ def run(problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk |
     """Influence as (stimuli, steps, probes, readouts), in the readings' own precision."""
     if perturbation == "exclude":
         everything = torch.arange(len(problem.samples.targets))[None]
-        [with_all] = engine.run(replace_members(problem, everything))
+        [with_all] = engine.run(replace(problem, members=everything))
         before, sign = with_all[0], -1
     else:
         before, sign = problem.read(problem.model)[None], 1
     parts = []
     for after in engine.run(problem):
-        parts.append((sign * (after - before)).cpu().float().numpy() if after.dtype == torch.bfloat16 else (sign * (after - before)).cpu().numpy())
+        parts.append((sign * (after - before)).cpu().numpy())
         if on_chunk is not None:
             on_chunk(parts[-1])
     return np.concatenate(parts)
-
-
-def replace_members(problem: Problem, members: Tensor) -> Problem:
-    """The same problem with other training batches."""
-    from dataclasses import replace
-
-    return replace(problem, members=members)
 
 
 def memberships(count: int, perturbation: str) -> Tensor:
@@ -184,16 +178,16 @@ def prepared(model: nn.Module, method: str | Method | Mapping[str, Any] | None, 
             parameter.requires_grad_(flag)
 
 
-def as_batch(data: Data, field: str) -> Batch:
+def as_batch(data: Any, field: str) -> Batch:
     """A pair of tensors, or a data set of pairs, as one batch.
 
     Raises:
         ConfigError: It is neither, it is empty, or inputs and targets differ in length.
     """
     if isinstance(data, Dataset):
-        if not len(data):  # type: ignore[arg-type]
+        if not len(data):
             raise rule_error(field, "hold at least one sample", 0)
-        data = default_collate([data[i] for i in range(len(data))])  # type: ignore[arg-type]
+        data = default_collate([data[i] for i in range(len(data))])
     if not (isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(t, Tensor) for t in data)):
         raise rule_error(
             field, "be a pair of tensors (inputs, targets) or a data set of such pairs", type(data).__name__
@@ -212,7 +206,7 @@ def named_update(update: Mapping[str, Any] | None) -> Update:
     known = Update.__dataclass_fields__
     for name in options:
         if name not in known:
-            raise unknown_name("update", name, known)
+            raise unknown_option(f"update.{name}", options[name], known)
     return Update(**options)
 
 

@@ -23,7 +23,7 @@ Readout = Callable[[Tensor, Tensor], Tensor]
 
 def log_prob(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     """Log-probability of the target, in nats."""
-    logs = torch.log_softmax(output, dim=-1).gather(-1, target.clamp(min=0)[..., None])[..., 0]
+    logs = torch.log_softmax(raised(output), dim=-1).gather(-1, target.clamp(min=0)[..., None])[..., 0]
     return per_row(logs.masked_fill(target == IGNORED, 0.0)).sum(1)
 
 
@@ -35,8 +35,9 @@ def prob(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
 def log_odds(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     """``log(p / (1 - p))`` of the target, in nats: against all other classes, or all other sequences."""
     if output.ndim == 2:
-        own = output.gather(-1, target[:, None])[:, 0]
-        others = output.scatter(-1, target[:, None], -torch.inf)
+        precise = raised(output)
+        own = precise.gather(-1, target[:, None])[:, 0]
+        others = precise.scatter(-1, target[:, None], -torch.inf)
         return own - torch.logsumexp(others, dim=-1)
     logs = log_prob(output, target)
     return logs - torch.log(-torch.expm1(logs))
@@ -46,12 +47,17 @@ def rank(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     """How many classes are likelier than the target, 0 for none; of a sequence the worst position's."""
     own = output.gather(-1, target.clamp(min=0)[..., None])
     likelier = (output > own).sum(-1).masked_fill(target == IGNORED, 0)
-    return per_row(likelier).amax(1).to(output.dtype)
+    return per_row(likelier).amax(1).to(raised(output).dtype)
 
 
 def correct(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     """1 where the target is the most likely class (of a sequence: at every position), else 0."""
-    return (rank(output, target) == 0).to(output.dtype)
+    return (rank(output, target) == 0).to(raised(output).dtype)
+
+
+def raised(output: Tensor) -> Tensor:
+    """At least float32: differences of log-probabilities are lost in less."""
+    return output.to(torch.promote_types(output.dtype, torch.float32))
 
 
 def per_row(values: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from eif_lab.schema import Options, rule_error, unknown_name
+from eif_lab.schema import Options, rule_error, unknown_name, unknown_option
 
 
 @dataclass
@@ -30,6 +30,11 @@ class Method(Options):
     group: ClassVar[str] = "method"
     kinds: ClassVar[tuple[str, ...]] = ("image", "text")
     adds_modules: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """What plots and runs call it: its module's name."""
+        return type(self).__module__.rpartition(".")[2]
 
     def apply(self, model: nn.Module, seed: int) -> nn.Module:
         """Install the method in ``model``, in place: afterwards exactly what it trains requires a gradient.
@@ -65,7 +70,7 @@ def named_method(method: str | Mapping[str, Any]) -> Method:
     ]
     for option in options:
         if option not in kind.__dataclass_fields__:
-            raise unknown_name(f"method {name}", option, kind.__dataclass_fields__)
+            raise unknown_option(f"method.{option}", options[option], kind.__dataclass_fields__)
     return kind(**options)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from eif_lab.methods.method import Method, layers, seeded
-from eif_lab.schema import ConfigError, option, unknown_name
+from eif_lab.schema import ConfigError, option, unknown_name, unknown_option
 
 
 @dataclass
@@ -24,6 +24,11 @@ class Peft(Method):
     tuner: str = "LOHA"
     options: dict[str, Any] = option({})
 
+    @property
+    def name(self) -> str:
+        """``peft-`` and the tuner."""
+        return f"peft-{self.tuner.lower()}"
+
     def apply(self, model: nn.Module, seed: int) -> nn.Module:
         """Put the tuner's layers in, freeze the rest."""
         return add_tuner(model, self.tuner, dict(self.options), seed)
@@ -33,7 +38,7 @@ def add_tuner(model: nn.Module, tuner: str, options: dict[str, Any], seed: int) 
     """Install a PEFT tuner in place, drawing its initial weights from ``seed``.
 
     Tuners that stand before the text (prompt, prefix and p-tuning) need a transformers model; they are put around the
-    one that the module holds as ``model``.
+    one that the module holds as ``language_model``.
 
     Raises:
         ConfigError: PEFT does not know the tuner, or refuses these options for this model.
@@ -48,7 +53,7 @@ def add_tuner(model: nn.Module, tuner: str, options: dict[str, Any], seed: int) 
     kind = configs[tuner.upper()]
     for name in options:
         if name not in kind.__dataclass_fields__:
-            raise unknown_name("method.options", name, kind.__dataclass_fields__)
+            raise unknown_option(f"method.options.{name}", options[name], kind.__dataclass_fields__)
     needs_targets = "target_modules" in kind.__dataclass_fields__ and options.get("target_modules") is None
     if needs_targets and tuner.upper() not in OWN_TARGETS:
         options["target_modules"] = layers(model, (nn.Linear, nn.Conv2d))
@@ -56,7 +61,7 @@ def add_tuner(model: nn.Module, tuner: str, options: dict[str, Any], seed: int) 
         with seeded(seed):
             if issubclass(kind, PromptLearningConfig):
                 model.requires_grad_(False)
-                model.model = get_peft_model(language_model(model), kind(task_type="CAUSAL_LM", **options))
+                model.language_model = get_peft_model(language_model(model), kind(task_type="CAUSAL_LM", **options))
             else:
                 inject_adapter_in_model(kind(**options), model)
     except ConfigError:
@@ -79,7 +84,7 @@ def language_model(model: nn.Module) -> Any:
     """
     from transformers import PreTrainedModel
 
-    held = getattr(model, "model", None)
+    held = getattr(model, "language_model", None)
     if not isinstance(held, PreTrainedModel):
         raise ConfigError(
             f"method.tuner stands before a text and needs a language model, got {type(model).__name__}. "

@@ -8,15 +8,29 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from filelock import FileLock
 import torch
 from torch import Tensor, nn
 
 from eif_lab.data.task import Samples
+from eif_lab.schema import Options, option
 
 REPORT = "report.json"
+
+
+@dataclass
+class Training(Options):
+    """Base training: AdamW under a one-cycle learning rate (Smith and Topin, 2018)."""
+
+    group: ClassVar[str] = "model.training"
+
+    steps: int = option(300, at_least=1)
+    batch_size: int = option(64, at_least=1)
+    learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
+    weight_decay: float = option(0.01, at_least=0)
+    checkpoint_every: int = option(200, at_least=1)
 
 
 @dataclass

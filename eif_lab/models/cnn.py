@@ -14,9 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from eif_lab.data.task import Images, Samples, Task
-from eif_lab.models.base import BaseModel, made_once
+from eif_lab.models.base import BaseModel, Training, made_once
 from eif_lab.schema import Options, option, rule_error
-from eif_lab.models.training import Training
 
 
 class ConvNet(nn.Module):

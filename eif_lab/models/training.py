@@ -7,11 +7,9 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -20,24 +18,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from eif_lab.schema import Options, option
+from eif_lab.models.base import Training
 
 log = logging.getLogger(__name__)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass
-class Training(Options):
-    """Base training: AdamW under a one-cycle learning rate (Smith and Topin, 2018)."""
-
-    group: ClassVar[str] = "model.training"
-
-    steps: int = option(300, at_least=1)
-    batch_size: int = option(64, at_least=1)
-    learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
-    weight_decay: float = option(0.01, at_least=0)
-    checkpoint_every: int = option(200, at_least=1)
 
 
 class Finetuner(pl.LightningModule):
@@ -63,7 +48,7 @@ class Finetuner(pl.LightningModule):
         self.make_optimizer = optimizer
         self.make_schedule = schedule
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
         """The loss of one batch of (inputs, targets)."""
         inputs, targets = batch
         return self.loss(self.model(inputs), targets)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
-from eif_lab.desiderata.verdict import Finding, Verdict
+from eif_lab.desiderata import Finding, Verdict, adjust
 
 DONE, FAILED, NOT_APPLICABLE = "done", "failed", "not applicable"
 
@@ -63,6 +61,7 @@ SWEEP_COLUMNS = {
 }
 
 
+@runtime_checkable
 class Job(Protocol):
     """What a sweep's table asks of a job."""
 
@@ -117,19 +116,10 @@ def sweep_table(jobs: Sequence[Job]) -> pd.DataFrame:
             rows.append(row)
             if verdict is not None:
                 tested.append((row, verdict))
-    for (row, verdict), p_adjusted in zip(tested, adjusted([verdict.p_value for _, verdict in tested])):
+    for (row, verdict), p_adjusted in zip(tested, adjust([verdict.p_value for _, verdict in tested])):
         row["p_adjusted"] = p_adjusted
         row["verdict"] = verdict.outcome(p_adjusted)
     return _frame(rows, SWEEP_COLUMNS)
-
-
-def adjusted(p_values: Sequence[float]) -> np.ndarray:
-    """Benjamini-Hochberg-adjusted p-values; a p-value that is NaN stays so and is no member of the family."""
-    p = np.asarray(p_values, dtype=float)
-    known = np.isfinite(p)
-    if known.any():
-        p[known] = false_discovery_control(p[known], method="bh")
-    return p
 
 
 def _finding_rows(verdict: Verdict) -> list[dict[str, Any]]:
@@ -193,7 +183,7 @@ def _job_rows(job: Job) -> list[tuple[dict[str, Any], Verdict | None]]:
         "job": manifest["name"],
         "path": str(job.path),
         "overrides": " ".join(map(str, manifest.get("overrides") or [])),
-        "direct_influence": _number(manifest.get("direct_influence")),
+        "direct_influence": _effect(manifest.get("direct_influence")),
     }
     if manifest["status"] != DONE:
         return [({**shared, "status": manifest["status"], "reason": manifest.get("reason", "")}, None)]
@@ -228,9 +218,10 @@ def _headline(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _number(value: Any) -> float:
-    """A manifest's number; NaN where it has none (or tells more than one)."""
-    return float(value) if isinstance(value, int | float) else float("nan")
+def _effect(told: Any) -> float:
+    """The manifest's direct influence, which is a number or a finding with interval; NaN where it has none."""
+    value = told.get("effect") if isinstance(told, Mapping) else told
+    return float("nan") if value is None else float(value)
 
 
 def _frame(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:

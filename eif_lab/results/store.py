@@ -1,5 +1,7 @@
 """What runs leave on disk: one directory per job, arrays found again by what determines them, and opening both.
 
+The layout:
+
     <job>/influence.zarr      the influence array (`arrays`)
     <job>/verdicts.parquet    one row per finding (`rows.verdict_frame`)
     <job>/manifest.json       written last: a directory without it is not done
@@ -8,6 +10,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -62,8 +65,7 @@ def array_key(determinants: Mapping[str, Any]) -> str:
     Raises:
         TypeError: A value that JSON cannot hold, with its place.
     """
-    _refuse_foreign(determinants, "determinants")
-    canonical = json.dumps(determinants, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    canonical = json.dumps(_plain(determinants, "determinants"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -107,9 +109,9 @@ class ArrayCache:
         while True:
             try:
                 fresh.rename(entry)
-            except OSError:
+            except OSError as error:
                 # A folder that is not empty refuses to be replaced: that is how the loser of a race learns of it.
-                if not entry.is_dir():
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
             else:
                 return
@@ -255,25 +257,25 @@ def _open_job(path: Path) -> JobResults:
 
 def _intact(entry: Path) -> bool:
     try:
-        return checksum(entry / ARRAY) == (entry / CHECKSUM).read_text().strip()
+        return checksum(entry / ARRAY).encode() == (entry / CHECKSUM).read_bytes()
     except OSError:
         return False
 
 
-def _refuse_foreign(value: Any, place: str) -> None:
-    """Raise where ``value`` is not what JSON holds without loss."""
+def _plain(value: Any, place: str) -> Any:
+    """``value`` in JSON's own types; a TypeError where that would lose something."""
     if isinstance(value, Mapping):
-        for key, item in value.items():
+        for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"{place} must have text as keys, got {key!r}. Use str().")
-            _refuse_foreign(item, f"{place}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _refuse_foreign(item, f"{place}[{index}]")
-    elif isinstance(value, float) and not math.isfinite(value):
+        return {key: _plain(item, f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
         raise TypeError(f"{place} must be a finite number, got {value!r}. Use None or text.")
-    elif not (value is None or isinstance(value, str | bool | int | float)):
-        raise TypeError(f"{place} must be what JSON holds, got {type(value).__name__} {value!r}. Convert it first.")
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(f"{place} must be what JSON holds, got {type(value).__name__} {value!r}. Convert it first.")
 
 
 def _strict(value: Any) -> Any:

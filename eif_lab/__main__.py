@@ -1,0 +1,208 @@
+"""The command line: compose, validate, run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from eif_lab.schema import ConfigError, NotApplicable, read_job, unknown_name, unknown_option
+
+log = logging.getLogger(__name__)
+
+HERE = Path(__file__).resolve().parent
+CONF = next(folder for folder in (HERE / "conf", HERE.parent / "conf") if folder.is_dir())
+ASKS_ONLY = ("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-p", "--package", "-sc", "--shell-completion", "--resolve")
+USER_ERROR, JOB_FAILED = 2, 1
+
+
+class SweepDirectory(Callback):
+    """Remembers where a sweep writes, so that its table can be made after the last job, however the jobs ended."""
+
+    path: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Keep the sweep's directory."""
+        SweepDirectory.path = Path(config.hydra.sweep.dir).absolute()
+
+
+exit_code = 0
+"""Of a single job; what a job raises, Hydra would print."""
+
+
+def job(config: DictConfig) -> None:
+    """One job, in a sweep or alone; in a sweep a failure is recorded and the other jobs run."""
+    global exit_code  # noqa: PLW0603 - Hydra passes no result of a job on to the caller
+    from eif_lab.results import open_results, print_job, write_job
+
+    context = HydraConfig.get()
+    directory = Path(context.runtime.output_dir)
+    sweep = context.mode.name == "MULTIRUN"
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    overrides = list(context.overrides.task)
+    record: dict[str, Any] = {"name": " ".join(overrides) or "default", "config": plain, "overrides": overrides}
+    quiet_libraries()
+    try:
+        options = read_job(plain)
+        from eif_lab.pipeline import job_name, run_job
+
+        record["name"] = job_name(options)
+        group = Path(context.sweep.dir).name if sweep else directory.name
+        run_job(options, plain, directory, group, overrides)
+    except ConfigError as error:
+        if not sweep:
+            print(error, file=sys.stderr)
+            forget(directory)
+            exit_code = USER_ERROR
+            return
+        record |= {"status": "not applicable" if isinstance(error, NotApplicable) else "failed", "reason": str(error)}
+    except Exception as error:
+        (directory / "traceback.txt").write_text(traceback.format_exc())
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        record |= {"status": "failed", "reason": reason}
+    if "status" in record:
+        write_job(directory, record, None, [], {})
+    print_job(open_results(directory))
+    if not sweep:
+        print(f"results: {directory}")
+        exit_code = JOB_FAILED if "status" in record else 0
+
+
+def forget(directory: Path) -> None:
+    """Remove what Hydra wrote before the job began."""
+    logging.shutdown()
+    shutil.rmtree(directory / ".hydra", ignore_errors=True)
+    (directory / "job.log").unlink(missing_ok=True)
+    if not any(directory.iterdir()):
+        directory.rmdir()
+
+
+def quiet_libraries() -> None:
+    """Keep what libraries say about themselves off the console; warnings stay."""
+    for name in ("pytorch_lightning", "lightning", "httpx", "matplotlib", "fsspec", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def validate(arguments: list[str]) -> None:
+    """Compose and check every job before anything is written.
+
+    Raises:
+        ConfigError: A mistake in any job, or no job that applies.
+        HydraException, OmegaConfBaseException: What Hydra refuses.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra._internal.utils import get_args_parser
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    asked = get_args_parser().parse_args(arguments)
+    name = asked.config_name or "config"
+    folder = str(Path(asked.config_dir or asked.config_path or CONF).absolute())
+    if asked.experimental_rerun or folder != str(CONF):
+        return  # another config tree: each job checks itself
+    parser = OverridesParser.create()
+    with initialize_config_dir(folder, version_base="1.3"):
+        given = parser.parse_overrides(asked.overrides)
+        jobs = [asked.overrides]
+        if asked.multirun:
+            fixed = [one.input_line for one in given if not one.is_sweep_override()]
+            whole = compose(name, [*fixed, "hydra.mode=MULTIRUN"], return_hydra_config=True)
+            sweeper = whole.hydra.sweeper
+            if not str(sweeper._target_).endswith(".BasicSweeper"):
+                return  # the sweeper alone knows its jobs; each job checks itself
+            params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+            jobs = BasicSweeper.split_arguments(parser.parse_overrides([*params, *asked.overrides]), None)[0]
+        unfit: list[NotApplicable] = []
+        for overrides in jobs:
+            plain = OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
+            assert isinstance(plain, dict)
+            try:
+                read_job(plain)
+            except NotApplicable as error:
+                unfit.append(error)
+        if len(unfit) == len(jobs):
+            raise unfit[0]
+
+
+def one_line(error: Exception) -> str:
+    """Any error in one line: which field, what rule, what was received, what to try."""
+    causes = [error]
+    while isinstance(causes[-1].__cause__, Exception):
+        causes.append(causes[-1].__cause__)
+    told = ". ".join(dict.fromkeys(" ".join(str(cause).split()).rstrip(".") for cause in causes if str(cause)))
+    choice = re.search(r"Could not find '([\w/]+)/([^'/]*)' Available options in '[\w/]+': (.*?) Config search path", told)
+    if choice:
+        group, name, known = choice.groups()
+        return str(unknown_name(group, name, known.split()))
+    field = re.search(r"Could not override '([^']*)'.*Key '([^']*)' is not in struct", told)
+    if field:
+        value = next((a.split("=", 1)[1] for a in sys.argv if a.startswith(f"{field[1]}=")), None)
+        return str(unknown_option(field[1], value, names_below(field[1].rpartition(".")[0])))
+    return told if isinstance(error, ConfigError) else f"{told}. Try python -m eif_lab --help"
+
+
+def names_below(parent: str) -> list[str]:
+    """The option names below a field, under the choices of groups on the command line."""
+    from hydra import compose, initialize_config_dir
+
+    choices = [a for a in sys.argv[1:] if re.fullmatch(r"\w+=\w+", a) and (CONF / a.split("=")[0]).is_dir()]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", choices)
+    below = OmegaConf.select(config, parent) if parent else config
+    return [str(name) for name in (below if isinstance(below, DictConfig) else config) if name != "_target_"]
+
+
+def sweep_table() -> int:
+    """Write and print the table of the sweep that ran, if one did; 1 where a job failed."""
+    if SweepDirectory.path is None or not any(SweepDirectory.path.glob("*/manifest.json")):
+        return 0
+    from eif_lab.results import print_sweep, write_sweep
+
+    table = write_sweep(SweepDirectory.path)
+    print_sweep(table)
+    print(f"results: {SweepDirectory.path}")
+    return JOB_FAILED if (table["status"] == "failed").any() else 0
+
+
+def main() -> int:
+    """Run the command line.
+
+    Returns:
+        0; 1 where a job failed; 2 for a mistake in what was asked, told in one line, with nothing written.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would otherwise print and exit with
+    arguments = sys.argv[1:]
+    run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
+    try:
+        if not any(argument.split("=")[0] in ASKS_ONLY for argument in arguments):
+            validate(arguments)
+        run()
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+        print(one_line(error), file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        sweep_table()
+        print("interrupted", file=sys.stderr)
+        return 130
+    return exit_code or sweep_table()
+
+
+if __name__ == "__main__":
+    # under its own name, so that Hydra's callback and this module share one state
+    from eif_lab.__main__ import main as entry
+
+    sys.exit(entry())

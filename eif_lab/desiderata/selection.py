@@ -1,0 +1,112 @@
+"""What the desiderata read off an influence array: which stimuli count, which samples are the same, what clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Int
+
+from eif_lab.schema import NotApplicable, unknown_name
+
+CONSTANT = 1e-12
+"""An array whose cells differ by less than this fraction of its largest one says nothing."""
+
+
+def select_readout(influence: xr.DataArray, readout: str) -> xr.DataArray:
+    """The (stimulus, probe) array of the first seed, the last step and the named readout.
+
+    Raises:
+        ConfigError: The array has no such readout.
+    """
+    if "readout" in influence.dims:
+        names = [str(name) for name in influence.indexes["readout"]]
+        if readout not in names:
+            raise unknown_name("readout", readout, names)
+        influence = influence.isel(readout=names.index(readout))
+    if "seed" in influence.dims:
+        influence = influence.isel(seed=0)
+    return influence.isel(step=-1) if "step" in influence.dims else influence
+
+
+def prepare(influence: xr.DataArray) -> xr.DataArray:
+    """The array in float64 without the stimuli that have NaN or infinite influence, sorted by sample id.
+
+    Sorted, because then neither the order of the samples nor that of the Monte Carlo draws can change a verdict.
+
+    Raises:
+        NotApplicable: The array is not 2-D, has no ids, or holds one value in every cell.
+    """
+    if set(influence.dims) != {"stimulus", "probe"}:
+        raise NotApplicable(
+            f"influence must have dims (stimulus, probe), got {influence.dims}. Select the others first."
+        )
+    require(influence, "stimulus_id", "probe_id", "relation")
+    influence = influence.transpose("stimulus", "probe").astype(float)
+    # `foil` names probes by their index: it must survive the sorting.
+    if "probe" not in influence.coords:
+        influence = influence.assign_coords(probe=np.arange(influence.sizes["probe"]))
+    influence = influence[np.isfinite(influence.values).all(axis=1)]
+    influence = influence.isel(
+        stimulus=np.argsort(texts(influence, "stimulus_id"), kind="stable"),
+        probe=np.argsort(texts(influence, "probe_id"), kind="stable"),
+    )
+    if influence.size == 0:
+        raise NotApplicable("influence must be finite, got no stimulus without NaN or infinity. Try a smaller update.")
+    low, high = float(influence.min()), float(influence.max())
+    if high - low <= CONSTANT * max(abs(low), abs(high)):
+        raise NotApplicable(f"influence must vary, got {high:g} in every cell. Try a larger update.")
+    return influence
+
+
+def clean(influence: xr.DataArray) -> xr.DataArray:
+    """The samples without noise; the array itself where no noise was added.
+
+    Raises:
+        NotApplicable: Every stimulus, or every probe, is noisy.
+    """
+    for dim in ("stimulus", "probe"):
+        if f"{dim}_sigma" in influence.coords:
+            influence = influence.isel({dim: np.flatnonzero(influence[f"{dim}_sigma"].values == 0)})
+            if not influence.sizes[dim]:
+                raise NotApplicable(f"{dim} must include clean samples, got none with sigma = 0. Add 0 to the levels.")
+    return influence
+
+
+def require(influence: xr.DataArray, *names: str, hint: str = "") -> None:
+    """Raise `NotApplicable` for the first coordinate that the array lacks."""
+    for name in names:
+        if name not in influence.coords:
+            raise NotApplicable(f"influence must have the coordinate {name}, got none. {hint}".rstrip())
+
+
+def require_units(count: int, unit: str, at_least: int = 3) -> None:
+    """Raise `NotApplicable` where there are too few independent units to infer anything."""
+    if count < at_least:
+        raise NotApplicable(f"number of {unit} must be at least {at_least}, got {count}. Measure more of them.")
+
+
+def texts(influence: xr.DataArray, name: str) -> np.ndarray:
+    """A coordinate of names, as plain strings."""
+    return np.asarray(influence[name].values).astype(str)
+
+
+def same_sample(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
+    """Where stimulus and probe are the same sample: their ids are equal."""
+    return texts(influence, "stimulus_id")[:, None] == texts(influence, "probe_id")[None, :]
+
+
+def related(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
+    """Where the probe ought to move: it is stated, entailed or contradicted by the stimulus."""
+    from eif_lab.data.task import RELATED  # noqa: PLC0415 - brings torch, which options must not
+
+    return np.isin(texts(influence, "relation"), RELATED)
+
+
+def clusters(influence: xr.DataArray) -> tuple[Int[np.ndarray, " stimulus"], str]:
+    """The independent unit ``0 .. n - 1`` that each stimulus belongs to, and its name in the plural.
+
+    Stimuli of one world share its invented words and its background, so the world is the unit; else each stimulus is.
+    """
+    if "stimulus_world" in influence.coords:
+        return np.unique(influence["stimulus_world"].values, return_inverse=True)[1], "worlds"
+    return np.arange(influence.sizes["stimulus"]), "stimuli"

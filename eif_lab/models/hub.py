@@ -1,0 +1,135 @@
+"""Causal language models and their tokenizers in the hub's format: from a directory, the local cache, or the hub."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from eif_lab.schema import ConfigError, rule_error
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+FIELD = "model.checkpoint"
+PATIENCE = 5.0
+"""Seconds that the hub has to answer before only local copies are looked at."""
+
+
+def load_checkpoint(
+    checkpoint: str, *, dtype: str = "float32", attention: str = "sdpa"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal language model in eval mode, and its tokenizer; nothing that the checkpoint ships is executed.
+
+    Args:
+        checkpoint: A directory in the hub's format, or a name on the hub.
+        dtype: Of the weights, as torch names it.
+        attention: As transformers' ``attn_implementation``.
+
+    Raises:
+        ConfigError: It cannot be had, is no causal language model, or lacks weights.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    local = check_directory(checkpoint)
+    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local or not hub_answers()}
+    with quiet_transformers(), one_line_errors(checkpoint, local):
+        config = causal_config(checkpoint, options)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            checkpoint,
+            config=config,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            output_loading_info=True,
+            **options,
+        )
+    if loading["missing_keys"]:
+        raise rule_error(FIELD, f"hold all weights, {min(loading['missing_keys'])} is missing", checkpoint)
+    return model.eval(), tokenizer
+
+
+def check_directory(checkpoint: str) -> bool:
+    """Whether ``checkpoint`` is a directory of this machine rather than a name on the hub.
+
+    Raises:
+        ConfigError: It is written like a path and is no directory, or holds no ``config.json``.
+    """
+    path = Path(checkpoint).expanduser()
+    written_as_path = checkpoint.startswith(("/", ".", "~")) or checkpoint.count("/") > 1
+    if not path.is_dir():
+        if written_as_path:
+            raise rule_error(FIELD, "be a directory that exists, or a name on the hub", checkpoint)
+        return False
+    if not (path / "config.json").exists():
+        raise rule_error(FIELD, "hold a config.json", checkpoint, "Write one with save_pretrained.")
+    return True
+
+
+def hub_answers() -> bool:
+    """Whether the hub answers at all: one request, where transformers would go on trying for half a minute."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception:  # the session raises its client's own errors, and others when the hub is switched off
+        return False
+    return True
+
+
+def causal_config(checkpoint: str, options: dict[str, Any]) -> PretrainedConfig:
+    """The configuration of a causal language model.
+
+    Raises:
+        ConfigError: The architecture is none.
+    """
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    config = AutoConfig.from_pretrained(checkpoint, **options)
+    causal = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+    architectures = config.architectures or [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, config.model_type)]
+    if not causal.intersection(architectures):
+        rule = f"be a causal language model, this one is {', '.join(architectures)}"
+        raise rule_error(FIELD, rule, checkpoint, "Try microsoft/Phi-3-mini-4k-instruct.")
+    return config
+
+
+@contextmanager
+def one_line_errors(checkpoint: str, local: bool) -> Iterator[None]:
+    """Turn what transformers raises for a bad checkpoint into one line."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        if local:
+            raise rule_error(FIELD, f"be readable by transformers ({reason})", checkpoint) from error
+        rule = f"be a directory or a name that the hub delivers ({reason})"
+        raise rule_error(FIELD, rule, checkpoint, "Try a local directory.") from error
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' and the hub's warnings, retries and progress bars off the console."""
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging as transformers_logging
+
+    bars = transformers_logging.is_progress_bar_enabled()
+    levels = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    hub_logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(levels[0])
+        hub_logging.set_verbosity(levels[1])
+        if bars:
+            transformers_logging.enable_progress_bar()

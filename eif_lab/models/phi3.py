@@ -1,0 +1,239 @@
+"""Phi-3, or any other causal language model of the hub; without a checkpoint our own small one, `phi3-tiny`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eif_lab.data.task import Background, Task
+from eif_lab.models.base import BaseModel, made_once, weights_hash
+from eif_lab.models.encoding import IGNORED, Encoder
+from eif_lab.models.hub import load_checkpoint, quiet_transformers
+from eif_lab.models.pretraining import documents, first, pretrain
+from eif_lab.models.teaching import teach
+from eif_lab.models.training import Training
+from eif_lab.schema import Options, option, rule_error
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+TINY = "phi3-tiny"
+
+
+@dataclass
+class Pretraining(Training):
+    """How phi3-tiny is made."""
+
+    group: ClassVar[str] = "model.training"
+
+    steps: int = option(400, at_least=1)
+    batch_size: int = option(8, at_least=1)
+    learning_rate: float = option(3e-3, above=0, hint="Try 0.003.")
+    weight_decay: float = option(0.01, at_least=0)
+    length: int = option(256, at_least=8)
+    seed: int = option(0, at_least=0)
+
+
+@dataclass
+class Teaching(Training):
+    """How the background is taught."""
+
+    group: ClassVar[str] = "model.teaching"
+
+    steps: int = option(200, at_least=1)
+    batch_size: int = option(32, at_least=1)
+    learning_rate: float = option(1e-3, above=0, hint="Try 0.001.")
+    weight_decay: float = option(0.0, at_least=0)
+    rounds: int = option(3, at_least=1)
+
+
+@dataclass
+class Phi3(Options):
+    """A causal language model: phi3-tiny, pre-trained here on first use, or a checkpoint."""
+
+    group: ClassVar[str] = "model"
+    kind: ClassVar[str] = "text"
+
+    checkpoint: str | None = option(None)
+    dtype: str = option("float32", one_of=("float32", "bfloat16", "float64"))
+    attention: str = option("sdpa", one_of=("sdpa", "eager", "flash_attention_2"))
+    chat_template: bool = option(False)
+    hidden_size: int = option(192, at_least=2)
+    layers: int = option(4, at_least=1)
+    heads: int = option(6, at_least=1)
+    intermediate_size: int = option(512, at_least=1)
+    vocabulary_size: int = option(768, at_least=300, hint="Try 768.")
+    context: int = option(512, at_least=8)
+    minimum_background_accuracy: float = option(0.8, at_least=0, at_most=1)
+    training: Pretraining = field(default_factory=Pretraining)
+    teaching: Teaching = field(default_factory=Teaching)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden_size % (2 * self.heads):
+            raise rule_error("model.hidden_size", f"be a multiple of twice the {self.heads} heads", self.hidden_size)
+
+    @property
+    def name(self) -> str:
+        """``phi3-tiny``, or the last part of the checkpoint's name."""
+        return TINY if self.checkpoint is None else Path(self.checkpoint).name
+
+    def prepare(self, task: Task, cache: Path, seed: int, device: str) -> BaseModel:
+        """The base model, taught the task's background if it has one.
+
+        Args:
+            task: Texts.
+            cache: Made models are kept in ``cache/models``, each a directory that is itself a valid checkpoint.
+            seed: Of the teaching; the pre-training has its own.
+            device: As torch names it.
+
+        Raises:
+            ConfigError: The checkpoint cannot be had or is no causal language model.
+        """
+        source = self.checkpoint
+        report: dict[str, Any] = {}
+        if source is None:
+            directory = cache / "models" / f"{TINY}-{self._recipe_hash()}"
+            report |= made_once(directory, lambda partial: self._pretrain(partial, device))
+            source = str(directory)
+        if task.background is not None:
+            source, taught = self._taught(source, task.background, cache, seed, device)
+            report |= taught
+        model, encode = self._load(source, self.dtype)
+        module = CausalLM(model).to(device)
+        return BaseModel(
+            module=module,
+            name=self.name,
+            encode=encode,
+            loss=token_loss,
+            features=partial(mean_hidden_state, module, encode.pad),
+            report=report,
+        )
+
+    def _load(self, source: str, dtype: str) -> tuple[PreTrainedModel, Encoder]:
+        model, tokenizer = load_checkpoint(source, dtype=dtype, attention=self.attention)
+        context = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+        return model, Encoder(tokenizer, context, self.chat_template)
+
+    def _recipe_hash(self) -> str:
+        """Of all that decides phi3-tiny's weights: architecture, training, and the corpus by its first documents."""
+        skipped = {"checkpoint", "dtype", "attention", "chat_template", "teaching", "minimum_background_accuracy"}
+        recipe = {key: value for key, value in dataclasses.asdict(self).items() if key not in skipped}
+        return _hash([recipe, first(8, documents(self.training.seed))])
+
+    def _pretrain(self, directory: Path, device: str) -> dict[str, Any]:
+        from transformers import Phi3Config
+
+        config = Phi3Config(
+            vocab_size=self.vocabulary_size,
+            hidden_size=self.hidden_size,
+            intermediate_size=self.intermediate_size,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            max_position_embeddings=self.context,
+            original_max_position_embeddings=self.context,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=3,
+        )
+        with quiet_transformers():
+            return pretrain(
+                config,
+                CausalLM,
+                token_loss,
+                self.training,
+                length=self.training.length,
+                seed=self.training.seed,
+                directory=directory,
+                device=device,
+            )
+
+    def _taught(
+        self, source: str, background: Background, cache: Path, seed: int, device: str
+    ) -> tuple[str, dict[str, Any]]:
+        """Where the taught copy of ``source`` is kept, and its report; taught now unless that was done before."""
+        # Small updates vanish in bfloat16, so that whatever dtype is measured in, this is taught in float32.
+        model, encode = self._load(source, "float32")
+
+        def make(partial: Path) -> dict[str, Any]:
+            report = teach(
+                CausalLM(model),
+                encode,
+                token_loss,
+                background,
+                self.teaching,
+                rounds=self.teaching.rounds,
+                enough=self.minimum_background_accuracy,
+                seed=seed,
+                directory=partial,
+                device=device,
+            )
+            with quiet_transformers():
+                model.save_pretrained(partial)
+                encode.tokenizer.save_pretrained(partial)
+            return report
+
+        lesson = [
+            weights_hash(model),
+            background.facts.prompts,
+            background.facts.targets,
+            dataclasses.asdict(self.teaching),
+            self.minimum_background_accuracy,
+            self.chat_template,
+            seed,
+        ]
+        directory = cache / "models" / f"{self.name}-taught-{_hash(lesson)}"
+        return str(directory), made_once(directory, make)
+
+
+class CausalLM(nn.Module):
+    """A transformers model called on token ids alone, giving logits alone.
+
+    Rows are padded on the right and attention is causal, so that no token ever sees the padding and no mask is needed.
+    """
+
+    def __init__(self, language_model: PreTrainedModel) -> None:
+        super().__init__()
+        self.language_model = language_model
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """(n, T) token ids to (n, T, vocabulary) logits."""
+        return self.language_model(input_ids=input_ids, use_cache=False).logits
+
+
+def token_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy per scored token, in nats.
+
+    Args:
+        logits: (n, T, vocabulary); what is below float32 is raised to it.
+        targets: (n, T), -100 where nothing is scored.
+    """
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(precise.transpose(1, 2), targets, ignore_index=IGNORED)
+
+
+@torch.no_grad()
+def mean_hidden_state(module: CausalLM, pad: int, input_ids: Tensor) -> Tensor:
+    """(n, hidden size): the last layer's hidden states, averaged over a row up to its trailing padding.
+
+    Args:
+        module: The model.
+        pad: The id that rows are padded with; inside a row it counts like any other.
+        input_ids: (n, T).
+    """
+    hidden = module.language_model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+    real = (input_ids != pad).flip(1).cummax(1).values.flip(1).unsqueeze(2)
+    return (hidden * real).sum(1) / real.sum(1)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,32 @@
+"""What every perturbation is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from eif_lab.data.task import Task
+from eif_lab.schema import Options
+
+
+@dataclass
+class Perturbation(Options):
+    """How a stimulus enters training.
+
+    Attributes:
+        kinds: The kinds of data it is for.
+        membership: ``include``: each stimulus is trained on alone; ``exclude``: on all of them but that one.
+    """
+
+    group: ClassVar[str] = "perturbation"
+    kinds: ClassVar[tuple[str, ...]] = ("image", "text")
+    membership: ClassVar[str] = "include"
+
+    @property
+    def name(self) -> str:
+        """What plots and runs call it: its module's name."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def apply(self, task: Task, seed: int) -> Task:
+        """The task with its stimuli perturbed, and with what they have to be compared with among the probes."""
+        return task

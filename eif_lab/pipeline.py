@@ -1,0 +1,273 @@
+"""One job, top to bottom: data, model, influence, verdicts, sinks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eif_lab.data.images import feature_distance
+from eif_lab.data.task import Task
+from eif_lab.desiderata import evaluate_all
+from eif_lab.desiderata.verdict import Finding, Verdict
+from eif_lab.influence.annotate import annotate
+from eif_lab.influence.calibrate import calibrate
+from eif_lab.influence.measure import measure_influence
+from eif_lab.methods.method import trained_summary
+from eif_lab.models.base import BaseModel, weights_hash
+from eif_lab.results import ArrayCache, array_key, write_job
+from eif_lab.results.tracking import Run
+from eif_lab.schema import ConfigError, Job
+
+log = logging.getLogger(__name__)
+
+ARRAY_FORMAT = 1
+"""Raised when the same options would give another array than before."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        name: The job's name.
+        status: ``done``, ``failed`` or ``not applicable``.
+        reason: Why, where it is not done; one line.
+        directory: What it wrote.
+    """
+
+    name: str
+    status: str
+    reason: str
+    directory: Path
+
+
+def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, overrides: list[str]) -> None:
+    """Run one job and write its directory.
+
+    Args:
+        job: The validated options.
+        config: The same as plain containers, for the record.
+        directory: The job's own.
+        group: The sweep's name.
+        overrides: What the job differs in from the defaults.
+    """
+    started = time.perf_counter()
+    name = job_name(job)
+    tags = [getattr(job, part).name for part in ("model", "dataset", "method", "perturbation")]
+    with job.tracker.start(name=name, group=group, tags=tags, config=dict(config), directory=directory) as run:
+        influence = influence_of(job, run)
+        verdicts, missing = evaluate_all(influence, job.desideratum, job.seed, job.readout[0])
+        record = influence.attrs["record"]
+        finding = Finding(**record["direct_influence"])
+        if finding.verdict(0.05) != "satisfied":
+            note = f"direct influence is not clearly above zero ({interval(finding)}): this verdict is about nothing"
+            verdicts = [about_nothing(verdict, note) for verdict in verdicts]
+        manifest = {
+            "name": name,
+            "status": "done",
+            "config": config,
+            "overrides": overrides,
+            "seeds": [job.seed],
+            "seconds": time.perf_counter() - started,
+            **record,
+        }
+        write_job(directory, manifest, influence, verdicts, missing)
+        summary = {"direct_influence": finding.effect, "pairs_per_second": record["pairs_per_second"]}
+        run.finish(influence, verdicts, summary)
+
+
+def job_name(job: Job) -> str:
+    """``model dataset method perturbation``, in words that tell what was run."""
+    parts = [job.model.name, job.dataset.name, job.method.name]
+    return " ".join(parts + ([] if job.perturbation.name == "include" else [job.perturbation.name]))
+
+
+def influence_of(job: Job, run: Run) -> xr.DataArray:
+    """The job's influence array, from the cache where the same was measured before."""
+    cache = ArrayCache(Path(job.cache) / "influence")
+    key = array_key(determinants(job))
+    array = cache.find(key)
+    if array is None:
+        array = measured(job, run)
+        cache.put(key, array)
+    else:
+        log.info("influence array %s: found in %s", key, cache.root)
+    record = json.loads(array.attrs["record"])
+    log_record(record)
+    return array.assign_attrs(record=record)
+
+
+def determinants(job: Job) -> dict[str, Any]:
+    """All that decides the values of a job's array."""
+    groups = {name: options_of(getattr(job, name)) for name in ("dataset", "model", "method", "perturbation", "update", "engine")}
+    rest = {name: getattr(job, name) for name in ("seed", "readout", "trajectory", "device")}
+    return {"format": ARRAY_FORMAT, **groups, **rest}
+
+
+def options_of(chosen: Any) -> dict[str, Any]:
+    """A choice's class and options, without those that say only where to look, with the identity of what they name."""
+    skipped = getattr(chosen, "where", ())
+    options = {name: value for name, value in dataclasses.asdict(chosen).items() if name not in skipped}
+    identity = {"identity": chosen.identity()} if hasattr(chosen, "identity") else {}
+    return {"class": type(chosen).__qualname__, **options, **identity}
+
+
+def measured(job: Job, run: Run) -> xr.DataArray:
+    """Load, train, perturb, calibrate, measure: the array with its coordinates and its record."""
+    task = job.dataset.load(job.seed)
+    base = job.model.prepare(task, Path(job.cache), job.seed, job.device)
+    task = without_worlds(task, base.report.get("worlds_not_learnt", []))
+    base_hash = weights_hash(base.module)
+    clean = base.encode(task.stimuli)
+    task = job.perturbation.apply(task, job.seed)
+    stimuli, probes = base.encode(task.stimuli), base.encode(task.probes)
+    distances = {**task.distances, "feature": feature_distances(base, stimuli[0], probes[0], job.device)}
+
+    model = job.method.apply(base.module, job.seed).eval()
+    moved = trained_summary(model)
+    update, calibration = job.update, None
+    if update.learning_rate is None:
+        calibration = calibrate(model, base.loss, clean, method=None, update=update, engine=job.engine, seed=job.seed)
+        update = dataclasses.replace(update, learning_rate=calibration.learning_rate)
+
+    started = time.perf_counter()
+    array = measure_influence(
+        model,
+        base.loss,
+        stimuli,
+        probes,
+        readout=job.readout,
+        method=None,
+        update=update,
+        engine=job.engine,
+        perturbation=job.perturbation.membership,
+        trajectory=job.trajectory,
+        seed=[job.seed],
+        on_chunk=Live(run, len(task.stimuli), started),
+    )
+    seconds = time.perf_counter() - started
+    array = array if "step" in array.dims else array.expand_dims(step=[update.steps], axis=2)
+    array = annotate(array, task, distances, default=next(iter(distances)))
+    record = {
+        "base_model": {"name": base.name, "hash": base_hash, **base.report},
+        "trained_parameters": moved,
+        "update": {**dataclasses.asdict(update), "calibration": calibration and calibration.describe()},
+        "direct_influence": dataclasses.asdict(direct_influence(array)),
+        "engine": array.attrs["engine"],
+        "diverged": int((~np.isfinite(array.values)).any(axis=(0, 2, 3, 4)).sum()),
+        "stimuli": len(task.stimuli),
+        "probes": len(task.probes),
+        "measuring_seconds": seconds,
+        "pairs_per_second": len(task.stimuli) * len(task.probes) / seconds,
+    }
+    names = {"model": base.name, "dataset": job.dataset.name, "method": job.method.name}
+    return array.assign_attrs(**names, perturbation=job.perturbation.name, record=json.dumps(record))
+
+
+def without_worlds(task: Task, worlds: list[int]) -> Task:
+    """The task without the worlds whose background was not learnt.
+
+    Raises:
+        ConfigError: None is left.
+    """
+    if not worlds:
+        return task
+    stimuli, probes = (np.flatnonzero(~np.isin(s.coords["world"], worlds)) for s in (task.stimuli, task.probes))
+    log.warning("%d worlds excluded: the base model did not learn their background", len(worlds))
+    if not len(stimuli):
+        raise ConfigError(
+            "model.teaching must teach the background of at least one world, got none learnt. Try more model.teaching.steps."
+        )
+    return task.take(stimuli, probes)
+
+
+def feature_distances(base: BaseModel, stimuli: Any, probes: Any, device: str) -> np.ndarray:
+    """Distances between the base model's features of stimuli and probes: (stimuli, probes)."""
+    import torch
+
+    with torch.no_grad():
+        a, b = (torch.cat([base.features(part.to(device)) for part in inputs.split(512)]) for inputs in (stimuli, probes))
+    return feature_distance(a.float(), b.float()).cpu().numpy().astype(float)
+
+
+class Live:
+    """Tells the tracker, and the log of a long job, how far the measurement is."""
+
+    def __init__(self, run: Run, total: int, started: float) -> None:
+        self.run, self.total, self.started = run, total, started
+        self.done = 0
+        self.absolute: list[float] = []
+
+    def __call__(self, part: np.ndarray) -> None:
+        """One chunk of (stimuli, steps, probes, readouts) is measured."""
+        self.done += len(part)
+        self.absolute.append(float(np.nanmean(np.abs(part[..., 0]))) if np.isfinite(part[..., 0]).any() else math.nan)
+        rate = self.done / (time.perf_counter() - self.started)
+        self.run.progress(self.done, self.total, rate, {"mean_absolute_influence": float(np.nanmean(self.absolute))})
+
+
+def direct_influence(influence: xr.DataArray) -> Finding:
+    """Mean influence of a stimulus on itself, with a bootstrap interval over stimuli and a sign-flip p-value.
+
+    First seed, last step, first readout; the threshold is zero. Of samples at several noise levels, and of stimuli
+    that are among the probes, the probe of the same id is taken.
+    """
+    from scipy import stats
+
+    array = influence.isel(seed=0, step=-1, readout=0)
+    column = {name: i for i, name in enumerate(array["probe_id"].values.tolist())}
+    pairs = [(i, column[name]) for i, name in enumerate(array["stimulus_id"].values.tolist()) if name in column]
+    values = np.array([float(array.values[i, j]) for i, j in pairs])
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        nan = math.nan
+        return Finding("direct_influence", nan, nan, nan, nan, len(values), "stimuli", 0.0)
+    rng = np.random.default_rng(0)
+    ends = stats.bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=rng).confidence_interval
+    p = stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", alternative="greater", n_resamples=1999, rng=rng, vectorized=True
+    ).pvalue
+    return Finding(
+        "direct_influence", float(values.mean()), float(ends.low), float(ends.high), float(p), len(values), "stimuli", 0.0
+    )
+
+
+def interval(finding: Finding) -> str:
+    """An effect with its interval."""
+    return f"{finding.effect:.3g} [{finding.low:.3g}, {finding.high:.3g}]"
+
+
+def about_nothing(verdict: Verdict, note: str) -> Verdict:
+    """The verdict without its p-values, which leaves it inconclusive."""
+    blank = [dataclasses.replace(finding, p_value=math.nan) for finding in verdict.findings]
+    return dataclasses.replace(verdict, findings=blank, note=note)
+
+
+def log_record(record: Mapping[str, Any]) -> None:
+    """The lines that say what was measured."""
+    base, moved, update = record["base_model"], record["trained_parameters"], record["update"]
+    quality = ", ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in base.items() if "accuracy" in k and isinstance(v, float))
+    log.info("base model: %s%s (weights %s)", base["name"], f", {quality}" if quality else "", base["hash"])
+    log.info("trained: %d of %d parameters: %s", moved["count"], moved["total"], ", ".join(moved["names"]))
+    found = update["calibration"]
+    how = "" if not found else f", calibrated to {found['target']:.3g} nat" + ("" if found["reached"] else " (not reached)")
+    log.info("update: %s, %d steps, learning rate %.3g%s", update["optimizer"], update["steps"], update["learning_rate"], how)
+    log.info(
+        "measured: %d stimuli x %d probes by %s in %.1f s (%.0f pairs/s)",
+        record["stimuli"], record["probes"], record["engine"], record["measuring_seconds"], record["pairs_per_second"],
+    )  # fmt: skip
+    log.info("direct influence: %s nat over %d stimuli", interval(Finding(**record["direct_influence"])), record["stimuli"])
+    if record["diverged"]:
+        log.warning("%d stimuli diverged: their influence is NaN", record["diverged"])
+
+

@@ -1,0 +1,181 @@
+"""Verdicts for the eye: the table of a job, and the table of a sweep, jobs by desiderata."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
+from eif_lab.results.rows import DONE, NOT_APPLICABLE, sweep_table, verdict_frame
+from eif_lab.results.store import JobResults, SweepResults, open_results, replace_file
+from eif_lab.schema import rule_error
+
+__all__ = ["page", "print_job", "print_sweep", "sweep_table", "verdict_frame", "write_sweep"]
+
+WIDTH = 100
+DESIDERATA_PER_BLOCK = 4
+STYLES = {SATISFIED: "green", VIOLATED: "red", INCONCLUSIVE: "yellow"}
+MARKS = {SATISFIED: "✓", VIOLATED: "✗", INCONCLUSIVE: "?"}
+ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
+
+
+def write_sweep(directory: str | Path) -> pd.DataFrame:
+    """Write a sweep's table to ``<directory>/sweep.parquet``.
+
+    Returns:
+        The table (`eif_lab.results.rows.sweep_table`).
+
+    Raises:
+        ConfigError: The directory holds no jobs.
+    """
+    sweep = open_results(directory)
+    if not isinstance(sweep, SweepResults):
+        raise rule_error("results path", "be a sweep (a folder of jobs)", str(directory), "Give the folder above it.")
+    buffer = io.BytesIO()
+    sweep.table.to_parquet(buffer)
+    replace_file(sweep.path / "sweep.parquet", buffer.getvalue())
+    return sweep.table
+
+
+def page(file: Any = None) -> Console:
+    """A console that is at most 100 columns wide; exactly that, and without colours, where no terminal listens."""
+    console = Console(file=file, highlight=False)
+    width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    return Console(file=file, highlight=False, width=width)
+
+
+def print_job(job: JobResults, console: Console | None = None) -> None:
+    """Print a job's verdicts, one line per finding, and below them why what is missing is missing."""
+    console = console or page()
+    frame = job.verdicts
+    status, reason = job.manifest["status"], job.manifest["reason"]
+    console.print(Text(f"\n{job.manifest['name']}", style="bold"))
+    if status != DONE:
+        _print_note(console, status, reason)
+        return
+    tested = frame[frame["status"] == DONE]
+    if len(tested):
+        console.print(_job_table(tested, console))
+    for note, rows in tested[tested["note"] != ""].groupby("note", sort=False):
+        _print_note(console, ", ".join(dict.fromkeys(rows["desideratum"])), str(note))
+    for row in frame[frame["status"] == NOT_APPLICABLE].itertuples():
+        _print_note(console, f"{row.desideratum}: not applicable", row.reason)
+
+
+def print_sweep(table: pd.DataFrame, console: Console | None = None) -> None:
+    """Print a sweep's table: a row per job, a column per desideratum, the mark of its verdict, effect and interval.
+
+    Desiderata that do not fit side by side follow in further blocks; reasons stand below.
+    """
+    console = console or page()
+    desiderata = [name for name in dict.fromkeys(table["desideratum"]) if name]
+    console.print()
+    blocks = max(1, math.ceil(len(desiderata) / DESIDERATA_PER_BLOCK))
+    for block in np.array_split(np.array(desiderata, dtype=str), blocks):
+        console.print(_sweep_block(table, block.tolist(), console))
+    marks = _marks(console)
+    legend = [f"{marks[verdict]} {verdict}" for verdict in (SATISFIED, VIOLATED, INCONCLUSIVE)]
+    console.print(Text("   ".join([*legend, "* see below   direct: influence of a stimulus on itself"])))
+    console.print(Text("p-values corrected over the sweep (Benjamini-Hochberg)"))
+    for line in _sweep_notes(table):
+        _print_note(console, *line)
+
+
+def _job_table(tested: pd.DataFrame, console: Console) -> Table:
+    table = _grid()
+    for name in ("desideratum", "statistic"):
+        table.add_column(name, overflow="fold", min_width=16)
+    for name in ("effect", "interval", "p", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in tested.itertuples():
+        first = row.finding == 0
+        verdict = (
+            Text(f"{_marks(console)[row.verdict]} {row.verdict}", style=STYLES[row.verdict]) if first else Text("")
+        )
+        table.add_row(
+            Text(_spaced(row.desideratum) if first else ""),
+            Text(f"{_spaced(row.statistic)} > {row.threshold:g}"),
+            f"{row.effect:.3g}",
+            Text(_interval(row.low, row.high, 3)),
+            f"{row.finding_p_value:.2g}",
+            Text(f"{row.n} {row.unit}"),
+            verdict,
+        )
+    return table
+
+
+def _sweep_block(table: pd.DataFrame, desiderata: list[str], console: Console) -> Table:
+    block = _grid()
+    block.add_column("job", overflow="fold", max_width=24)
+    block.add_column("direct", justify="right", no_wrap=True)
+    for name in desiderata or ["status"]:
+        block.add_column(_spaced(name), overflow="fold", max_width=16)
+    for (job, _), rows in table.groupby(["job", "path"], sort=False):
+        direct = rows["direct_influence"].iloc[0]
+        # A name such as model=cnn,method=lora has no blank at which a line could end.
+        label = Text(str(job).replace(",", ", "))
+        block.add_row(label, "" if pd.isna(direct) else f"{direct:.2g}", *_cells(rows, desiderata, console))
+    return block
+
+
+def _cells(rows: pd.DataFrame, desiderata: list[str], console: Console) -> Iterable[Text]:
+    if (rows["desideratum"] == "").all():
+        return [Text(rows["status"].iloc[0], style="red") for _ in desiderata or ["status"]]
+    by_name = {row.desideratum: row for row in rows.itertuples()}
+    return [_cell(by_name.get(name), console) for name in desiderata]
+
+
+def _cell(row: Any, console: Console) -> Text:
+    if row is None:
+        return Text("")
+    if row.status != DONE:
+        return Text(row.status, style="dim")
+    mark = f"{_marks(console)[row.verdict]} {row.effect:.2g}{' *' if row.note else ''}"
+    return Text(mark, style=STYLES[row.verdict]) + Text(f"\n{_interval(row.low, row.high, 2)}", style="default")
+
+
+def _sweep_notes(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """What the block has no room for: (jobs and desiderata, why), each reason once."""
+    told = table.assign(why=table["reason"].where(table["status"] != DONE, table["note"]))
+    lines = []
+    for (status, why), rows in told[told["why"] != ""].groupby(["status", "why"], sort=False):
+        what = [name for name in dict.fromkeys(rows["desideratum"]) if name]
+        where = list(dict.fromkeys(rows["job"]))
+        head = f"{', '.join(what)} in {'; '.join(where)}" if what else "; ".join(where)
+        lines.append((head if status == DONE else f"{head}: {status}", str(why)))
+    return lines
+
+
+def _print_note(console: Console, head: str, why: str) -> None:
+    console.print(Text(f"{head}:" if why else head, style="bold"))
+    if why:
+        console.print(Padding(Text(why), (0, 0, 0, 4), expand=False))
+
+
+def _grid() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def _spaced(name: str) -> str:
+    """The name with blanks, at which a line can end."""
+    return name.replace("_", " ")
+
+
+def _interval(low: float, high: float, digits: int) -> str:
+    return f"[{low:.{digits}g}, {high:.{digits}g}]"
+
+
+def _marks(console: Console) -> dict[str, str]:
+    return ASCII_MARKS if console.options.ascii_only else MARKS

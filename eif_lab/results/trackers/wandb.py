@@ -1,0 +1,126 @@
+"""Weights & Biases: one run per job, live while it works, offline without a key or a network."""
+
+from __future__ import annotations
+
+import logging
+import netrc
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eif_lab.results.trackers.none import SilentRun
+from eif_lab.results.tracking import Run
+from eif_lab.schema import Options, option
+
+if TYPE_CHECKING:
+    import wandb
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Wandb(Options):
+    """Weights & Biases (https://wandb.ai), or a server of one's own that speaks the same (``WANDB_BASE_URL``).
+
+    Attributes:
+        project: Where the runs are listed.
+        entity: User or team; null for the key's own.
+        mode: ``online``, ``offline`` (``wandb sync`` uploads later) or ``auto``: what ``WANDB_MODE`` says, else online
+            where a key is configured, else offline.
+        run_group: What the jobs of a sweep share; null for the sweep's name.
+        tags: Words beside those that the job brings.
+        init_timeout: Seconds to wait for the server before going on offline.
+        finish_timeout: Seconds to wait for uploads at a job's end; what is left can be uploaded by ``wandb sync``.
+    """
+
+    group: ClassVar[str] = "tracker"
+
+    project: str = option("eif_lab")
+    entity: str | None = option(None)
+    mode: str = option("auto", one_of=("auto", "online", "offline"), hint="Try auto.")
+    run_group: str | None = option(None)
+    tags: list[str] = field(default_factory=list)
+    init_timeout: float = option(20.0, above=0, hint="Try 20.")
+    finish_timeout: float = option(60.0, above=0, hint="Try 60.")
+
+    def start(self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path) -> Run:
+        """Start a run; falls back to offline, and at last to no tracking, with one line that says why."""
+        arguments = {
+            "project": self.project,
+            "entity": self.entity,
+            "name": name,
+            "group": self.run_group or group,
+            "tags": list(dict.fromkeys([*self.tags, *tags])),
+            "config": config,
+            "dir": str(directory),
+        }
+        # Whatever breaks inside the tracker must not cost a measurement: the job goes on without it.
+        try:
+            from eif_lab.results.trackers.wandb_run import WandbRun  # noqa: PLC0415 - brings W&B
+
+            # W&B would take the system's folder for temporary files instead of one that is not there.
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            return WandbRun(self._open(arguments), name, config, Path(directory))
+        except Exception as error:
+            log.warning("W&B cannot start (%s); %s goes on untracked", first_line(error), name)
+            return SilentRun()
+
+    def _open(self, arguments: dict[str, Any]) -> wandb.Run:
+        import wandb  # noqa: PLC0415 - half a second, and not needed with another tracker
+
+        # Silent for the whole process, because some of W&B's lines come before a run has settings of its own.
+        server = wandb.setup(wandb.Settings(silent=True)).settings
+        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # its own telemetry's troubles
+        mode = self.mode if self.mode != "auto" else os.environ.get("WANDB_MODE") or server.mode
+        keyed = bool(server.api_key or server.identity_token_file) or _in_netrc(server.base_url)
+        if mode == "online" and (keyed or self.mode == "online"):
+            trouble = _trouble(server.base_url, self.init_timeout) if keyed else "no key, `wandb login` stores one"
+            if not trouble:
+                try:
+                    return self._init(arguments, "online")
+                except (wandb.Error, TimeoutError) as error:
+                    trouble = first_line(error)
+            log.warning("W&B is not reachable (%s); %s is tracked offline", trouble, arguments["name"])
+        return self._init(arguments, "offline" if mode == "online" else mode)
+
+    def _init(self, arguments: dict[str, Any], mode: Any) -> wandb.Run:
+        import wandb  # noqa: PLC0415 - likewise
+
+        settings = wandb.Settings(
+            silent=True,
+            init_timeout=self.init_timeout,
+            finish_timeout=self.finish_timeout,
+            finish_timeout_raises=True,
+            # A run that somebody else left open in this process would otherwise swallow this one.
+            reinit="create_new",
+        )
+        return wandb.init(**arguments, mode=mode, settings=settings)
+
+
+def first_line(error: BaseException) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+
+
+def _in_netrc(server: str) -> bool:
+    """Whether netrc holds a key for ``server``."""
+    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    try:
+        return netrc.netrc(path).authenticators(urllib.parse.urlsplit(server).netloc) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _trouble(server: str, timeout: float) -> str:
+    """Why ``server`` cannot be reached, asked before W&B does, which retries until its timeout; empty if it can."""
+    try:
+        urllib.request.urlopen(server, timeout=timeout).close()
+    except urllib.error.HTTPError:
+        return ""
+    except OSError as error:
+        return f"{server}, {first_line(error)}"
+    return ""

@@ -1,0 +1,54 @@
+"""What the pipeline asks of an experiment tracker; one file per tracker stands in ``trackers/``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from eif_lab.desiderata.verdict import Verdict
+
+
+@runtime_checkable
+class Run(AbstractContextManager["Run"], Protocol):
+    """One job as its tracker sees it; leaving the context ends it, as failed if an exception passes through."""
+
+    def progress(
+        self, stimuli_done: int, stimuli_total: int, stimuli_per_second: float, running: Mapping[str, float]
+    ) -> None:
+        """Tell how far the measurement is, while it works.
+
+        Args:
+            stimuli_done, stimuli_total: Stimuli measured so far, and all of them.
+            stimuli_per_second: The rate.
+            running: Running means by name, such as the direct influence.
+        """
+
+    def finish(self, influence: xr.DataArray, verdicts: Sequence[Verdict], summary: Mapping[str, Any]) -> None:
+        """Hand over the results, after the job's directory has been written.
+
+        Args:
+            influence: The array.
+            verdicts: What the desiderata returned.
+            summary: Numbers of the whole job, such as ``direct_influence`` and ``pairs_per_second``.
+        """
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """An option group's choice that starts runs."""
+
+    def start(self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path) -> Run:
+        """Start a job's run. It never fails and never blocks for long: a tracker in trouble says so in one line.
+
+        Args:
+            name: The job's name.
+            group: The sweep's name.
+            tags: Words to find the job by.
+            config: The resolved config, in plain containers.
+            directory: The job's directory.
+        """

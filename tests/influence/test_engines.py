@@ -1,0 +1,225 @@
+"""Every engine against the oracle, and the oracle against a loop written out by hand."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from eif_lab import measure_influence
+from eif_lab.influence.auto import Auto
+from eif_lab.influence.stacked import Stacked
+from eif_lab.methods import named_method
+
+METHODS = ["full", "lora", "adapter", "ia3", {"name": "peft", "tuner": "LOKR"}]
+UPDATES = [
+    {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.01, "steps": 3},
+    {"optimizer": "sgd", "learning_rate": 0.05, "gradient_clip": 0.1, "steps": 2},
+    {"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.1, "steps": 2},
+    {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1, "steps": 2},
+]
+ALL = ["log_prob", "log_odds", "prob", "rank", "correct"]
+
+
+def by_hand(model, loss, stimuli, probes, update, method="full", perturbation="include"):
+    """Log-probability influence by the plainest loop: copy, step with torch.optim, read, subtract."""
+    optimizers = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    names = {"learning_rate": "lr", "momentum": "momentum", "weight_decay": "weight_decay"}
+    options = {names[name]: value for name, value in update.items() if name in names}
+    x, y = stimuli
+    base = copy.deepcopy(model)
+    if method == "full":
+        base.requires_grad_(True)
+    else:
+        base = named_method(method).apply(base, 0)
+    base.eval()
+
+    def read(net):
+        with torch.no_grad():
+            return torch.log_softmax(net(probes[0]), 1)[torch.arange(len(probes[1])), probes[1]]
+
+    def tuned(rows):
+        net = copy.deepcopy(base)
+        trained = [p for p in net.parameters() if p.requires_grad]
+        optimizer = optimizers[update["optimizer"]](trained, **options)
+        for _ in range(update["steps"]):
+            optimizer.zero_grad()
+            loss(net(x[rows]), y[rows]).backward()
+            if "gradient_clip" in update:
+                torch.nn.utils.clip_grad_norm_(trained, update["gradient_clip"])
+            optimizer.step()
+        return read(net)
+
+    everyone = list(range(len(y)))
+    if perturbation == "exclude":
+        return torch.stack([tuned(everyone) - tuned([j for j in everyone if j != i]) for i in everyone]).numpy()
+    return torch.stack([tuned([i]) - read(base) for i in everyone]).numpy()
+
+
+@pytest.mark.parametrize("engine", ["reference", "stacked"])
+@pytest.mark.parametrize("perturbation", ["include", "exclude"])
+@pytest.mark.parametrize("update", UPDATES, ids=lambda u: f"{u['optimizer']}-{u['steps']}")
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m if isinstance(m, str) else m["tuner"])
+def test_engine_equals_the_loop_written_by_hand(net, batch, method, update, perturbation, engine):
+    probes = (batch[0][2:6] * 0.9, batch[1][2:6])
+    measured = measure_influence(
+        net, F.cross_entropy, batch, probes, method=method, update=update, engine=engine, perturbation=perturbation
+    )
+    expected = by_hand(net, F.cross_entropy, batch, probes, update, method, perturbation)
+    assert np.abs(expected).max() > 1e-4
+    np.testing.assert_allclose(measured.values, expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("update", UPDATES, ids=lambda u: f"{u['optimizer']}-{u['steps']}")
+def test_stacked_trajectory_equals_reference_in_every_readout(net, batch, update):
+    both = [
+        measure_influence(
+            net, F.cross_entropy, batch, batch, readout=ALL, update=update, engine=engine, trajectory=True, seed=[0]
+        )
+        for engine in ("stacked", "reference")
+    ]
+    assert both[0].dims == ("seed", "stimulus", "step", "probe", "readout")
+    assert both[0].step.values.tolist() == list(range(1, update["steps"] + 1))
+    np.testing.assert_allclose(both[0], both[1], atol=1e-11)
+
+
+def test_trajectory_ends_where_the_plain_measurement_does_and_passes_through_fewer_steps(net, batch):
+    update = {"learning_rate": 0.05, "momentum": 0.9, "steps": 3}
+    whole = measure_influence(net, F.cross_entropy, batch, batch, update=update, trajectory=True)
+    for steps in (1, 2, 3):
+        plain = measure_influence(net, F.cross_entropy, batch, batch, update={**update, "steps": steps})
+        np.testing.assert_allclose(whole.sel(step=steps), plain, atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["reference", "stacked"])
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m if isinstance(m, str) else m["tuner"])
+def test_zero_learning_rate_gives_exactly_zero(net, batch, method, engine):
+    array = measure_influence(
+        net.float(),
+        F.cross_entropy,
+        (batch[0].float(), batch[1]),
+        (batch[0].float(), batch[1]),
+        method=method,
+        update={"learning_rate": 0.0, "steps": 2},
+        engine=engine,
+        readout=ALL,
+    )
+    assert (array.values == 0).all()
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(7)), budget=st.sampled_from([1e-9, 3e-6, 1.0]))
+def test_order_of_stimuli_and_size_of_chunks_change_nothing(net, batch, order, budget):
+    update = {"learning_rate": 0.1, "steps": 2}
+    plain = measure_influence(net, F.cross_entropy, batch, batch, update=update, engine="stacked")
+    rows = torch.tensor(order)
+    shuffled = measure_influence(
+        net,
+        F.cross_entropy,
+        (batch[0][rows], batch[1][rows]),
+        batch,
+        update=update,
+        engine=Stacked(memory_budget=budget),
+    )
+    np.testing.assert_allclose(shuffled.values, plain.values[order], atol=1e-12)
+
+
+def test_small_budget_really_makes_more_chunks(net, batch):
+    chunks = {}
+    for budget in (1e-9, 1.0):
+        parts = []
+        measure_influence(
+            net, F.cross_entropy, batch, batch, engine=Stacked(memory_budget=budget), on_chunk=parts.append
+        )
+        chunks[budget] = [len(part) for part in parts]
+    assert chunks == {1e-9: [1] * 7, 1.0: [7]}
+
+
+def test_model_is_left_as_it_was(net, batch):
+    next(net.parameters()).requires_grad_(False)
+    before = copy.deepcopy(net.state_dict())
+    flags = [(p.requires_grad, p.grad) for p in net.parameters()]
+    names = [name for name, _ in net.named_modules()]
+    for method in METHODS:
+        for engine in ("stacked", "reference"):
+            measure_influence(net, F.cross_entropy, batch, batch, method=method, engine=engine)
+    assert net.training and all(module.training for module in net.modules())
+    assert [(p.requires_grad, p.grad) for p in net.parameters()] == flags
+    assert [name for name, _ in net.named_modules()] == names
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_method_none_trains_exactly_what_requires_a_gradient(net, batch):
+    net.requires_grad_(False)
+    net.head.requires_grad_(True)
+    only_head = measure_influence(net, F.cross_entropy, batch, batch, method=None, update={"learning_rate": 0.1})
+
+    class Tail(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = copy.deepcopy(net.head)
+
+        def forward(self, x):
+            return self.head(x)
+
+    net.eval()
+    with torch.no_grad():
+        features = net.blocks[0](batch[0]).flatten(1)
+    tail = by_hand(
+        Tail(),
+        F.cross_entropy,
+        (features, batch[1]),
+        (features, batch[1]),
+        {"optimizer": "sgd", "learning_rate": 0.1, "steps": 1},
+    )
+    np.testing.assert_allclose(only_head.values, tail, atol=1e-12)
+
+
+def test_auto_takes_stacked_and_falls_back_where_torch_func_cannot_go(net, batch, caplog):
+    caplog.set_level("INFO")
+    assert measure_influence(net, F.cross_entropy, batch, batch).attrs["engine"] == "stacked"
+    loha = measure_influence(net, F.cross_entropy, batch, batch, method={"name": "peft", "tuner": "LOHA"})
+    assert loha.attrs["engine"] == "reference"
+    assert "engine auto: reference (stacked cannot: torch.func cannot vectorise" in caplog.text
+
+
+def test_stacked_refuses_a_model_whose_vectorised_gradient_is_wrong(batch):
+    class Liar(nn.Module):
+        """Under vmap it computes something else than without."""
+
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(36, 3).double()
+
+        def forward(self, x):
+            factor = 2.0 if torch._C._functorch.is_functorch_wrapped_tensor(self.head.weight) else 1.0
+            return self.head(x.flatten(1)) * factor
+
+    array = measure_influence(Liar(), F.cross_entropy, batch, batch, engine=Auto())
+    assert array.attrs["engine"] == "reference"
+
+
+def test_diverging_stimulus_is_nan_and_the_others_are_not_touched(net, batch):
+    update = {"learning_rate": 0.05}
+    plain = measure_influence(net, F.cross_entropy, batch, batch, update=update)
+    broken = batch[0].clone()
+    broken[3] = float("inf")
+    array = measure_influence(net, F.cross_entropy, (broken, batch[1]), batch, update=update, engine="stacked")
+    assert np.isnan(array.values[3]).all()
+    rest = [0, 1, 2, 4, 5, 6]
+    np.testing.assert_allclose(array.values[rest], plain.values[rest], atol=1e-12)
+
+
+def test_seeds_draw_other_initial_weights_and_none_touches_the_global_generator(net, batch):
+    state = torch.random.get_rng_state()
+    array = measure_influence(net, F.cross_entropy, batch, batch, method="lora", seed=[0, 1, 0])
+    assert array.dims == ("seed", "stimulus", "probe")
+    assert torch.equal(torch.random.get_rng_state(), state)
+    np.testing.assert_array_equal(array[0], array[2])
+    assert np.abs(array[0] - array[1]).max() > 1e-6

@@ -1,0 +1,195 @@
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from statsmodels.stats.multitest import multipletests
+
+from eif_lab.desiderata import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict
+from eif_lab.results.rows import read_verdicts
+from eif_lab.results.store import open_results, write_job
+from eif_lab.results.table import WIDTH, page, print_job, print_sweep, sweep_table, verdict_frame, write_sweep
+from eif_lab.schema import ConfigError
+
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
+FINDINGS = st.builds(
+    Finding, st.text(), NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.integers(0, 10**9), st.text(), st.floats(-1, 1)
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(FINDINGS, min_size=1, max_size=3), max_size=3),
+    st.floats(0.001, 0.2),
+    st.dictionaries(st.text(), NUMBERS, max_size=2),
+)
+def test_verdicts_survive_the_frame_and_parquet(findings, alpha, details):
+    verdicts = [Verdict(f"d{k}", "claim", group, alpha, details, "note") for k, group in enumerate(findings)]
+    frame = verdict_frame(verdicts, {"absent": "no noise"})
+    stored = pd.read_parquet(io.BytesIO(frame.to_parquet()))
+    pd.testing.assert_frame_equal(stored, frame)
+    assert repr(read_verdicts(stored)) == repr(verdicts)  # repr, because NaN is not equal to itself
+    assert frame["verdict"].tolist()[:-1] == [v.outcome() for v in verdicts for _ in v.findings]
+
+
+@pytest.fixture
+def write_jobs(tmp_path, make_verdict):
+    """A sweep of two jobs with verdicts, one that failed and one that does not apply; p-values as given."""
+
+    def write(p_values=((0.01, 0.02), (0.03, 0.04)), note=""):
+        for name, values in zip(("model=a,method=full", "model=a,method=lora"), p_values):
+            verdicts = [make_verdict(f"d{k}", (0.5, 0.3, 0.7, p), note=note) for k, p in enumerate(values)]
+            manifest = {"name": name, "status": "done", "direct_influence": 1.5, "overrides": name.split(",")}
+            write_job(tmp_path / name, manifest, None, verdicts, {"noise_invariance": "perturbation must be noise"})
+        for name, status in (("model=b,method=full", "failed"), ("model=b,method=prompt", "not applicable")):
+            write_job(tmp_path / name, {"name": name, "status": status, "reason": f"why {status}"}, None, [], {})
+        return tmp_path
+
+    return write
+
+
+def done_rows(table):
+    return table[table["status"].eq("done")]
+
+
+def test_p_values_are_corrected_over_all_verdicts_of_the_sweep(write_jobs):
+    p_values = ((0.001, 0.04), (0.03, 0.9))
+    table = done_rows(open_results(write_jobs(p_values)).table)
+    reference = multipletests(np.ravel(p_values), method="fdr_bh")[1]
+    assert table["p_value"].tolist() == list(np.ravel(p_values))
+    assert np.allclose(table["p_adjusted"], reference)
+    assert (table["verdict_alone"] == [SATISFIED, SATISFIED, SATISFIED, INCONCLUSIVE]).all()
+    assert (table["verdict"] == [SATISFIED if p <= 0.05 else INCONCLUSIVE for p in reference]).all()
+    assert (table["verdict"] != table["verdict_alone"]).any()  # the correction decides something here
+
+
+def test_undefined_p_value_is_no_member_of_the_family(write_jobs):
+    table = done_rows(open_results(write_jobs(((0.01, np.nan), (0.02, 0.03)))).table)
+    known = table["p_value"].notna()
+    assert np.allclose(table["p_adjusted"][known], multipletests([0.01, 0.02, 0.03], method="fdr_bh")[1])
+    assert table["p_adjusted"][~known].isna().all()
+    assert table["verdict"][~known].tolist() == [INCONCLUSIVE]
+
+
+def test_correction_weighs_the_worst_finding_and_violation_stands(tmp_path, make_verdict):
+    verdicts = [
+        make_verdict("both", (0.9, 0.8, 1.0, 0.001), (0.9, 0.8, 1.0, 0.04)),
+        make_verdict("violated", (0.0, -0.1, 0.05, 0.9)),
+    ]
+    write_job(tmp_path / "a", {"name": "a", "status": "done"}, None, verdicts, {})
+    table = sweep_table([open_results(tmp_path / "a")]).set_index("desideratum")
+    assert table.loc["both", "p_adjusted"] == pytest.approx(0.08)
+    assert table.loc["both", ["verdict_alone", "verdict"]].tolist() == [SATISFIED, INCONCLUSIVE]
+    assert table.loc["violated", "verdict"] == VIOLATED
+
+
+def test_jobs_without_verdicts_stand_in_the_table_with_their_reason(write_jobs):
+    table = open_results(write_jobs()).table
+    rest = table[~table["status"].eq("done")]
+    assert set(zip(rest["job"], rest["desideratum"], rest["status"], rest["reason"])) == {
+        ("model=a,method=full", "noise_invariance", "not applicable", "perturbation must be noise"),
+        ("model=a,method=lora", "noise_invariance", "not applicable", "perturbation must be noise"),
+        ("model=b,method=full", "", "failed", "why failed"),
+        ("model=b,method=prompt", "", "not applicable", "why not applicable"),
+    }
+    assert (rest["verdict"] == "").all() and rest["p_adjusted"].isna().all()
+
+
+def test_written_sweep_is_the_table_and_can_be_written_again(write_jobs):
+    directory = write_jobs()
+    for _ in range(2):
+        table = write_sweep(directory)
+        pd.testing.assert_frame_equal(pd.read_parquet(directory / "sweep.parquet"), table)
+    pd.testing.assert_frame_equal(table, sweep_table(open_results(directory).jobs))
+    assert not list(directory.glob(".*"))
+
+
+def test_sweep_of_failures_only_has_a_table(tmp_path):
+    write_job(tmp_path / "a", {"name": "a", "status": "failed", "reason": "why"}, None, [], {})
+    table = write_sweep(tmp_path)
+    assert table["reason"].tolist() == ["why"]
+    assert "failed" in printed(print_sweep, table) and "why" in printed(print_sweep, table)
+
+
+@pytest.mark.parametrize(("told", "shown"), [(1.5, 1.5), ({"effect": -0.5, "low": -1, "high": 0}, -0.5), (None, None)])
+def test_direct_influence_stands_beside_the_verdicts(tmp_path, make_verdict, told, shown):
+    manifest = {"name": "j", "status": "done", "direct_influence": told}
+    write_job(tmp_path / "j", manifest, None, [make_verdict("d", (0.5, 0.2, 0.8, 0.01))], {})
+    table = write_sweep(tmp_path)
+    assert table["direct_influence"].replace({np.nan: None}).tolist() == [shown]
+    assert (f" {shown} " in printed(print_sweep, table)) == (shown is not None)
+
+
+def test_single_job_is_no_sweep(write_jobs):
+    with pytest.raises(ConfigError, match="results path must be a sweep"):
+        write_sweep(write_jobs() / "model=a,method=full")
+
+
+def printed(show, *arguments, encoding="utf-8"):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    show(*arguments, page(stream))
+    return stream.buffer.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_printed_tables_are_plain_and_fit_the_page(write_jobs, encoding, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    directory = write_jobs(note="direct influence is not above zero: " + "a long explanation " * 12)
+    texts = [printed(print_sweep, write_sweep(directory), encoding=encoding)]
+    texts += [printed(print_job, job, encoding=encoding) for job in open_results(directory).jobs]
+    for text in texts:
+        assert "\x1b" not in text
+        assert max(map(len, text.splitlines())) <= WIDTH
+    assert max(map(len, texts[0].splitlines())) > 40
+
+
+def test_terminal_gets_colours():
+    assert "\x1b[" in _colourful()
+
+
+def _colourful():
+    stream = io.StringIO()
+    frame = pd.DataFrame()
+    verdict = Verdict("d", "c", [Finding("s", 1, 0.5, 2, 0.01, 9, "worlds", 0)], 0.05)
+    job = type("J", (), {"path": "p", "manifest": {"name": "j", "status": "done"}, "verdicts": frame})()
+    job.verdicts = verdict_frame([verdict], {})
+    print_sweep(sweep_table([job]), Console(file=stream, force_terminal=True, color_system="standard", width=100))
+    return stream.getvalue()
+
+
+def test_job_table_tells_every_finding_with_its_numbers(tmp_path, make_verdict):
+    verdicts = [
+        make_verdict("symmetry", (0.612, 0.51, 0.713, 0.012), (0.222, -0.1, 0.333, 0.25)),
+        make_verdict("compositionality", (-0.4, -0.5, -0.3, 1.0), note="about [/bold] nothing"),
+    ]
+    write_job(tmp_path / "j", {"name": "j[0]", "status": "done"}, None, verdicts, {"ontology": "images have no worlds"})
+    text = printed(print_job, open_results(tmp_path / "j"))
+    rows = [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
+    assert "symmetry statistic 0 > 0.1 0.612 [0.51, 0.713] 0.012 60 stimuli ? inconclusive" in rows
+    assert "statistic 1 > 0.1 0.222 [-0.1, 0.333] 0.25 61 stimuli" in rows
+    assert "compositionality statistic 0 > 0.1 -0.4 [-0.5, -0.3] 1 60 stimuli ✗ violated" in rows
+    for words in ("j[0]", "about [/bold] nothing", "ontology: not applicable", "images have no worlds"):
+        assert words in text
+
+
+def test_wide_sweep_shows_every_desideratum_whole(tmp_path, make_verdict):
+    names = ["symmetry", "distance_decay", "sparsity", "noise_invariance", "ontology", "transitivity"]
+    names += ["causality", "compositionality", "implication", "reversal", "negation"]
+    effects = {name: (k + 1) / 100 for k, name in enumerate(names)}
+    verdicts = [make_verdict(name, (effect, -0.12345, 0.98765, 0.5)) for name, effect in effects.items()]
+    write_job(tmp_path / "j", {"name": "model=cnn,method=lora", "status": "done"}, None, verdicts, {})
+    text = printed(print_sweep, write_sweep(tmp_path))
+    for name in names:
+        assert all(word in text for word in name.split("_"))
+    assert re.findall(r"\? (\S+)", text.split("? inconclusive")[0]) == [f"{effect:.2g}" for effect in effects.values()]
+    assert text.count("[-0.12, 0.99]") == len(names)
+
+
+def test_reason_shared_by_jobs_is_told_once(write_jobs):
+    text = printed(print_sweep, write_sweep(write_jobs()))
+    assert text.count("perturbation must be noise") == 1
+    assert "noise_invariance in model=a,method=full; model=a,method=lora: not applicable" in text
