@@ -60,6 +60,7 @@ class MNIST(Options):
             pass  # torchvision's "not found": unpack or download it
         raw = Path(dataset.__name__) / "raw"
         target = Path(self.download) / raw
+        fresh = not target.exists()
         target.mkdir(parents=True, exist_ok=True)
         for archive in (Path(self.root) / raw).glob("*.gz"):
             if not (target / archive.name).exists():
@@ -67,13 +68,19 @@ class MNIST(Options):
         try:
             return dataset(self.download, train=train, download=True)
         except (OSError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            if fresh:
+                forget(target, Path(self.download))
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise ConfigError(
                 f"dataset.root must hold {raw} or its files must be downloadable, got {self.root!r} ({reason}). "
                 f"Set EIF_LAB_DATA to a folder with {raw}/train-images-idx3-ubyte.gz and its three companions."
             ) from None
-        finally:
-            if not any(target.iterdir()):
-                shutil.rmtree(target)
 
 
+def forget(target: Path, top: Path) -> None:
+    """Remove a folder, and what is empty above it up to ``top``."""
+    shutil.rmtree(target)
+    for folder in (target.parent, top):
+        if any(folder.iterdir()):
+            return
+        folder.rmdir()

@@ -41,7 +41,7 @@ class Images:
 
     def take(self, index: Sequence[int] | np.ndarray) -> Images:
         """The samples at ``index``, in that order."""
-        rows = np.asarray(index, dtype=int)
+        rows = np.ascontiguousarray(index, dtype=int)
         return replace(
             self,
             pixels=self.pixels[torch.from_numpy(rows)],

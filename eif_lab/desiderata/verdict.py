@@ -70,6 +70,10 @@ class Verdict:
     details: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.findings:
+            raise ValueError(f"a verdict needs at least one finding, {self.desideratum} has none")
+
     @property
     def p_value(self) -> float:
         """The largest of the findings' p-values; NaN if any is NaN."""

@@ -103,6 +103,10 @@ def measure_influence(
             )
             if not problem.trained:
                 raise rule_error("method", "train at least one parameter", "none that requires a gradient")
+            for name, parameter in problem.trained.items():
+                if torch.finfo(parameter.dtype).bits < 32:
+                    rule = "train parameters of at least float32, in which a small update does not vanish"
+                    raise rule_error("method", rule, f"{name} in {parameter.dtype}", "Try float32, or method=lora.")
             chosen = engine.choose(problem) if hasattr(engine, "choose") else engine
             return run(problem, chosen, perturbation, on_chunk), chosen.name
 

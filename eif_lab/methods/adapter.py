@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ INSERTED_AFTER = ("o_proj", "down_proj")
 
 
 class Bottleneck(nn.Module):
-    """``x + up(gelu(down(x)))``, with ``up`` zero at the start.
+    """``x + up(gelu(down(x)))``, with ``up`` zero at the start; computed in the precision of its own weights.
 
     Args:
         down: From the full width to the bottleneck.
@@ -30,7 +31,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The input with what the bottleneck adds to it."""
-        return x + self.up(F.gelu(self.down(x)))
+        weight = next(self.down.parameters())
+        return x + self.up(F.gelu(self.down(x.to(weight.dtype)))).to(x.dtype)
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Adapter(Method):
         if not last:
             raise rule_error("method.target_modules", "name modules that hold a linear layer or a convolution", name)
         [layer] = last
-        place = dict(device=layer.weight.device, dtype=layer.weight.dtype)
+        place = {"device": layer.weight.device, "dtype": torch.promote_types(layer.weight.dtype, torch.float32)}
         if isinstance(layer, nn.Conv2d):
             width = layer.out_channels
             down: nn.Module = nn.Conv2d(width, self.bottleneck, 1, **place)

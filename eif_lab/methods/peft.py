@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from eif_lab.methods.method import Method, layers, seeded
@@ -69,6 +70,9 @@ def add_tuner(model: nn.Module, tuner: str, options: dict[str, Any], seed: int) 
     except (ValueError, TypeError, NotImplementedError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"method.tuner={tuner} does not fit this model with method.options={options}: {reason}") from None
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # a small update vanishes in less: in bfloat16, 1 + 3e-3 = 1
+            parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
     return model
 
 

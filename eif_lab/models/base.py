@@ -22,7 +22,7 @@ REPORT = "report.json"
 
 @dataclass
 class Training(Options):
-    """Base training: AdamW under a one-cycle learning rate (Smith and Topin, 2018)."""
+    """Base training: AdamW, a linear warm-up over the first tenth of the steps, then a cosine to zero."""
 
     group: ClassVar[str] = "model.training"
 

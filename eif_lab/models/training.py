@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import sys
 import time
@@ -82,8 +83,14 @@ def train(
         The mean loss of the last tenth of the steps.
     """
 
-    def one_cycle(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=options.steps, pct_start=0.1)
+    def schedule(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """Linear warm-up over the first tenth, then a cosine to zero."""
+        warm = max(1, options.steps // 10)
+
+        def factor(step: int) -> float:
+            return min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
+
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
     def adamw(parameters: Iterable[nn.Parameter]) -> Optimizer:
         return torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
@@ -103,7 +110,7 @@ def train(
             **SILENT,
         )
         last = checkpoints / "last.ckpt"
-        module = Finetuner(model.train(), loss, adamw, one_cycle)
+        module = Finetuner(model.train(), loss, adamw, schedule)
         trainer.fit(module, batches, ckpt_path=last if last.exists() else None, weights_only=True)
     shutil.rmtree(checkpoints, ignore_errors=True)
     model.eval()
