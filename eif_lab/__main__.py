@@ -84,8 +84,10 @@ def forget(directory: Path) -> None:
     logging.shutdown()
     shutil.rmtree(directory / ".hydra", ignore_errors=True)
     (directory / "job.log").unlink(missing_ok=True)
-    if not any(directory.iterdir()):
-        directory.rmdir()
+    for folder in (directory, *directory.parents):
+        if folder == Path.cwd() or any(folder.iterdir()):
+            return
+        folder.rmdir()
 
 
 def quiet_libraries() -> None:
@@ -137,6 +139,8 @@ def validate(arguments: list[str]) -> None:
 
 def one_line(error: Exception) -> str:
     """Any error in one line: which field, what rule, what was received, what to try."""
+    if isinstance(error, ConfigError):
+        return " ".join(str(error).split())
     causes = [error]
     while isinstance(causes[-1].__cause__, Exception):
         causes.append(causes[-1].__cause__)
@@ -149,7 +153,7 @@ def one_line(error: Exception) -> str:
     if field:
         value = next((a.split("=", 1)[1] for a in sys.argv if a.startswith(f"{field[1]}=")), None)
         return str(unknown_option(field[1], value, names_below(field[1].rpartition(".")[0])))
-    return told if isinstance(error, ConfigError) else f"{told}. Try python -m eif_lab --help"
+    return f"{told}. Try python -m eif_lab --help"
 
 
 def names_below(parent: str) -> list[str]:

@@ -1,9 +1,9 @@
-"""The ontology domain: kinds with abilities are known, a new name is given a kind, and what follows is probed.
+r"""The ontology domain: kinds with abilities are known, a new name is given a kind, and what follows is probed.
 
 A world has two superkinds, two kinds under each, and an ability for each kind::
 
     superkind 0 -- kind 0 -- ability 0          superkind 1 -- kind 2 -- ability 2
-               \\- kind 1 -- ability 1                      \\- kind 3 -- ability 3
+               \- kind 1 -- ability 1                      \- kind 3 -- ability 3
 
 The stimulus "a dax is a blick ." names a new thing. Two rules say what follows (`RULES`): it is what a blick is, and it
 can do what a blick can. The matched foil is the same sentence with the counterpart's ability or superkind, the
@@ -13,7 +13,7 @@ counterpart of kind k being kind (k + 2) mod 4, under the other superkind.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -89,10 +89,16 @@ class World:
 
     @classmethod
     def build(cls, vocabulary: Sequence[str], index: int = 0) -> World:
-        """A world over ``vocabulary``: its first ten words are the concepts, the rest are new things of the kinds in turn."""
-        superkinds, kinds, abilities, names = np.split(np.array(vocabulary), [2, 2 + KINDS, CONCEPTS])
-        kind_of = tuple((index + n) % KINDS for n in range(len(names)))
-        return cls(index, *(tuple(part.tolist()) for part in (superkinds, kinds, abilities, names)), kind_of)
+        """A world over ``vocabulary``: ten words for the concepts, the rest for new things of the kinds in turn."""
+        names = tuple(vocabulary[CONCEPTS:])
+        return cls(
+            index=index,
+            superkinds=tuple(vocabulary[:2]),
+            kinds=tuple(vocabulary[2 : 2 + KINDS]),
+            abilities=tuple(vocabulary[2 + KINDS : CONCEPTS]),
+            names=names,
+            kind_of=tuple((index + n) % KINDS for n in range(len(names))),
+        )
 
     def background(self) -> list[Fact]:
         """Each kind's superkind, then each kind's ability."""
@@ -217,7 +223,10 @@ class Ontology(Options):
         most = len(words(unseen=True)) // size
         if self.worlds > most:
             raise rule_error(
-                "dataset.worlds", f"be at most {most} with {self.stimuli_per_world} stimuli each", self.worlds, f"Try {most}."
+                "dataset.worlds",
+                f"be at most {most} with {self.stimuli_per_world} stimuli each",
+                self.worlds,
+                f"Try {most}.",
             )
         drawn = invent(self.worlds * size, np.random.default_rng(seed), unseen=True)
         return assemble([World.build(drawn[w * size : (w + 1) * size], w) for w in range(self.worlds)])
@@ -293,13 +302,23 @@ def _candidates(world: World, fact: Fact) -> tuple[str, ...]:
 
 
 def document(random: np.random.Generator) -> list[str]:
-    """The sentences of one world for pre-training: its facts, then again in another order with what follows from them."""
-    names = int(random.integers(2, 5))
-    world = World.build(invent(CONCEPTS + names, random, unseen=False), int(random.integers(KINDS)))
-    stated = [fact.sentence() for fact in world.background()] + [world.statement(n).sentence() for n in range(names)]
-    drawn: list[str] = []
+    """The sentences of one world for pre-training: the facts, then twice the facts and what follows.
+
+    Half of the worlds show one kind only, the others up to four: the smaller, the fewer words to find the right one
+    among. What a thing is not, or cannot do, is said with the words of its kind's counterpart.
+    """
+    shown = random.permutation(KINDS)[: random.choice([1, 2, 3, 4], p=[0.5, 0.3, 0.1, 0.1])].tolist()
+    names = int(random.integers(1, 4))
+    world = replace(
+        World.build(invent(CONCEPTS + names, random, unseen=False)),
+        kind_of=tuple(shown[name % len(shown)] for name in range(names)),
+    )
+    stated = [fact.sentence() for fact in world.background() if world.kinds.index(fact.subject) in shown]
+    stated += [world.statement(name).sentence() for name in range(names)]
+    drawn = []
     for name, kind in enumerate(world.kind_of):
         drawn += [fact.sentence() for fact in world.consequences(name, kind)]
-        drawn += [fact.sentence(negated=True) for fact in world.consequences(name, counterpart(kind))]
+        if counterpart(kind) in shown:
+            drawn += [fact.sentence(negated=True) for fact in world.consequences(name, counterpart(kind))]
     again = stated + drawn
-    return [stated[i] for i in random.permutation(len(stated))] + [again[i] for i in random.permutation(len(again))]
+    return [part[i] for part in (stated, again, again) for i in random.permutation(len(part))]

@@ -36,7 +36,7 @@ class Update(Options):
     momentum: float = option(0.0, at_least=0, below=1, hint="Try 0.9.")
     weight_decay: float = option(0.0, at_least=0, hint="Try 0.01.")
     gradient_clip: float | None = option(None, above=0, hint="Try 1.0, or null for none.")
-    headroom: float = option(0.5, above=0, below=1, hint="Try 0.5.")
+    headroom: float = option(0.1, above=0, below=1, hint="Try 0.1.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,7 +26,7 @@ class Training(Options):
 
     group: ClassVar[str] = "model.training"
 
-    steps: int = option(300, at_least=1)
+    steps: int = option(150, at_least=1)
     batch_size: int = option(64, at_least=1)
     learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
     weight_decay: float = option(0.01, at_least=0)

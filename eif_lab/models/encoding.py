@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from eif_lab.data.task import Texts
+from eif_lab.data.task import Samples, Texts
 from eif_lab.schema import ConfigError, rule_error
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Encoder:
-    """Called on `Texts`, gives ``(inputs, targets)``, both (n, T - 1): ``targets[:, t]`` is what ``logits[:, t]`` predicts.
+    """Texts to ``(inputs, targets)``, both (n, T - 1): ``targets[:, t]`` is what ``logits[:, t]`` predicts.
 
     A prompt and its target are tokenized as one string, and a token belongs to the target when it ends inside it, so
     that the ids are those of the whole string whatever the tokenizer does to spaces. A token that spans the boundary
-    therefore counts as target. The prompt and the padding have the target `IGNORED`; rows are padded on the right, where
-    causal attention never looks, so that a model needs no mask.
+    therefore counts as target. The prompt and the padding have the target `IGNORED`; rows are padded on the right,
+    where causal attention never looks, so that a model needs no mask.
 
     The tokenizer's BOS stands in front, so that every token of a whole statement is scored; without a BOS the first
     token of a statement has nothing to be predicted from and is not scored.
@@ -52,20 +53,23 @@ class Encoder:
         known = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
         return next(token for token in known if token is not None)
 
-    def __call__(self, texts: Texts) -> tuple[Tensor, Tensor]:
+    def __call__(self, texts: Samples) -> tuple[Int[Tensor, "n T"], Int[Tensor, "n T"]]:
         """Token ids and targets, row by row.
 
         Raises:
             ConfigError: A text is longer than the model's context, or has no token to score.
         """
+        if not isinstance(texts, Texts):
+            raise TypeError(f"a language model reads Texts, got {type(texts).__name__}")
         rows = [self.tokens(prompt, target) for prompt, target in zip(texts.prompts, texts.targets)]
         longest = max(len(tokens) for tokens, _ in rows)
-        ids = torch.full((len(rows), longest), self.pad)
-        scored = torch.full((len(rows), longest), IGNORED)
+        inputs = torch.full((len(rows), longest - 1), self.pad)
+        targets = torch.full((len(rows), longest - 1), IGNORED)
         for row, (tokens, start) in enumerate(rows):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            scored[row, start : len(tokens)] = ids[row, start : len(tokens)]
-        return ids[:, :-1].contiguous(), scored[:, 1:].contiguous()
+            inputs[row, : len(tokens) - 1] = torch.tensor(tokens[:-1])
+            scored = max(start, 1)
+            targets[row, scored - 1 : len(tokens) - 1] = torch.tensor(tokens[scored:])
+        return inputs, targets
 
     def tokens(self, prompt: str, target: str) -> tuple[list[int], int]:
         """The ids of one text, BOS first, and the index of the target's first token."""
@@ -80,9 +84,12 @@ class Encoder:
             rule = f"have a context of at least {len(ids)} tokens for {prompt + target!r:.60}"
             raise rule_error("model", rule, self.context, "Try a shorter text.")
         if max(start, 1) >= len(ids):
-            raise ConfigError(f"dataset must give every text a target with a token to score, got {target!r}. Try a longer one.")
+            raise ConfigError(
+                f"dataset must give every text a target with a token to score, got {target!r}. Try a longer one."
+            )
         return ids, start
 
     def _as_chat(self, prompt: str, target: str) -> tuple[str, str]:
         turns = [{"role": "user", "content": prompt}]
-        return self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True), target.strip()
+        asked = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return str(asked), target.strip()

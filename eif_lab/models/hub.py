@@ -40,7 +40,7 @@ def load_checkpoint(
     with quiet_transformers(), one_line_errors(checkpoint, local):
         config = causal_config(checkpoint, options)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
-        model, loading = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             checkpoint,
             config=config,
             dtype=getattr(torch, dtype),
@@ -48,6 +48,7 @@ def load_checkpoint(
             output_loading_info=True,
             **options,
         )
+    model, loading = loaded
     if loading["missing_keys"]:
         raise rule_error(FIELD, f"hold all weights, {min(loading['missing_keys'])} is missing", checkpoint)
     return model.eval(), tokenizer
@@ -93,7 +94,9 @@ def causal_config(checkpoint: str, options: dict[str, Any]) -> PretrainedConfig:
 
     config = AutoConfig.from_pretrained(checkpoint, **options)
     causal = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-    architectures = config.architectures or [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, config.model_type)]
+    architectures = config.architectures or [
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, config.model_type)
+    ]
     if not causal.intersection(architectures):
         rule = f"be a causal language model, this one is {', '.join(architectures)}"
         raise rule_error(FIELD, rule, checkpoint, "Try microsoft/Phi-3-mini-4k-instruct.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,11 +36,11 @@ class Pretraining(Training):
 
     group: ClassVar[str] = "model.training"
 
-    steps: int = option(400, at_least=1)
-    batch_size: int = option(8, at_least=1)
-    learning_rate: float = option(3e-3, above=0, hint="Try 0.003.")
+    steps: int = option(800, at_least=1)
+    batch_size: int = option(4, at_least=1)
+    learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
     weight_decay: float = option(0.01, at_least=0)
-    length: int = option(256, at_least=8)
+    length: int = option(160, at_least=8)
     seed: int = option(0, at_least=0)
 
 
@@ -51,7 +52,7 @@ class Teaching(Training):
 
     steps: int = option(200, at_least=1)
     batch_size: int = option(32, at_least=1)
-    learning_rate: float = option(1e-3, above=0, hint="Try 0.001.")
+    learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
     weight_decay: float = option(0.0, at_least=0)
     rounds: int = option(3, at_least=1)
 
@@ -71,7 +72,7 @@ class Phi3(Options):
     layers: int = option(4, at_least=1)
     heads: int = option(6, at_least=1)
     intermediate_size: int = option(512, at_least=1)
-    vocabulary_size: int = option(768, at_least=300, hint="Try 768.")
+    vocabulary_size: int = option(512, at_least=300, hint="Try 512.")
     context: int = option(512, at_least=8)
     minimum_background_accuracy: float = option(0.8, at_least=0, at_most=1)
     training: Pretraining = field(default_factory=Pretraining)
@@ -80,7 +81,13 @@ class Phi3(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.hidden_size % (2 * self.heads):
-            raise rule_error("model.hidden_size", f"be a multiple of twice the {self.heads} heads", self.hidden_size)
+            even = 2 * self.heads
+            raise rule_error(
+                "model.hidden_size",
+                f"be a multiple of {even}, twice the heads",
+                self.hidden_size,
+                f"Try {32 * self.heads}.",
+            )
 
     @property
     def name(self) -> str:
@@ -109,7 +116,7 @@ class Phi3(Options):
             source, taught = self._taught(source, task.background, cache, seed, device)
             report |= taught
         model, encode = self._load(source, self.dtype)
-        module = CausalLM(model).to(device)
+        module = CausalLM(model).to(device).eval()
         return BaseModel(
             module=module,
             name=self.name,
@@ -141,6 +148,9 @@ class Phi3(Options):
             num_attention_heads=self.heads,
             max_position_embeddings=self.context,
             original_max_position_embeddings=self.context,
+            # texts are short: slow rotations would leave most of a head blind to position
+            rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+            initializer_range=self.hidden_size**-0.5,
             bos_token_id=1,
             eos_token_id=2,
             pad_token_id=3,
@@ -205,12 +215,12 @@ class CausalLM(nn.Module):
         super().__init__()
         self.language_model = language_model
 
-    def forward(self, input_ids: Tensor) -> Tensor:
+    def forward(self, input_ids: Int[Tensor, "n T"]) -> Float[Tensor, "n T vocabulary"]:
         """(n, T) token ids to (n, T, vocabulary) logits."""
         return self.language_model(input_ids=input_ids, use_cache=False).logits
 
 
-def token_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def token_loss(logits: Float[Tensor, "n T vocabulary"], targets: Int[Tensor, "n T"]) -> Float[Tensor, ""]:
     """Cross-entropy per scored token, in nats.
 
     Args:
@@ -222,12 +232,12 @@ def token_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def mean_hidden_state(module: CausalLM, pad: int, input_ids: Tensor) -> Tensor:
-    """(n, hidden size): the last layer's hidden states, averaged over a row up to its trailing padding.
+def mean_hidden_state(module: CausalLM, pad: int, input_ids: Int[Tensor, "n T"]) -> Float[Tensor, "n d"]:
+    """The last layer's hidden states, averaged over what a row has the model read: its text but for the last token.
 
     Args:
         module: The model.
-        pad: The id that rows are padded with; inside a row it counts like any other.
+        pad: The id that rows are padded with; before a row's last other token it counts like any other.
         input_ids: (n, T).
     """
     hidden = module.language_model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -21,12 +23,12 @@ Encode = Callable[[Texts], tuple[Tensor, Tensor]]
 ROWS_AT_ONCE = 256
 
 
-def log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
-    """(n,) log-probabilities of whole targets, in nats: the sum over the scored positions.
+def log_probabilities(logits: Float[Tensor, "n T vocabulary"], targets: Int[Tensor, "n T"]) -> Float[Tensor, " n"]:
+    """Log-probabilities of whole targets, in nats: the sum over the scored positions.
 
     Args:
-        logits: (n, T, vocabulary).
-        targets: (n, T), `IGNORED` where not scored.
+        logits: At every position.
+        targets: `IGNORED` where not scored.
     """
     return -F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none").sum(1)
 
@@ -109,7 +111,9 @@ def teach(
                 generator=torch.Generator().manual_seed(seed * rounds + done),
             )
             title = "teaching the background" + (f", round {done + 1}" if done else "")
-            final = train(module, loss, batches, options, directory=directory / f"round_{done}", title=title, device=device)
+            place = directory / f"round_{done}"
+            final = train(module, loss, batches, options, directory=place, title=title, device=device)
+            shutil.rmtree(place, ignore_errors=True)
             module.to(device)
             accuracy = background_accuracy(module, encode, background)
             if min(accuracy.values()) >= enough:

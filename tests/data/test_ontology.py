@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eif_lab.data.names import ONSETS, invent, words
-from eif_lab.data.ontology import RULES, Fact, Ontology, counterpart, derivable, document, probes_of
+from eif_lab.data.ontology import RULES, Fact, Ontology, World, counterpart, derivable, document, probes_of
 from eif_lab.data.task import RELATIONS
 from eif_lab.schema import ConfigError
 
@@ -172,7 +172,9 @@ def test_distance_is_the_walk_in_the_graph_of_all_worlds():
     worlds = [*task.background.facts.coords["world"], *task.stimuli.coords["world"]]
     edges = [(fact.subject, fact.object) for fact in facts]
     below = {fact.subject for fact in facts if fact.verb == "is"}
-    tops = {(fact.object, world) for fact, world in zip(facts, worlds) if fact.verb == "is" and fact.object not in below}
+    tops = {
+        (fact.object, world) for fact, world in zip(facts, worlds) if fact.verb == "is" and fact.object not in below
+    }
     assert len(tops) == 4
     edges += [(top, f"world {world}") for top, world in tops] + [("root", f"world {world}") for world in set(worlds)]
     claims = [read(p, t)[0] for p, t in zip(task.probes.prompts, task.probes.targets)]
@@ -232,8 +234,6 @@ def test_more_worlds_than_words_are_refused_in_one_line():
 
 
 def test_probes_of_a_name_keep_entailed_before_foil():
-    from eif_lab.data.ontology import World
-
     world = World.build([f"word{i}" for i in range(14)])
     relations = [probe.relation(world, 1) for probe in probes_of(world, 1)]
     assert relations == ["direct", "direct", "entailed", "foil", "entailed", "foil", "contradicted", "converse"]

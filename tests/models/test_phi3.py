@@ -1,0 +1,389 @@
+"""The Phi-3 room: checkpoints, encoding, scores, and the pre-training recipe, held to transformers itself."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from huggingface_hub import constants
+from language import TOKENIZERS, byte_level_tokenizer, save_checkpoint, small_phi3
+from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel, Phi3Model
+from transformers.utils import logging as transformers_logging
+
+from eif_lab import schema
+from eif_lab.data.ontology import Ontology
+from eif_lab.data.task import Task, Texts
+from eif_lab.models import hub
+from eif_lab.models.base import weights_hash
+from eif_lab.models.encoding import IGNORED, Encoder
+from eif_lab.models.phi3 import CausalLM, Phi3, Pretraining, Teaching, token_loss
+from eif_lab.models.pretraining import DOMAINS, documents, first, pack
+from eif_lab.models.teaching import log_probabilities
+from eif_lab.schema import ConfigError
+
+DOMAIN = Ontology(worlds=2, stimuli_per_world=3)
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return DOMAIN.load(0)
+
+
+@pytest.fixture(scope="module")
+def untaught(task: Task) -> Task:
+    return dataclasses.replace(task, background=None)
+
+
+@pytest.fixture(scope="module", params=list(TOKENIZERS))
+def tokenizer(request):
+    return TOKENIZERS[request.param]()
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["untied", "tied"])
+def checkpoint(request, tmp_path_factory) -> str:
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"), byte_level_tokenizer(), tied=request.param)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> str:
+    return save_checkpoint(tmp_path_factory.mktemp("plain"), byte_level_tokenizer())
+
+
+def alone(texts: Texts, i: int) -> Texts:
+    return texts.take([i])
+
+
+# Encoding
+
+
+def test_ids_are_those_of_the_whole_string(tokenizer, task):
+    encode = Encoder(tokenizer, 64)
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    for prompt, target in zip(task.probes.prompts, task.probes.targets):
+        ids, start = encode.tokens(prompt, target)
+        assert ids == bos + tokenizer.encode(prompt + target, add_special_tokens=False)
+        assert tokenizer.decode(ids[start:]).strip() == target.strip()
+        assert tokenizer.decode(ids[len(bos) : start]).strip() == prompt.strip()
+
+
+def test_targets_are_the_next_ids_where_the_target_is(tokenizer, task):
+    encode = Encoder(tokenizer, 64)
+    inputs, targets = encode(task.probes)
+    for row, (prompt, target) in enumerate(zip(task.probes.prompts, task.probes.targets)):
+        ids, start = encode.tokens(prompt, target)
+        length = len(ids) - 1
+        expected = [ids[t + 1] if t + 1 >= start else IGNORED for t in range(length)]
+        assert inputs[row, :length].tolist() == ids[:-1]
+        assert (inputs[row, length:] == encode.pad).all()
+        assert targets[row, :length].tolist() == expected
+        assert (targets[row, length:] == IGNORED).all()
+
+
+def test_a_statement_is_scored_from_its_first_token_given_a_bos(tokenizer, task):
+    _, targets = Encoder(tokenizer, 64)(task.stimuli)
+    lengths = [len(tokenizer.encode(text, add_special_tokens=False)) for text in task.stimuli.targets]
+    unscored = int(tokenizer.bos_token_id is None)
+    assert (targets != IGNORED).sum(1).tolist() == [n - unscored for n in lengths]
+
+
+def test_a_token_over_the_boundary_counts_as_target():
+    tokenizer = byte_level_tokenizer()
+    word = next(w for w in tokenizer.get_vocab() if w.startswith("Ġ") and len(w) >= 4)[1:]
+    ids, start = Encoder(tokenizer, 64).tokens(f"a {word[:1]}", word[1:])
+    assert ids == [tokenizer.bos_token_id, *tokenizer.encode(f"a {word}", add_special_tokens=False)]
+    assert tokenizer.decode(ids[start:]) == f" {word}"
+
+
+def test_an_end_token_in_a_text_is_scored_although_it_is_the_padding():
+    tokenizer = TOKENIZERS["sentencepiece_like"]()
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+    texts = Texts(("a", "a"), (" dax is red<|endoftext|>", " dax"), np.arange(2))
+    _, targets = Encoder(tokenizer, 64)(texts)
+    assert targets[0].max() >= 0 and targets[0][targets[0] != IGNORED][-1] == tokenizer.eos_token_id
+    assert targets[1][-1] == IGNORED
+
+
+def test_chat_template_makes_the_target_the_assistants_reply(task):
+    tokenizer = byte_level_tokenizer()
+    encode = Encoder(tokenizer, 64, chat_template=True)
+    for prompt, target in zip(task.probes.prompts, task.probes.targets):
+        ids, start = encode.tokens(prompt, target)
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": target.strip()}]
+        whole = tokenizer.apply_chat_template(turns, tokenize=False)
+        expected = [tokenizer.bos_token_id, *tokenizer.encode(whole, add_special_tokens=False)]
+        assert ids == expected[: len(ids)]
+        assert tokenizer.convert_ids_to_tokens(expected[len(ids)]) == "<|end|>"
+        assert tokenizer.decode(ids[start:]) == target.strip()
+
+
+def test_texts_that_do_not_fit_are_refused_in_one_line():
+    tokenizer = byte_level_tokenizer()
+    long = Texts(("",), ("a dax is a blick . " * 20,), np.arange(1))
+    with pytest.raises(ConfigError, match=r"^model must have a context of at least \d+ tokens .*got 16") as caught:
+        Encoder(tokenizer, 16)(long)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="target with a token"):
+        Encoder(tokenizer, 16)(Texts(("a dax",), ("",), np.arange(1)))
+    with pytest.raises(ConfigError, match=r"model.chat_template must be false"):
+        Encoder(tokenizer_without_template(), 16, chat_template=True)
+
+
+def tokenizer_without_template():
+    return TOKENIZERS["without_bos"]()
+
+
+# Scores
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_log_probabilities_are_those_of_the_unpadded_row(checkpoint, attention, untaught, tmp_path):
+    base = Phi3(checkpoint=checkpoint, attention=attention, dtype="float64").prepare(untaught, tmp_path, 0, "cpu")
+    inputs, targets = base.encode(untaught.probes)
+    with torch.no_grad():
+        together = log_probabilities(base.module(inputs), targets)
+    reference = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float64).eval()
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    for row, (prompt, target) in enumerate(zip(untaught.probes.prompts, untaught.probes.targets)):
+        before = [tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]
+        ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt + target, add_special_tokens=False)]])
+        labels = ids.clone()
+        labels[:, : len(before)] = -100
+        with torch.no_grad():
+            loss = reference(input_ids=ids, labels=labels).loss
+        # transformers takes the loss in float32
+        assert together[row].item() == pytest.approx(-loss.item() * (ids.shape[1] - len(before)), rel=1e-5)
+
+
+def test_padding_and_company_change_nothing(plain, untaught, tmp_path):
+    base = Phi3(checkpoint=plain, dtype="float64").prepare(untaught, tmp_path, 0, "cpu")
+    inputs, targets = base.encode(untaught.probes)
+    longer = torch.nn.functional.pad(inputs, (0, 5), value=base.encode.pad)
+    unscored = torch.nn.functional.pad(targets, (0, 5), value=IGNORED)
+    with torch.no_grad():
+        expected = log_probabilities(base.module(inputs), targets)
+        padded = log_probabilities(base.module(longer), unscored)
+    # the norms compute in float32 whatever the dtype
+    torch.testing.assert_close(padded, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(base.loss(base.module(longer), unscored), base.loss(base.module(inputs), targets))
+    torch.testing.assert_close(base.features(longer), base.features(inputs), atol=1e-5, rtol=1e-5)
+    for i in range(0, len(untaught.probes), 7):
+        row, answer = base.encode(alone(untaught.probes, i))
+        with torch.no_grad():
+            torch.testing.assert_close(
+                log_probabilities(base.module(row), answer), expected[i : i + 1], atol=1e-5, rtol=1e-5
+            )
+
+
+def test_features_are_the_mean_of_the_last_hidden_states(checkpoint, untaught, tmp_path):
+    base = Phi3(checkpoint=checkpoint).prepare(untaught, tmp_path, 0, "cpu")
+    features = base.features(base.encode(untaught.probes)[0])
+    backbone = Phi3Model.from_pretrained(checkpoint).eval()
+    for i in range(0, len(untaught.probes), 5):
+        ids, _ = base.encode.tokens(untaught.probes.prompts[i], untaught.probes.targets[i])
+        with torch.no_grad():
+            expected = backbone(torch.tensor([ids[:-1]])).last_hidden_state[0].mean(0)
+        torch.testing.assert_close(features[i], expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_loss_is_the_mean_over_scored_tokens_and_goes_through_vmap(untaught):
+    tokenizer = byte_level_tokenizer()
+    module = CausalLM(small_phi3(tokenizer))
+    inputs, targets = Encoder(tokenizer, 64)(untaught.stimuli)
+    with torch.no_grad():
+        logits = module(inputs)
+        expected = -log_probabilities(logits, targets).sum() / (targets != IGNORED).sum()
+    torch.testing.assert_close(token_loss(logits, targets), expected)
+    parameters = dict(module.named_parameters())
+
+    def loss_of(weights, row, answer):
+        return token_loss(torch.func.functional_call(module, weights, (row[None],)), answer[None])
+
+    together = torch.func.vmap(torch.func.grad(loss_of), in_dims=(None, 0, 0))(parameters, inputs, targets)
+    for i in range(len(inputs)):
+        one = torch.func.grad(loss_of)(parameters, inputs[i], targets[i])
+        for name, gradient in one.items():
+            torch.testing.assert_close(together[name][i], gradient, atol=1e-5, rtol=1e-4)
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_is_loaded_as_it_was_saved(checkpoint, untaught, tmp_path):
+    base = Phi3(checkpoint=checkpoint).prepare(untaught, tmp_path, 0, "cpu")
+    saved = AutoModelForCausalLM.from_pretrained(checkpoint)
+    assert weights_hash(base.module.language_model) == weights_hash(saved)
+    assert base.name == Path(checkpoint).name
+    assert not base.module.training
+    assert "language_model.model.layers.0.self_attn.qkv_proj.weight" in dict(base.module.named_parameters())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_dtype_is_that_of_the_weights_and_the_loss_at_least_float32(plain, dtype, untaught, tmp_path):
+    base = Phi3(checkpoint=plain, dtype=dtype).prepare(untaught, tmp_path, 0, "cpu")
+    reference = Phi3(checkpoint=plain).prepare(untaught, tmp_path, 0, "cpu")
+    assert {p.dtype for p in base.module.parameters()} == {getattr(torch, dtype)}
+    inputs, targets = base.encode(untaught.probes)
+    with torch.no_grad():
+        loss, expected = (m.loss(m.module(inputs), targets) for m in (base, reference))
+    assert loss.dtype == torch.promote_types(getattr(torch, dtype), torch.float32)
+    tolerance = 0.05 if dtype == "bfloat16" else 1e-5
+    assert loss.item() == pytest.approx(expected.item(), rel=tolerance)
+
+
+def test_what_is_no_causal_checkpoint_is_refused_in_one_line(tmp_path, plain, untaught):
+    def refusal(checkpoint: Path | str, **options: str) -> str:
+        with pytest.raises(ConfigError) as caught:
+            Phi3(checkpoint=str(checkpoint), **options).prepare(untaught, tmp_path / "cache", 0, "cpu")
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert refusal(tmp_path / "nowhere").startswith("model.checkpoint must be a directory that exists")
+    (tmp_path / "empty").mkdir()
+    assert "hold a config.json" in refusal(tmp_path / "empty")
+    bert = BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8))
+    bert.save_pretrained(tmp_path / "bert")
+    assert "be a causal language model, this one is BertModel" in refusal(tmp_path / "bert")
+    (tmp_path / "alien").mkdir()
+    (tmp_path / "alien" / "config.json").write_text(json.dumps({"model_type": "no_such_architecture"}))
+    assert "readable by transformers" in refusal(tmp_path / "alien")
+    assert "flash" in refusal(plain, attention="flash_attention_2").lower()
+
+
+def test_missing_weights_are_not_made_up(tmp_path, untaught):
+    tokenizer = byte_level_tokenizer()
+    model = small_phi3(tokenizer)
+    kept = {name: value for name, value in model.state_dict().items() if name != "lm_head.weight"}
+    model.save_pretrained(tmp_path / "headless", state_dict=kept)
+    tokenizer.save_pretrained(tmp_path / "headless")
+    with pytest.raises(ConfigError, match=r"hold all weights, lm_head.weight is missing"):
+        Phi3(checkpoint=str(tmp_path / "headless")).prepare(untaught, tmp_path, 0, "cpu")
+
+
+def test_a_hub_that_is_not_there_is_told_in_one_line(monkeypatch, tmp_path, untaught):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert not hub.hub_answers()
+    with pytest.raises(
+        ConfigError, match=r"model.checkpoint must be .* the hub delivers .*Try a local directory"
+    ) as caught:
+        Phi3(checkpoint="no-such-owner/no-such-model").prepare(untaught, tmp_path, 0, "cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_transformers_is_quiet_only_inside():
+    before = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    with hub.quiet_transformers():
+        assert transformers_logging.get_verbosity() == transformers_logging.ERROR
+        assert not transformers_logging.is_progress_bar_enabled()
+    assert (transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()) == before
+
+
+# Pre-training
+
+
+def recipe(seed: int = 0, steps: int = 3) -> Phi3:
+    return Phi3(
+        hidden_size=32,
+        layers=2,
+        heads=2,
+        intermediate_size=48,
+        vocabulary_size=330,
+        context=128,
+        training=Pretraining(steps=steps, batch_size=2, length=64, seed=seed, checkpoint_every=100),
+        teaching=Teaching(steps=2, batch_size=8, rounds=1),
+    )
+
+
+def test_pretraining_repeats_itself_bit_by_bit_and_leaves_the_global_generator_alone(tmp_path, untaught):
+    hashes = []
+    for run, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(run)
+        state = torch.random.get_rng_state()
+        base = recipe(seed).prepare(untaught, tmp_path / str(run), 0, "cpu")
+        assert torch.equal(torch.random.get_rng_state(), state)
+        hashes.append(weights_hash(base.module))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_phi3_tiny_is_made_once_and_is_itself_a_checkpoint(tmp_path, untaught, task, capfd):
+    options = recipe()
+    base = options.prepare(untaught, tmp_path, 0, "cpu")
+    assert base.name == "phi3-tiny"
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*.safetensors")}
+    assert len(made) == 1
+    again = options.prepare(untaught, tmp_path, 5, "cpu")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*.safetensors")} == made
+    directory = next(iter(made)).parent
+    loaded = Phi3(checkpoint=str(directory)).prepare(untaught, tmp_path / "other", 0, "cpu")
+    assert weights_hash(base.module) == weights_hash(again.module) == weights_hash(loaded.module)
+    assert torch.equal(base.encode(task.probes)[0], loaded.encode(task.probes)[0])
+    assert base.report["parameters"] == sum(p.numel() for p in base.module.parameters())
+    assert "Writing" not in capfd.readouterr().err
+
+
+def test_pretraining_lowers_the_loss(tmp_path, untaught):
+    short, long = (recipe(steps=steps).prepare(untaught, tmp_path / str(steps), 0, "cpu") for steps in (1, 60))
+    texts = first(10, documents(123))
+    losses = []
+    for base in (short, long):
+        rows = pack(texts, base.encode.tokenizer, rows=10, length=64)
+        with torch.no_grad():
+            losses.append(token_loss(base.module(rows[:, :-1]), rows[:, 1:]).item())
+    assert losses[1] < losses[0] - 0.5
+
+
+def test_other_recipes_have_other_places(tmp_path):
+    names = {recipe(seed)._recipe_hash() for seed in (0, 1)} | {recipe(steps=4)._recipe_hash()}
+    assert len(names) == 3
+    same = dataclasses.replace(recipe(), dtype="float64", chat_template=True, teaching=Teaching(steps=9))
+    assert same._recipe_hash() in names
+
+
+def test_rows_begin_with_a_document_and_follow_the_corpus():
+    tokenizer = byte_level_tokenizer()
+    texts = first(12, documents(7))
+    rows = pack(texts, tokenizer, rows=4, length=100)
+    assert rows.shape == (4, 101)
+    assert (rows[:, 0] == tokenizer.bos_token_id).all()
+    for row in rows:
+        pieces = tokenizer.decode(row.tolist()).split(tokenizer.eos_token)
+        for piece in pieces:
+            said = piece.removeprefix(tokenizer.bos_token)
+            assert any(text.startswith(said.rstrip("\ufffd")) for text in texts)
+
+
+def test_tokenizer_gives_every_text_back():
+    tokenizer = byte_level_tokenizer()
+    for text in (*first(3, documents(9)), "a dax can zorp .", "Grüße, 世界!"):
+        assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+    assert len(DOMAINS) >= 1
+
+
+# Options
+
+
+def test_head_size_must_be_even():
+    with pytest.raises(ConfigError, match=r"model.hidden_size must be a multiple of 12, twice the heads, got 100"):
+        Phi3(hidden_size=100, heads=6)
+
+
+def test_config_file_holds_the_defaults():
+    root = Path(__file__).parents[2] / "conf"
+    for group, options in (("model/phi3", Phi3()), ("dataset/ontology", Ontology())):
+        given = yaml.safe_load((root / f"{group}.yaml").read_text())
+        given.pop("_target_")
+        assert given == dataclasses.asdict(options)
+
+
+def test_nested_options_are_read_and_checked():
+    given = {"checkpoint": None, "training": {"steps": 7}, "teaching": {"steps": "soon"}}
+    with pytest.raises(ConfigError, match=r"model.teaching.steps"):
+        schema._build(Phi3, given, "model")
+    built = schema._build(Phi3, {**given, "teaching": {"rounds": 1}}, "model")
+    assert (built.training, built.teaching) == (Pretraining(steps=7), Teaching(rounds=1))
+    with pytest.raises(ConfigError, match=r"model.training.steps must be at least 1, got 0"):
+        schema._build(Phi3, {"training": {"steps": 0}}, "model")

@@ -1,0 +1,118 @@
+"""Teaching the background: from chance to all, cached, and told world by world."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from language import byte_level_tokenizer, save_checkpoint, small_phi3
+
+from eif_lab.data.ontology import Ontology
+from eif_lab.data.task import Background, Texts
+from eif_lab.models.base import weights_hash
+from eif_lab.models.encoding import Encoder
+from eif_lab.models.phi3 import CausalLM, Phi3, Teaching, token_loss
+from eif_lab.models.teaching import background_accuracy, log_probabilities, teach
+
+
+@pytest.fixture(scope="module")
+def background() -> Background:
+    return Ontology(worlds=2, stimuli_per_world=1).load(0).background
+
+
+@pytest.fixture(scope="module")
+def encode() -> Encoder:
+    return Encoder(byte_level_tokenizer(), 64)
+
+
+def test_log_probabilities_sum_the_scored_positions():
+    torch.manual_seed(0)
+    logits = torch.randn(3, 4, 5)
+    targets = torch.tensor([[1, 2, -100, -100], [-100, -100, 3, 4], [0, 0, 0, 0]])
+    expected = [
+        sum(torch.softmax(logits[n, t], -1)[targets[n, t]].log().item() for t in range(4) if targets[n, t] >= 0)
+        for n in range(3)
+    ]
+    torch.testing.assert_close(log_probabilities(logits, targets), torch.tensor(expected))
+
+
+def test_accuracy_counts_per_world_what_is_likelier_than_every_other_candidate(background, encode):
+    module = CausalLM(small_phi3(encode.tokenizer))
+    questions = background.questions
+    right: dict[int, list[bool]] = {}
+    for i, candidates in enumerate(background.candidates):
+        scores = []
+        for candidate in candidates:
+            inputs, targets = encode(Texts((questions.prompts[i],), (candidate,), np.arange(1)))
+            with torch.no_grad():
+                scores.append(log_probabilities(module(inputs), targets).item())
+        answer = candidates[int(np.argmax(scores))]
+        right.setdefault(int(questions.coords["world"][i]), []).append(answer == questions.targets[i])
+    expected = {world: float(np.mean(values)) for world, values in right.items()}
+    assert background_accuracy(module, encode, background) == pytest.approx(expected)
+
+
+def test_teaching_raises_the_background_from_chance_to_all(background, encode, tmp_path):
+    module = CausalLM(small_phi3(encode.tokenizer))
+    chance = np.mean([1 / len(candidates) for candidates in background.candidates])
+    before = np.mean(list(background_accuracy(module, encode, background).values()))
+    assert before < 2.5 * chance
+    options = Teaching(steps=150, batch_size=16, learning_rate=5e-3)
+    report = teach(
+        module, encode, token_loss, background, options,
+        rounds=2, enough=1.0, seed=0, directory=tmp_path, device="cpu",
+    )  # fmt: skip
+    assert report["background_accuracy"] == 1.0
+    assert report["worlds_not_learnt"] == []
+    assert set(background_accuracy(module, encode, background).values()) == {1.0}
+    assert not list(tmp_path.iterdir())
+
+
+def test_worlds_below_the_threshold_are_named(background, encode, tmp_path):
+    module = CausalLM(small_phi3(encode.tokenizer))
+    lies = tuple(c[0] if c[0] != t else c[1] for c, t in zip(background.candidates, background.questions.targets))
+    in_world = np.asarray(background.questions.coords["world"]) == 1
+    told = tuple(
+        f"{prompt}{lie if w else truth} ."
+        for prompt, lie, truth, w in zip(background.questions.prompts, lies, background.questions.targets, in_world)
+    )
+    misled = dataclasses.replace(background, facts=dataclasses.replace(background.facts, targets=told))
+    options = Teaching(steps=150, batch_size=16, learning_rate=5e-3)
+    report = teach(
+        module, encode, token_loss, misled, options, rounds=1, enough=0.8, seed=0, directory=tmp_path, device="cpu"
+    )
+    assert report["worlds_not_learnt"] == [1]
+    assert report["background_accuracy_by_world"]["0"] == 1.0
+
+
+def test_rounds_stop_once_every_world_is_learnt(background, encode, tmp_path):
+    weights = []
+    for rounds in (1, 3):
+        module = CausalLM(small_phi3(encode.tokenizer))
+        options = Teaching(steps=2, batch_size=16)
+        teach(
+            module, encode, token_loss, background, options,
+            rounds=rounds, enough=0.0, seed=0, directory=tmp_path / str(rounds), device="cpu",
+        )  # fmt: skip
+        weights.append(weights_hash(module))
+    assert weights[0] == weights[1]
+
+
+def test_the_taught_model_is_kept_per_seed_and_background(tmp_path):
+    checkpoint = save_checkpoint(tmp_path / "base", byte_level_tokenizer())
+    options = Phi3(checkpoint=checkpoint, teaching=Teaching(steps=3, batch_size=8, rounds=1))
+    task, other = (Ontology(worlds=1, stimuli_per_world=2).load(seed) for seed in (0, 1))
+    kept = tmp_path / "cache" / "models"
+    base = options.prepare(task, tmp_path / "cache", 0, "cpu")
+    written = {path: path.stat().st_mtime_ns for path in kept.rglob("*.safetensors")}
+    assert len(written) == 1
+    again = options.prepare(task, tmp_path / "cache", 0, "cpu")
+    assert {path: path.stat().st_mtime_ns for path in kept.rglob("*.safetensors")} == written
+    assert weights_hash(again.module) == weights_hash(base.module)
+    assert again.report == base.report
+    assert len(base.report["background_accuracy_by_world"]) == 1
+    untaught = options.prepare(dataclasses.replace(task, background=None), tmp_path / "cache", 0, "cpu")
+    assert weights_hash(untaught.module) != weights_hash(base.module)
+    options.prepare(other, tmp_path / "cache", 0, "cpu")
+    options.prepare(task, tmp_path / "cache", 1, "cpu")
+    assert len(list(kept.rglob("*.safetensors"))) == 3

@@ -1,0 +1,207 @@
+"""The command line as its users meet it: real processes, real exit codes, real output."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+QUICK = [
+    "tracker=none",
+    "dataset.stimuli=20",
+    "dataset.probes=20",
+    "model.training.steps=30",
+    "update.learning_rate=0.01",
+]
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "eif_lab", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["model=resnet"], "model must be one of cnn, phi3, got 'resnet'."),
+        (["+typo=1"], "typo must be an option, one of"),
+        (["typo=1"], "typo must be an option, one of"),
+        (["model.hiden=3"], "got '3'. Did you mean model.hidden?"),
+        (["method=lora", "+method.rnk=3"], "got 3. Did you mean method.rank?"),
+        (["method=lora", "method.rank=0"], "method.rank must be at least 1, got 0. Try 8."),
+        (["method=lora", "method.rank=abc"], "method.rank must be a whole number, got 'abc'. Try 8."),
+        (["model.training.steps=0"], "model.training.steps must be at least 1, got 0."),
+        (["model.channels=[4,x]"], "model.channels[1] must be a list of a whole number, got 'x'."),
+        (["update=adam", "update.momentum=0.9"], "update.momentum must be 0 with optimizer=adam, got 0.9."),
+        (["update.learning_rate=fast"], "update.learning_rate must be a number or null, got 'fast'."),
+        (["perturbation=noise", "perturbation.levels=[]"], "perturbation.levels must hold at least one strength"),
+        (["readout=[logprob]"], "readout must be one of log_prob, log_odds, prob, rank, correct, got 'logprob'."),
+        (["seed=-1"], "seed must be at least 0, got -1. Try 0."),
+        (["desideratum.symmetry.alpha=2"], "alpha must be below 1, got 2.0."),
+        (["dataset._target_=os.system"], "dataset._target_ must name a class of options"),
+        (["dataset=ontology"], "dataset must hold images for model=cnn, got 'ontology' (texts)."),
+        (["dataset.stimuli=5000"], "dataset.stimuli must be at most 898"),
+        (["--multirun", "method=lora", "method.rank=8,0"], "method.rank must be at least 1, got 0. Try 8."),
+        (["--multirun", "dataset=ontology"], "dataset must hold images for model=cnn"),
+        (["nonsense"], "missing EQUAL"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_users_mistake_is_one_line_with_exit_code_2_and_nothing_written(tmp_path, arguments, told):
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert told in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1 and result.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_absent_data_is_one_line_with_exit_code_2_and_leaves_no_run(tmp_path):
+    result = run(tmp_path, "dataset=mnist", f"dataset.root={tmp_path}", "tracker=none", http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    assert result.returncode == 2
+    assert result.stderr.startswith("dataset.root must hold MNIST/raw") and len(result.stderr.splitlines()) == 1
+    assert not list(tmp_path.rglob("*.log")) and not list(tmp_path.rglob("manifest.json"))
+
+
+def test_help_lists_the_choices_without_loading_torch(tmp_path):
+    code = (
+        "import sys; sys.argv = ['eif_lab', '--help']\n"
+        "from eif_lab.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'pytorch_lightning', 'wandb', 'xarray', 'pandas', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert "method: adapter, full, ia3, lora, peft" in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_job_writes_its_directory_and_the_same_job_again_measures_nothing(tmp_path):
+    first = run(tmp_path, *QUICK, "hydra.run.dir=first")
+    assert first.returncode == 0, first.stderr
+    again = run(tmp_path, *QUICK, "hydra.run.dir=again", "desideratum=[symmetry]")
+    assert again.returncode == 0, again.stderr
+    assert "found in" not in first.stdout and "found in" in again.stdout
+    assert "base training" in first.stdout and "base training" not in again.stdout
+    from eif_lab import open_results
+
+    one, two = open_results(tmp_path / "first"), open_results(tmp_path / "again")
+    assert one.influence.dims == ("seed", "stimulus", "step", "probe", "readout")
+    assert one.influence.shape == (1, 20, 1, 20, 1)
+    assert one.influence.equals(two.influence)
+    assert set(two.verdicts["desideratum"]) == {"symmetry"} < set(one.verdicts["desideratum"])
+    manifest = one.manifest
+    assert manifest["config"]["dataset"]["stimuli"] == 20 and manifest["seeds"] == [0]
+    assert manifest["versions"]["torch"] and len(manifest["base_model"]["hash"]) == 16
+    assert manifest["trained_parameters"]["count"] == 53002
+    assert manifest["direct_influence"]["effect"] > 0
+    another = run(tmp_path, *QUICK, "update.learning_rate=0.02", "hydra.run.dir=another")
+    assert "found in" not in another.stdout
+
+
+def test_sweep_goes_on_past_what_fails_and_what_does_not_apply_and_ends_in_one_table(tmp_path):
+    arguments = ["dataset=digits,mnist,ontology", "tracker=none", "model.training.steps=30", "update.learning_rate=0.01"]
+    nowhere = {"EIF_LAB_DATA": str(tmp_path / "none"), "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    result = run(tmp_path, "-m", *arguments, "hydra.sweep.dir=sweep", **nowhere)
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    import pandas as pd
+
+    from eif_lab import open_results
+
+    sweep = open_results(tmp_path / "sweep")
+    status = {job.manifest["overrides"][0]: job.manifest["status"] for job in sweep.jobs}
+    assert status == {"dataset=digits": "done", "dataset=mnist": "failed", "dataset=ontology": "not applicable"}
+    reasons = {job.manifest["status"]: job.manifest["reason"] for job in sweep.jobs}
+    assert reasons["failed"].startswith("dataset.root must hold MNIST/raw")
+    assert reasons["not applicable"].startswith("dataset must hold images for model=cnn")
+    table = pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")
+    assert set(table["status"]) == {"done", "failed", "not applicable"}
+    printed = result.stdout[result.stdout.rindex("direct") :]
+    assert "dataset.root must hold" in printed and "results:" in printed
+
+
+def test_every_config_file_composes_into_valid_options():
+    """Each choice of each group, with the model that it is for."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from eif_lab.__main__ import CONF
+    from eif_lab.schema import NotApplicable, read_job
+
+    composed = 0
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for folder in sorted(path for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"):
+            for choice in sorted(folder.glob("*.yaml")):
+                key = folder.name
+                value = f"[{choice.stem}]" if folder.name == "desideratum" else choice.stem
+                fits = 0
+                for model in ("cnn", "phi3"):
+                    chosen = [] if folder.name in ("model", "experiment") else [f"model={model}"]
+                    config = OmegaConf.to_container(compose("config", [f"{key}={value}", *chosen]), resolve=True)
+                    try:
+                        read_job(config)
+                        fits += 1
+                    except NotApplicable:
+                        pass
+                assert fits, choice
+                composed += 1
+    assert composed > 25
+
+
+def test_dataset_follows_the_model_unless_given():
+    from hydra import compose, initialize_config_dir
+
+    from eif_lab.__main__ import CONF
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        names = {
+            tuple(overrides): compose("config", list(overrides)).dataset._target_.rpartition(".")[2]
+            for overrides in [
+                (),
+                ("model=phi3",),
+                ("model=cnn", "dataset=mnist"),
+                ("experiment=phi3_mini",),
+                ("experiment=cnn_mnist",),
+                ("experiment=cnn_mnist", "dataset=digits"),
+            ]
+        }
+    assert list(names.values()) == ["Digits", "Ontology", "MNIST", "Ontology", "MNIST", "Digits"]
+
+
+def test_config_files_and_dataclasses_agree_on_every_default():
+    """A file states each option of its class, with the class's own default."""
+    import dataclasses
+
+    import yaml
+
+    from eif_lab.__main__ import CONF
+    from eif_lab.schema import _build, _choice
+
+    for group in ("dataset", "model", "method", "perturbation", "engine", "tracker", "desideratum"):
+        for path in (CONF / group).glob("*.yaml"):
+            given = yaml.safe_load(path.read_text())
+            if "defaults" in given or path.stem == "mnist":
+                continue
+            chosen = _choice(group, given)
+            assert dataclasses.asdict(chosen) == dataclasses.asdict(_build(type(chosen), {}, group)), path
+            assert {name for name in given if name != "_target_"} == {f.name for f in dataclasses.fields(chosen)}, path
+
+
+def test_manifest_is_json_that_names_the_choice_of_each_group(tmp_path):
+    result = run(tmp_path, *QUICK, "method=adapter", "hydra.run.dir=job")
+    assert result.returncode == 0, result.stderr
+    manifest = json.loads((tmp_path / "job" / "manifest.json").read_text())
+    assert manifest["name"] == "cnn digits adapter" and manifest["overrides"][:1] == ["tracker=none"]
+    assert "blocks.*.*.down.weight (2)" in manifest["trained_parameters"]["names"]
