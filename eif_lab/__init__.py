@@ -1,4 +1,4 @@
-"""Empirical influence functions: what one training sample did to everything else a network says, and whether it should."""
+"""Empirical influence functions: what one training sample did to everything else a network says."""
 
 from __future__ import annotations
 

@@ -9,11 +9,12 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from eif_lab.schema import ConfigError, NotApplicable, read_job, unknown_name, unknown_option
@@ -22,7 +23,21 @@ log = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (HERE / "conf", HERE.parent / "conf") if folder.is_dir())
-ASKS_ONLY = ("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-p", "--package", "-sc", "--shell-completion", "--resolve")
+ASKS_ONLY = (
+    "-h",
+    "--help",
+    "--hydra-help",
+    "--version",
+    "-c",
+    "--cfg",
+    "-i",
+    "--info",
+    "-p",
+    "--package",
+    "-sc",
+    "--shell-completion",
+    "--resolve",
+)
 USER_ERROR, JOB_FAILED = 2, 1
 
 
@@ -43,13 +58,13 @@ exit_code = 0
 def job(config: DictConfig) -> None:
     """One job, in a sweep or alone; in a sweep a failure is recorded and the other jobs run."""
     global exit_code  # noqa: PLW0603 - Hydra passes no result of a job on to the caller
-    from eif_lab.results import open_results, print_job, write_job
+    from eif_lab.results.store import open_job, write_job
+    from eif_lab.results.table import print_job
 
     context = HydraConfig.get()
     directory = Path(context.runtime.output_dir)
-    sweep = context.mode.name == "MULTIRUN"
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
+    sweep = context.mode == RunMode.MULTIRUN
+    plain = plainly(config)
     overrides = list(context.overrides.task)
     record: dict[str, Any] = {"name": " ".join(overrides) or "default", "config": plain, "overrides": overrides}
     quiet_libraries()
@@ -73,10 +88,15 @@ def job(config: DictConfig) -> None:
         record |= {"status": "failed", "reason": reason}
     if "status" in record:
         write_job(directory, record, None, [], {})
-    print_job(open_results(directory))
+    print_job(open_job(directory))
     if not sweep:
         print(f"results: {directory}")
         exit_code = JOB_FAILED if "status" in record else 0
+
+
+def plainly(config: DictConfig) -> dict[str, Any]:
+    """The config in plain containers, interpolations resolved."""
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def forget(directory: Path) -> None:
@@ -118,7 +138,7 @@ def validate(arguments: list[str]) -> None:
         given = parser.parse_overrides(asked.overrides)
         jobs = [asked.overrides]
         if asked.multirun:
-            fixed = [one.input_line for one in given if not one.is_sweep_override()]
+            fixed = [str(one.input_line) for one in given if not one.is_sweep_override()]
             whole = compose(name, [*fixed, "hydra.mode=MULTIRUN"], return_hydra_config=True)
             sweeper = whole.hydra.sweeper
             if not str(sweeper._target_).endswith(".BasicSweeper"):
@@ -127,10 +147,8 @@ def validate(arguments: list[str]) -> None:
             jobs = BasicSweeper.split_arguments(parser.parse_overrides([*params, *asked.overrides]), None)[0]
         unfit: list[NotApplicable] = []
         for overrides in jobs:
-            plain = OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
-            assert isinstance(plain, dict)
             try:
-                read_job(plain)
+                read_job(plainly(compose(name, list(overrides))))
             except NotApplicable as error:
                 unfit.append(error)
         if len(unfit) == len(jobs):
@@ -145,7 +163,9 @@ def one_line(error: Exception) -> str:
     while isinstance(causes[-1].__cause__, Exception):
         causes.append(causes[-1].__cause__)
     told = ". ".join(dict.fromkeys(" ".join(str(cause).split()).rstrip(".") for cause in causes if str(cause)))
-    choice = re.search(r"Could not find '([\w/]+)/([^'/]*)' Available options in '[\w/]+': (.*?) Config search path", told)
+    choice = re.search(
+        r"Could not find '([\w/]+)/([^'/]*)' Available options in '[\w/]+': (.*?) Config search path", told
+    )
     if choice:
         group, name, known = choice.groups()
         return str(unknown_name(group, name, known.split()))
@@ -171,7 +191,7 @@ def sweep_table() -> int:
     """Write and print the table of the sweep that ran, if one did; 1 where a job failed."""
     if SweepDirectory.path is None or not any(SweepDirectory.path.glob("*/manifest.json")):
         return 0
-    from eif_lab.results import print_sweep, write_sweep
+    from eif_lab.results.table import print_sweep, write_sweep
 
     table = write_sweep(SweepDirectory.path)
     print_sweep(table)
@@ -189,6 +209,7 @@ def main() -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would otherwise print and exit with
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait ruin a shared machine
     arguments = sys.argv[1:]
     run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     try:

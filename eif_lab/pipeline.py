@@ -8,7 +8,6 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,13 @@ import xarray as xr
 from eif_lab.data.images import feature_distance
 from eif_lab.data.task import Task
 from eif_lab.desiderata import evaluate_all
-from eif_lab.desiderata.verdict import Finding, Verdict
+from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.influence.annotate import annotate
 from eif_lab.influence.calibrate import calibrate
 from eif_lab.influence.measure import measure_influence
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
-from eif_lab.results import ArrayCache, array_key, write_job
+from eif_lab.results.store import ArrayCache, array_key, write_job
 from eif_lab.results.tracking import Run
 from eif_lab.schema import ConfigError, Job
 
@@ -33,22 +32,8 @@ log = logging.getLogger(__name__)
 ARRAY_FORMAT = 1
 """Raised when the same options would give another array than before."""
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended.
-
-    Attributes:
-        name: The job's name.
-        status: ``done``, ``failed`` or ``not applicable``.
-        reason: Why, where it is not done; one line.
-        directory: What it wrote.
-    """
-
-    name: str
-    status: str
-    reason: str
-    directory: Path
+DIRECT_ALPHA = 0.05
+"""Level at which direct influence must be above zero for verdicts to be about something."""
 
 
 def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, overrides: list[str]) -> None:
@@ -64,12 +49,23 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
     started = time.perf_counter()
     name = job_name(job)
     tags = [getattr(job, part).name for part in ("model", "dataset", "method", "perturbation")]
+    cache = ArrayCache(Path(job.cache) / "influence")
+    key = array_key(determinants(job))
+    influence = cache.find(key)
+    # what the user can still have got wrong shows here, before a tracker has begun a run
+    inputs = None if influence is not None else load(job)
     with job.tracker.start(name=name, group=group, tags=tags, config=dict(config), directory=directory) as run:
-        influence = influence_of(job, run)
-        verdicts, missing = evaluate_all(influence, job.desideratum, job.seed, job.readout[0])
-        record = influence.attrs["record"]
+        if inputs is not None:
+            influence = measured(job, *inputs, run)
+            cache.put(key, influence)
+        else:
+            log.info("influence array %s: found in %s", key, cache.root)
+        assert influence is not None
+        record = json.loads(influence.attrs["record"])
+        log_record(record)
         finding = Finding(**record["direct_influence"])
-        if finding.verdict(0.05) != "satisfied":
+        verdicts, missing = evaluate_all(influence, job.desideratum, job.seed, job.readout[0])
+        if finding.verdict(DIRECT_ALPHA) != SATISFIED:
             note = f"direct influence is not clearly above zero ({interval(finding)}): this verdict is about nothing"
             verdicts = [about_nothing(verdict, note) for verdict in verdicts]
         manifest = {
@@ -78,6 +74,7 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
             "config": config,
             "overrides": overrides,
             "seeds": [job.seed],
+            "array": key,
             "seconds": time.perf_counter() - started,
             **record,
         }
@@ -92,24 +89,12 @@ def job_name(job: Job) -> str:
     return " ".join(parts + ([] if job.perturbation.name == "include" else [job.perturbation.name]))
 
 
-def influence_of(job: Job, run: Run) -> xr.DataArray:
-    """The job's influence array, from the cache where the same was measured before."""
-    cache = ArrayCache(Path(job.cache) / "influence")
-    key = array_key(determinants(job))
-    array = cache.find(key)
-    if array is None:
-        array = measured(job, run)
-        cache.put(key, array)
-    else:
-        log.info("influence array %s: found in %s", key, cache.root)
-    record = json.loads(array.attrs["record"])
-    log_record(record)
-    return array.assign_attrs(record=record)
-
-
 def determinants(job: Job) -> dict[str, Any]:
     """All that decides the values of a job's array."""
-    groups = {name: options_of(getattr(job, name)) for name in ("dataset", "model", "method", "perturbation", "update", "engine")}
+    groups = {
+        name: options_of(getattr(job, name))
+        for name in ("dataset", "model", "method", "perturbation", "update", "engine")
+    }
     rest = {name: getattr(job, name) for name in ("seed", "readout", "trajectory", "device")}
     return {"format": ARRAY_FORMAT, **groups, **rest}
 
@@ -122,11 +107,15 @@ def options_of(chosen: Any) -> dict[str, Any]:
     return {"class": type(chosen).__qualname__, **options, **identity}
 
 
-def measured(job: Job, run: Run) -> xr.DataArray:
-    """Load, train, perturb, calibrate, measure: the array with its coordinates and its record."""
+def load(job: Job) -> tuple[Task, BaseModel]:
+    """The data, and the base model trained on it; worlds that it did not learn are left out."""
     task = job.dataset.load(job.seed)
     base = job.model.prepare(task, Path(job.cache), job.seed, job.device)
-    task = without_worlds(task, base.report.get("worlds_not_learnt", []))
+    return without_worlds(task, base.report.get("worlds_not_learnt", [])), base
+
+
+def measured(job: Job, task: Task, base: BaseModel, run: Run) -> xr.DataArray:
+    """Perturb, install the method, calibrate, measure: the array with its coordinates and its record."""
     base_hash = weights_hash(base.module)
     clean = base.encode(task.stimuli)
     task = job.perturbation.apply(task, job.seed)
@@ -171,7 +160,8 @@ def measured(job: Job, run: Run) -> xr.DataArray:
         "pairs_per_second": len(task.stimuli) * len(task.probes) / seconds,
     }
     names = {"model": base.name, "dataset": job.dataset.name, "method": job.method.name}
-    return array.assign_attrs(**names, perturbation=job.perturbation.name, record=json.dumps(record))
+    domain = {"domain": job.dataset.name} if job.dataset.kind == "text" else {}
+    return array.assign_attrs(**names, **domain, perturbation=job.perturbation.name, record=json.dumps(record))
 
 
 def without_worlds(task: Task, worlds: list[int]) -> Task:
@@ -185,9 +175,8 @@ def without_worlds(task: Task, worlds: list[int]) -> Task:
     stimuli, probes = (np.flatnonzero(~np.isin(s.coords["world"], worlds)) for s in (task.stimuli, task.probes))
     log.warning("%d worlds excluded: the base model did not learn their background", len(worlds))
     if not len(stimuli):
-        raise ConfigError(
-            "model.teaching must teach the background of at least one world, got none learnt. Try more model.teaching.steps."
-        )
+        told = "model.teaching must teach the background of at least one world, got none learnt."
+        raise ConfigError(f"{told} Try more model.teaching.steps.")
     return task.take(stimuli, probes)
 
 
@@ -196,7 +185,9 @@ def feature_distances(base: BaseModel, stimuli: Any, probes: Any, device: str) -
     import torch
 
     with torch.no_grad():
-        a, b = (torch.cat([base.features(part.to(device)) for part in inputs.split(512)]) for inputs in (stimuli, probes))
+        a, b = (
+            torch.cat([base.features(part.to(device)) for part in inputs.split(512)]) for inputs in (stimuli, probes)
+        )
     return feature_distance(a.float(), b.float()).cpu().numpy().astype(float)
 
 
@@ -235,10 +226,23 @@ def direct_influence(influence: xr.DataArray) -> Finding:
     rng = np.random.default_rng(0)
     ends = stats.bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=rng).confidence_interval
     p = stats.permutation_test(
-        (values,), np.mean, permutation_type="samples", alternative="greater", n_resamples=1999, rng=rng, vectorized=True
+        (values,),
+        np.mean,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=1999,
+        rng=rng,
+        vectorized=True,
     ).pvalue
     return Finding(
-        "direct_influence", float(values.mean()), float(ends.low), float(ends.high), float(p), len(values), "stimuli", 0.0
+        "direct_influence",
+        float(values.mean()),
+        float(ends.low),
+        float(ends.high),
+        float(p),
+        len(values),
+        "stimuli",
+        0.0,
     )
 
 
@@ -256,18 +260,26 @@ def about_nothing(verdict: Verdict, note: str) -> Verdict:
 def log_record(record: Mapping[str, Any]) -> None:
     """The lines that say what was measured."""
     base, moved, update = record["base_model"], record["trained_parameters"], record["update"]
-    quality = ", ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in base.items() if "accuracy" in k and isinstance(v, float))
+    quality = ", ".join(
+        f"{k.replace('_', ' ')} {v:.3f}" for k, v in base.items() if "accuracy" in k and isinstance(v, float)
+    )
     log.info("base model: %s%s (weights %s)", base["name"], f", {quality}" if quality else "", base["hash"])
     log.info("trained: %d of %d parameters: %s", moved["count"], moved["total"], ", ".join(moved["names"]))
     found = update["calibration"]
-    how = "" if not found else f", calibrated to {found['target']:.3g} nat" + ("" if found["reached"] else " (not reached)")
-    log.info("update: %s, %d steps, learning rate %.3g%s", update["optimizer"], update["steps"], update["learning_rate"], how)
+    how = (
+        ""
+        if not found
+        else f", calibrated to {found['target']:.3g} nat" + ("" if found["reached"] else " (not reached)")
+    )
+    log.info(
+        "update: %s, %d steps, learning rate %.3g%s", update["optimizer"], update["steps"], update["learning_rate"], how
+    )
     log.info(
         "measured: %d stimuli x %d probes by %s in %.1f s (%.0f pairs/s)",
         record["stimuli"], record["probes"], record["engine"], record["measuring_seconds"], record["pairs_per_second"],
     )  # fmt: skip
-    log.info("direct influence: %s nat over %d stimuli", interval(Finding(**record["direct_influence"])), record["stimuli"])
+    log.info(
+        "direct influence: %s nat over %d stimuli", interval(Finding(**record["direct_influence"])), record["stimuli"]
+    )
     if record["diverged"]:
         log.warning("%d stimuli diverged: their influence is NaN", record["diverged"])
-
-

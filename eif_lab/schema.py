@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import math
 import re
 import typing
 from collections.abc import Iterable, Mapping
@@ -67,7 +68,9 @@ class Options:
             for item in value if isinstance(value, list | tuple) else [value]:
                 rule = broken_rule(item, field.metadata)
                 if rule:
-                    raise rule_error(f"{self.group}.{field.name}".lstrip("."), rule, item, field.metadata.get("hint", ""))
+                    raise rule_error(
+                        f"{self.group}.{field.name}".lstrip("."), rule, item, field.metadata.get("hint", "")
+                    )
 
 
 def broken_rule(value: Any, metadata: Mapping[str, Any]) -> str:
@@ -79,7 +82,7 @@ def broken_rule(value: Any, metadata: Mapping[str, Any]) -> str:
         return f"be one of {', '.join(map(str, one_of))}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    if value != value:
+    if math.isnan(value):
         return "be a number"
     for name, words, holds in (
         ("at_least", "be at least", lambda bound: value >= bound),
@@ -210,7 +213,9 @@ def _build(kind: type[Options], given: Mapping[str, Any], prefix: str) -> Option
         return kind(**values)
     except ConfigError as error:
         told = str(error)
-        raise type(error)(prefix + told[len(kind.group) :] if kind.group and told.startswith(kind.group) else told) from None
+        raise type(error)(
+            prefix + told[len(kind.group) :] if kind.group and told.startswith(kind.group) else told
+        ) from None
 
 
 def _typed(kind: type, given: Mapping[str, Any], prefix: str, others: Iterable[str] = ()) -> dict[str, Any]:

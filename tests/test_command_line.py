@@ -66,7 +66,14 @@ def test_users_mistake_is_one_line_with_exit_code_2_and_nothing_written(tmp_path
 
 
 def test_absent_data_is_one_line_with_exit_code_2_and_leaves_no_run(tmp_path):
-    result = run(tmp_path, "dataset=mnist", f"dataset.root={tmp_path}", "tracker=none", http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    result = run(
+        tmp_path,
+        "dataset=mnist",
+        f"dataset.root={tmp_path}",
+        "tracker=none",
+        http_proxy="http://127.0.0.1:9",
+        https_proxy="http://127.0.0.1:9",
+    )
     assert result.returncode == 2
     assert result.stderr.startswith("dataset.root must hold MNIST/raw") and len(result.stderr.splitlines()) == 1
     assert not list(tmp_path.rglob("*.log")) and not list(tmp_path.rglob("manifest.json"))
@@ -78,7 +85,7 @@ def test_help_lists_the_choices_without_loading_torch(tmp_path):
         "from eif_lab.__main__ import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'pytorch_lightning', 'wandb', 'xarray', 'pandas', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'wandb', 'xarray', 'pandas', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -111,8 +118,17 @@ def test_one_job_writes_its_directory_and_the_same_job_again_measures_nothing(tm
 
 
 def test_sweep_goes_on_past_what_fails_and_what_does_not_apply_and_ends_in_one_table(tmp_path):
-    arguments = ["dataset=digits,mnist,ontology", "tracker=none", "model.training.steps=30", "update.learning_rate=0.01"]
-    nowhere = {"EIF_LAB_DATA": str(tmp_path / "none"), "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    arguments = [
+        "dataset=digits,mnist,ontology",
+        "tracker=none",
+        "model.training.steps=30",
+        "update.learning_rate=0.01",
+    ]
+    nowhere = {
+        "EIF_LAB_DATA": str(tmp_path / "none"),
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+    }
     result = run(tmp_path, "-m", *arguments, "hydra.sweep.dir=sweep", **nowhere)
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stdout + result.stderr

@@ -1,0 +1,1 @@
+"""Stimuli, probes, relations and distances."""

@@ -37,5 +37,9 @@ class Digits(Options):
         )
         held_out = np.arange(len(images)) % 2 == 1
         return image_task(
-            images.take(np.flatnonzero(~held_out)), images.take(np.flatnonzero(held_out)), self.stimuli, self.probes, seed
+            images.take(np.flatnonzero(~held_out)),
+            images.take(np.flatnonzero(held_out)),
+            self.stimuli,
+            self.probes,
+            seed,
         )

@@ -29,7 +29,9 @@ def image_task(training: Images, held_out: Images, stimuli: int, probes: int, se
     order = balanced_order(held_out.labels, seed)
     for field, count in (("stimuli", stimuli), ("probes", probes)):
         if count > len(order):
-            raise rule_error(f"dataset.{field}", f"be at most {len(order)} (the held-out images)", count, f"Try {len(order)}.")
+            raise rule_error(
+                f"dataset.{field}", f"be at most {len(order)} (the held-out images)", count, f"Try {len(order)}."
+            )
     chosen = held_out.take(order)
     return related_images(chosen.take(range(stimuli)), chosen.take(range(probes)), training, held_out)
 

@@ -88,7 +88,7 @@ class Texts:
 
     def describe(self) -> dict[str, np.ndarray]:
         """Coordinates for the influence array: ``id`` and ``label``, beside the sample's own ``coords``."""
-        labels = [f"{p} {t}".strip() if not p or p[-1:].isspace() else f"{p} | {t}" for p, t in zip(self.prompts, self.targets)]
+        labels = [f"{p} |{t}" if p else t for p, t in zip(self.prompts, self.targets)]
         return {"id": self.ids, "label": np.array(labels), **self.coords}
 
 

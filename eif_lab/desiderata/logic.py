@@ -177,7 +177,7 @@ def relation_means(
     influence: xr.DataArray, worlds: Int[np.ndarray, " stimulus"]
 ) -> dict[str, Float[np.ndarray, " worlds"]]:
     """Mean influence on the probes of each relation, world by world; NaN where a world has none."""
-    from eif_lab.data.task import RELATIONS  # noqa: PLC0415 - brings torch, which options must not
+    from eif_lab.data.task import RELATIONS
 
     relation = texts(influence, "relation")
     count = int(worlds.max(initial=-1)) + 1

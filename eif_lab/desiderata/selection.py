@@ -97,7 +97,7 @@ def same_sample(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
 
 def related(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
     """Where the probe ought to move: it is stated, entailed or contradicted by the stimulus."""
-    from eif_lab.data.task import RELATED  # noqa: PLC0415 - brings torch, which options must not
+    from eif_lab.data.task import RELATED
 
     return np.isin(texts(influence, "relation"), RELATED)
 

@@ -1,0 +1,1 @@
+"""From a model, stimuli and probes to the influence array."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,19 +19,17 @@ log = logging.getLogger(__name__)
 class Auto(Engine):
     """Takes the first engine, fastest first, that does not refuse; the log says which and why, once."""
 
-    said: ClassVar[str] = ""
-
     def choose(self, problem: Problem) -> Engine:
         """The engine that it would run."""
-        refusals = []
+        refusals: list[str] = []
         for engine in (Stacked(self.memory_budget), Reference(self.memory_budget)):
             reason = engine.refuses(problem)
             if not reason:
                 because = "; ".join(refusals) or "the fastest exact engine, and it covers this problem"
                 said = f"engine auto: {engine.name} ({because})"
-                if said != self.said:
+                if self.__dict__.setdefault("said", "") != said:
                     log.info(said)
-                    self.said = said
+                    self.__dict__["said"] = said
                 return engine
             refusals.append(f"{engine.name} cannot: {reason}")
         raise AssertionError("the reference engine refuses nothing")

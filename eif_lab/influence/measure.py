@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -131,7 +131,11 @@ def measure_influence(
             "engine": names[0],
         },
     )
-    unasked = {"seed": isinstance(seed, int), "step": not trajectory, "readout": isinstance(readout, str) or callable(readout)}
+    unasked = {
+        "seed": isinstance(seed, int),
+        "step": not trajectory,
+        "readout": isinstance(readout, str) or callable(readout),
+    }
     return array.isel({dim: 0 for dim, drop in unasked.items() if drop})
 
 
@@ -189,9 +193,10 @@ def as_batch(data: Any, field: str) -> Batch:
         ConfigError: It is neither, it is empty, or inputs and targets differ in length.
     """
     if isinstance(data, Dataset):
-        if not len(data):
+        rows = [data[i] for i in range(len(cast(Sized, data)))]
+        if not rows:
             raise rule_error(field, "hold at least one sample", 0)
-        data = default_collate([data[i] for i in range(len(data))])
+        data = default_collate(rows)
     if not (isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(t, Tensor) for t in data)):
         raise rule_error(
             field, "be a pair of tensors (inputs, targets) or a data set of such pairs", type(data).__name__
@@ -208,9 +213,9 @@ def named_update(update: Mapping[str, Any] | None) -> Update:
     """An `Update` from a mapping; a name that it does not have is an error."""
     options = {"learning_rate": 0.01, **(update or {})}
     known = Update.__dataclass_fields__
-    for name in options:
+    for name, value in options.items():
         if name not in known:
-            raise unknown_option(f"update.{name}", options[name], known)
+            raise unknown_option(f"update.{name}", value, known)
     return Update(**options)
 
 
@@ -224,5 +229,3 @@ def named_engine(name: str) -> Engine:
     if name not in engines:
         raise unknown_name("engine", name, engines)
     return engines[name]()
-
-

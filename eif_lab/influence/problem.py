@@ -68,7 +68,9 @@ class Problem:
                 every time, so that an update that changes nothing changes no bit of what is read.
         """
         rows = []
-        for inputs, targets in zip(self.probes.inputs.split(self.probe_chunk), self.probes.targets.split(self.probe_chunk)):
+        for inputs, targets in zip(
+            self.probes.inputs.split(self.probe_chunk), self.probes.targets.split(self.probe_chunk)
+        ):
             output = call(inputs)
             rows.append(torch.stack([readout(output, targets) for readout in self.readouts.values()], dim=-1))
         return torch.cat(rows)

@@ -1,8 +1,8 @@
 """Readouts: scalars of (model, probe), from the model's output and the probe's target.
 
-An output is (n, classes) with targets (n,), or (n, positions, vocabulary) with targets (n, positions), where a target of
--100 is not read; ``targets[:, t]`` is what ``output[:, t]`` predicts. Of a sequence the probability is the product over
-its positions.
+An output is (n, classes) with targets (n,), or (n, positions, vocabulary) with targets (n, positions), where a target
+of -100 is not read; ``targets[:, t]`` is what ``output[:, t]`` predicts. Of a sequence the probability is the product
+over its positions.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class Reference(Engine):
 def fit_and_read(problem: Problem, rows: Tensor) -> Tensor:
     """Readings after training on the samples at ``rows``: (steps read, probes, readouts)."""
     import pytorch_lightning as pl
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, Dataset
 
     from eif_lab.models.training import SILENT, Finetuner, quiet_lightning, trainer_device
 
@@ -53,5 +54,5 @@ def fit_and_read(problem: Problem, rows: Tensor) -> Tensor:
             **SILENT,
         )
         module = Finetuner(model, problem.loss, problem.update.make_optimizer)
-        trainer.fit(module, DataLoader([tuple(batch)] * problem.update.steps, batch_size=None))
+        trainer.fit(module, DataLoader(cast(Dataset, [tuple(batch)] * problem.update.steps), batch_size=None))
     return torch.stack(reader.readings)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +30,9 @@ class Stacked(Engine):
         batch = problem.samples.take(problem.members[0])
         with torch.enable_grad():
             plain = torch.autograd.grad(
-                problem.loss(problem.model(batch.inputs), batch.targets), list(problem.trained.values()), allow_unused=True
+                problem.loss(problem.model(batch.inputs), batch.targets),
+                list(problem.trained.values()),
+                allow_unused=True,
             )
         stacked, frozen = stack(problem, 1)
         try:
@@ -85,7 +89,14 @@ def stacked_gradient(problem: Problem, frozen: dict[str, Tensor]) -> Callable[..
     def loss(parameters: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         return problem.loss(functional_call(problem.model, (parameters, frozen), (inputs,)), targets)
 
-    return vmap(grad(loss))
+    gradient = vmap(grad(loss))
+
+    def quiet(*stacks: Any) -> dict[str, Tensor]:
+        with warnings.catch_warnings():  # where an operator has no batching rule it is looped over: slower, and right
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            return gradient(*stacks)
+
+    return quiet
 
 
 def read_one(problem: Problem, stacked: dict[str, Tensor], frozen: dict[str, Tensor], index: int) -> Tensor:

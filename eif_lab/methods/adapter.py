@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -84,7 +85,10 @@ class Adapter(Method):
         if not last:
             raise rule_error("method.target_modules", "name modules that hold a linear layer or a convolution", name)
         [layer] = last
-        place = {"device": layer.weight.device, "dtype": torch.promote_types(layer.weight.dtype, torch.float32)}
+        place: dict[str, Any] = {
+            "device": layer.weight.device,
+            "dtype": torch.promote_types(layer.weight.dtype, torch.float32),
+        }
         if isinstance(layer, nn.Conv2d):
             width = layer.out_channels
             down: nn.Module = nn.Conv2d(width, self.bottleneck, 1, **place)

@@ -28,4 +28,4 @@ class IA3(Method):
         targets = layers(model, (nn.Linear, nn.Conv2d), self.target_modules)
         wanted = ["down_proj"] if self.feedforward_modules is None else self.feedforward_modules
         inputs = [name for name in targets if any(name == w or name.endswith(f".{w}") for w in wanted)]
-        return add_tuner(model, "IA3", dict(target_modules=targets, feedforward_modules=inputs), seed)
+        return add_tuner(model, "IA3", {"target_modules": targets, "feedforward_modules": inputs}, seed)

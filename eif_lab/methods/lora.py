@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from eif_lab.methods.method import Method
+from eif_lab.methods.method import Method, layers
 from eif_lab.methods.peft import add_tuner
 from eif_lab.schema import option
 
@@ -30,7 +30,5 @@ class LoRA(Method):
 
     def apply(self, model: nn.Module, seed: int) -> nn.Module:
         """Put LoRA layers in through PEFT, freeze the rest."""
-        from eif_lab.methods.method import layers
-
         targets = layers(model, (nn.Linear, nn.Conv2d), self.target_modules)
-        return add_tuner(model, "LORA", dict(r=self.rank, lora_alpha=self.alpha, target_modules=targets), seed)
+        return add_tuner(model, "LORA", {"r": self.rank, "lora_alpha": self.alpha, "target_modules": targets}, seed)

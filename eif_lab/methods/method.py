@@ -56,7 +56,7 @@ def named_method(method: str | Mapping[str, Any]) -> Method:
 
     The name is that of a module of this room; its one public `Method` class is the method.
     """
-    options = dict(name=method) if isinstance(method, str) else dict(method)
+    options = {"name": method} if isinstance(method, str) else dict(method)
     name = str(options.pop("name", ""))
     rooms = importlib.import_module("eif_lab.methods").__path__
     known = sorted(m.name for m in pkgutil.iter_modules(rooms) if m.name != "method")
@@ -99,7 +99,7 @@ def layers(model: nn.Module, kinds: tuple[type[nn.Module], ...], wanted: list[st
 
 
 def trained_summary(model: nn.Module) -> dict[str, Any]:
-    """Which parameters move, and how many: ``count``, ``total``, ``tensors`` and ``names`` (indices folded into ``*``)."""
+    """What moves: ``count`` of ``total`` parameters, ``tensors``, and ``names`` with indices folded into ``*``."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     patterns = Counter(re.sub(r"\.\d+(?=\.|$)", ".*", name) for name, _ in trained)
     return {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from eif_lab.methods.method import Method, layers, seeded
-from eif_lab.schema import ConfigError, option, unknown_name, unknown_option
+from eif_lab.schema import ConfigError, unknown_name, unknown_option
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Peft(Method):
     """
 
     tuner: str = "LOHA"
-    options: dict[str, Any] = option({})
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -52,9 +52,9 @@ def add_tuner(model: nn.Module, tuner: str, options: dict[str, Any], seed: int) 
     if tuner.upper() not in configs:
         raise unknown_name("method.tuner", tuner.upper(), configs)
     kind = configs[tuner.upper()]
-    for name in options:
+    for name, value in options.items():
         if name not in kind.__dataclass_fields__:
-            raise unknown_option(f"method.options.{name}", options[name], kind.__dataclass_fields__)
+            raise unknown_option(f"method.options.{name}", value, kind.__dataclass_fields__)
     needs_targets = "target_modules" in kind.__dataclass_fields__ and options.get("target_modules") is None
     if needs_targets and tuner.upper() not in OWN_TARGETS:
         options["target_modules"] = layers(model, (nn.Linear, nn.Conv2d))
@@ -69,7 +69,9 @@ def add_tuner(model: nn.Module, tuner: str, options: dict[str, Any], seed: int) 
         raise
     except (ValueError, TypeError, NotImplementedError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"method.tuner={tuner} does not fit this model with method.options={options}: {reason}") from None
+        raise ConfigError(
+            f"method.tuner={tuner} does not fit this model with method.options={options}: {reason}"
+        ) from None
     for parameter in model.parameters():
         if parameter.requires_grad:  # a small update vanishes in less: in bfloat16, 1 + 3e-3 = 1
             parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
@@ -95,5 +97,3 @@ def language_model(model: nn.Module) -> Any:
             "Try model=phi3, or method.tuner=LORA."
         )
     return held
-
-

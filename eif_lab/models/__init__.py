@@ -1,0 +1,1 @@
+"""Base models, their training and their cache."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from filelock import FileLock
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from eif_lab.data.task import Samples

@@ -65,7 +65,9 @@ class CNN(Options):
         channels, height, width = data.pixels.shape[1:]
         if min(height, width) >> len(self.channels) < 1:
             raise rule_error(
-                "model.channels", f"have at most {min(height, width).bit_length() - 1} blocks (each halves the image)", self.channels
+                "model.channels",
+                f"have at most {min(height, width).bit_length() - 1} blocks (each halves the image)",
+                self.channels,
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -91,7 +93,9 @@ class CNN(Options):
             shuffle=True,
             generator=torch.Generator().manual_seed(seed),
         )
-        loss = train(net, F.cross_entropy, batches, self.training, directory=folder, title="cnn base training", device=device)
+        loss = train(
+            net, F.cross_entropy, batches, self.training, directory=folder, title="cnn base training", device=device
+        )
         net.cpu()
         save_file(net.state_dict(), folder / "model.safetensors")
         return {"training_loss": loss, "accuracy": accuracy(net, task.validation)}

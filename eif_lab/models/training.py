@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -54,7 +55,7 @@ class Finetuner(pl.LightningModule):
         inputs, targets = batch
         return self.loss(self.model(inputs), targets)
 
-    def configure_optimizers(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]
         """The optimizer over what requires a gradient, with its schedule."""
         optimizer = self.make_optimizer([p for p in self.model.parameters() if p.requires_grad])
         if self.make_schedule is None:
@@ -66,7 +67,14 @@ class Finetuner(pl.LightningModule):
 
 
 def train(
-    model: nn.Module, loss: Loss, batches: DataLoader, options: Training, *, directory: Path, title: str, device: str = "cpu"
+    model: nn.Module,
+    loss: Loss,
+    batches: DataLoader,
+    options: Training,
+    *,
+    directory: Path,
+    title: str,
+    device: str = "cpu",
 ) -> float:
     """Train a base model in place; an interrupted run goes on from its last checkpoint.
 
@@ -103,7 +111,9 @@ def train(
             max_epochs=-1,
             callbacks=[
                 progress,
-                ModelCheckpoint(checkpoints, save_last=True, save_top_k=0, every_n_train_steps=options.checkpoint_every),
+                ModelCheckpoint(
+                    checkpoints, save_last=True, save_top_k=0, every_n_train_steps=options.checkpoint_every
+                ),
             ],
             gradient_clip_val=1.0,
             **trainer_device(device),
@@ -117,7 +127,7 @@ def train(
     return progress.recent_loss()
 
 
-SILENT = {
+SILENT: dict[str, Any] = {
     "logger": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,
@@ -125,7 +135,7 @@ SILENT = {
 """Trainer arguments under which Lightning prints nothing and writes nothing."""
 
 
-def trainer_device(device: str) -> dict[str, object]:
+def trainer_device(device: str) -> dict[str, Any]:
     """A torch device name as a Trainer's ``accelerator`` and ``devices``."""
     kind, _, index = device.partition(":")
     if kind == "cpu":
@@ -136,7 +146,10 @@ def trainer_device(device: str) -> dict[str, object]:
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep Lightning's device report, tips and data-loader advice off the console."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero")]
+    loggers = [
+        logging.getLogger(name)
+        for name in ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero")
+    ]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
@@ -159,22 +172,25 @@ class Progress(Callback):
         self.started = time.perf_counter()
         self.live = sys.stderr.isatty()
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what begins."""
         self.started = time.perf_counter()
         if not self.live:
             log.info("%s: %d steps", self.title, self.steps)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: dict[str, Tensor], *_: object) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Keep the loss and move the line."""
         self.losses.append(outputs["loss"].detach())
         done = trainer.global_step
         if self.live and (done % 10 == 0 or done == self.steps):
             seconds = (time.perf_counter() - self.started) / len(self.losses) * (self.steps - done)
             end = "\n" if done == self.steps else ""
-            print(f"\r{self.title}: {done}/{self.steps} steps, loss {self.losses[-1]:.3f}, {seconds:.0f} s left ", end=end, file=sys.stderr)
+            line = f"{self.title}: {done}/{self.steps} steps, loss {self.losses[-1]:.3f}, {seconds:.0f} s left "
+            print(f"\r{line}", end=end, file=sys.stderr)
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how it ended."""
         if not self.live and self.losses:
             log.info("%s: loss %.4f after %.0f s", self.title, self.recent_loss(), time.perf_counter() - self.started)

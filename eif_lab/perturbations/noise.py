@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eif_lab.data.images import related_images
-from eif_lab.data.task import Images, Task, Texts, concatenate
+from eif_lab.data.task import Images, SamplesT, Task, Texts, concatenate
 from eif_lab.perturbations.perturbation import Perturbation
 from eif_lab.schema import NotApplicable, option, rule_error
 
@@ -22,14 +22,14 @@ Pixels = Float[Tensor, "n c h w"]
 class Noise(Perturbation):
     """Every stimulus and every probe, clean and at each strength.
 
-    The samples gain the coordinates ``sigma`` (0 for clean) and ``source`` (the id of the clean sample). The same sample
-    at another strength is another sample that says the same: ``entailed``.
+    The samples gain the coordinates ``sigma`` (0 for clean) and ``source`` (the id of the clean sample). The same
+    sample at another strength is another sample that says the same: ``entailed``.
 
     Attributes:
         noise: Of images ``gaussian`` (sigma is the standard deviation, pixels are clipped to [0, 1]),
-            ``salt_and_pepper`` (the share of pixels set to 0 or 1) or ``occlusion`` (the share of the area greyed by one
-            square); of text ``character`` (the share of letters replaced by random ones) or ``word_shuffle`` (the share
-            of words that change places). None takes the first of each.
+            ``salt_and_pepper`` (the share of pixels set to 0 or 1) or ``occlusion`` (the share of the area greyed by
+            one square); of text ``character`` (the share of letters replaced by random ones) or ``word_shuffle`` (the
+            share of words that change places). None takes the first of each.
         levels: The strengths.
     """
 
@@ -52,9 +52,11 @@ class Noise(Perturbation):
         if name not in known:
             kind = "images" if known is IMAGE_NOISE else "text"
             raise NotApplicable(f"perturbation.noise must be one of {', '.join(known)} for {kind}, got {name!r}.")
-        if isinstance(task.probes, Images):
+        if isinstance(task.probes, Images) and isinstance(task.stimuli, Images):
             stimuli = self._copies(task.stimuli, IMAGE_NOISE[name], seed)
-            return related_images(stimuli, self._copies(task.probes, IMAGE_NOISE[name], seed), task.training, task.validation)
+            return related_images(
+                stimuli, self._copies(task.probes, IMAGE_NOISE[name], seed), task.training, task.validation
+            )
         return self._noisy_texts(task, TEXT_NOISE[name], seed)
 
     def _copies(self, images: Images, corrupt: Callable[..., Pixels], seed: int) -> Images:
@@ -95,7 +97,7 @@ class Noise(Perturbation):
         )
 
 
-def marked(samples: Images | Texts, sigma: float) -> Images | Texts:
+def marked(samples: SamplesT, sigma: float) -> SamplesT:
     """The samples with ``sigma`` and ``source``, and with ids of their own if noisy."""
     ids = samples.ids if sigma == 0 else np.array([f"{name}~{sigma:g}" for name in samples.ids])
     return replace(
@@ -105,7 +107,7 @@ def marked(samples: Images | Texts, sigma: float) -> Images | Texts:
 
 def generator_of(name: str, sigma: float, seed: int) -> np.random.Generator:
     """The random generator of one sample at one strength."""
-    return np.random.default_rng([seed, int(round(sigma * 1e6)), *str(name).encode()])
+    return np.random.default_rng([seed, round(sigma * 1e6), *str(name).encode()])
 
 
 def gaussian(pixels: Tensor, sigma: float, rng: np.random.Generator) -> Tensor:
@@ -134,9 +136,7 @@ def occlusion(pixels: Tensor, sigma: float, rng: np.random.Generator) -> Tensor:
 def character(text: str, sigma: float, rng: np.random.Generator) -> str:
     """Each letter becomes another random letter with probability sigma; the rest of the text stays."""
     letters = "abcdefghijklmnopqrstuvwxyz"
-    return "".join(
-        letters[rng.integers(26)] if char.isalpha() and rng.random() < sigma else char for char in text
-    )
+    return "".join(letters[rng.integers(26)] if char.isalpha() and rng.random() < sigma else char for char in text)
 
 
 def word_shuffle(text: str, sigma: float, rng: np.random.Generator) -> str:

@@ -59,11 +59,15 @@ def negated_texts(task: Task) -> Task:
     stimuli, probes = task.stimuli, task.probes
     assert isinstance(stimuli, Texts) and isinstance(probes, Texts)
     if "negation" not in stimuli.coords:
-        raise NotApplicable("perturbation=relabel needs a data set whose statements have a negation. Try dataset=ontology.")
+        raise NotApplicable(
+            "perturbation=relabel needs a data set whose statements have a negation. Try dataset=ontology."
+        )
     ids = np.array([f"not {name}" for name in stimuli.ids])
     negated = replace(stimuli, targets=tuple(map(str, stimuli.coords["negation"])), ids=ids)
     shared = {name: values for name, values in negated.coords.items() if name in probes.coords}
-    blank = {name: np.full(len(negated), _blank(values)) for name, values in probes.coords.items() if name not in shared}
+    blank = {
+        name: np.full(len(negated), _blank(values)) for name, values in probes.coords.items() if name not in shared
+    }
     watched = concatenate([probes, replace(negated, coords={**shared, **blank})])
     own = negated.ids[:, None] == negated.ids[None, :]
     old = np.where(task.relation == "direct", "contradicted", "unrelated")

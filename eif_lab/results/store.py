@@ -225,12 +225,12 @@ def open_results(path: str | Path) -> JobResults | SweepResults:
     """
     path = Path(path)
     if (path / MANIFEST).is_file():
-        return _open_job(path)
+        return open_job(path)
     manifests = sorted(path.glob(f"*/{MANIFEST}")) if path.is_dir() else []
     if not manifests:
         rule = f"be a job (a folder with {MANIFEST}) or a sweep (a folder of jobs)"
         raise rule_error("results path", rule, str(path), "Give the output folder that a finished run printed.")
-    jobs = [_open_job(manifest.parent) for manifest in manifests]
+    jobs = [open_job(manifest.parent) for manifest in manifests]
     return SweepResults(path, sorted(jobs, key=lambda job: (job.manifest["name"], job.path)))
 
 
@@ -244,7 +244,12 @@ def replace_file(path: Path, content: bytes) -> None:
         fresh.unlink(missing_ok=True)
 
 
-def _open_job(path: Path) -> JobResults:
+def open_job(path: Path) -> JobResults:
+    """Open a job's directory.
+
+    Raises:
+        ConfigError: Its manifest is damaged, or was written by a newer version.
+    """
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         version = int(manifest["format"])

@@ -64,7 +64,10 @@ def test_one_step_of_sgd_with_the_readout_as_loss_is_symmetric_to_first_order(ne
         ({"method": {"name": "lora", "target_modules": ["nope"]}}, r"method.target_modules must name at least one"),
         ({"method": {"name": "peft", "tuner": "LORAX"}}, r"method.tuner must be one of .*Did you mean LORA\?"),
         ({"method": {"name": "peft", "tuner": "PROMPT_TUNING"}}, r"needs a language model, got Net"),
-        ({"update": {"learning_rte": 1}}, r"update.learning_rte must be an option.*Did you mean update.learning_rate\?"),
+        (
+            {"update": {"learning_rte": 1}},
+            r"update.learning_rte must be an option.*Did you mean update.learning_rate\?",
+        ),
         ({"update": {"optimizer": "adam", "momentum": 0.5}}, r"update.momentum must be 0 with optimizer=adam"),
         ({"update": {"learning_rate": None}}, r"update.learning_rate must be given"),
         ({"engine": "fast"}, r"engine must be one of auto, reference, stacked"),

@@ -16,7 +16,9 @@ def test_readouts_of_classes_equal_their_definitions():
     output = torch.randn(20, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     target = torch.arange(20) % 5
     for row, label, log_prob, prob, log_odds, rank, correct in zip(
-        output, target, *(READOUTS[name](output, target) for name in ("log_prob", "prob", "log_odds", "rank", "correct"))
+        output,
+        target,
+        *(READOUTS[name](output, target) for name in ("log_prob", "prob", "log_odds", "rank", "correct")),
     ):
         p = math.exp(row[label]) / sum(math.exp(v) for v in row)
         assert math.isclose(log_prob, math.log(p)) and math.isclose(prob, p)

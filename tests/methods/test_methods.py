@@ -52,7 +52,9 @@ def test_full_moves_all_421642_parameters_of_the_28_pixel_cnn(cnn):
 
 
 def test_lora_covers_convolutions_and_linear_layers(cnn):
-    names = [n for n, p in named_method({"name": "lora", "rank": 3}).apply(cnn, 0).named_parameters() if p.requires_grad]
+    names = [
+        n for n, p in named_method({"name": "lora", "rank": 3}).apply(cnn, 0).named_parameters() if p.requires_grad
+    ]
     assert {name.split(".lora_")[0] for name in names} == {"blocks.0.0", "blocks.1.0", "hidden", "head"}
     assert all(3 in p.shape for n, p in cnn.named_parameters() if "lora_" in n)
 

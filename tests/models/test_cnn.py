@@ -41,7 +41,8 @@ def test_a_trained_model_is_found_again_and_another_seed_or_option_trains_anew(t
 
 def test_training_is_the_same_every_time(task, tmp_path):
     hashes = {
-        weights_hash(CNN(training=Training(steps=5)).prepare(task, tmp_path / str(i), 0, "cpu").module) for i in range(2)
+        weights_hash(CNN(training=Training(steps=5)).prepare(task, tmp_path / str(i), 0, "cpu").module)
+        for i in range(2)
     }
     assert len(hashes) == 1
 

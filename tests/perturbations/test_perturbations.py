@@ -112,7 +112,9 @@ def test_noise_of_the_other_kind_of_data_does_not_apply(digits, ontology):
 
 
 def test_shares_above_one_are_refused():
-    with pytest.raises(ConfigError, match=r"perturbation.levels must be shares of at most 1 with noise=occlusion, got 2"):
+    with pytest.raises(
+        ConfigError, match=r"perturbation.levels must be shares of at most 1 with noise=occlusion, got 2"
+    ):
         Noise(noise="occlusion", levels=[0.5, 2.0])
     with pytest.raises(ConfigError, match=r"perturbation.levels must hold at least one strength"):
         Noise(levels=[])
@@ -128,7 +130,13 @@ def test_relabelled_images_claim_another_class_and_are_probes_of_their_own(digit
         for j in range(32):
             label = wrong.probes.labels[j]
             expected = (
-                "direct" if j == 20 + i else "entailed" if label == claimed else "contradicted" if label == true else "unrelated"
+                "direct"
+                if j == 20 + i
+                else "entailed"
+                if label == claimed
+                else "contradicted"
+                if label == true
+                else "unrelated"
             )
             assert wrong.relation[i, j] == expected
     assert Relabel().apply(digits, 1).stimuli.labels.tolist() != wrong.stimuli.labels.tolist()

@@ -60,7 +60,7 @@ class Wandb(Options):
         }
         # Whatever breaks inside the tracker must not cost a measurement: the job goes on without it.
         try:
-            from eif_lab.results.trackers.wandb_run import WandbRun  # noqa: PLC0415 - brings W&B
+            from eif_lab.results.trackers.wandb_run import WandbRun
 
             # W&B would take the system's folder for temporary files instead of one that is not there.
             Path(directory).mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ class Wandb(Options):
             return SilentRun()
 
     def _open(self, arguments: dict[str, Any]) -> wandb.Run:
-        import wandb  # noqa: PLC0415 - half a second, and not needed with another tracker
+        import wandb
 
         # Silent for the whole process, because some of W&B's lines come before a run has settings of its own.
         server = wandb.setup(wandb.Settings(silent=True)).settings
@@ -88,7 +88,7 @@ class Wandb(Options):
         return self._init(arguments, "offline" if mode == "online" else mode)
 
     def _init(self, arguments: dict[str, Any], mode: Any) -> wandb.Run:
-        import wandb  # noqa: PLC0415 - likewise
+        import wandb
 
         settings = wandb.Settings(
             silent=True,
