@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from eif_lab.influence.measure import Data, as_batch, measure_influence, named_engine, prepared
-from eif_lab.influence.problem import Engine, Loss
+from eif_lab.influence.problem import Engine
 from eif_lab.influence.readout import log_prob
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method
+from eif_lab.models.base import Loss
 
 FACTOR = 4.0
 START = {"sgd": 1e-2, "adam": 1e-4, "adamw": 1e-4}

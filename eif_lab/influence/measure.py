@@ -15,10 +15,11 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-from eif_lab.influence.problem import Batch, Engine, Loss, Problem
+from eif_lab.influence.problem import Batch, Engine, Problem
 from eif_lab.influence.readout import UNITS, Readout, named_readouts
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method, named_method
+from eif_lab.models.base import Loss
 from eif_lab.schema import rule_error, unknown_name, unknown_option
 
 Data = tuple[Tensor, Tensor] | Dataset

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from eif_lab.influence.readout import Readout
 from eif_lab.influence.update import Update
+from eif_lab.models.base import Loss
 from eif_lab.schema import Options, option
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Batch(NamedTuple):

@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from eif_lab.models.encoding import IGNORED
 from eif_lab.schema import unknown_name
-
-IGNORED = -100
 
 Readout = Callable[[Tensor, Tensor], Tensor]
 """(output, target) to one scalar per row."""

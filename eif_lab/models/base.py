@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from eif_lab.data.task import Samples
 from eif_lab.schema import Options, option
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(output, targets) to a mean loss."""
+
 REPORT = "report.json"
 
 
@@ -49,7 +52,7 @@ class BaseModel:
     module: nn.Module
     name: str
     encode: Callable[[Samples], tuple[Tensor, Tensor]]
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Loss
     features: Callable[[Tensor], Tensor]
     report: dict[str, Any] = field(default_factory=dict)
 

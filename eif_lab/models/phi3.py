@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eif_lab.data.task import Background, Task
-from eif_lab.models.base import BaseModel, made_once, weights_hash
+from eif_lab.models.base import BaseModel, Training, made_once, weights_hash
 from eif_lab.models.encoding import IGNORED, Encoder
 from eif_lab.models.hub import load_checkpoint, quiet_transformers
 from eif_lab.models.pretraining import documents, first, pretrain
 from eif_lab.models.teaching import teach
-from eif_lab.models.training import Training
 from eif_lab.schema import Options, option, rule_error
 
 if TYPE_CHECKING:

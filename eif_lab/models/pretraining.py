@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from eif_lab.data import ontology
-from eif_lab.models.training import Loss, Training, train
+from eif_lab.models.base import Loss, Training
 
 if TYPE_CHECKING:
     from transformers import Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerFast
@@ -136,6 +136,8 @@ def pretrain(
         The report: the training loss at the end, in nats per token.
     """
     from transformers import Phi3ForCausalLM
+
+    from eif_lab.models.training import train  # brings Lightning, which a cached model does without
 
     tokenizer = train_tokenizer(first(TOKENIZER_DOCUMENTS, documents(seed)), config.vocab_size)
     config.vocab_size = len(tokenizer)

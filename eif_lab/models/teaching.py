@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from eif_lab.data.task import Background, Texts
+from eif_lab.models.base import Loss, Training
 from eif_lab.models.encoding import IGNORED
-from eif_lab.models.training import Loss, Training, train
 
 Encode = Callable[[Texts], tuple[Tensor, Tensor]]
 
@@ -99,6 +99,8 @@ def teach(
     Returns:
         The report: `background_accuracy`, `background_accuracy_by_world`, `worlds_not_learnt`, `teaching_loss`.
     """
+    from eif_lab.models.training import train  # brings Lightning, which a cached model does without
+
     facts = TensorDataset(*encode(background.facts))
     accuracy: dict[int, float] = {}
     final = float("nan")

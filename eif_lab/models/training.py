@@ -20,11 +20,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from eif_lab.models.base import Training
+from eif_lab.models.base import Loss, Training
 
 log = logging.getLogger(__name__)
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Finetuner(pl.LightningModule):
