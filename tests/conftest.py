@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+pytest_plugins = ["language_fixtures"]
+
 os.environ.setdefault("WANDB_MODE", "offline")
 torch.set_num_threads(1)
 

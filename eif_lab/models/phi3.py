@@ -216,7 +216,8 @@ class CausalLM(nn.Module):
 
     def forward(self, input_ids: Int[Tensor, "n T"]) -> Float[Tensor, "n T vocabulary"]:
         """(n, T) token ids to (n, T, vocabulary) logits."""
-        return self.language_model(input_ids=input_ids, use_cache=False).logits
+        logits = self.language_model(input_ids=input_ids, use_cache=False).logits
+        return logits[:, -input_ids.shape[1] :]  # a tuner's virtual tokens stand in front
 
 
 def token_loss(logits: Float[Tensor, "n T vocabulary"], targets: Int[Tensor, "n T"]) -> Float[Tensor, ""]:
