@@ -264,7 +264,10 @@ def log_record(record: Mapping[str, Any]) -> None:
         f"{k.replace('_', ' ')} {v:.3f}" for k, v in base.items() if "accuracy" in k and isinstance(v, float)
     )
     log.info("base model: %s%s (weights %s)", base["name"], f", {quality}" if quality else "", base["hash"])
-    log.info("trained: %d of %d parameters: %s", moved["count"], moved["total"], ", ".join(moved["names"]))
+    named = moved["names"]
+    rest = f" and {len(named) - 4} more, see manifest.json" if len(named) > 5 else ""
+    told = ", ".join(named[:4] if rest else named) + rest
+    log.info("trained: %d of %d parameters in %d tensors: %s", moved["count"], moved["total"], moved["tensors"], told)
     found = update["calibration"]
     how = (
         ""

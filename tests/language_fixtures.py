@@ -7,7 +7,6 @@ import copy
 import pytest
 
 
-
 @pytest.fixture(scope="session")
 def tokenizer():
     from language import byte_level_tokenizer

@@ -93,6 +93,13 @@ class Phi3(Options):
         """``phi3-tiny``, or the last part of the checkpoint's name."""
         return TINY if self.checkpoint is None else Path(self.checkpoint).name
 
+    def identity(self) -> str:
+        """What the weights are, besides the options: phi3-tiny's recipe, or a checkpoint's files as they stand."""
+        if self.checkpoint is None:
+            return self._recipe_hash()
+        files = sorted(path for path in Path(self.checkpoint).rglob("*") if path.is_file())
+        return _hash([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
+
     def prepare(self, task: Task, cache: Path, seed: int, device: str) -> BaseModel:
         """The base model, taught the task's background if it has one.
 

@@ -69,7 +69,9 @@ def batches(tokenizer):
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_auto_engine_equals_reference_on_phi3(phi3, batches, method, update):
     arrays = [
-        measure_influence(phi3, token_loss, *batches, method=method, update=update, engine=engine, readout=["log_prob", "prob"])
+        measure_influence(
+            phi3, token_loss, *batches, method=method, update=update, engine=engine, readout=["log_prob", "prob"]
+        )
         for engine in ("auto", "reference")
     ]
     assert np.abs(arrays[1]).max() > 1e-5
@@ -114,7 +116,7 @@ def test_trained_adapter_adds_its_bottleneck_to_what_the_sublayer_gives(phi3, ba
     plain = copy.deepcopy(phi3)
     ready = named_method({"name": "adapter", "bottleneck": 3}).apply(phi3, 0)
     generator = torch.Generator().manual_seed(0)
-    for name, parameter in ready.named_parameters():
+    for parameter in ready.parameters():
         if parameter.requires_grad:
             parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.3
     for name, adapter in [(n, m) for n, m in ready.named_modules() if type(m).__name__ == "Bottleneck"]:

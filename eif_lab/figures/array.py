@@ -1,0 +1,88 @@
+"""An influence array as a picture: ``python -m eif_lab.figures.array <job directory> <picture.png>``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from eif_lab.results.store import open_results
+from eif_lab.results.summary import last_step, unit
+from eif_lab.schema import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CLIP = 0.99
+"""The colour scale ends at this quantile of the absolute influence, so that one cell does not bleach the rest."""
+
+
+def draw_array(influence: xr.DataArray) -> Figure:
+    """The array after the last step, of the first readout, mean over seeds, ordered by class or world.
+
+    Args:
+        influence: Dims (seed, stimulus, step, probe, readout), with the coordinates of a job.
+    """
+    from matplotlib.figure import Figure
+
+    readout = str(influence["readout"].values[0])
+    array = last_step(influence).isel(readout=0).transpose("stimulus", "probe")
+    array = array.isel({dim: order(array, dim) for dim in array.dims})
+    kind = "class" if "stimulus_class" in array.coords else "world"
+    scale = float(np.nanquantile(np.abs(array.values), CLIP)) or 1.0
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(array.values, cmap="RdBu_r", vmin=-scale, vmax=scale, aspect="auto", interpolation="nearest")
+    for dim, set_ticks, line in (("stimulus", axes.set_yticks, axes.axhline), ("probe", axes.set_xticks, axes.axvline)):
+        groups, starts = np.unique(group_of(array, dim), return_index=True)
+        ends = np.append(starts[1:], array.sizes[dim])
+        names = array[f"{dim}_label"].values[starts] if kind == "class" else groups
+        set_ticks((starts + ends - 1) / 2, names, fontsize=8)
+        for start in starts[1:]:
+            line(start - 0.5, color="0.7", linewidth=0.4)
+    axes.tick_params(axis="x", rotation=90 if kind == "class" else 0)
+    axes.set_ylabel(f"stimulus trained on, by {kind}")
+    axes.set_xlabel(f"probe read, by {kind}")
+    told = [
+        str(influence.attrs[key]) for key in ("model", "dataset", "method", "perturbation") if key in influence.attrs
+    ]
+    axes.set_title(" · ".join(told))
+    bar = figure.colorbar(image, ax=axes, extend="both")
+    bar.set_label(f"influence on {readout.replace('_', '-')} ({unit(influence, readout)})")
+    return figure
+
+
+def group_of(array: xr.DataArray, dim: str) -> np.ndarray:
+    """What the samples are ordered by: class, world, or nothing."""
+    for name in ("class", "world"):
+        if f"{dim}_{name}" in array.coords:
+            return np.asarray(array[f"{dim}_{name}"].values)
+    return np.zeros(array.sizes[dim], dtype=int)
+
+
+def order(array: xr.DataArray, dim: str) -> np.ndarray:
+    """Indices that bring the samples of a group together, otherwise in their own order."""
+    return np.argsort(group_of(array, dim), kind="stable")
+
+
+def main() -> int:
+    """Draw the array of a job."""
+    if len(sys.argv) != 3:
+        print("usage: python -m eif_lab.figures.array <job directory> <picture>", file=sys.stderr)
+        return 2
+    try:
+        job = open_results(sys.argv[1])
+        if not hasattr(job, "influence"):
+            raise ConfigError(f"results path must be a job, got the sweep {sys.argv[1]!r}. Try one of its folders.")
+        draw_array(job.influence).savefig(Path(sys.argv[2]), dpi=150)
+    except (ConfigError, OSError, ValueError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

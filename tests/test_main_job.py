@@ -1,0 +1,185 @@
+"""The main job, two models by two methods, end to end at a small size, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from language import byte_level_tokenizer, save_checkpoint
+
+from eif_lab import open_results
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(folder: Path, *arguments: str) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
+    environment |= {"OMP_NUM_THREADS": "1", "WANDB_DATA_DIR": str(folder), "NETRC": str(folder / "none")}
+    result = subprocess.run(
+        [sys.executable, "-m", "eif_lab", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr == ""
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """The sweep's folder, what it printed, and what it printed when given again."""
+    folder = tmp_path_factory.mktemp("main_job")
+    (folder / "phi3").mkdir()
+    small = ["-m", "model=cnn,phi3", "method=lora,full", "model.training.steps=20", "desideratum=[symmetry,sparsity]"]
+    first = run(folder, *small, "hydra.sweep.dir=first")
+    again = run(folder, *small, "hydra.sweep.dir=again")
+    return folder, first, again
+
+
+def test_main_job_gives_four_jobs_and_one_table(sweep):
+    folder, printed, _ = sweep
+    results = open_results(folder / "first")
+    assert {job.manifest["name"] for job in results.jobs} == {
+        "cnn digits lora",
+        "cnn digits full",
+        "phi3-tiny ontology lora",
+        "phi3-tiny ontology full",
+    }
+    assert all(job.manifest["status"] == "done" for job in results.jobs)
+    table = pd.read_parquet(folder / "first" / "sweep.parquet")
+    pd.testing.assert_frame_equal(table, results.table)
+    assert len(table) == 8
+    shown = printed[printed.rindex(" job ") :]
+    assert all(job.manifest["name"] in shown for job in results.jobs)
+    assert max(len(line) for line in shown.splitlines()) <= 100
+
+
+def test_arrays_have_the_size_dims_and_attributes_that_were_promised(sweep):
+    for job in open_results(sweep[0] / "first").jobs:
+        array = job.influence
+        assert array.dims == ("seed", "stimulus", "step", "probe", "readout")
+        least = 100 if array.attrs["model"] == "cnn" else 60
+        assert array.sizes["stimulus"] >= least and array.sizes["probe"] >= least
+        assert json.loads(array.attrs["units"]) == {"log_prob": "nat"}
+        assert "positive means" in array.attrs["sign"]
+        assert np.isfinite(array.values).all()
+        assert {"relation", "foil", "distance_feature", "stimulus_label", "probe_label"} <= set(array.coords)
+
+
+def test_every_method_taught_and_says_what_moved(sweep):
+    for job in open_results(sweep[0] / "first").jobs:
+        direct, moved = job.manifest["direct_influence"], job.manifest["trained_parameters"]
+        assert direct["low"] > 0 and direct["p_value"] < 0.05
+        full = job.manifest["name"].endswith("full")
+        assert (moved["count"] == moved["total"]) == full
+        assert all(("lora_" in name) != full for name in moved["names"])
+        assert job.manifest["update"]["calibration"]["learning_rate"] == job.manifest["update"]["learning_rate"]
+
+
+def test_sweep_given_again_measures_nothing_and_gives_the_same(sweep):
+    folder, first, again = sweep
+    assert first.count("engine auto") == 4 and "found in" not in first
+    assert again.count("found in") == 4 and "engine auto" not in again and "steps\n" not in again
+    for one, two in zip(open_results(folder / "first").jobs, open_results(folder / "again").jobs):
+        assert one.influence.identical(two.influence)
+        pd.testing.assert_frame_equal(one.verdicts, two.verdicts)
+
+
+def test_offline_wandb_files_hold_four_runs_each_with_its_own_config_and_results(sweep):
+    files = sorted((sweep[0] / "first").rglob("*.wandb"))
+    assert len(files) == 4
+    seen = set()
+    for file in files:
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        summary = subprocess.run(
+            [*command[:-2], "--summary", *command[-2:]], check=True, capture_output=True, text=True
+        ).stdout
+        job = json.loads((file.parents[2] / "manifest.json").read_text())
+        others = {"cnn", "phi3-tiny"} - {job["name"].split()[0]}
+        assert job["name"] in text and not any(f'"{other} ' in text for other in others)
+        assert '"first"' in text  # the group is the sweep
+        method = job["name"].split()[-1]
+        assert f"eif_lab.methods.{method}." in text
+        assert f"eif_lab.methods.{ {'lora': 'full', 'full': 'lora'}[method] }." not in text
+        assert "verdict/symmetry" in summary and "direct_influence" in summary and "pairs_per_second" in summary
+        assert "stimuli_per_second" in text
+        seen.add(job["name"])
+    assert len(seen) == 4
+
+
+def test_local_checkpoint_in_the_hubs_format_runs_under_its_own_name(tmp_path):
+    save_checkpoint(tmp_path / "my-phi3", byte_level_tokenizer())
+    arguments = [
+        "model=phi3",
+        f"model.checkpoint={tmp_path / 'my-phi3'}",
+        "dataset.worlds=3",
+        "dataset.stimuli_per_world=2",
+    ]
+    quick = ["model.teaching.steps=5", "model.minimum_background_accuracy=0", "tracker=none", "method=adapter"]
+    printed = run(
+        tmp_path, *arguments, *quick, "model.chat_template=true", "model.attention=eager", "hydra.run.dir=job"
+    )
+    job = open_results(tmp_path / "job")
+    assert job.manifest["name"] == "my-phi3 ontology adapter" and "phi3-tiny" not in printed
+    assert job.influence.sizes["stimulus"] == 6
+    assert job.manifest["direct_influence"]["effect"] > 0
+
+
+def test_an_altered_local_checkpoint_is_not_taken_for_the_old_one(tmp_path):
+    checkpoint = tmp_path / "my-phi3"
+    save_checkpoint(checkpoint, byte_level_tokenizer())
+    arguments = ["model=phi3", f"model.checkpoint={checkpoint}", "dataset.worlds=2", "dataset.stimuli_per_world=2"]
+    quick = [
+        "model.teaching.steps=2",
+        "model.minimum_background_accuracy=0",
+        "tracker=none",
+        "update.learning_rate=0.01",
+    ]
+    run(tmp_path, *arguments, *quick, "hydra.run.dir=one")
+    assert "found in" in run(tmp_path, *arguments, *quick, "hydra.run.dir=two")
+    save_checkpoint(checkpoint, byte_level_tokenizer(), tied=True)
+    assert "found in" not in run(tmp_path, *arguments, *quick, "hydra.run.dir=three")
+
+
+@pytest.mark.parametrize("perturbation", ["exclude", "noise", "relabel"])
+@pytest.mark.parametrize("model", ["cnn", "phi3"])
+def test_every_perturbation_runs_on_both_models(sweep, model, perturbation):
+    """On the base models that the sweep has trained."""
+    size = {
+        "cnn": ["dataset.stimuli=20", "dataset.probes=20"],
+        "phi3": ["dataset.worlds=4", "dataset.stimuli_per_world=2"],
+    }
+    arguments = [
+        f"model={model}",
+        *size[model],
+        "model.training.steps=20",
+        f"perturbation={perturbation}",
+        "tracker=none",
+    ]
+    name = f"{model}_{perturbation}"
+    more = ["model.teaching.steps=20", "model.minimum_background_accuracy=0"] if model == "phi3" else []
+    run(sweep[0], *arguments, *more, f"hydra.run.dir={name}")
+    job = open_results(sweep[0] / name)
+    assert job.influence.attrs["perturbation"] == perturbation
+    judged = set(job.verdicts.loc[job.verdicts["status"] == "done", "desideratum"])
+    assert ("noise_invariance" in judged) == (perturbation == "noise")
+
+
+def test_readme_example_prints_what_the_readme_says():
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"## Your own model\n\n((?:    .*\n|\n)+)", text)
+    code = "\n".join(line[4:] for line in block[1].splitlines())
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert f"prints `{printed}`" in text
+    assert len([line for line in code.splitlines() if line]) <= 10
