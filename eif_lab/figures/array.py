@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def draw_array(influence: xr.DataArray) -> Figure:
     return figure
 
 
-def group_of(array: xr.DataArray, dim: str) -> np.ndarray:
+def group_of(array: xr.DataArray, dim: Hashable) -> np.ndarray:
     """What the samples are ordered by: class, world, or nothing."""
     for name in ("class", "world"):
         if f"{dim}_{name}" in array.coords:
@@ -63,7 +64,7 @@ def group_of(array: xr.DataArray, dim: str) -> np.ndarray:
     return np.zeros(array.sizes[dim], dtype=int)
 
 
-def order(array: xr.DataArray, dim: str) -> np.ndarray:
+def order(array: xr.DataArray, dim: Hashable) -> np.ndarray:
     """Indices that bring the samples of a group together, otherwise in their own order."""
     return np.argsort(group_of(array, dim), kind="stable")
 
