@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -192,7 +193,7 @@ def feature_distances(base: BaseModel, stimuli: Any, probes: Any, device: str) -
 
 
 class Live:
-    """Tells the tracker, and the log of a long job, how far the measurement is."""
+    """Tells the tracker, and a terminal, how far the measurement is."""
 
     def __init__(self, run: Run, total: int, started: float) -> None:
         self.run, self.total, self.started = run, total, started
@@ -204,6 +205,11 @@ class Live:
         self.done += len(part)
         self.absolute.append(float(np.nanmean(np.abs(part[..., 0]))) if np.isfinite(part[..., 0]).any() else math.nan)
         rate = self.done / (time.perf_counter() - self.started)
+        if sys.stderr.isatty():
+            left = (self.total - self.done) / rate
+            end = "\n" if self.done == self.total else ""
+            line = f"{self.done}/{self.total} stimuli, {rate:.1f} per second, {left:.0f} s left "
+            print(f"\r{line}", end=end, file=sys.stderr, flush=True)
         self.run.progress(self.done, self.total, rate, {"mean_absolute_influence": float(np.nanmean(self.absolute))})
 
 

@@ -13,6 +13,8 @@ from torch.func import functional_call, grad, vmap
 
 from eif_lab.influence.problem import Engine, Problem
 
+LARGEST_CHUNK = 32
+
 
 @dataclass
 class Stacked(Engine):
@@ -51,9 +53,12 @@ class Stacked(Engine):
             yield update_and_read(problem, members)
 
     def chunk(self, problem: Problem) -> int:
-        """How many stimuli fit: parameters, gradients, two moments and one temporary of each."""
+        """How many stimuli fit: parameters, gradients, two moments and one temporary of each.
+
+        No more than `LARGEST_CHUNK`, so that a long measurement is heard of while it runs.
+        """
         per_stimulus = 5 * sum(p.numel() * p.element_size() for p in problem.trained.values())
-        return max(1, min(256, int(self.memory_budget * 2**30 / max(1, per_stimulus))))
+        return max(1, min(LARGEST_CHUNK, int(self.memory_budget * 2**30 / max(1, per_stimulus))))
 
 
 def update_and_read(problem: Problem, members: Tensor) -> Tensor:
