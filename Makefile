@@ -15,7 +15,7 @@ help: ## List the targets.
 
 setup: $(READY) ## Make .venv with everything in it.
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml Makefile
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "eif_lab needs Python 3.11 or newer, got " + sys.version.split()[0] + ". Try make PYTHON=python3.11.")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
