@@ -26,7 +26,7 @@ from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
 from eif_lab.results.store import ArrayCache, array_key, write_job
 from eif_lab.results.tracking import Run
-from eif_lab.schema import ConfigError, Job
+from eif_lab.schema import ConfigError, Job, rule_error
 
 log = logging.getLogger(__name__)
 
@@ -101,18 +101,33 @@ def determinants(job: Job) -> dict[str, Any]:
 
 
 def options_of(chosen: Any) -> dict[str, Any]:
-    """A choice's class and options, without those that say only where to look, with the identity of what they name."""
-    skipped = getattr(chosen, "where", ())
-    options = {name: value for name, value in dataclasses.asdict(chosen).items() if name not in skipped}
+    """A choice's class, the options that decide a result, and the identity of what they name."""
+    options = {name: value for name, value in dataclasses.asdict(chosen).items() if name not in chosen.incidental}
     identity = {"identity": chosen.identity()} if hasattr(chosen, "identity") else {}
     return {"class": type(chosen).__qualname__, **options, **identity}
 
 
 def load(job: Job) -> tuple[Task, BaseModel]:
     """The data, and the base model trained on it; worlds that it did not learn are left out."""
+    must_be_usable(job.device)
     task = job.dataset.load(job.seed)
     base = job.model.prepare(task, Path(job.cache), job.seed, job.device)
     return without_worlds(task, base.report.get("worlds_not_learnt", [])), base
+
+
+def must_be_usable(device: str) -> None:
+    """Refuse a device that torch does not know or cannot use here.
+
+    Raises:
+        ConfigError: With torch's own reason.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0].split(". ")[0]
+        raise rule_error("device", f"be one that torch can use here ({reason})", device, "Try cpu.") from None
 
 
 def measured(job: Job, task: Task, base: BaseModel, run: Run) -> xr.DataArray:

@@ -58,9 +58,15 @@ def option(
 
 @dataclass
 class Options:
-    """Base of every option group; construction checks each field's rule and changes nothing else."""
+    """Base of every option group; construction checks each field's rule and changes nothing else.
+
+    Attributes:
+        group: The group's name, as errors give it.
+        incidental: Options that change no result, such as where to look for a file.
+    """
 
     group: ClassVar[str] = ""
+    incidental: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -169,7 +175,6 @@ def read_job(config: Mapping[str, Any]) -> Job:
     if not job.readout:
         raise rule_error("readout", "name at least one readout", job.readout, "Try [log_prob].")
     _must_fit(job)
-    _must_be_there(job.device)
     return job
 
 
@@ -187,16 +192,6 @@ def _must_fit(job: Job) -> None:
                 f"{group} must be one for {kind}s with model={job.model.name}, got {chosen.name!r}. "
                 f"Try {'method=full' if group == 'method' else 'perturbation=include'}."
             )
-
-
-def _must_be_there(device: str) -> None:
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        told = str(error).strip().splitlines()[0]
-        raise rule_error("device", f"be one that torch can use here ({told})", device, "Try cpu.") from None
 
 
 def _choice(group: str, given: Any) -> Any:

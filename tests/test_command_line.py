@@ -54,6 +54,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         (["--multirun", "method=lora", "method.rank=8,0"], "method.rank must be at least 1, got 0. Try 8."),
         (["--multirun", "dataset=ontology"], "dataset must hold images for model=cnn"),
         (["nonsense"], "missing EQUAL"),
+        (["device=tpux"], "device must be one that torch can use here"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -25,7 +25,7 @@ class MNIST(Options):
 
     group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "image"
-    where: ClassVar[tuple[str, ...]] = ("root", "download")
+    incidental: ClassVar[tuple[str, ...]] = ("root", "download")
 
     name: str = option("mnist", one_of=["mnist", "fashion_mnist"])
     stimuli: int = option(200, at_least=1, hint="Try 200.")

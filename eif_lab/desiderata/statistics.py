@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.random import Generator
+from numpy.typing import ArrayLike
 from scipy import stats
 
 _TIE = 1e-12
@@ -288,7 +289,7 @@ def transpose_null(
 # Arithmetic ---------------------------------------------------------------------------------------------------------
 
 
-def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def divide(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
     """Element-wise quotient; NaN where the denominator is zero."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)

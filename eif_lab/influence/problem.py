@@ -80,6 +80,7 @@ class Engine(Options):
     """How influence is computed."""
 
     group: ClassVar[str] = "engine"
+    incidental: ClassVar[tuple[str, ...]] = ("memory_budget",)
 
     memory_budget: float = option(2.0, above=0, hint="Try 2 (GiB).")
 
