@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from eif_lab.schema import ConfigError, NotApplicable, read_job, unknown_name, unknown_option
+from eif_lab.schema import ConfigError, NotApplicable, read_job, rule_error, unknown_name, unknown_option
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ ASKS_ONLY = (
     "--shell-completion",
     "--resolve",
 )
+FREE = "method.options."
 USER_ERROR, JOB_FAILED = 2, 1
 
 
@@ -172,6 +173,8 @@ def one_line(error: Exception) -> str:
     field = re.search(r"Could not override '([^']*)'.*Key '([^']*)' is not in struct", told)
     if field:
         value = next((a.split("=", 1)[1] for a in sys.argv if a.startswith(f"{field[1]}=")), None)
+        if field[1].startswith(FREE):
+            return str(rule_error(field[1], "be given with a plus in front", value, f"Try +{field[1]}={value}"))
         return str(unknown_option(field[1], value, names_below(field[1].rpartition(".")[0])))
     return f"{told}. Try python -m eif_lab --help"
 
@@ -216,7 +219,7 @@ def main() -> int:
         if not any(argument.split("=")[0] in ASKS_ONLY for argument in arguments):
             validate(arguments)
         run()
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+    except (ConfigError, HydraException, OmegaConfBaseException, ValueError) as error:
         print(one_line(error), file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:

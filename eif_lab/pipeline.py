@@ -9,19 +9,25 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
+from torch import Tensor, nn
 
 from eif_lab.data.images import feature_distance
 from eif_lab.data.task import Task
 from eif_lab.desiderata import evaluate_all
+from eif_lab.desiderata.direct import direct_influence
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.influence.annotate import annotate
 from eif_lab.influence.calibrate import calibrate
 from eif_lab.influence.measure import measure_influence
+from eif_lab.influence.problem import Batch
+from eif_lab.influence.readout import UNITS, log_prob
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
 from eif_lab.results.store import ArrayCache, array_key, write_job
@@ -32,6 +38,9 @@ log = logging.getLogger(__name__)
 
 ARRAY_FORMAT = 1
 """Raised when the same options would give another array than before."""
+
+LARGEST_SHIFT = 1e-3
+"""In nats: what a method may change by being there, before it is trained."""
 
 DIRECT_ALPHA = 0.05
 """Level at which direct influence must be above zero for verdicts to be about something."""
@@ -53,11 +62,13 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
     cache = ArrayCache(Path(job.cache) / "influence")
     key = array_key(determinants(job))
     influence = cache.find(key)
-    # what the user can still have got wrong shows here, before a tracker has begun a run
-    inputs = None if influence is not None else load(job)
+    # before a tracker has begun a run, because what the user got wrong shows here at the latest
+    inputs = load(job) if influence is None else None
+    if inputs is not None:
+        key = array_key(determinants(job))  # what was downloaded just now has an identity now
     with job.tracker.start(name=name, group=group, tags=tags, config=dict(config), directory=directory) as run:
         if inputs is not None:
-            influence = measured(job, *inputs, run)
+            influence = measured(job, inputs, run)
             cache.put(key, influence)
         else:
             log.info("influence array %s: found in %s", key, cache.root)
@@ -107,12 +118,61 @@ def options_of(chosen: Any) -> dict[str, Any]:
     return {"class": type(chosen).__qualname__, **options, **identity}
 
 
-def load(job: Job) -> tuple[Task, BaseModel]:
-    """The data, and the base model trained on it; worlds that it did not learn are left out."""
+@dataclass(frozen=True)
+class Inputs:
+    """All that a measurement needs.
+
+    Attributes:
+        task: Perturbed, without the worlds that were not learnt.
+        clean: The stimuli before the perturbation, encoded.
+        stimuli, probes: Encoded.
+        distances: Named (stimuli, probes) arrays; the first is the default.
+        base: The base model; its module now holds the method.
+        model: The module to call, with exactly what moves requiring a gradient.
+        record: What is known so far for the manifest.
+    """
+
+    task: Task
+    clean: Batch
+    stimuli: Batch
+    probes: Batch
+    distances: dict[str, np.ndarray]
+    base: BaseModel
+    model: nn.Module
+    record: dict[str, Any]
+
+
+def load(job: Job) -> Inputs:
+    """Data, base model, perturbation and method: all that a user can still have got wrong shows here."""
     must_be_usable(job.device)
-    task = job.dataset.load(job.seed)
-    base = job.model.prepare(task, Path(job.cache), job.seed, job.device)
-    return without_worlds(task, base.report.get("worlds_not_learnt", [])), base
+    plain = job.dataset.load(job.seed)
+    perturbed = job.perturbation.apply(plain, job.seed)
+    base = job.model.prepare(plain, Path(job.cache), job.seed, job.device)
+    left_out = base.report.get("worlds_not_learnt", [])
+    plain, task = without_worlds(plain, left_out), without_worlds(perturbed, left_out)
+    if left_out:
+        log.warning("%d worlds excluded: the base model did not learn their background", len(left_out))
+    stimuli, probes = Batch(*base.encode(task.stimuli)), Batch(*base.encode(task.probes))
+    distances = {**task.distances, "feature": feature_distances(base, stimuli, probes, job.device)}
+    base_hash, before = weights_hash(base.module), readings(base.module, probes, job.device)
+    model = job.method.apply(base.module, job.seed).eval()
+    shift = float((readings(model, probes, job.device) - before).abs().max())
+    if shift > LARGEST_SHIFT:
+        told = "%s changes answers before it is trained, by up to %.3g nat: influence is measured from there"
+        log.warning(told, job.method.name, shift)
+    record = {
+        "base_model": {"name": base.name, "hash": base_hash, **base.report},
+        "trained_parameters": trained_summary(model),
+        "method_shift": shift,
+    }
+    return Inputs(task, Batch(*base.encode(plain.stimuli)), stimuli, probes, distances, base, model, record)
+
+
+def readings(model: nn.Module, probes: Batch, device: str) -> Tensor:
+    """Log-probabilities of the probes: (probes,)."""
+    with torch.no_grad():
+        chunks = zip(*(part.split(512) for part in probes))
+        return torch.cat([log_prob(model(x.to(device)), y.to(device)) for x, y in chunks])
 
 
 def must_be_usable(device: str) -> None:
@@ -121,8 +181,6 @@ def must_be_usable(device: str) -> None:
     Raises:
         ConfigError: With torch's own reason.
     """
-    import torch
-
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -130,27 +188,22 @@ def must_be_usable(device: str) -> None:
         raise rule_error("device", f"be one that torch can use here ({reason})", device, "Try cpu.") from None
 
 
-def measured(job: Job, task: Task, base: BaseModel, run: Run) -> xr.DataArray:
-    """Perturb, install the method, calibrate, measure: the array with its coordinates and its record."""
-    base_hash = weights_hash(base.module)
-    clean = base.encode(task.stimuli)
-    task = job.perturbation.apply(task, job.seed)
-    stimuli, probes = base.encode(task.stimuli), base.encode(task.probes)
-    distances = {**task.distances, "feature": feature_distances(base, stimuli[0], probes[0], job.device)}
-
-    model = job.method.apply(base.module, job.seed).eval()
-    moved = trained_summary(model)
+def measured(job: Job, inputs: Inputs, run: Run) -> xr.DataArray:
+    """Calibrate and measure: the array with its coordinates and its record."""
+    task, base, model = inputs.task, inputs.base, inputs.model
     update, calibration = job.update, None
     if update.learning_rate is None:
-        calibration = calibrate(model, base.loss, clean, method=None, update=update, engine=job.engine, seed=job.seed)
+        calibration = calibrate(
+            model, base.loss, inputs.clean, method=None, update=update, engine=job.engine, seed=job.seed
+        )
         update = dataclasses.replace(update, learning_rate=calibration.learning_rate)
 
     started = time.perf_counter()
     array = measure_influence(
         model,
         base.loss,
-        stimuli,
-        probes,
+        inputs.stimuli,
+        inputs.probes,
         readout=job.readout,
         method=None,
         update=update,
@@ -162,12 +215,12 @@ def measured(job: Job, task: Task, base: BaseModel, run: Run) -> xr.DataArray:
     )
     seconds = time.perf_counter() - started
     array = array if "step" in array.dims else array.expand_dims(step=[update.steps], axis=2)
-    array = annotate(array, task, distances, default=next(iter(distances)))
+    array = annotate(array, task, inputs.distances, default=next(iter(inputs.distances)))
     record = {
-        "base_model": {"name": base.name, "hash": base_hash, **base.report},
-        "trained_parameters": moved,
+        **inputs.record,
         "update": {**dataclasses.asdict(update), "calibration": calibration and calibration.describe()},
-        "direct_influence": dataclasses.asdict(direct_influence(array)),
+        "direct_influence": dataclasses.asdict(direct_influence(array, job.readout[0])),
+        "unit": UNITS[job.readout[0]],
         "engine": array.attrs["engine"],
         "diverged": int((~np.isfinite(array.values)).any(axis=(0, 2, 3, 4)).sum()),
         "stimuli": len(task.stimuli),
@@ -189,20 +242,18 @@ def without_worlds(task: Task, worlds: list[int]) -> Task:
     if not worlds:
         return task
     stimuli, probes = (np.flatnonzero(~np.isin(s.coords["world"], worlds)) for s in (task.stimuli, task.probes))
-    log.warning("%d worlds excluded: the base model did not learn their background", len(worlds))
     if not len(stimuli):
         told = "model.teaching must teach the background of at least one world, got none learnt."
         raise ConfigError(f"{told} Try more model.teaching.steps.")
     return task.take(stimuli, probes)
 
 
-def feature_distances(base: BaseModel, stimuli: Any, probes: Any, device: str) -> np.ndarray:
+def feature_distances(base: BaseModel, stimuli: Batch, probes: Batch, device: str) -> np.ndarray:
     """Distances between the base model's features of stimuli and probes: (stimuli, probes)."""
-    import torch
-
     with torch.no_grad():
         a, b = (
-            torch.cat([base.features(part.to(device)) for part in inputs.split(512)]) for inputs in (stimuli, probes)
+            torch.cat([base.features(part.to(device)) for part in batch.inputs.split(512)])
+            for batch in (stimuli, probes)
         )
     return feature_distance(a.float(), b.float()).cpu().numpy().astype(float)
 
@@ -226,45 +277,6 @@ class Live:
             line = f"{self.done}/{self.total} stimuli, {rate:.1f} per second, {left:.0f} s left "
             print(f"\r{line}", end=end, file=sys.stderr, flush=True)
         self.run.progress(self.done, self.total, rate, {"mean_absolute_influence": float(np.nanmean(self.absolute))})
-
-
-def direct_influence(influence: xr.DataArray) -> Finding:
-    """Mean influence of a stimulus on itself, with a bootstrap interval over stimuli and a sign-flip p-value.
-
-    First seed, last step, first readout; the threshold is zero. Of samples at several noise levels, and of stimuli
-    that are among the probes, the probe of the same id is taken.
-    """
-    from scipy import stats
-
-    array = influence.isel(seed=0, step=-1, readout=0)
-    column = {name: i for i, name in enumerate(array["probe_id"].values.tolist())}
-    pairs = [(i, column[name]) for i, name in enumerate(array["stimulus_id"].values.tolist()) if name in column]
-    values = np.array([float(array.values[i, j]) for i, j in pairs])
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
-        nan = math.nan
-        return Finding("direct_influence", nan, nan, nan, nan, len(values), "stimuli", 0.0)
-    rng = np.random.default_rng(0)
-    ends = stats.bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=rng).confidence_interval
-    p = stats.permutation_test(
-        (values,),
-        np.mean,
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=1999,
-        rng=rng,
-        vectorized=True,
-    ).pvalue
-    return Finding(
-        "direct_influence",
-        float(values.mean()),
-        float(ends.low),
-        float(ends.high),
-        float(p),
-        len(values),
-        "stimuli",
-        0.0,
-    )
 
 
 def interval(finding: Finding) -> str:
@@ -302,8 +314,7 @@ def log_record(record: Mapping[str, Any]) -> None:
         "measured: %d stimuli x %d probes by %s in %.1f s (%.0f pairs/s)",
         record["stimuli"], record["probes"], record["engine"], record["measuring_seconds"], record["pairs_per_second"],
     )  # fmt: skip
-    log.info(
-        "direct influence: %s nat over %d stimuli", interval(Finding(**record["direct_influence"])), record["stimuli"]
-    )
+    direct = Finding(**record["direct_influence"])
+    log.info("direct influence: %s %s over %d %s", interval(direct), record["unit"], direct.n, direct.unit)
     if record["diverged"]:
         log.warning("%d stimuli diverged: their influence is NaN", record["diverged"])

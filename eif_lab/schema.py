@@ -88,8 +88,8 @@ def broken_rule(value: Any, metadata: Mapping[str, Any]) -> str:
         return f"be one of {', '.join(map(str, one_of))}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    if math.isnan(value):
-        return "be a number"
+    if not math.isfinite(value):
+        return "be a finite number"
     for name, words, holds in (
         ("at_least", "be at least", lambda bound: value >= bound),
         ("above", "be above", lambda bound: value > bound),
@@ -145,7 +145,7 @@ class Job(Options):
     tracker: Any = None
     readout: list[str] = option(["log_prob"], one_of=["log_prob", "log_odds", "prob", "rank", "correct"])
     trajectory: bool = False
-    seed: int = option(0, at_least=0, hint="Try 0.")
+    seed: int = option(0, at_least=0, at_most=2**32 - 1, hint="Try 0.")
     device: str = "cpu"
     cache: str = "outputs/cache"
 
@@ -166,9 +166,9 @@ def read_job(config: Mapping[str, Any]) -> Job:
         NotApplicable: Each choice is fine, but they do not go together.
     """
     given = dict(config)
-    choices: dict[str, Any] = {group: _choice(group, given.pop(group, None)) for group in GROUPS}
+    choices: dict[str, Any] = {group: choice(group, given.pop(group, None)) for group in GROUPS}
     desiderata = given.pop("desideratum", None) or {}
-    choices["desideratum"] = {name: _choice(f"desideratum.{name}", one) for name, one in desiderata.items()}
+    choices["desideratum"] = {name: choice(f"desideratum.{name}", one) for name, one in desiderata.items()}
     rest = [field for field in dataclasses.fields(Job) if field.name not in choices]
     values = _typed(dataclasses.make_dataclass("Rest", [(f.name, f.type, f) for f in rest]), given, "", choices)
     job = Job(**choices, **values)
@@ -194,7 +194,7 @@ def _must_fit(job: Job) -> None:
             )
 
 
-def _choice(group: str, given: Any) -> Any:
+def choice(group: str, given: Any) -> Any:
     """The options of one group as an instance of the class that ``_target_`` names."""
     if not isinstance(given, Mapping) or "_target_" not in given:
         raise rule_error(group, "be a choice from conf/ with a _target_", given, f"Leave {group} out for the default.")
@@ -206,15 +206,22 @@ def _choice(group: str, given: Any) -> Any:
         raise rule_error(f"{group}._target_", "name a class that can be imported", given["_target_"]) from None
     if not (isinstance(kind, type) and issubclass(kind, Options)):
         raise rule_error(f"{group}._target_", "name a class of options (eif_lab.schema.Options)", given["_target_"])
-    return _build(kind, options, group)
+    return build(kind, options, group)
 
 
-def _build(kind: type[Options], given: Mapping[str, Any], prefix: str) -> Options:
+def build(kind: type[Options], given: Mapping[str, Any], prefix: str) -> Options:
+    """Options of a class from plain values, every name, type and rule checked.
+
+    Args:
+        kind: The class.
+        given: Some or all of its fields; nested options as mappings.
+        prefix: What errors call it.
+    """
     values = _typed(kind, given, f"{prefix}.")
     hints = typing.get_type_hints(kind)
     for name, value in values.items():
         if isinstance(hints[name], type) and issubclass(hints[name], Options):
-            values[name] = _build(hints[name], value, f"{prefix}.{name}")
+            values[name] = build(hints[name], value, f"{prefix}.{name}")
     try:
         return kind(**values)
     except ConfigError as error:

@@ -54,6 +54,11 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         (["--multirun", "method=lora", "method.rank=8,0"], "method.rank must be at least 1, got 0. Try 8."),
         (["--multirun", "dataset=ontology"], "dataset must hold images for model=cnn"),
         (["nonsense"], "missing EQUAL"),
+        (["method=null"], "Config group override must be a string or a list."),
+        (["seed=99999999999999999999999"], "seed must be"),
+        (["update.learning_rate=inf"], "update.learning_rate must be a finite number, got inf."),
+        (["method=peft", "method.options.r=4"], "Try +method.options.r=4"),
+        (["perturbation=noise", "perturbation.noise=character"], "perturbation.noise must be one of gaussian"),
         (["device=tpux"], "device must be one that torch can use here"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -64,6 +69,21 @@ def test_users_mistake_is_one_line_with_exit_code_2_and_nothing_written(tmp_path
     assert told in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 and result.stdout == ""
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["method=peft", "method.tuner=NOPE"], "method.tuner must be one of"),
+        (["method=lora", "method.target_modules=[foo]"], "method.target_modules must name at least one"),
+    ],
+)
+def test_mistake_that_only_the_model_shows_is_one_line_and_leaves_no_run(tmp_path, arguments, told):
+    result = run(tmp_path, *arguments, "model.training.steps=2")
+    assert result.returncode == 2
+    assert result.stderr.startswith(told) and len(result.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["cache"]
 
 
 def test_absent_data_is_one_line_with_exit_code_2_and_leaves_no_run(tmp_path):
@@ -204,15 +224,15 @@ def test_config_files_and_dataclasses_agree_on_every_default():
     import yaml
 
     from eif_lab.__main__ import CONF
-    from eif_lab.schema import _build, _choice
+    from eif_lab.schema import build, choice
 
     for group in ("dataset", "model", "method", "perturbation", "engine", "tracker", "desideratum"):
         for path in (CONF / group).glob("*.yaml"):
             given = yaml.safe_load(path.read_text())
             if "defaults" in given or path.stem == "mnist":
                 continue
-            chosen = _choice(group, given)
-            assert dataclasses.asdict(chosen) == dataclasses.asdict(_build(type(chosen), {}, group)), path
+            chosen = choice(group, given)
+            assert dataclasses.asdict(chosen) == dataclasses.asdict(build(type(chosen), {}, group)), path
             assert {name for name in given if name != "_target_"} == {f.name for f in dataclasses.fields(chosen)}, path
 
 

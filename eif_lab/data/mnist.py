@@ -33,6 +33,14 @@ class MNIST(Options):
     root: str = "data"
     download: str = "data"
 
+    def identity(self) -> list[Any]:
+        """Files that somebody unpacked, as they stand; gzipped ones are checked against their published MD5."""
+        unpacked = sorted((Path(self.root) / self._folder() / "raw").glob("*-ubyte"))
+        return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in unpacked]
+
+    def _folder(self) -> str:
+        return {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}[self.name]
+
     def load(self, seed: int) -> Task:
         """Stimuli and probes from the test split; ``seed`` decides which.
 
@@ -53,12 +61,12 @@ class MNIST(Options):
     def _open(self, train: bool) -> Any:
         from torchvision import datasets
 
-        dataset = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[self.name]
+        dataset = getattr(datasets, self._folder())
         try:
             return dataset(self.root, train=train)
         except RuntimeError:
             pass  # torchvision's "not found": unpack or download it
-        raw = Path(dataset.__name__) / "raw"
+        raw = Path(self._folder()) / "raw"
         target = Path(self.download) / raw
         fresh = not target.exists()
         target.mkdir(parents=True, exist_ok=True)

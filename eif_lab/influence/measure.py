@@ -15,12 +15,15 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from eif_lab.influence.auto import Auto
 from eif_lab.influence.problem import Batch, Engine, Problem
-from eif_lab.influence.readout import UNITS, Readout, named_readouts
+from eif_lab.influence.readout import BETTER_WHEN_LOWER, READOUTS, UNITS, Readout, named_readouts
+from eif_lab.influence.reference import Reference
+from eif_lab.influence.stacked import Stacked
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method, named_method
 from eif_lab.models.base import Loss
-from eif_lab.schema import rule_error, unknown_name, unknown_option
+from eif_lab.schema import build, rule_error, unknown_name
 
 Data = tuple[Tensor, Tensor] | Dataset
 OnChunk = Callable[[np.ndarray], None]
@@ -43,7 +46,7 @@ def measure_influence(
     engine: str | Engine = "auto",
     perturbation: str = "include",
     trajectory: bool = False,
-    seed: int | Sequence[int] = 0,
+    seed: int | np.integer | Sequence[int] = 0,
     on_chunk: OnChunk | None = None,
 ) -> xr.DataArray:
     r"""The empirical influence function: what training on each stimulus alone does to each probe.
@@ -84,6 +87,12 @@ def measure_influence(
         raise unknown_name("perturbation", perturbation, SIGN)
     samples, watched = as_batch(stimuli, "stimuli"), as_batch(probes, "probes")
     readouts = named_readouts(readout)
+    reads_classes = any(one in READOUTS.values() for one in readouts.values())
+    if reads_classes and watched.targets.is_floating_point():
+        rule = f"have whole numbers as targets with readout={', '.join(readouts)}"
+        raise rule_error(
+            "probes", rule, watched.targets.dtype, "Try a readout of your own: readout=lambda output, target: ..."
+        )
     recipe = update if isinstance(update, Update) else named_update(update)
     if recipe.learning_rate is None:
         raise rule_error("update.learning_rate", "be given", None, "Try 0.01, or find one with eif_lab.calibrate().")
@@ -108,10 +117,14 @@ def measure_influence(
                 if torch.finfo(parameter.dtype).bits < 32:
                     rule = "train parameters of at least float32, in which a small update does not vanish"
                     raise rule_error("method", rule, f"{name} in {parameter.dtype}", "Try float32, or method=lora.")
-            chosen = engine.choose(problem) if hasattr(engine, "choose") else engine
+            chosen = engine.choose(problem) if isinstance(engine, Auto) else engine
+            reason = "" if isinstance(engine, Auto) else engine.refuses(problem)
+            if reason:
+                raise rule_error("engine", f"be one that can do this ({reason})", engine.name, "Try auto.")
             return run(problem, chosen, perturbation, on_chunk), chosen.name
 
-    seeds = [seed] if isinstance(seed, int) else list(seed)
+    one_seed_asked = isinstance(seed, int | np.integer)
+    seeds = [int(one) for one in ([seed] if isinstance(seed, int | np.integer) else seed)]
     values, names = zip(*[one_seed(one) for one in seeds])
     steps = np.arange(1, recipe.steps + 1) if trajectory else np.array([recipe.steps])
     array = xr.DataArray(
@@ -133,7 +146,7 @@ def measure_influence(
         },
     )
     unasked = {
-        "seed": isinstance(seed, int),
+        "seed": one_seed_asked,
         "step": not trajectory,
         "readout": isinstance(readout, str) or callable(readout),
     }
@@ -148,9 +161,10 @@ def run(problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk |
         before, sign = with_all[0], -1
     else:
         before, sign = problem.read(problem.model)[None], 1
+    signs = [-sign if name in BETTER_WHEN_LOWER else sign for name in problem.readouts]
     parts = []
     for after in engine.run(problem):
-        parts.append((sign * (after - before)).cpu().numpy())
+        parts.append(((after - before) * after.new_tensor(signs)).cpu().numpy())
         if on_chunk is not None:
             on_chunk(parts[-1])
     return np.concatenate(parts)
@@ -212,20 +226,11 @@ def as_batch(data: Any, field: str) -> Batch:
 
 def named_update(update: Mapping[str, Any] | None) -> Update:
     """An `Update` from a mapping; a name that it does not have is an error."""
-    options = {"learning_rate": 0.01, **(update or {})}
-    known = Update.__dataclass_fields__
-    for name, value in options.items():
-        if name not in known:
-            raise unknown_option(f"update.{name}", value, known)
-    return Update(**options)
+    return cast(Update, build(Update, {"learning_rate": 0.01, **(update or {})}, "update"))
 
 
 def named_engine(name: str) -> Engine:
     """The engine class in the module of this room that goes by ``name``."""
-    from eif_lab.influence.auto import Auto
-    from eif_lab.influence.reference import Reference
-    from eif_lab.influence.stacked import Stacked
-
     engines = {"auto": Auto, "stacked": Stacked, "reference": Reference}
     if name not in engines:
         raise unknown_name("engine", name, engines)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eif_lab.models.encoding import IGNORED
-from eif_lab.schema import unknown_name
+from eif_lab.schema import rule_error, unknown_name
 
 Readout = Callable[[Tensor, Tensor], Tensor]
 """(output, target) to one scalar per row."""
@@ -32,26 +32,34 @@ def prob(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
 
 
 def log_odds(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
-    """``log(p / (1 - p))`` of the target, in nats: against all other classes, or all other sequences."""
-    if output.ndim == 2:
-        precise = raised(output)
-        own = precise.gather(-1, target[:, None])[:, 0]
-        others = precise.scatter(-1, target[:, None], -torch.inf)
-        return own - torch.logsumexp(others, dim=-1)
-    logs = log_prob(output, target)
+    """``log(p / (1 - p))`` of the target, in nats: against all other classes, or all other sequences.
+
+    Where a position is nearly certain, its log-probability is taken from the probability of the others, so that the
+    odds of a certain target stay finite.
+    """
+    precise, index = raised(output), target.clamp(min=0)[..., None]
+    others = precise.scatter(-1, index, -torch.inf).logsumexp(-1) - precise.logsumexp(-1)
+    own = torch.log_softmax(precise, dim=-1).gather(-1, index)[..., 0]
+    logs = torch.where(own > -0.5, torch.log1p(-others.exp()), own)
+    logs = per_row(logs.masked_fill(target == IGNORED, 0.0)).sum(1)
     return logs - torch.log(-torch.expm1(logs))
 
 
 def rank(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
-    """How many classes are likelier than the target, 0 for none; of a sequence the worst position's."""
+    """How many classes are likelier than the target, 0 for none; of a sequence the worst position's.
+
+    NaN where an output is not finite: it ranks nothing.
+    """
     own = output.gather(-1, target.clamp(min=0)[..., None])
-    likelier = (output > own).sum(-1).masked_fill(target == IGNORED, 0)
-    return per_row(likelier).amax(1).to(raised(output).dtype)
+    likelier = (output > own).sum(-1).to(raised(output).dtype)
+    likelier = likelier.masked_fill(~output.isfinite().all(-1), torch.nan).masked_fill(target == IGNORED, 0)
+    return per_row(likelier).amax(1)
 
 
 def correct(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     """1 where the target is the most likely class (of a sequence: at every position), else 0."""
-    return (rank(output, target) == 0).to(raised(output).dtype)
+    place = rank(output, target)
+    return torch.where(place.isnan(), place, (place == 0).to(place.dtype))
 
 
 def raised(output: Tensor) -> Tensor:
@@ -74,6 +82,10 @@ READOUTS: dict[str, Readout] = {
 UNITS = {"log_prob": "nat", "log_odds": "nat", "prob": "probability", "rank": "ranks", "correct": "share"}
 
 
+BETTER_WHEN_LOWER = ("rank",)
+"""Readouts whose influence is counted the other way round, so that positive means a likelier target."""
+
+
 def named_readouts(readout: str | Readout | Sequence[str | Readout]) -> dict[str, Readout]:
     """Readouts by name; a function of one's own goes by its ``__name__``.
 
@@ -81,12 +93,14 @@ def named_readouts(readout: str | Readout | Sequence[str | Readout]) -> dict[str
         ConfigError: A name that does not exist.
     """
     chosen = [readout] if isinstance(readout, str) or callable(readout) else list(readout)
+    if not chosen:
+        raise rule_error("readout", "name at least one readout", chosen, "Try log_prob.")
     named: dict[str, Readout] = {}
     for one in chosen:
-        if callable(one):
-            named[getattr(one, "__name__", type(one).__name__)] = one
-        elif one in READOUTS:
-            named[one] = READOUTS[one]
-        else:
-            raise unknown_name("readout", str(one), READOUTS)
+        name = getattr(one, "__name__", type(one).__name__) if callable(one) else str(one)
+        if name in named:
+            raise rule_error("readout", "have a name for each", name, "Give each function another __name__.")
+        if not callable(one) and name not in READOUTS:
+            raise unknown_name("readout", name, READOUTS)
+        named[name] = one if callable(one) else READOUTS[name]
     return named

@@ -97,6 +97,10 @@ class Phi3(Options):
         """What the weights are, besides the options: phi3-tiny's recipe, or a checkpoint's files as they stand."""
         if self.checkpoint is None:
             return self._recipe_hash()
+        if not Path(self.checkpoint).is_dir():
+            from huggingface_hub import try_to_load_from_cache
+
+            return str(try_to_load_from_cache(self.checkpoint, "config.json"))  # names the commit once it is here
         files = sorted(path for path in Path(self.checkpoint).rglob("*") if path.is_file())
         return _hash([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
 

@@ -42,8 +42,13 @@ class Noise(Perturbation):
         super().__post_init__()
         if not self.levels:
             raise rule_error("perturbation.levels", "hold at least one strength", self.levels, "Try [0.25,0.5].")
-        if self.noise != "gaussian" and self.noise is not None and max(self.levels) > 1:
-            raise rule_error("perturbation.levels", f"be shares of at most 1 with noise={self.noise}", max(self.levels))
+        if len(set(self.levels)) < len(self.levels):
+            raise rule_error("perturbation.levels", "differ from each other", self.levels)
+        self._must_be_shares(self.noise)
+
+    def _must_be_shares(self, name: str | None) -> None:
+        if name not in (None, "gaussian") and max(self.levels) > 1:
+            raise rule_error("perturbation.levels", f"be shares of at most 1 with noise={name}", max(self.levels))
 
     def apply(self, task: Task, seed: int) -> Task:
         """The task at all strengths: (levels + 1) times as many stimuli and probes, clean ones first."""
@@ -52,6 +57,7 @@ class Noise(Perturbation):
         if name not in known:
             kind = "images" if known is IMAGE_NOISE else "text"
             raise NotApplicable(f"perturbation.noise must be one of {', '.join(known)} for {kind}, got {name!r}.")
+        self._must_be_shares(name)
         if isinstance(task.probes, Images) and isinstance(task.stimuli, Images):
             stimuli = self._copies(task.stimuli, IMAGE_NOISE[name], seed)
             return related_images(

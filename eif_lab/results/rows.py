@@ -111,8 +111,8 @@ def sweep_table(jobs: Sequence[Job]) -> pd.DataFrame:
     """
     rows = []
     tested: list[tuple[dict[str, Any], Verdict]] = []
-    for job in jobs:
-        for row, verdict in _job_rows(job):
+    for job, name in zip(jobs, _distinct_names(jobs)):
+        for row, verdict in _job_rows(job, name):
             rows.append(row)
             if verdict is not None:
                 tested.append((row, verdict))
@@ -177,10 +177,22 @@ def _read_verdict(rows: pd.DataFrame) -> Verdict:
     )
 
 
-def _job_rows(job: Job) -> list[tuple[dict[str, Any], Verdict | None]]:
+def _distinct_names(jobs: Sequence[Job]) -> list[str]:
+    """The jobs' names; where several share one, with the overrides that they do not all share."""
+    names = [str(job.manifest["name"]) for job in jobs]
+    overrides = [[str(one) for one in job.manifest.get("overrides") or []] for job in jobs]
+    distinct = []
+    for name, own in zip(names, overrides):
+        alike = [other for twin, other in zip(names, overrides) if twin == name]
+        differing = [one for one in own if any(one not in other for other in alike)]
+        distinct.append(" ".join([name, *differing]))
+    return distinct
+
+
+def _job_rows(job: Job, name: str) -> list[tuple[dict[str, Any], Verdict | None]]:
     manifest = job.manifest
     shared = {
-        "job": manifest["name"],
+        "job": name,
         "path": str(job.path),
         "overrides": " ".join(map(str, manifest.get("overrides") or [])),
         "direct_influence": _effect(manifest.get("direct_influence")),

@@ -77,6 +77,17 @@ def test_real_files_are_read_as_they_are(real_data, tmp_path, name, folder):
     assert (counts == 20).all()
 
 
+def test_identity_tells_unpacked_files_apart_and_trusts_checked_ones(tmp_path):
+    """Gzipped files are held to their published checksums; what somebody unpacked could be anything."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    for root, size in ((one, 5), (two, 6)):
+        raw = root / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        (raw / "train-images-idx3-ubyte").write_bytes(b"x" * size)
+    assert MNIST(root=str(one)).identity() != MNIST(root=str(two)).identity()
+    assert MNIST(root=str(tmp_path / "a")).identity() == MNIST(root=str(tmp_path / "b")).identity()
+
+
 def test_absent_files_are_told_in_one_line_and_leave_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(ConfigError, match=r"dataset.root must hold MNIST/raw .* Set EIF_LAB_DATA") as caught:

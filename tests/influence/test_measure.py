@@ -95,6 +95,36 @@ def test_wrong_data_is_told_in_one_line(batch, stimuli, message):
         as_batch(stimuli(*batch), "stimuli")
 
 
+def test_a_stimulus_on_itself_is_positive_in_every_readout(net, batch):
+    """Ranks too: positive means a likelier target, although a likelier target has a lower rank."""
+    readouts = ["log_prob", "log_odds", "prob", "rank", "correct"]
+    array = measure_influence(net, F.cross_entropy, batch, batch, readout=readouts, update={"learning_rate": 0.3})
+    for name in readouts:
+        assert np.diagonal(array.sel(readout=name)).mean() > 0, name
+
+
+def test_seed_may_be_numpys_and_update_is_held_to_its_types(net, batch):
+    array = measure_influence(net, F.cross_entropy, batch, batch, method="lora", seed=np.int64(1))
+    np.testing.assert_array_equal(array, measure_influence(net, F.cross_entropy, batch, batch, method="lora", seed=1))
+    with pytest.raises(ConfigError, match=r"update.steps must be a whole number, got 1.5"):
+        measure_influence(net, F.cross_entropy, batch, batch, update={"steps": 1.5})
+    with pytest.raises(ConfigError, match=r"update.learning_rate must be a finite number, got inf"):
+        measure_influence(net, F.cross_entropy, batch, batch, update={"learning_rate": float("inf")})
+
+
+def test_named_engine_that_cannot_do_a_problem_says_why(net, batch):
+    with pytest.raises(ConfigError, match=r"engine must be one that can do this \(torch.func cannot vectorise"):
+        measure_influence(
+            net, F.cross_entropy, batch, batch, method={"name": "peft", "tuner": "LOHA"}, engine="stacked"
+        )
+
+
+def test_class_readouts_of_real_valued_targets_are_refused(net, batch):
+    probes = (batch[0], batch[1].double())
+    with pytest.raises(ConfigError, match=r"probes must have whole numbers as targets with readout=log_prob"):
+        measure_influence(net, F.cross_entropy, batch, probes)
+
+
 def test_exclude_needs_two_stimuli(net, batch):
     with pytest.raises(ConfigError, match=r"stimuli must be at least 2 with perturbation=exclude, got 1"):
         measure_influence(net, F.cross_entropy, (batch[0][:1], batch[1][:1]), batch, perturbation="exclude")

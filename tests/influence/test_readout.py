@@ -45,6 +45,33 @@ def test_readouts_of_sequences_multiply_over_the_targets_and_ignore_the_rest():
     assert READOUTS["correct"](output, target)[5] == 1
 
 
+def test_log_odds_of_a_nearly_certain_target_are_finite_and_right():
+    """In float32, against float64 logits so far apart that the probability itself rounds to one."""
+    for gap in (5.0, 20.0, 60.0):
+        output = torch.zeros(1, 2, 4)
+        output[0, :, 1] = gap
+        target = torch.tensor([[1, 1]])
+        other = 3 * math.exp(-gap) / (1 + 3 * math.exp(-gap))
+        p_not = 1 - (1 - other) ** 2 if gap < 10 else 2 * other
+        odds = math.log1p(-p_not) - math.log(p_not)
+        assert math.isclose(READOUTS["log_odds"](output, target).item(), odds, rel_tol=1e-5)
+        assert math.isclose(READOUTS["log_odds"](output[:, 0], target[:, 0]).item(), gap - math.log(3), rel_tol=1e-5)
+
+
+def test_every_readout_of_an_output_that_is_not_finite_is_nan():
+    output = torch.tensor([[0.0, math.nan, 1.0], [math.inf, 0.0, 1.0], [0.0, 1.0, 2.0]])
+    for name, readout in READOUTS.items():
+        read = readout(output, torch.tensor([0, 0, 0]))
+        assert read[:2].isnan().all() and read[2].isfinite(), name
+
+
+def test_names_must_differ_and_there_must_be_one():
+    with pytest.raises(ConfigError, match="readout must name at least one readout"):
+        named_readouts([])
+    with pytest.raises(ConfigError, match=r"readout must have a name for each, got '<lambda>'"):
+        named_readouts([lambda o, t: o[:, 0], lambda o, t: o[:, 1]])
+
+
 def test_half_precision_logits_are_read_in_float32():
     logits = torch.tensor([[10.0, 10.0625, -3.0]]).bfloat16()
     target = torch.tensor([0])

@@ -382,8 +382,8 @@ def test_config_file_holds_the_defaults():
 def test_nested_options_are_read_and_checked():
     given = {"checkpoint": None, "training": {"steps": 7}, "teaching": {"steps": "soon"}}
     with pytest.raises(ConfigError, match=r"model.teaching.steps"):
-        schema._build(Phi3, given, "model")
-    built = schema._build(Phi3, {**given, "teaching": {"rounds": 1}}, "model")
+        schema.build(Phi3, given, "model")
+    built = schema.build(Phi3, {**given, "teaching": {"rounds": 1}}, "model")
     assert (built.training, built.teaching) == (Pretraining(steps=7), Teaching(rounds=1))
     with pytest.raises(ConfigError, match=r"model.training.steps must be at least 1, got 0"):
-        schema._build(Phi3, {"training": {"steps": 0}}, "model")
+        schema.build(Phi3, {"training": {"steps": 0}}, "model")

@@ -111,11 +111,15 @@ def test_noise_of_the_other_kind_of_data_does_not_apply(digits, ontology):
         Noise(noise="occlusion").apply(ontology, 0)
 
 
-def test_shares_above_one_are_refused():
+def test_shares_above_one_are_refused(ontology):
+    with pytest.raises(ConfigError, match=r"perturbation.levels must be shares of at most 1 with noise=character"):
+        Noise(levels=[2.0]).apply(ontology, 0)
     with pytest.raises(
         ConfigError, match=r"perturbation.levels must be shares of at most 1 with noise=occlusion, got 2"
     ):
         Noise(noise="occlusion", levels=[0.5, 2.0])
+    with pytest.raises(ConfigError, match=r"perturbation.levels must differ from each other"):
+        Noise(levels=[0.5, 0.5])
     with pytest.raises(ConfigError, match=r"perturbation.levels must hold at least one strength"):
         Noise(levels=[])
 

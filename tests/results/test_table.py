@@ -124,6 +124,16 @@ def test_direct_influence_stands_beside_the_verdicts(tmp_path, make_verdict, tol
     assert (f" {shown} " in printed(print_sweep, table)) == (shown is not None)
 
 
+def test_jobs_of_one_name_are_told_apart_by_what_they_do_not_share(tmp_path, make_verdict):
+    given = {"a": ["seed=0", "steps=3"], "b": ["seed=1", "steps=3"], "c": ["model=phi3"]}
+    for folder, overrides in given.items():
+        name = "phi3" if folder == "c" else "cnn"
+        manifest = {"name": name, "status": "done", "overrides": overrides}
+        write_job(tmp_path / folder, manifest, None, [make_verdict("symmetry", (0.5, 0.3, 0.7, 0.01))], {})
+    names = sweep_table(open_results(tmp_path).jobs)["job"]
+    assert set(names) == {"cnn seed=0", "cnn seed=1", "phi3"}
+
+
 def test_single_job_is_no_sweep(write_jobs):
     with pytest.raises(ConfigError, match="results path must be a sweep"):
         write_sweep(write_jobs() / "model=a,method=full")

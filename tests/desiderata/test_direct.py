@@ -1,0 +1,54 @@
+"""Direct influence against its definition, and against data in which there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from eif_lab.desiderata.direct import direct_influence
+
+
+def array(values, worlds=None, ids=None):
+    n, m = values.shape
+    coords = {
+        "stimulus_id": ("stimulus", np.array([f"s{i}" for i in range(n)])),
+        "probe_id": ("probe", np.array(ids or [f"s{i}" for i in range(m)])),
+    }
+    if worlds is not None:
+        coords["stimulus_world"] = ("stimulus", np.array(worlds))
+    return xr.DataArray(
+        values[None, :, None, :, None],
+        dims=("seed", "stimulus", "step", "probe", "readout"),
+        coords={**coords, "readout": ["log_prob"]},
+    )
+
+
+def test_it_is_the_mean_over_stimuli_that_are_probes_too_and_did_not_diverge():
+    values = np.random.default_rng(0).normal(size=(6, 4))
+    values[1] = np.nan
+    found = direct_influence(array(values), "log_prob")
+    assert np.isclose(found.effect, np.mean([values[0, 0], values[2, 2], values[3, 3]]))
+    assert found.n == 3 and found.unit == "stimuli" and found.low <= found.effect <= found.high
+
+
+def test_worlds_count_once_each():
+    values = np.diag([1.0, 1.0, 1.0, 5.0])
+    found = direct_influence(array(values, worlds=[0, 0, 0, 1]), "log_prob")
+    assert np.isclose(found.effect, 3.0) and found.n == 2 and found.unit == "worlds"
+
+
+def test_no_teaching_is_seldom_taken_for_teaching():
+    """Over 200 arrays without any, at the 5 % level: no more than 18 (binomial, one in 500)."""
+    rng = np.random.default_rng(1)
+    verdicts = [direct_influence(array(rng.normal(size=(20, 20))), "log_prob").verdict(0.05) for _ in range(200)]
+    assert verdicts.count("satisfied") <= 18
+
+
+def test_teaching_is_seen():
+    values = np.random.default_rng(2).normal(size=(30, 30)) + np.eye(30)
+    assert direct_influence(array(values), "log_prob").verdict(0.05) == "satisfied"
+
+
+def test_too_few_stimuli_have_no_verdict():
+    found = direct_influence(array(np.ones((3, 2)), ids=["a", "b"]), "log_prob")
+    assert np.isnan(found.effect) and found.verdict(0.05) == "inconclusive"
