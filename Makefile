@@ -27,7 +27,7 @@ sweep: $(READY) ## Run the main job: two models, two methods, verdicts.
 	$(BIN)/python -m eif_lab -m model=cnn,phi3 method=lora,full
 
 test: $(READY) ## Run the tests.
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## Check style.
 	$(BIN)/ruff check .

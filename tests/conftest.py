@@ -23,6 +23,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.jaxtyping.__enter__()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole jobs first: they take longest, and must not be what one worker is left with at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_main_job.py", "test_command_line.py"))
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder with MNIST and FashionMNIST; the test is skipped where EIF_LAB_DATA does not name one."""

@@ -87,12 +87,7 @@ def measure_influence(
         raise unknown_name("perturbation", perturbation, SIGN)
     samples, watched = as_batch(stimuli, "stimuli"), as_batch(probes, "probes")
     readouts = named_readouts(readout)
-    reads_classes = any(one in READOUTS.values() for one in readouts.values())
-    if reads_classes and watched.targets.is_floating_point():
-        rule = f"have whole numbers as targets with readout={', '.join(readouts)}"
-        raise rule_error(
-            "probes", rule, watched.targets.dtype, "Try a readout of your own: readout=lambda output, target: ..."
-        )
+    must_have_classes(watched, readouts)
     recipe = update if isinstance(update, Update) else named_update(update)
     if recipe.learning_rate is None:
         raise rule_error("update.learning_rate", "be given", None, "Try 0.01, or find one with eif_lab.calibrate().")
@@ -111,29 +106,18 @@ def measure_influence(
                 update=recipe,
                 trajectory=trajectory,
             )
-            if not problem.trained:
-                raise rule_error("method", "train at least one parameter", "none that requires a gradient")
-            for name, parameter in problem.trained.items():
-                if torch.finfo(parameter.dtype).bits < 32:
-                    rule = "train parameters of at least float32, in which a small update does not vanish"
-                    raise rule_error("method", rule, f"{name} in {parameter.dtype}", "Try float32, or method=lora.")
-            chosen = engine.choose(problem) if isinstance(engine, Auto) else engine
-            reason = "" if isinstance(engine, Auto) else engine.refuses(problem)
-            if reason:
-                raise rule_error("engine", f"be one that can do this ({reason})", engine.name, "Try auto.")
+            chosen = fit_engine(engine, problem)
             return run(problem, chosen, perturbation, on_chunk), chosen.name
 
-    one_seed_asked = isinstance(seed, int | np.integer)
-    seeds = [int(one) for one in ([seed] if isinstance(seed, int | np.integer) else seed)]
+    seeds = [int(seed)] if isinstance(seed, int | np.integer) else [int(one) for one in seed]
     values, names = zip(*[one_seed(one) for one in seeds])
-    steps = np.arange(1, recipe.steps + 1) if trajectory else np.array([recipe.steps])
     array = xr.DataArray(
         np.stack(values),
         dims=("seed", "stimulus", "step", "probe", "readout"),
         coords={
             "seed": seeds,
             "stimulus": np.arange(len(samples.targets)),
-            "step": steps,
+            "step": np.arange(1, recipe.steps + 1) if trajectory else [recipe.steps],
             "probe": np.arange(len(watched.targets)),
             "readout": list(readouts),
         },
@@ -146,11 +130,39 @@ def measure_influence(
         },
     )
     unasked = {
-        "seed": one_seed_asked,
+        "seed": isinstance(seed, int | np.integer),
         "step": not trajectory,
         "readout": isinstance(readout, str) or callable(readout),
     }
     return array.isel({dim: 0 for dim, drop in unasked.items() if drop})
+
+
+def must_have_classes(probes: Batch, readouts: Mapping[str, Readout]) -> None:
+    """Refuse real-valued targets where a readout takes them for classes."""
+    reads_classes = any(one in READOUTS.values() for one in readouts.values())
+    if reads_classes and probes.targets.is_floating_point():
+        rule = f"have whole numbers as targets with readout={', '.join(readouts)}"
+        raise rule_error("probes", rule, probes.targets.dtype, "Give a function (output, target) as readout.")
+
+
+def fit_engine(engine: Engine, problem: Problem) -> Engine:
+    """The engine to run: of ``auto`` the one that it takes, of any other itself.
+
+    Raises:
+        ConfigError: Nothing is trained, or in too low a precision, or the engine cannot do the problem.
+    """
+    if not problem.trained:
+        raise rule_error("method", "train at least one parameter", "none that requires a gradient")
+    for name, parameter in problem.trained.items():
+        if torch.finfo(parameter.dtype).bits < 32:
+            rule = "train parameters of at least float32, in which a small update does not vanish"
+            raise rule_error("method", rule, f"{name} in {parameter.dtype}", "Try float32, or method=lora.")
+    if isinstance(engine, Auto):
+        return engine.choose(problem)
+    reason = engine.refuses(problem)
+    if reason:
+        raise rule_error("engine", f"be one that can do this ({reason})", engine.name, "Try auto.")
+    return engine
 
 
 def run(problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk | None) -> np.ndarray:
