@@ -7,7 +7,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from eif_lab.desiderata.selection import clusters, same_sample, select_readout
+from eif_lab.desiderata.selection import clean, clusters, same_sample, select_readout
 from eif_lab.desiderata.statistics import bootstrap_interval, group_means, sign_flip_p
 from eif_lab.desiderata.verdict import Finding
 
@@ -18,14 +18,15 @@ def direct_influence(influence: xr.DataArray, readout: str, confidence: float = 
     """Mean influence of a stimulus on the probe that is the same sample, held to zero.
 
     Stimuli of one world are averaged first and the worlds resampled, as for every desideratum. Of several seeds the
-    first is taken, of several steps the last. Stimuli that diverged, or are not among the probes, are left out.
+    first is taken, of several steps the last; where noise was added, the clean samples. Stimuli that diverged, or are
+    not among the probes, are left out.
 
     Args:
         influence: An array with the coordinates of a job.
         readout: The readout judged.
         confidence: Two-sided level of the interval.
     """
-    array = select_readout(influence, readout).transpose("stimulus", "probe")
+    array = clean(select_readout(influence, readout)).transpose("stimulus", "probe")
     same = same_sample(array)
     index, unit = clusters(array)
     own = np.where(same, array.values, 0.0).sum(axis=1)

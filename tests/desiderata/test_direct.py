@@ -37,6 +37,14 @@ def test_worlds_count_once_each():
     assert np.isclose(found.effect, 3.0) and found.n == 2 and found.unit == "worlds"
 
 
+def test_noisy_copies_do_not_count():
+    noisy = array(np.diag([1.0, 2.0, 9.0, 9.0]))
+    sigma = np.array([0.0, 0.0, 0.5, 0.5])
+    noisy = noisy.assign_coords(stimulus_sigma=("stimulus", sigma), probe_sigma=("probe", sigma))
+    found = direct_influence(noisy, "log_prob")
+    assert np.isclose(found.effect, 1.5) and found.n == 2
+
+
 def test_no_teaching_is_seldom_taken_for_teaching():
     """Over 200 arrays without any, at the 5 % level: no more than 18 (binomial, one in 500)."""
     rng = np.random.default_rng(1)
