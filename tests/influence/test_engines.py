@@ -205,6 +205,36 @@ def test_stacked_refuses_a_model_whose_vectorised_gradient_is_wrong(batch):
     assert array.attrs["engine"] == "reference"
 
 
+class Attention(nn.Module):
+    """The key's bias has no gradient in truth: softmax does not see it."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(6, 6) for _ in range(3))
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = x[:, 0]
+        weights = (self.query(x) @ self.key(x).transpose(-1, -2)).softmax(-1)
+        return self.head((weights @ self.value(x)).mean(-2))
+
+
+def test_stacked_does_not_take_rounding_noise_for_a_wrong_gradient(batch):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Attention()
+    stimuli = (batch[0].float(), batch[1])
+    assert measure_influence(model, F.cross_entropy, stimuli, stimuli).attrs["engine"] == "stacked"
+
+
+def test_first_stimulus_that_diverges_does_not_cost_the_engine(net, batch):
+    broken = batch[0].clone()
+    broken[0] = float("inf")
+    array = measure_influence(net, F.cross_entropy, (broken, batch[1]), batch)
+    assert array.attrs["engine"] == "stacked"
+    assert np.isnan(array.values[0]).all() and np.isfinite(array.values[1:]).all()
+
+
 def test_diverging_stimulus_is_nan_and_the_others_are_not_touched(net, batch):
     update = {"learning_rate": 0.05}
     plain = measure_influence(net, F.cross_entropy, batch, batch, update=update)
