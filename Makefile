@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH := .venv-bench
+SIZE ?= full
 
 # Compiled modules are kept: importing this stack anew takes ten seconds more.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test lint types contracts check format lock clean
+.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +27,18 @@ $(READY): requirements.lock pyproject.toml Makefile
 
 sweep: $(READY) ## Run the main job: two models, two methods, verdicts.
 	$(BIN)/python -m eif_lab -m model=cnn,phi3 method=lora,full
+
+bench: $(BENCH)/.ready ## Compare with the floor, loops and other libraries; FLAGS=--quick to try it.
+	$(BENCH)/bin/python -m benchmarks $(FLAGS)
+
+$(BENCH)/.ready: $(READY)
+	$(BIN)/uv venv --quiet --allow-existing $(BENCH)
+	VIRTUAL_ENV=$(abspath $(BENCH)) $(BIN)/uv pip sync --quiet requirements.lock
+	VIRTUAL_ENV=$(abspath $(BENCH)) $(BIN)/uv pip install --quiet --constraint requirements.lock -e '.[bench]'
+	touch $@
+
+bench-gpu: $(READY) ## Likewise on an accelerator, at the size of Phi-3-mini; SIZE=small to try it anywhere.
+	$(BIN)/python -m benchmarks.gpu --size $(SIZE) $(FLAGS)
 
 test: $(READY) ## Run the tests.
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

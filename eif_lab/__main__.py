@@ -213,6 +213,8 @@ def main() -> int:
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would otherwise print and exit with
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait ruin a shared machine
+    # cuBLAS looks once, so that a deterministic job of a sweep may come too late to set it
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     arguments = sys.argv[1:]
     run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     try:

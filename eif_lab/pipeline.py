@@ -6,9 +6,11 @@ import dataclasses
 import json
 import logging
 import math
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,18 @@ from eif_lab.data.task import Task
 from eif_lab.desiderata import evaluate_all
 from eif_lab.desiderata.direct import direct_influence
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
+from eif_lab.influence.agreement import agreement
 from eif_lab.influence.annotate import annotate
+from eif_lab.influence.auto import Auto
 from eif_lab.influence.calibrate import calibrate
+from eif_lab.influence.first_order import FirstOrder
+from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.measure import measure_influence
 from eif_lab.influence.problem import Batch
 from eif_lab.influence.readout import UNITS, log_prob
+from eif_lab.influence.reference import Reference
+from eif_lab.influence.rounding import COUNTS
+from eif_lab.influence.stacked import Stacked
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
 from eif_lab.results.store import ArrayCache, array_key, write_job
@@ -63,12 +72,14 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
     key = array_key(determinants(job))
     influence = cache.find(key)
     # before a tracker has begun a run, because what the user got wrong shows here at the latest
-    inputs = load(job) if influence is None else None
+    with deterministic_algorithms(job.deterministic):
+        inputs = load(job) if influence is None else None
     if inputs is not None:
         key = array_key(determinants(job))  # what was downloaded just now has an identity now
     with job.tracker.start(name=name, group=group, tags=tags, config=dict(config), directory=directory) as run:
         if inputs is not None:
-            influence = measured(job, inputs, run)
+            with deterministic_algorithms(job.deterministic):
+                influence = measured(job, inputs, run)
             cache.put(key, influence)
         else:
             log.info("influence array %s: found in %s", key, cache.root)
@@ -80,6 +91,7 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
         if finding.verdict(DIRECT_ALPHA) != SATISFIED:
             note = f"direct influence is not clearly above zero ({interval(finding)}): this verdict is about nothing"
             verdicts = [about_nothing(verdict, note) for verdict in verdicts]
+        distance = distance_from_exact(job, influence, cache)
         manifest = {
             "name": name,
             "status": "done",
@@ -88,26 +100,48 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
             "seeds": [job.seed],
             "array": key,
             "seconds": time.perf_counter() - started,
+            "first_order": distance,
             **record,
         }
         write_job(directory, manifest, influence, verdicts, missing)
         summary = {"direct_influence": finding.effect, "pairs_per_second": record["pairs_per_second"]}
+        summary |= {f"first_order/{name}": value for name, value in (distance or {}).items()}
         run.finish(influence, verdicts, summary)
 
 
+def distance_from_exact(job: Job, influence: xr.DataArray, cache: ArrayCache) -> dict[str, Any] | None:
+    """How far the first-order array of this job is from the exact one, in its first readout; None until both are there.
+
+    Whichever of the two comes second finds the other in the cache.
+    """
+    others = (Auto(), LowRank(), Stacked(), Reference()) if not job.engine.exact else (FirstOrder(),)
+    found = (cache.find(array_key(determinants(dataclasses.replace(job, engine=other)))) for other in others)
+    other = next((array for array in found if array is not None), None)
+    if other is None:
+        return None
+    both = (other, influence) if job.engine.exact else (influence, other)
+    far = agreement(*(array.sel(readout=job.readout[0]) for array in both))
+    log.info(
+        "first order against exact: Spearman %.3f, Pearson %.3f, relative error %.3g, same sign %.1f %% of %d cells",
+        far.spearman, far.pearson, far.relative_error, 100 * far.sign_agreement, far.cells,
+    )  # fmt: skip
+    return far.describe()
+
+
 def job_name(job: Job) -> str:
-    """``model dataset method perturbation``, in words that tell what was run."""
+    """``model dataset method perturbation``, in words that tell what was run; and that it is a prediction, if it is."""
     parts = [job.model.name, job.dataset.name, job.method.name]
-    return " ".join(parts + ([] if job.perturbation.name == "include" else [job.perturbation.name]))
+    parts += [] if job.perturbation.name == "include" else [job.perturbation.name]
+    return " ".join(parts + ([] if job.engine.exact else [job.engine.name]))
 
 
 def determinants(job: Job) -> dict[str, Any]:
-    """All that decides the values of a job's array."""
+    """All that decides the values of a job's array to the last bit, as do the device and its algorithms."""
     groups = {
         name: options_of(getattr(job, name))
         for name in ("dataset", "model", "method", "perturbation", "update", "engine")
     }
-    rest = {name: getattr(job, name) for name in ("seed", "readout", "trajectory", "device")}
+    rest = {name: getattr(job, name) for name in ("seed", "readout", "trajectory", "device", "deterministic")}
     return {"format": ARRAY_FORMAT, **groups, **rest}
 
 
@@ -144,7 +178,7 @@ class Inputs:
 
 def load(job: Job) -> Inputs:
     """Data, base model, perturbation and method: all that a user can still have got wrong shows here."""
-    must_be_usable(job.device)
+    must_be_usable(job.device, getattr(job.model, "dtype", "float32"))
     plain = job.dataset.load(job.seed)
     perturbed = job.perturbation.apply(plain, job.seed)
     base = job.model.prepare(plain, Path(job.cache), job.seed, job.device)
@@ -175,15 +209,46 @@ def readings(model: nn.Module, probes: Batch, device: str) -> Tensor:
         return torch.cat([log_prob(model(x.to(device)), y.to(device)) for x, y in chunks])
 
 
-def must_be_usable(device: str) -> None:
-    """Refuse a device that torch does not know or cannot use here.
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
+
+@contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """Within this, torch gives the same bits again on the same machine; an operator that cannot raises a RuntimeError.
+
+    Afterwards every setting is what it was.
+
+    Args:
+        wanted: Whether at all; else nothing is touched.
+    """
+    if not wanted:
+        yield
+        return
+    # cuBLAS is deterministic only with a workspace of its own for each stream; it looks when CUDA is first used
+    workspace = os.environ.get(CUBLAS)
+    os.environ.setdefault(CUBLAS, ":4096:8")
+    algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+        yield
+    finally:
+        torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
+        torch.backends.cudnn.benchmark = benchmark
+        if workspace is None:
+            os.environ.pop(CUBLAS, None)
+
+
+def must_be_usable(device: str, dtype: str = "float32") -> None:
+    """Refuse a device that torch does not know, cannot use here, or that has no numbers of that precision.
 
     Raises:
         ConfigError: With torch's own reason.
     """
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, dtype=getattr(torch, dtype), device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).strip().splitlines()[0].split(". ")[0]
         raise rule_error("device", f"be one that torch can use here ({reason})", device, "Try cpu.") from None
 
@@ -193,8 +258,10 @@ def measured(job: Job, inputs: Inputs, run: Run) -> xr.DataArray:
     task, base, model = inputs.task, inputs.base, inputs.model
     update, calibration = job.update, None
     if update.learning_rate is None:
+        # a prediction is made at the rate of what it predicts
+        engine = job.engine if job.engine.exact else Auto(job.engine.memory_budget)
         calibration = calibrate(
-            model, base.loss, inputs.clean, method=None, update=update, engine=job.engine, seed=job.seed
+            model, base.loss, inputs.clean, method=None, update=update, engine=engine, seed=job.seed
         )
         update = dataclasses.replace(update, learning_rate=calibration.learning_rate)
 
@@ -223,6 +290,7 @@ def measured(job: Job, inputs: Inputs, run: Run) -> xr.DataArray:
         "unit": UNITS[job.readout[0]],
         "engine": array.attrs["engine"],
         "diverged": int((~np.isfinite(array.values)).any(axis=(0, 2, 3, 4)).sum()),
+        "unmoved": int(unmoved(array).sum()),
         "stimuli": len(task.stimuli),
         "probes": len(task.probes),
         "measuring_seconds": seconds,
@@ -279,6 +347,12 @@ class Live:
         self.run.progress(self.done, self.total, rate, {"mean_absolute_influence": float(np.nanmean(self.absolute))})
 
 
+def unmoved(array: xr.DataArray) -> np.ndarray:
+    """Which stimuli moved no reading of any probe by one bit; none where only counts are read: (stimuli,)."""
+    continuous = [name for name in array.readout.values if name not in COUNTS]
+    return (array.sel(readout=continuous).values == 0).all(axis=(0, 2, 3, 4)) & bool(continuous)
+
+
 def interval(finding: Finding) -> str:
     """An effect with its interval."""
     return f"{finding.effect:.3g} [{finding.low:.3g}, {finding.high:.3g}]"
@@ -318,3 +392,6 @@ def log_record(record: Mapping[str, Any]) -> None:
     log.info("direct influence: %s %s over %d %s", interval(direct), record["unit"], direct.n, direct.unit)
     if record["diverged"]:
         log.warning("%d stimuli diverged: their influence is NaN", record["diverged"])
+    if record["unmoved"] and update["learning_rate"]:
+        told = "%d stimuli moved nothing: their updates are zero, or too small for this precision to show"
+        log.warning(told, record["unmoved"])

@@ -183,3 +183,23 @@ def test_readme_example_prints_what_the_readme_says():
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert f"prints `{printed}`" in text
     assert len([line for line in code.splitlines() if line]) <= 10
+
+
+def test_a_prediction_is_called_one_and_says_how_far_it_is_from_the_exact_array(tmp_path):
+    small = [
+        "model.training.steps=20",
+        "dataset.stimuli=12",
+        "dataset.probes=12",
+        "desideratum=symmetry",
+        "tracker=none",
+    ]
+    run(tmp_path, "-m", "engine=first_order,auto", *small, "hydra.sweep.dir=sweep")
+    first, exact = sorted(open_results(tmp_path / "sweep").jobs, key=lambda job: job.manifest["engine"])
+    assert (first.manifest["name"], exact.manifest["name"]) == ("cnn digits full first_order", "cnn digits full")
+    assert first.manifest["first_order"] is None  # the exact array was not there yet
+    assert first.manifest["update"]["learning_rate"] == exact.manifest["update"]["learning_rate"]
+    found = exact.manifest["first_order"]
+    assert set(found) == {"spearman", "pearson", "relative_error", "sign_agreement", "cells"}
+    assert found["pearson"] > 0.9
+    a, b = (job.influence.values.ravel() for job in (first, exact))
+    assert found["relative_error"] == pytest.approx(np.linalg.norm(a - b) / np.linalg.norm(b))

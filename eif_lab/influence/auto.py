@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
+from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.problem import Engine, Problem
 from eif_lab.influence.reference import Reference
 from eif_lab.influence.stacked import Stacked
@@ -17,13 +18,18 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Auto(Engine):
-    """Takes the first engine, fastest first, that does not refuse; the log says which and why, once."""
+    """Takes the first engine, fastest first, that does not refuse; the log says which and why, once.
+
+    ``lowrank`` copies least, where it has something not to copy; ``stacked`` takes any optimizer and any layer;
+    ``reference`` refuses nothing.
+    """
 
     def choose(self, problem: Problem) -> Engine:
         """The engine that it would run."""
         refusals: list[str] = []
-        for engine in (Stacked(self.memory_budget), Reference(self.memory_budget)):
-            reason = engine.refuses(problem)
+        for kind in (LowRank, Stacked, Reference):
+            engine = kind(**asdict(self))
+            reason = engine.refuses(problem) or engine.gains_nothing(problem)
             if not reason:
                 because = "; ".join(refusals) or "the fastest exact engine, and it covers this problem"
                 said = f"engine auto: {engine.name} ({because})"
@@ -31,7 +37,7 @@ class Auto(Engine):
                     log.info(said)
                     self.__dict__["said"] = said
                 return engine
-            refusals.append(f"{engine.name} cannot: {reason}")
+            refusals.append(f"not {engine.name}: {reason}")
         raise AssertionError("the reference engine refuses nothing")
 
     def run(self, problem: Problem) -> Iterator[Tensor]:

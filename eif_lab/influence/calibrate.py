@@ -14,6 +14,7 @@ from torch import nn
 from eif_lab.influence.measure import Data, as_batch, measure_influence, named_engine, prepared
 from eif_lab.influence.problem import Engine
 from eif_lab.influence.readout import log_prob
+from eif_lab.influence.rounding import LostToRounding
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method
 from eif_lab.models.base import Loss
@@ -75,13 +76,21 @@ def calibrate(
         before = log_prob(ready(batch.inputs.to(device)), batch.targets.to(device))
     target = update.headroom * -before.mean().item()
     tried: dict[float, float] = {}
+    lost: set[float] = set()
+
+    def influence(rate: float) -> float:
+        recipe = replace(update, learning_rate=rate)
+        try:
+            array = measure_influence(model, loss, batch, batch, method=method, update=recipe, engine=engine, seed=seed)
+        except LostToRounding:  # a rate that teaches nothing is too low; it is none to settle on
+            lost.add(rate)
+            return 0.0
+        mean = float(np.diagonal(array.values).mean())
+        return mean if math.isfinite(mean) else -math.inf
 
     def direct(rate: float) -> float:
         if rate not in tried:
-            recipe = replace(update, learning_rate=rate)
-            array = measure_influence(model, loss, batch, batch, method=method, update=recipe, engine=engine, seed=seed)
-            mean = float(np.diagonal(array.values).mean())
-            tried[rate] = mean if math.isfinite(mean) else -math.inf
+            tried[rate] = influence(rate)
         return tried[rate]
 
     low, high = bracket(direct, target, START[update.optimizer])
@@ -93,7 +102,7 @@ def calibrate(
             low = middle
         else:
             high = middle
-    best = min(tried, key=lambda rate: abs(tried[rate] - target))
+    best = min(tried, key=lambda rate: (rate in lost, abs(tried[rate] - target)))
     return Calibration(best, tried[best], target, abs(tried[best] - target) <= 0.1 * abs(target), len(tried))
 
 

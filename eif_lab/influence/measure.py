@@ -16,9 +16,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from eif_lab.influence.auto import Auto
+from eif_lab.influence.first_order import FirstOrder
+from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.problem import Batch, Engine, Problem
-from eif_lab.influence.readout import BETTER_WHEN_LOWER, READOUTS, UNITS, Readout, named_readouts
+from eif_lab.influence.readout import BETTER_WHEN_LOWER, READOUTS, UNITS, Readout, named_readouts, raised
 from eif_lab.influence.reference import Reference
+from eif_lab.influence.rounding import full_precision, must_be_resolved, must_hold_update
 from eif_lab.influence.stacked import Stacked
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method, named_method
@@ -79,7 +82,8 @@ def measure_influence(
         convention are attributes. A stimulus whose update diverges has NaN influence; the others are not touched.
 
     Raises:
-        ConfigError: An option is wrong, or stimuli and probes are not what they should be.
+        ConfigError: An option is wrong, or stimuli and probes are not what they should be; or the learning rate is so
+            small that the array would be rounding noise or zeros. A rate of exactly zero gives exactly zeros.
 
     Source: Matelsky, Ungar, Kording, arXiv 2406.00509.
     """
@@ -94,19 +98,22 @@ def measure_influence(
     engine = engine if isinstance(engine, Engine) else named_engine(engine)
 
     def one_seed(seed: int) -> tuple[np.ndarray, str]:
-        with prepared(model, method, seed) as ready:
+        with prepared(model, method, seed) as ready, full_precision():
             device = next(ready.parameters()).device
             problem = Problem(
                 model=ready,
                 loss=loss,
                 samples=Batch(*(t.to(device) for t in samples)),
-                members=memberships(len(samples.targets), perturbation),
+                members=memberships(len(samples.targets), perturbation).to(device),
                 probes=Batch(*(t.to(device) for t in watched)),
                 readouts=readouts,
                 update=recipe,
                 trajectory=trajectory,
+                memory_budget=engine.memory_budget,
             )
             chosen = fit_engine(engine, problem)
+            if chosen.compiles(problem):
+                problem = replace(problem, compiled=True)
             return run(problem, chosen, perturbation, on_chunk), chosen.name
 
     seeds = [int(seed)] if isinstance(seed, int | np.integer) else [int(one) for one in seed]
@@ -149,37 +156,53 @@ def fit_engine(engine: Engine, problem: Problem) -> Engine:
     """The engine to run: of ``auto`` the one that it takes, of any other itself.
 
     Raises:
-        ConfigError: Nothing is trained, or in too low a precision, or the engine cannot do the problem.
+        ConfigError: Nothing is trained, or in too low a precision, or the engine cannot do the problem, or it would
+            round the update away.
     """
     if not problem.trained:
         raise rule_error("method", "train at least one parameter", "none that requires a gradient")
+    chosen = engine.choose(problem) if isinstance(engine, Auto) else engine
+    if chosen.stores_weights:
+        must_be_precise(problem)
+    reason = chosen.refuses(problem) if chosen is engine else ""
+    if reason:
+        raise rule_error("engine", f"be one that can do this ({reason})", engine.name, "Try auto.")
+    if chosen.stores_weights:
+        must_hold_update(problem)
+    return chosen
+
+
+def must_be_precise(problem: Problem) -> None:
+    """Refuse parameters in which a step would not show."""
     for name, parameter in problem.trained.items():
         if torch.finfo(parameter.dtype).bits < 32:
             rule = "train parameters of at least float32, in which a small update does not vanish"
             raise rule_error("method", rule, f"{name} in {parameter.dtype}", "Try float32, or method=lora.")
-    if isinstance(engine, Auto):
-        return engine.choose(problem)
-    reason = engine.refuses(problem)
-    if reason:
-        raise rule_error("engine", f"be one that can do this ({reason})", engine.name, "Try auto.")
-    return engine
 
 
 def run(problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk | None) -> np.ndarray:
-    """Influence as (stimuli, steps, probes, readouts), in the readings' own precision."""
+    """Influence as (stimuli, steps, probes, readouts), in the readings' own precision, at least float32.
+
+    Raises:
+        ConfigError: All of it is below what the readings resolve.
+    """
     if perturbation == "exclude":
-        everything = torch.arange(len(problem.samples.targets))[None]
+        everything = torch.arange(len(problem.samples.targets), device=problem.members.device)[None]
         [with_all] = engine.run(replace(problem, members=everything))
         before, sign = with_all[0], -1
     else:
-        before, sign = problem.read(problem.model)[None], 1
-    signs = [-sign if name in BETTER_WHEN_LOWER else sign for name in problem.readouts]
+        before, sign = engine.before(problem)[None] if engine.exact else problem.members.new_zeros(()).float(), 1
+    before = raised(before)
+    signs = before.new_tensor([-sign if name in BETTER_WHEN_LOWER else sign for name in problem.readouts])
     parts = []
     for after in engine.run(problem):
-        parts.append(((after - before) * after.new_tensor(signs)).cpu().numpy())
+        parts.append(((raised(after) - before) * signs).cpu().numpy())
         if on_chunk is not None:
             on_chunk(parts[-1])
-    return np.concatenate(parts)
+    influence = np.concatenate(parts)
+    if engine.exact:
+        must_be_resolved(problem, before, influence)
+    return influence
 
 
 def memberships(count: int, perturbation: str) -> Tensor:
@@ -243,7 +266,7 @@ def named_update(update: Mapping[str, Any] | None) -> Update:
 
 def named_engine(name: str) -> Engine:
     """The engine class in the module of this room that goes by ``name``."""
-    engines = {"auto": Auto, "stacked": Stacked, "reference": Reference}
+    engines = {"auto": Auto, "first_order": FirstOrder, "lowrank": LowRank, "stacked": Stacked, "reference": Reference}
     if name not in engines:
         raise unknown_name("engine", name, engines)
     return engines[name]()

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from eif_lab.influence.readout import Readout
+from eif_lab.influence.memory import Chunks, out_of_memory, peak_bytes
+from eif_lab.influence.readout import READOUTS, Readout
 from eif_lab.influence.update import Update
 from eif_lab.models.base import Loss
+from eif_lab.models.phi3 import CausalLM
+from eif_lab.models.prefixes import TokenTree, share_prefixes
 from eif_lab.schema import Options, option
+
+log = logging.getLogger(__name__)
+
+GIB = 2**30
+CACHE = 64 * 2**20
+"""Bytes of one pass over probes on a CPU; more leave its cache, and are no faster."""
+
+LARGEST_PASS = 4096
+"""Probes."""
+
+WORTH_SHARING = 0.1
+"""The share of a pass's tokens that must be saved for prefixes to be shared: a mask and a gather cost something."""
 
 
 class Batch(NamedTuple):
@@ -40,7 +58,8 @@ class Problem:
         readouts: By name.
         update: The recipe.
         trajectory: Read after every step, not only after the last.
-        probe_chunk: How many probes go through the model at once.
+        memory_budget: GiB that may be taken beside the model and the data.
+        compiled: Whether passes over probes go through ``torch.compile``.
     """
 
     model: nn.Module
@@ -51,38 +70,160 @@ class Problem:
     readouts: Mapping[str, Readout]
     update: Update
     trajectory: bool = False
-    probe_chunk: int = 512
+    memory_budget: float = 2.0
+    compiled: bool = False
 
-    @property
+    @cached_property
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that move, by name."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
-    @torch.no_grad()
+    @cached_property
+    def layouts(self) -> dict[bool, Any]:
+        """What engines have found out about how each stimulus's gradient can be had."""
+        return {}
+
+    @cached_property
+    def passes(self) -> Chunks:
+        """How many probes go through the model at once."""
+        return Chunks(self.probes_at_once(), "probes")
+
+    def probes_at_once(self) -> int:
+        """On a CPU as many as keep a pass in the cache, elsewhere as many as half the memory budget holds."""
+        room = self.memory_budget * GIB / 2
+        if self.probes.inputs.device.type == "cpu":
+            room = min(room, CACHE)
+        return 2 ** max(0, min(int(room / self.probe_bytes), LARGEST_PASS).bit_length() - 1)
+
+    @cached_property
+    def probe_bytes(self) -> int:
+        """What reading one probe takes, beside the model."""
+        few = slice(min(4, len(self.probes.targets)))
+        return max(
+            1,
+            peak_bytes(lambda: self.read_some(self.model, *self.arranged(few)), self.probes.inputs.device) // few.stop,
+        )
+
+    @property
+    def pass_bytes(self) -> int:
+        """What one pass over probes takes, beside the model."""
+        return self.probe_bytes * min(self.passes.size, len(self.probes.targets))
+
     def read(self, call: Callable[[Tensor], Tensor]) -> Tensor:
-        """Every readout of every probe: (probes, readouts).
+        """Every readout of every probe, the plain way: (probes, readouts).
 
         Args:
-            call: Inputs to the output of the base or an updated model. It sees the same probes in the same chunks
+            call: Inputs to the output of the base or an updated model. It sees the same probes in the same passes
                 every time, so that an update that changes nothing changes no bit of what is read.
         """
-        rows = []
-        for inputs, targets in zip(
-            self.probes.inputs.split(self.probe_chunk), self.probes.targets.split(self.probe_chunk)
-        ):
-            output = call(inputs)
-            rows.append(torch.stack([readout(output, targets) for readout in self.readouts.values()], dim=-1))
-        return torch.cat(rows)
+        return self.over_probes(lambda place: self.read_some(call, *self.probes.take(place)))
+
+    def read_with(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Every readout of every probe under the model with other parameters, the fast way: (probes, readouts)."""
+        own = {**self.laid_out, **{name: self.in_layout(value) for name, value in parameters.items()}}
+        size = min(self.passes.size, len(self.probes.targets))
+
+        def call(inputs: Any) -> Tensor:
+            if self.compiled and isinstance(inputs, Tensor) and len(inputs) == size:
+                return self.kernels(own, inputs)
+            return functional_call(self.model, own, (inputs,))  # another size would compile anew
+
+        return self.over_probes(lambda place: self.read_some(call, *self.arranged(place)))
+
+    def over_probes(self, read: Callable[[slice], Tensor]) -> Tensor:
+        """Pass after pass: (probes, readouts)."""
+        return torch.cat(list(self.passes.over(len(self.probes.targets), read)))
+
+    @cached_property
+    def kernels(self) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
+        """(parameters, inputs) to the output, through ``torch.compile``."""
+        return compiled(lambda parameters, inputs: functional_call(self.model, parameters, (inputs,)))
+
+    @torch.no_grad()
+    def read_some(self, call: Callable[[Any], Tensor], inputs: Any, targets: Tensor) -> Tensor:
+        """Every readout of the probes of one pass: (probes, readouts)."""
+        output = call(inputs)
+        return torch.stack([readout(output, targets) for readout in self.readouts.values()], dim=-1)
+
+    def arranged(self, place: slice) -> tuple[Any, Tensor]:
+        """Inputs and targets of some probes as they go through the model fastest."""
+        inputs, targets = self.probes.take(place)
+        if self.convolves:
+            return self.in_layout(inputs), targets
+        if self.shares_prefixes:
+            key = (place.start or 0, len(targets))
+            if key not in self.trees:
+                self.trees[key] = share_prefixes(inputs, targets)
+            if self.trees[key][0].saved >= WORTH_SHARING:
+                return self.trees[key]
+        return inputs, targets
+
+    @cached_property
+    def convolves(self) -> bool:
+        """Whether the model is one whose kernels like the channels last."""
+        return any(isinstance(module, nn.Conv2d) for module in self.model.modules())
+
+    def in_layout(self, tensor: Tensor) -> Tensor:
+        """Images, and weights of convolutions, with the channels last."""
+        if self.convolves and tensor.ndim == 4:
+            return tensor.to(memory_format=torch.channels_last)  # also sets the strides of a single channel
+        return tensor
+
+    @cached_property
+    def laid_out(self) -> dict[str, Tensor]:
+        """The base's weights that are used in another layout than they have."""
+        own = ((name, parameter.detach()) for name, parameter in self.model.named_parameters())
+        return {name: self.in_layout(value) for name, value in own if self.convolves and value.ndim == 4}
+
+    @cached_property
+    def shares_prefixes(self) -> bool:
+        """Whether texts that begin alike can go through the model as one tree."""
+        known = all(readout in READOUTS.values() for readout in self.readouts.values())  # others may look anywhere
+        return known and isinstance(self.model, CausalLM) and self.model.can_share(self.probes.inputs.shape[1])
+
+    @cached_property
+    def trees(self) -> dict[tuple[int, int], tuple[TokenTree, Tensor]]:
+        """Passes over texts that share prefixes, by where they begin and how many texts they hold."""
+        return {}
+
+
+def compiled(call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The call through ``torch.compile``; as it is, and said once, where it cannot be compiled."""
+    fast = torch.compile(call, dynamic=False)
+    state = {"works": True}
+
+    def either(*args: Any) -> Tensor:
+        if state["works"]:
+            try:
+                return fast(*args)
+            except Exception as error:
+                if out_of_memory(error):
+                    raise
+                state["works"] = False
+                log.warning("torch.compile cannot do this model: going on without (%s)", str(error).splitlines()[0])
+        return call(*args)
+
+    return either
 
 
 @dataclass
 class Engine(Options):
-    """How influence is computed."""
+    """How influence is computed.
+
+    Attributes:
+        memory_budget: GiB that it may take beside the model and the data.
+        compile: Whether passes over probes go through ``torch.compile``; ``auto`` where a job is long enough to pay.
+        exact: Whether the update is run; otherwise it yields a prediction of the influence itself.
+        stores_weights: Whether it writes the updated weights down, in which a small update can vanish.
+    """
 
     group: ClassVar[str] = "engine"
-    incidental: ClassVar[tuple[str, ...]] = ("memory_budget",)
+    incidental: ClassVar[tuple[str, ...]] = ("memory_budget", "compile")
+    exact: ClassVar[bool] = True
+    stores_weights: ClassVar[bool] = True
 
     memory_budget: float = option(2.0, above=0, hint="Try 2 (GiB).")
+    compile: str = option("auto", one_of=["auto", "always", "never"])
 
     @property
     def name(self) -> str:
@@ -91,6 +232,18 @@ class Engine(Options):
 
     def refuses(self, problem: Problem) -> str:
         """Why it cannot do this problem; empty where it can."""
+        return ""
+
+    def compiles(self, problem: Problem) -> bool:
+        """Whether to compile the passes over probes of this problem."""
+        return False
+
+    def before(self, problem: Problem) -> Tensor:
+        """The readings before any update, by the same kernels as after: (probes, readouts)."""
+        return problem.read_with({})
+
+    def gains_nothing(self, problem: Problem) -> str:
+        """Why another engine would do this problem at least as well; empty where that is not known."""
         return ""
 
     def run(self, problem: Problem) -> Iterator[Tensor]:

@@ -17,6 +17,10 @@ from eif_lab.influence.problem import Engine, Problem
 class Reference(Engine):
     """Copy the model, fit the copy with a ``Trainer``, read the probes, throw the copy away."""
 
+    def before(self, problem: Problem) -> Tensor:
+        """The plain way, as after a fit."""
+        return problem.read(problem.model)
+
     def run(self, problem: Problem) -> Iterator[Tensor]:
         """One chunk per stimulus."""
         for rows in problem.members:

@@ -91,7 +91,8 @@ class Adapter(Method):
         }
         if isinstance(layer, nn.Conv2d):
             width = layer.out_channels
-            down: nn.Module = nn.Conv2d(width, self.bottleneck, 1, **place)
-            return Bottleneck(down, nn.Conv2d(self.bottleneck, width, 1, **place))
+            down: nn.Module = nn.Conv2d(width, self.bottleneck, 1)
+            return Bottleneck(down, nn.Conv2d(self.bottleneck, width, 1)).to(**place)
         width = layer.out_features
-        return Bottleneck(nn.Linear(width, self.bottleneck, **place), nn.Linear(self.bottleneck, width, **place))
+        # drawn in float32 on the CPU, so that a seed means the same everywhere
+        return Bottleneck(nn.Linear(width, self.bottleneck), nn.Linear(self.bottleneck, width)).to(**place)

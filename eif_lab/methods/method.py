@@ -113,6 +113,6 @@ def trained_summary(model: nn.Module) -> dict[str, Any]:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Let torch draw from ``seed``; afterwards its global state is what it was."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)  # the CPU's alone: another device is not even woken
         yield

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eif_lab.methods.method import Method, layers, seeded
 from eif_lab.schema import ConfigError, unknown_name, unknown_option
@@ -97,3 +99,62 @@ def language_model(model: nn.Module) -> Any:
             "Try model=phi3, or method.tuner=LORA."
         )
     return held
+
+
+@dataclass(frozen=True)
+class LoRALayer:
+    """A plain LoRA layer, which equals its base layer with ``scale * B A`` in its weight.
+
+    Attributes:
+        layer: PEFT's layer.
+        weight, down, up: The model's names of the base weight, of A and of B.
+        scale: What the product is multiplied with.
+        rank: Rows of A and columns of B.
+    """
+
+    layer: Any
+    weight: str
+    down: str
+    up: str
+    scale: float
+    rank: int
+
+    def merged(self, weight: Tensor, down: Tensor, up: Tensor, out: Tensor) -> Tensor:
+        """The base weight with the product in it, written to ``out``."""
+        return torch.addmm(
+            weight.flatten(1), up.flatten(1), down.flatten(1), alpha=self.scale, out=out.view(len(weight), -1)
+        ).view_as(weight)
+
+    @contextmanager
+    def bypassed(self) -> Iterator[None]:
+        """Within this, only the base layer computes."""
+        self.layer._disable_adapters = True
+        try:
+            yield
+        finally:
+            self.layer._disable_adapters = False
+
+
+def lora_layers(model: nn.Module) -> list[LoRALayer]:
+    """The model's LoRA layers that can be merged: plain ones on a linear layer or convolution of the same precision."""
+    found = []
+    for name, layer in model.named_modules():
+        if not (type(layer).__module__.startswith("peft.tuners.lora") and hasattr(layer, "lora_A")):
+            continue
+        base, active = layer.get_base_layer(), list(layer.active_adapters)
+        plain = (
+            isinstance(base, nn.Linear | nn.Conv2d)
+            and len(active) == 1
+            and active[0] in layer.lora_A
+            and not (layer.merged or layer.disable_adapters or layer.lora_variant)
+            and not getattr(layer, "fan_in_fan_out", False)
+            and not any(layer.lora_bias.values())
+            and getattr(base, "groups", 1) == 1
+        )
+        if plain and layer.lora_A[active[0]].weight.dtype == base.weight.dtype:
+            [adapter] = active
+            ends = (f"lora_A.{adapter}.weight", f"lora_B.{adapter}.weight")
+            down, up = (f"{name}.{end}" for end in ends)
+            rank = layer.lora_A[adapter].weight.shape[0]
+            found.append(LoRALayer(layer, f"{name}.base_layer.weight", down, up, float(layer.scaling[adapter]), rank))
+    return found

@@ -19,6 +19,7 @@ from eif_lab.data.task import Background, Task
 from eif_lab.models.base import BaseModel, Training, made_once, weights_hash
 from eif_lab.models.encoding import IGNORED, Encoder
 from eif_lab.models.hub import load_checkpoint, quiet_transformers
+from eif_lab.models.prefixes import TokenTree, sees_whole_text, share_prefixes
 from eif_lab.models.pretraining import documents, first, pretrain
 from eif_lab.models.teaching import teach
 from eif_lab.schema import Options, option, rule_error
@@ -225,10 +226,49 @@ class CausalLM(nn.Module):
         super().__init__()
         self.language_model = language_model
 
-    def forward(self, input_ids: Int[Tensor, "n T"]) -> Float[Tensor, "n T vocabulary"]:
-        """(n, T) token ids to (n, T, vocabulary) logits."""
-        logits = self.language_model(input_ids=input_ids, use_cache=False).logits
-        return logits[:, -input_ids.shape[1] :]  # a tuner's virtual tokens stand in front
+    def forward(self, inputs: Int[Tensor, "n T"] | TokenTree) -> Float[Tensor, "n positions vocabulary"]:
+        """Logits of all positions of (n, T) token ids, or of the scored positions of texts that share prefixes."""
+        if isinstance(inputs, TokenTree):
+            return self._tree_logits(inputs)
+        logits = self.language_model(input_ids=inputs, use_cache=False).logits
+        return logits[:, -inputs.shape[1] :]  # a tuner's virtual tokens stand in front
+
+    def _tree_logits(self, tree: TokenTree) -> Float[Tensor, "n answers vocabulary"]:
+        logits = self.language_model(
+            input_ids=tree.token_ids,
+            position_ids=tree.position_ids,
+            attention_mask=tree.mask(self.language_model.dtype),
+            logits_to_keep=tree.scored,
+            use_cache=False,
+        ).logits
+        return logits[:, -tree.scored :].flatten(0, 1)[tree.places]
+
+    @torch.no_grad()
+    def can_share(self, length: int) -> bool:
+        """Whether `share_prefixes` is exact for this model, by its configuration and by a trial.
+
+        The trial reads three texts as a tree and plainly: a model that takes positions from elsewhere than their ids
+        (ALiBi), hands state along the row (Mamba) or hides later columns by a mask of its own is found out. What
+        differs must be small against what a context does to a token's logits, which asks little of low precision.
+
+        Args:
+            length: Tokens of the longest text.
+        """
+        from transformers import PreTrainedModel
+
+        model = self.language_model
+        if not isinstance(model, PreTrainedModel) or not sees_whole_text(model, length):
+            return False  # such as a tuner that puts tokens in front
+        texts = torch.tensor([[1, 2, 3, 2, 1, 2, 3], [1, 3, 3, 1, 2, 2, 3], [1, 2, 3, 2, 2, 2, 3]], device=model.device)
+        targets = texts.clone()
+        targets[:, 1::2] = IGNORED  # so that some tokens stand behind those that see them
+        tree, _ = share_prefixes(texts, targets, width=texts.numel())
+        try:
+            shared, plain = self(tree), self(texts)[:, ::2]
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+            return False  # it cannot even read a tree
+        context_effect = (plain[0, -1] - plain[1, -1]).abs().max()
+        return bool((shared - plain).abs().max() < 0.25 * context_effect)
 
 
 def token_loss(logits: Float[Tensor, "n T vocabulary"], targets: Int[Tensor, "n T"]) -> Float[Tensor, ""]:
@@ -239,7 +279,7 @@ def token_loss(logits: Float[Tensor, "n T vocabulary"], targets: Int[Tensor, "n 
         targets: (n, T), -100 where nothing is scored.
     """
     precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(precise.transpose(1, 2), targets, ignore_index=IGNORED)
+    return F.cross_entropy(precise.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
 
 @torch.no_grad()

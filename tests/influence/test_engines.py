@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from eif_lab import measure_influence
+from eif_lab.influence import first_order, gradients, problem
 from eif_lab.influence.auto import Auto
+from eif_lab.influence.first_order import FirstOrder
+from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.stacked import Stacked
 from eif_lab.methods import named_method
 
@@ -62,7 +65,7 @@ def by_hand(model, loss, stimuli, probes, update, method="full", perturbation="i
     return torch.stack([tuned([i]) - read(base) for i in everyone]).numpy()
 
 
-@pytest.mark.parametrize("engine", ["reference", "stacked"])
+@pytest.mark.parametrize("engine", ["reference", "stacked", "auto"])
 @pytest.mark.parametrize("perturbation", ["include", "exclude"])
 @pytest.mark.parametrize("update", UPDATES, ids=lambda u: f"{u['optimizer']}-{u['steps']}")
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m if isinstance(m, str) else m["tuner"])
@@ -97,7 +100,7 @@ def test_trajectory_ends_where_the_plain_measurement_does_and_passes_through_few
         np.testing.assert_allclose(whole.sel(step=steps), plain, atol=1e-12)
 
 
-@pytest.mark.parametrize("engine", ["reference", "stacked"])
+@pytest.mark.parametrize("engine", ["reference", "stacked", "auto"])
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m if isinstance(m, str) else m["tuner"])
 def test_zero_learning_rate_gives_exactly_zero(net, batch, method, engine):
     array = measure_influence(
@@ -108,34 +111,42 @@ def test_zero_learning_rate_gives_exactly_zero(net, batch, method, engine):
         method=method,
         update={"learning_rate": 0.0, "steps": 2},
         engine=engine,
-        readout=ALL,
+        readout=ALL if engine != "first_order" else ["log_prob", "log_odds", "prob"],
     )
     assert (array.values == 0).all()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(order=st.permutations(range(7)), budget=st.sampled_from([1e-9, 3e-6, 1.0]))
-def test_order_of_stimuli_and_size_of_chunks_change_nothing(net, batch, order, budget):
+ENGINES = [Stacked, LowRank, FirstOrder]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    order=st.permutations(range(7)),
+    engine=st.sampled_from(ENGINES),
+    stimuli=st.integers(1, 7),
+    probes=st.integers(1, 7),
+)
+def test_order_of_stimuli_and_size_of_chunks_change_nothing(net, batch, order, engine, stimuli, probes):
     update = {"learning_rate": 0.1, "steps": 2}
-    plain = measure_influence(net, F.cross_entropy, batch, batch, update=update, engine="stacked")
+    plain = measure_influence(net, F.cross_entropy, batch, batch, update=update, engine=engine())
     rows = torch.tensor(order)
-    shuffled = measure_influence(
-        net,
-        F.cross_entropy,
-        (batch[0][rows], batch[1][rows]),
-        batch,
-        update=update,
-        engine=Stacked(memory_budget=budget),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gradients, "LARGEST_CHUNK", stimuli)
+        patch.setattr(first_order, "LARGEST", stimuli)
+        patch.setattr(problem, "LARGEST_PASS", probes)
+        shuffled = measure_influence(
+            net, F.cross_entropy, (batch[0][rows], batch[1][rows]), batch, update=update, engine=engine()
+        )
     np.testing.assert_allclose(shuffled.values, plain.values[order], atol=1e-12)
 
 
-def test_small_budget_really_makes_more_chunks(net, batch):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_small_budget_really_makes_more_chunks(net, batch, engine):
     chunks = {}
     for budget in (1e-9, 1.0):
         parts = []
         measure_influence(
-            net, F.cross_entropy, batch, batch, engine=Stacked(memory_budget=budget), on_chunk=parts.append
+            net, F.cross_entropy, batch, batch, engine=engine(memory_budget=budget), on_chunk=parts.append
         )
         chunks[budget] = [len(part) for part in parts]
     assert chunks == {1e-9: [1] * 7, 1.0: [7]}
@@ -181,26 +192,103 @@ def test_method_none_trains_exactly_what_requires_a_gradient(net, batch):
     np.testing.assert_allclose(only_head.values, tail, atol=1e-12)
 
 
-def test_auto_takes_stacked_and_falls_back_where_torch_func_cannot_go(net, batch, caplog):
+def test_auto_takes_lowrank_for_sgd_stacked_for_adam_and_reference_where_torch_func_cannot_go(net, batch, caplog):
     caplog.set_level("INFO")
-    assert measure_influence(net, F.cross_entropy, batch, batch).attrs["engine"] == "stacked"
-    loha = measure_influence(net, F.cross_entropy, batch, batch, method={"name": "peft", "tuner": "LOHA"})
-    assert loha.attrs["engine"] == "reference"
-    assert "engine auto: reference (stacked cannot: torch.func cannot vectorise" in caplog.text
+    taken = {}
+    for name, options in {
+        "sgd": {},
+        "adam": {"update": {"optimizer": "adam", "learning_rate": 0.01}},
+        "small": {"method": "ia3"},
+        "loha": {"method": {"name": "peft", "tuner": "LOHA"}},
+    }.items():
+        taken[name] = measure_influence(net, F.cross_entropy, batch, batch, **options).attrs["engine"]
+    assert taken == {"sgd": "lowrank", "adam": "stacked", "small": "stacked", "loha": "reference"}
+    assert "engine auto: stacked (not lowrank: it steps by sgd alone, not adam)" in caplog.text
+    assert "engine auto: stacked (not lowrank: no weight is larger than the pairs that would change it)" in caplog.text
+    assert "not stacked: torch.func cannot vectorise" in caplog.text
+
+
+class Liar(nn.Module):
+    """Under vmap it computes something else than without."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(36, 3).double()
+        self.scale = nn.Parameter(torch.ones(3).double())
+
+    def forward(self, x):
+        factor = 2.0 if torch._C._functorch.is_functorch_wrapped_tensor(self.scale) else 1.0
+        return self.head(x.flatten(1)) * self.scale * factor
+
+
+class Borrower(nn.Module):
+    """Uses a layer's weight without calling the layer, as torch's own attention does."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True).double()
+        self.head = nn.Linear(6, 3).double()
+
+    def forward(self, x):
+        rows = x[:, 0]
+        return self.head(self.attention(rows, rows, rows)[0].mean(1))
+
+
+class PositionFirst(nn.Module):
+    """Its layers see (positions, batch, width)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 6).double()
+        self.head = nn.Linear(6, 3).double()
+
+    def forward(self, x):
+        return self.head(self.layer(x[:, 0].transpose(0, 1)).tanh().mean(0))
+
+
+class InPlace(nn.Module):
+    """Overwrites a layer's output."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(36, 20).double()
+        self.head = nn.Linear(20, 3).double()
+
+    def forward(self, x):
+        return self.head(F.relu(self.hidden(x.flatten(1)), inplace=True))
+
+
+class Twice(nn.Module):
+    """One layer used twice, and a group norm and a grouped convolution that only vmap covers."""
+
+    def __init__(self):
+        super().__init__()
+        self.grouped = nn.Conv2d(2, 4, 3, groups=2, padding="same").double()
+        self.norm = nn.GroupNorm(2, 4).double()
+        self.layer = nn.Linear(36, 36).double()
+        self.head = nn.Linear(36, 3).double()
+
+    def forward(self, x):
+        x = self.norm(self.grouped(x.expand(-1, 2, -1, -1))).mean(1).flatten(1)
+        return self.head(self.layer(self.layer(x).tanh()))
+
+
+@pytest.mark.parametrize("engine", ["lowrank", "stacked"])
+@pytest.mark.parametrize("kind", [Borrower, PositionFirst, InPlace, Twice])
+def test_unusual_model_gets_the_reference_array(kind, batch, engine):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = kind()
+    update = {"learning_rate": 0.1, "momentum": 0.5, "steps": 2}
+    arrays = [
+        measure_influence(model, F.cross_entropy, batch, batch, update=update, engine=one)
+        for one in (engine, "reference")
+    ]
+    assert np.abs(arrays[1]).max() > 1e-4
+    np.testing.assert_allclose(arrays[0], arrays[1], atol=1e-11)
 
 
 def test_stacked_refuses_a_model_whose_vectorised_gradient_is_wrong(batch):
-    class Liar(nn.Module):
-        """Under vmap it computes something else than without."""
-
-        def __init__(self):
-            super().__init__()
-            self.head = nn.Linear(36, 3).double()
-
-        def forward(self, x):
-            factor = 2.0 if torch._C._functorch.is_functorch_wrapped_tensor(self.head.weight) else 1.0
-            return self.head(x.flatten(1)) * factor
-
     array = measure_influence(Liar(), F.cross_entropy, batch, batch, engine=Auto())
     assert array.attrs["engine"] == "reference"
 
@@ -224,14 +312,14 @@ def test_stacked_does_not_take_rounding_noise_for_a_wrong_gradient(batch):
         torch.manual_seed(0)
         model = Attention()
     stimuli = (batch[0].float(), batch[1])
-    assert measure_influence(model, F.cross_entropy, stimuli, stimuli).attrs["engine"] == "stacked"
+    assert measure_influence(model, F.cross_entropy, stimuli, stimuli).attrs["engine"] != "reference"
 
 
 def test_first_stimulus_that_diverges_does_not_cost_the_engine(net, batch):
     broken = batch[0].clone()
     broken[0] = float("inf")
     array = measure_influence(net, F.cross_entropy, (broken, batch[1]), batch)
-    assert array.attrs["engine"] == "stacked"
+    assert array.attrs["engine"] == "lowrank"
     assert np.isnan(array.values[0]).all() and np.isfinite(array.values[1:]).all()
 
 

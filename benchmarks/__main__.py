@@ -1,0 +1,60 @@
+"""Every benchmark that a CPU can run: ``python -m benchmarks``; ``--quick`` for a try, ``--only`` for some parts."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks.compiled import compiled
+from benchmarks.growth import growth
+from benchmarks.loops import loops
+from benchmarks.memory import memory
+from benchmarks.over_floor import over_floor
+from benchmarks.peers import peers
+from benchmarks.report import Report, Row
+
+Part = Callable[[], Iterator[Row]]
+
+FULL: dict[str, Part] = {
+    "floor": lambda: over_floor(cnn=(64, 256), language=(64, 64), rounds=7),
+    "loops": lambda: loops(stimuli=64, probes={256: ">= 2.8", 16: ">= 10"}, rounds=5),
+    "peers": lambda: peers(samples=64, sizes=(28, 8), rounds=7),
+    "growth": lambda: growth([(32, 128), (64, 256), (128, 512)], [(16, 32), (32, 64), (64, 128)], rounds=5),
+    "memory": lambda: memory(stimuli=(64, 256, 1024), probes=64, rounds=3),
+    "compiled": lambda: compiled(stimuli=512, probes=1024, rounds=3),
+}
+QUICK: dict[str, Part] = {
+    "floor": lambda: over_floor(cnn=(8, 64), language=(8, 16), rounds=3),
+    "loops": lambda: loops(stimuli=8, probes={64: ">= 2.8", 16: ">= 10"}, rounds=2),
+    "peers": lambda: peers(samples=16, sizes=(8,), rounds=2),
+    "growth": lambda: growth([(4, 32), (8, 64)], [(4, 8), (8, 16)], rounds=2),
+    "memory": lambda: memory(stimuli=(4, 16), probes=16, rounds=1),
+    "compiled": lambda: compiled(stimuli=16, probes=64, rounds=1),
+}
+
+
+def main() -> None:
+    """Run the parts asked for; a full run is kept in ``benchmarks/results``, any other in ``outputs/benchmarks``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="everything small, in about two minutes")
+    parser.add_argument("--only", default=",".join(FULL), help=f"parts, with commas between: {', '.join(FULL)}")
+    arguments = parser.parse_args()
+    parts = QUICK if arguments.quick else FULL
+    chosen = arguments.only.split(",")
+    for name in chosen:
+        if name not in parts:
+            parser.error(f"--only must name parts out of {', '.join(parts)}, got {name!r}")
+    whole = not arguments.quick and chosen == list(FULL)
+    warnings.filterwarnings("ignore")
+    folder = Path("benchmarks/results") if whole else Path("outputs/benchmarks")
+    tried = f"python -m benchmarks {'--quick ' * arguments.quick}--only {arguments.only}"
+    report = Report(folder / "cpu", "Benchmarks on a CPU", "make bench" if whole else tried, judged=not arguments.quick)
+    for name in chosen:
+        report.add(name, parts[name]())
+    print(f"\nwritten to {report.path}.md and .json", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""What is measured: a model, stimuli, probes, a method and an update."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eif_lab import calibrate, measure_influence
+from eif_lab.data.task import Images, Task
+from eif_lab.influence.auto import Auto
+from eif_lab.influence.problem import Engine
+from eif_lab.influence.update import Update
+from eif_lab.models.base import Loss
+from eif_lab.models.cnn import CNN, ConvNet
+
+Pairs = tuple[Tensor, Tensor]
+CACHE = Path("outputs/cache")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One influence measurement.
+
+    Attributes:
+        model: In eval mode.
+        loss: (output, targets) to a mean loss.
+        stimuli, probes: (inputs, targets).
+        update: The recipe.
+        method: What moves.
+        data: What the samples are, in words.
+    """
+
+    model: nn.Module
+    loss: Loss
+    stimuli: Pairs
+    probes: Pairs
+    update: Update
+    method: str = "full"
+    data: str = ""
+
+    @property
+    def sizes(self) -> str:
+        """Stimuli x probes."""
+        return f"{len(self.stimuli[1])} x {len(self.probes[1])}"
+
+    def take(self, stimuli: int, probes: int) -> Case:
+        """The first so many of each."""
+        head = {"stimuli": stimuli, "probes": probes}
+        return replace(self, **{name: tuple(t[:count] for t in getattr(self, name)) for name, count in head.items()})
+
+    def with_steps(self, steps: int) -> Case:
+        """The same, updated for so many steps."""
+        return replace(self, update=replace(self.update, steps=steps))
+
+    def influence(self, engine: str | Engine = "auto") -> np.ndarray:
+        """The array (stimuli, probes), by the public function."""
+        return measure_influence(
+            self.model,
+            self.loss,
+            self.stimuli,
+            self.probes,
+            method=self.method,
+            update=self.update,
+            engine=eager(engine),
+        ).values
+
+
+def eager(engine: str | Engine) -> str | Engine:
+    """``auto`` without compilation: repeated runs find what an earlier one compiled, and would not pay for it."""
+    return compiling("never") or engine if engine == "auto" else engine
+
+
+def compiling(when: str) -> Engine | None:
+    """``auto`` that compiles ``always`` or ``never``; None where engines have no such option."""
+    options: dict[str, Any] = {"compile": when}
+    return Auto(**options) if "compile" in Auto.__dataclass_fields__ else None
+
+
+def cnn_case(stimuli: int, probes: int, steps: int = 3, real: bool = True, device: str = "cpu") -> Case:
+    """The 421,642-parameter CNN with random weights on 28 x 28 images; speed does not depend on what they show.
+
+    Args:
+        stimuli, probes, steps: How many.
+        real: Take MNIST where EIF_LAB_DATA names a folder that holds it, else noise.
+        device: As torch names it.
+    """
+    torch.manual_seed(0)
+    net = ConvNet((1, 28, 28), 10, [32, 64], 128).eval().to(device)
+    if real and os.environ.get("EIF_LAB_DATA"):
+        held_out = mnist().validation
+        assert held_out is not None
+        images, labels, data = held_out.pixels, held_out.labels, "MNIST"
+    else:
+        count = max(stimuli, probes)
+        images, labels, data = torch.rand(count, 1, 28, 28), torch.randint(10, (count,)), "random images"
+    rows = torch.arange(max(stimuli, probes)) % len(labels)
+    samples = images[rows].to(device), labels[rows].to(device)
+    update = Update(learning_rate=0.01, steps=steps)
+    return Case(net, F.cross_entropy, samples, samples, update, data=data).take(stimuli, probes)
+
+
+def trained_cnn_case(samples: int, size: int) -> Case:
+    """A trained CNN, its stimuli and probes the same held-out images, at the calibrated rate of one step.
+
+    Args:
+        samples: How many.
+        size: 28 for MNIST (scikit-learn's digits, enlarged, where EIF_LAB_DATA is not set), 8 for those digits as
+            they are.
+    """
+    task, data = digits(size), f"digits {size} x {size}"
+    if size == 28 and os.environ.get("EIF_LAB_DATA"):
+        task, data = mnist(), "MNIST"
+    base = CNN().prepare(task, CACHE, seed=0, device="cpu")
+    chosen = task.stimuli.take(range(samples))
+    pairs = base.encode(chosen)
+    rate = calibrate(base.module, base.loss, pairs, update=Update()).learning_rate
+    accuracy = base.report["accuracy"]
+    data = f"{data}, {parameters(base.module):,} parameters, accuracy {accuracy:.2f}"
+    return Case(base.module, base.loss, pairs, pairs, Update(learning_rate=rate), data=data)
+
+
+@functools.cache
+def mnist() -> Task:
+    """MNIST from the folder that EIF_LAB_DATA names."""
+    from eif_lab.data.mnist import MNIST
+
+    return MNIST(root=os.environ["EIF_LAB_DATA"], download=str(CACHE / "data")).load(0)
+
+
+@functools.cache
+def digits(size: int) -> Task:
+    """scikit-learn's digits, enlarged to ``size`` pixels a side."""
+    from eif_lab.data.digits import Digits
+
+    task = Digits().load(0)
+
+    def resized(images: Any) -> Images:
+        return replace(images, pixels=F.interpolate(images.pixels, size=(size, size), mode="bilinear"))
+
+    fields = ("stimuli", "probes", "training", "validation")
+    return replace(task, **{name: resized(getattr(task, name)) for name in fields})
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of a Phi-3, under the names that transformers has for them."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    vocab_size: int
+
+
+TINY = Architecture(192, 512, 4, 6, 512)
+"""Of phi3-tiny."""
+
+MINI = Architecture(3072, 8192, 32, 32, 32064)
+"""Of Phi-3-mini: 3,821,079,552 parameters."""
+
+
+def language_case(
+    stimuli: int,
+    probes: int,
+    *,
+    method: str = "full",
+    architecture: Architecture = TINY,
+    tokens: int = 15,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> Case:
+    """A Phi-3 with random weights on random token ids; rows differ in length and are padded on the right.
+
+    Args:
+        stimuli, probes: How many.
+        method: What moves.
+        architecture: Its sizes.
+        tokens: Mean length of a text.
+        dtype: Of the weights.
+        device: As torch names it.
+    """
+    from eif_lab.models.phi3 import CausalLM, token_loss
+
+    torch.manual_seed(0)
+    module = CausalLM(phi3(architecture, dtype, device)).eval()
+    samples = tuple(t.to(device) for t in random_texts(max(stimuli, probes), architecture.vocab_size, tokens))
+    data = f"Phi-3 with {parameters(module):,} parameters, random texts of about {tokens} tokens"
+    update = Update(learning_rate=0.01)
+    return Case(module, token_loss, samples, samples, update, method, data).take(stimuli, probes)
+
+
+def phi3(architecture: Architecture, dtype: torch.dtype, device: str) -> Any:
+    """A Phi-3 language model, its random weights made where they will be used."""
+    from transformers import AutoModelForCausalLM, Phi3Config
+
+    config = Phi3Config(
+        **asdict(architecture),
+        max_position_embeddings=4096,
+        original_max_position_embeddings=4096,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=3,
+        initializer_range=architecture.hidden_size**-0.5,
+    )
+    with torch.device(device):
+        return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+
+
+def random_texts(count: int, vocabulary: int, tokens: int) -> Pairs:
+    """Inputs and targets (count, T); lengths vary by a fifth about ``tokens``, the rest is padding."""
+    lengths = torch.randint(tokens - tokens // 5, tokens + tokens // 5 + 1, (count,))
+    ids = torch.randint(4, vocabulary, (count, int(lengths.max())))
+    beyond = torch.arange(ids.shape[1]) >= lengths[:, None]
+    inputs = ids.masked_fill(beyond, 3)
+    targets = ids.masked_fill(beyond, -100)
+    return inputs[:, :-1].contiguous(), targets[:, 1:].contiguous()
+
+
+def parameters(module: nn.Module) -> int:
+    """How many numbers are in the weights."""
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,74 @@
+"""A long job with compilation, and all that compilation costs, against the eager floor."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from benchmarks.report import Row, attempt, ratio_row
+from benchmarks.timing import medians, ratio
+
+GOAL = "<= 0.8"
+
+
+def compiled(stimuli: int, probes: int, rounds: int) -> Iterator[Row]:
+    """The CNN after 3 SGD steps, each round in a process with an empty compile cache.
+
+    Args:
+        stimuli, probes: How many.
+        rounds: How many processes.
+    """
+    what = f"CNN 421k, full, 3 steps, {stimuli} x {probes}, compiled, compilation included: time / eager floor"
+    yield from attempt(what, one_row(what, stimuli, probes, rounds), GOAL)
+
+
+def one_row(what: str, stimuli: int, probes: int, rounds: int) -> Iterator[Row]:
+    """The compiled engine's time over the eager floor's."""
+    found = [in_own_process(stimuli, probes) for _ in range(rounds)]
+    times = {name: [one[name] for one in found] for name in ("auto", "floor")}
+    note = f"{found[0]['note']}; each round in a process with an empty compile cache"
+    yield ratio_row(what, ratio(times["auto"], times["floor"]), GOAL, medians(times), note)
+
+
+def in_own_process(stimuli: int, probes: int) -> dict:
+    """``auto`` and ``floor`` in seconds, from a fresh process with an empty compile cache."""
+    command = [sys.executable, "-m", "benchmarks.compiled", str(stimuli), str(probes)]
+    with tempfile.TemporaryDirectory() as cache:
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache, "TRITON_CACHE_DIR": cache}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the process died")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Measure one round in this process."""
+    from benchmarks.case import cnn_case, compiling
+    from benchmarks.floor import best_floor
+    from benchmarks.timing import seconds
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stimuli", type=int)
+    parser.add_argument("probes", type=int)
+    arguments = parser.parse_args()
+    engine = compiling("always")
+    if engine is None:
+        raise SystemExit("engines have no option compile yet")
+    case = cnn_case(arguments.stimuli, arguments.probes)
+    case.take(2, arguments.probes).influence()  # eager: brings the process into the state that the floor profits from
+    floor = best_floor(case)
+    share = max(1, arguments.stimuli // 8)  # of the stimuli, before and after: every pass over the probes is alike
+    before = seconds(lambda: floor.run(share))
+    own = seconds(lambda: case.influence(engine))
+    after = seconds(lambda: floor.run(share))
+    base = (before + after) / 2 * arguments.stimuli / share
+    print(json.dumps({"auto": own, "floor": base, "note": f"{case.data}; floor: {floor.described}"}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The floor: one forward pass of the unchanged base model over all (stimulus, probe) pairs, eager."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.case import Case
+from benchmarks.timing import interleaved
+
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Passes of the base model, called as it is, in one layout and probe chunk.
+
+    Attributes:
+        layout: Of weights and images; texts have one only.
+        chunk: Probes at once.
+        model: The base model in that layout.
+        inputs: The probes in that layout.
+        stimuli: How often all probes are passed.
+    """
+
+    layout: str
+    chunk: int
+    model: nn.Module
+    inputs: Tensor
+    stimuli: int
+
+    def run(self, stimuli: int | None = None) -> None:
+        """All probes, once for each stimulus."""
+        with torch.inference_mode():
+            for _ in range(stimuli or self.stimuli):
+                for part in self.inputs.split(self.chunk):
+                    self.model(part)
+
+    @property
+    def described(self) -> str:
+        """Layout and chunk."""
+        return f"{self.layout}, {self.chunk} probes at once"
+
+
+def best_floor(case: Case, rounds: int = 5) -> Floor:
+    """The fastest layout and chunk, searched with a few passes of each in turns.
+
+    Run the engine once before: should it change how the process allocates memory, the floor then profits alike.
+    """
+    choices = {floor.described: floor for floor in candidates(case)}
+    times = interleaved({name: (lambda floor=floor: floor.run(1)) for name, floor in choices.items()}, rounds)
+    return choices[min(times, key=lambda name: statistics.median(times[name]))]
+
+
+def candidates(case: Case) -> Iterator[Floor]:
+    """Every layout with every power of two of probes, from 4 to all of them."""
+    inputs, stimuli = case.probes[0], len(case.stimuli[1])
+    chunks = sorted({min(2**power, len(inputs)) for power in range(2, 12)})
+    for layout, memory_format in LAYOUTS.items():
+        if inputs.ndim == 4:
+            model = copy.deepcopy(case.model).to(memory_format=memory_format)
+            formed = inputs.contiguous(memory_format=memory_format)
+        elif layout == "contiguous":
+            model, formed = case.model, inputs
+        else:
+            continue
+        for chunk in chunks:
+            yield Floor(layout, chunk, model, formed, stimuli)

@@ -1,0 +1,61 @@
+"""Against one Lightning fit per stimulus, and against a plain loop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from benchmarks.case import Case, cnn_case
+from benchmarks.report import Row, attempt, ratio_row
+from benchmarks.timing import interleaved, medians, ratio
+from eif_lab.influence.readout import log_prob
+
+
+def loops(stimuli: int, probes: dict[int, str], rounds: int) -> Iterator[Row]:
+    """The CNN after 3 SGD steps.
+
+    Args:
+        stimuli: How many.
+        probes: How many, each with the goal for the ratio to a Lightning fit per stimulus.
+        rounds: How often each is timed.
+    """
+    for count, goal in probes.items():
+        case = cnn_case(stimuli, count)
+        what = f"CNN 421k, full, 3 steps, {case.sizes}"
+        yield from attempt(what, both_loops(what, case, goal, rounds), goal)
+
+
+def both_loops(what: str, case: Case, goal: str, rounds: int) -> Iterator[Row]:
+    """How many times longer each loop takes than ``auto``."""
+    apart = float(np.abs(case.influence() - plain_loop(case)).max())
+    tasks = {
+        "auto": case.influence,
+        "lightning": lambda: case.influence("reference"),
+        "loop": lambda: plain_loop(case),
+    }
+    times = interleaved(tasks, rounds)
+    note = f"{case.data}; largest difference between auto and the plain loop {apart:.1e} nat"
+    fits, loop = (ratio(times[name], times["auto"]) for name in ("lightning", "loop"))
+    yield ratio_row(f"{what}: one Lightning fit per stimulus / auto", fits, goal, medians(times), note)
+    yield ratio_row(f"{what}: plain loop / auto", loop)
+
+
+def plain_loop(case: Case) -> np.ndarray:
+    """What one would write first: copy the model, step with ``torch.optim``, read the probes."""
+    (inputs, targets), (watched, wanted) = case.stimuli, case.probes
+    rows = []
+    with torch.no_grad():
+        before = log_prob(case.model(watched), wanted)
+    for i in range(len(targets)):
+        model = copy.deepcopy(case.model)
+        optimizer = case.update.make_optimizer(model.parameters())
+        for _ in range(case.update.steps):
+            optimizer.zero_grad()
+            case.loss(model(inputs[i : i + 1]), targets[i : i + 1]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            rows.append(log_prob(model(watched), wanted) - before)
+    return torch.stack(rows).numpy()

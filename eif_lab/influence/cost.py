@@ -1,0 +1,54 @@
+"""What the ways of computing the same thing cost, by rules that were measured (docs/decisions.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from eif_lab.influence.problem import Engine, Problem
+
+TRAFFIC = 40
+"""Multiplications that fit into the time of moving one number to or from memory."""
+
+
+def cheaper_merged(shape: Sequence[int], rank: int, rows: float) -> bool:
+    """Whether a change of a weight is better put into it than kept beside it as pairs.
+
+    Merged, ``W + B^T A`` is formed once per stimulus: ``rank`` multiplications for each of its ``in * out`` numbers,
+    which are read and written. Beside it, each of the rows that go through the layer costs
+    ``rank * (in + out)`` multiplications, and its output is read and written once more.
+
+    Args:
+        shape: (out, in) of the weight.
+        rank: Of the change.
+        rows: Through the layer, over all probes.
+    """
+    outputs, inputs = shape[0], shape[1]
+    merged = outputs * inputs * (rank + 2 * TRAFFIC)
+    beside = rows * (rank * (inputs + outputs) + 2 * TRAFFIC * outputs)
+    return merged < beside
+
+
+COMPILING_PAYS = {"cpu": 2e12}
+"""Floating-point operations over probes from which compiling a network with convolutions saves more than it takes."""
+
+
+def worth_compiling(engine: Engine, problem: Problem) -> bool:
+    """Whether passes over probes should go through ``torch.compile``.
+
+    It fuses what stands between convolutions, which is half of such a network's time on a CPU; a transformer's time is
+    in its products. In low precision it is never done: there changes must not be merged into weights, and kept beside
+    them they are no part of a compiled pass. Nor are they where the merged weights would not fit the budget.
+    """
+    weights = problem.trained.values()
+    merged = sum(weight.nbytes for weight in problem.model.parameters())
+    possible = all(torch.finfo(w.dtype).bits >= 32 for w in weights) and merged < problem.memory_budget * 2**30 / 2
+    if engine.compile != "auto" or not possible or not problem.convolves:
+        return possible and engine.compile == "always"
+    with FlopCounterMode(display=False) as counter:
+        problem.read_some(problem.model, *problem.arranged(slice(1)))
+    reads = problem.update.steps if problem.trajectory else 1
+    total = counter.get_total_flops() * len(problem.probes.targets) * len(problem.members) * reads
+    return total > COMPILING_PAYS.get(problem.probes.inputs.device.type, float("inf"))

@@ -1,0 +1,181 @@
+"""Memory, compilation and shared prefixes: none changes an array, and each does what it is for."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from test_lowrank import small_phi3, texts
+from torch import nn
+
+from eif_lab import measure_influence
+from eif_lab.influence import cost, gradients, lowrank, problem, stacked
+from eif_lab.influence.first_order import FirstOrder
+from eif_lab.influence.lowrank import LowRank
+from eif_lab.influence.memory import peak_bytes
+from eif_lab.influence.stacked import Stacked
+from eif_lab.models.phi3 import CausalLM, token_loss
+
+MIB = 2**-10
+"""In GiB, which budgets are given in."""
+
+ADAM = {"optimizer": "adam", "learning_rate": 0.01, "steps": 2}
+SGD = {"learning_rate": 0.1, "momentum": 0.9, "steps": 2}
+
+
+@pytest.fixture
+def wide():
+    """A network of which 32 stacked copies under Adam take 24 MiB, and a pass over 512 probes 2 MiB."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(36, 512), nn.Tanh(), nn.Linear(512, 32), nn.Tanh(), nn.Linear(32, 3))
+
+
+def samples(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 36, generator=generator), torch.randint(3, (count,), generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("engine", "update", "budget"), [(Stacked, ADAM, 3), (Stacked, ADAM, 8), (LowRank, SGD, 3), (FirstOrder, SGD, 3)]
+)
+def test_memory_stays_within_the_budget_however_many_stimuli_and_probes(wide, engine, update, budget):
+    peaks = []
+    for stimuli, probes in ((8, 32), (24, 32), (8, 128)):
+        measure = functools.partial(
+            measure_influence, wide, F.cross_entropy, samples(stimuli, 0), samples(probes, 1), update=update,
+            engine=engine(memory_budget=budget * MIB),
+        )  # fmt: skip
+        peaks.append(peak_bytes(measure) - 4 * stimuli * probes * 4)  # the array itself is the result
+    assert max(peaks) <= budget * 2**20
+
+
+def test_a_larger_budget_is_used(wide):
+    chunks = {}
+    for budget in (2, 8):
+        parts: list[np.ndarray] = []
+        measure_influence(
+            wide, F.cross_entropy, samples(24, 0), samples(8, 1), update=ADAM,
+            engine=Stacked(memory_budget=budget * MIB), on_chunk=parts.append,
+        )  # fmt: skip
+        chunks[budget] = len(parts)
+    assert chunks[8] < chunks[2] < 24
+
+
+@pytest.mark.parametrize(("engine", "room"), [("stacked", stacked), ("lowrank", lowrank)])
+def test_out_of_memory_halves_the_stimuli_and_goes_on(net, batch, monkeypatch, caplog, engine, room):
+    update = {"learning_rate": 0.1, "steps": 2}
+    plain = measure_influence(net, F.cross_entropy, batch, batch, update=update, engine=engine)
+    backward = gradients.backward
+
+    def scarce(problem, layout, versions, inputs, targets):
+        if len(inputs) > 2:
+            raise torch.OutOfMemoryError("no more")
+        return backward(problem, layout, versions, inputs, targets)
+
+    monkeypatch.setattr(room, "backward", scarce)
+    array = measure_influence(net, F.cross_entropy, batch, batch, update=update, engine=engine)
+    np.testing.assert_allclose(array, plain, atol=1e-12)
+    assert [r.getMessage() for r in caplog.records if "out of memory" in r.getMessage()] == [
+        "out of memory with 7 stimuli at once: going on with 1"
+    ]
+
+
+def test_out_of_memory_halves_the_probes_and_goes_on(net, batch, monkeypatch, caplog):
+    plain = measure_influence(net, F.cross_entropy, batch, batch)
+    forward = type(net).forward
+
+    def scarce(self, x):
+        if len(x) > 4:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+        return forward(self, x)
+
+    monkeypatch.setattr(type(net), "forward", scarce)
+    monkeypatch.setattr(gradients, "LARGEST_CHUNK", 4)
+    array = measure_influence(net, F.cross_entropy, batch, batch)
+    np.testing.assert_allclose(array, plain, atol=1e-12)
+    assert "out of memory with 7 probes at once: going on with 3" in caplog.text
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """``torch.compile`` without the compiler; how often it was asked for."""
+    asked = []
+    compile = torch.compile
+
+    def traced(call, **options):
+        asked.append(call)
+        return compile(call, backend="aot_eager", **options)
+
+    monkeypatch.setattr(torch, "compile", traced)
+    return asked
+
+
+@pytest.mark.parametrize(("engine", "method"), [(LowRank, "full"), (Stacked, "full"), (Stacked, "lora")])
+def test_compiled_passes_give_the_same_array_and_exact_zeros(net, batch, monkeypatch, traced, engine, method):
+    monkeypatch.setattr(problem, "LARGEST_PASS", 4)  # and a last pass of another size
+    for update in ({"learning_rate": 0.1, "steps": 2}, {"learning_rate": 0.0}):
+        plain, fast = (
+            measure_influence(
+                net, F.cross_entropy, batch, batch, method=method, update=update, engine=engine(compile=one)
+            )
+            for one in ("never", "always")
+        )
+        np.testing.assert_allclose(fast, plain, atol=1e-12)
+    assert (fast == 0).all()
+    assert len(traced) == 2
+
+
+def test_a_model_that_cannot_be_compiled_is_measured_without_and_it_is_said_once(net, batch, monkeypatch, caplog):
+    def broken(call, **_):
+        def fail(*_):
+            raise RuntimeError("no compiler here")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", broken)
+    plain, fast = (
+        measure_influence(net, F.cross_entropy, batch, batch, engine=LowRank(compile=one))
+        for one in ("never", "always")
+    )
+    np.testing.assert_allclose(fast, plain, atol=1e-12)
+    assert caplog.text.count("torch.compile cannot do this model: going on without (no compiler here)") == 1
+
+
+def test_only_long_jobs_on_convolutional_networks_are_compiled(net, wide, batch, monkeypatch, traced):
+    def compiled(model, data):
+        traced.clear()
+        measure_influence(model, F.cross_entropy, data, data)
+        return bool(traced)
+
+    assert not compiled(net, batch)
+    monkeypatch.setitem(cost.COMPILING_PAYS, "cpu", 1e4)
+    assert compiled(net, batch)
+    assert not compiled(wide, samples(4, 0))
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "adapter"])
+def test_shared_prefixes_change_nothing(monkeypatch, method):
+    ids, targets = texts(12, 1)
+    ids[:, :3] = ids[0, :3]
+    asked = []
+    share = problem.share_prefixes
+    monkeypatch.setattr(problem, "share_prefixes", lambda *both: asked.append(both) or share(*both))
+
+    def measured():
+        return measure_influence(
+            small_phi3(tied=False), token_loss, texts(3, 0), (ids, targets), method=method, update=SGD,
+            readout=["log_prob", "log_odds", "rank"],
+        )  # fmt: skip
+
+    shared = measured()
+    packed = len(asked)
+    assert packed == len({len(inputs) for inputs, _ in asked})  # each pass once, not once for each stimulus
+    monkeypatch.setattr(CausalLM, "can_share", lambda *_: False)
+    plain = measured()
+    assert len(asked) == packed
+    assert np.abs(plain).max() > 1e-3
+    np.testing.assert_allclose(shared, plain, atol=1e-9)

@@ -1,0 +1,185 @@
+"""The harness on tiny problems: it runs what it says, and writes no names of hosts or folders."""
+
+import json
+import math
+import os
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from benchmarks.__main__ import FULL, QUICK
+from benchmarks.case import MINI, Architecture, Case, language_case, parameters, phi3
+from benchmarks.floor import candidates
+from benchmarks.gpu import SIZES, StepAndRestore, agreement, images, language
+from benchmarks.growth import slope_by_round, slopes
+from benchmarks.loops import both_loops, plain_loop
+from benchmarks.machine import Neighbours
+from benchmarks.memory import peak
+from benchmarks.over_floor import one_row
+from benchmarks.peers import PEERS, peer_scores, timed
+from benchmarks.report import Report, Row, attempt
+from benchmarks.timing import interleaved, ratio
+from eif_lab.influence.readout import log_prob
+from eif_lab.influence.update import Update
+
+ARCHITECTURE = Architecture(32, 48, 1, 2, 40)
+
+
+@pytest.fixture
+def case():
+    """Five stimuli and seven probes, a float64 network, two steps."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(48, 4)).double().eval()
+    samples = torch.randn(7, 1, 6, 6, dtype=torch.float64), torch.arange(7) % 4
+    return Case(model, F.cross_entropy, samples, samples, Update(learning_rate=0.1, steps=2)).take(5, 7)
+
+
+def test_every_round_runs_every_task_once_and_begins_with_another():
+    calls = []
+    times = interleaved({name: lambda name=name: calls.append(name) for name in "abc"}, rounds=3)
+    assert "".join(calls) == "abc" + "abc" + "bca" + "cab"
+    assert all(len(rounds) == 3 for rounds in times.values())
+    assert ratio(times["a"], times["a"]) == (1, 1, 1, 1)
+    assert ratio([2.0, 9.0, 6.0], [1.0, 3.0, 4.0]) == (2, 1.5, 3, 2)
+
+
+def test_the_floor_passes_every_pair_once_in_every_layout_and_chunk(case):
+    rows = []
+    case.model[0].register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
+    floors = list(candidates(case))
+    assert {floor.layout for floor in floors} == {"contiguous", "channels_last"}
+    for floor in floors:
+        rows.clear()
+        floor.run()
+        assert sum(rows) == 5 * 7
+        assert max(rows) == floor.chunk
+
+
+def test_the_plain_loop_equals_reference(case):
+    np.testing.assert_allclose(plain_loop(case), case.influence("reference"), atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_loop_that_restores_equals_reference_and_leaves_the_weights_as_they_were(method):
+    case = language_case(2, 3, method=method, architecture=ARCHITECTURE)
+    kept = [p.detach().clone() for p in case.model.parameters()]
+    before = log_prob(case.model(case.probes[0]), case.probes[1]).detach()
+    found = StepAndRestore(case, chunk=2, stimuli=2).run() - before
+    assert all(torch.equal(a, b) for a, b in zip(kept, case.model.parameters()))
+    np.testing.assert_allclose(found, case.influence("reference"), atol=1e-5)
+
+
+def test_the_large_language_model_has_exactly_the_parameters_of_phi3_mini():
+    assert parameters(phi3(MINI, torch.bfloat16, "meta")) == 3_821_079_552
+
+
+def test_a_slope_is_the_exponent():
+    pairs = [10, 100, 1000]
+    assert slope_by_round(pairs, [[2 * n**0.5, n**2] for n in pairs]) == pytest.approx([0.5, 2])
+
+
+def test_peak_memory_grows_by_what_is_held():
+    before = peak()
+    held = torch.ones(256 * 2**18)  # 256 MiB: more than may lie free below the peak
+    assert peak() - before > 100
+    del held
+
+
+@pytest.mark.parametrize(
+    ("value", "goal", "met"),
+    [
+        (1.1, "<= 1.15", "yes"),
+        (1.2, "<= 1.15", "no"),
+        (3.0, ">= 3", "yes"),
+        (2.9, ">= 3", "no"),
+        (None, ">= 3", ""),
+        (1.0, "", ""),
+    ],
+)
+def test_a_goal_is_met_on_its_side_of_the_bound(value, goal, met):
+    assert Row("what", value, goal=goal).met == met
+
+
+def test_what_fails_is_a_row_with_its_reason_and_the_rest_goes_on(tmp_path):
+    def rows():
+        yield Row("first", 1.0, goal=">= 3")
+        raise FileNotFoundError("nothing at /somewhere/on/this/machine.txt")
+
+    report = Report(tmp_path / "cpu", "title", "command", judged=False)
+    report.add("part", attempt("second", rows()))
+    report.add("next", iter([Row("third", 2.0, low=1.0, high=3.0)]))
+    written = json.loads((tmp_path / "cpu.json").read_text())
+    first, second = written["parts"]["part"]["rows"]
+    assert first["value"] == 1.0 and first["met"] == ""
+    assert second["value"] is None and "nothing at <path>" in second["note"]
+    assert written["parts"]["next"]["rows"][0]["high"] == 3.0
+    text = (tmp_path / "cpu.md").read_text() + (tmp_path / "cpu.json").read_text()
+    for name in (socket.gethostname(), str(Path.cwd()), str(Path.home()), str(tmp_path)):
+        assert name not in text
+
+
+def test_what_this_program_does_is_not_counted_as_the_neighbours():
+    neighbours, started = Neighbours(), os.times()
+    while sum(os.times()[:2]) - sum(started[:2]) < 1:  # a second of this processor
+        pass
+    wall = os.times().elapsed - started.elapsed
+    share = neighbours.share()
+    assert share is None or share <= 1 - 0.8 / (wall * os.cpu_count())
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_peer_that_is_not_installed_is_told(peer, case, monkeypatch):
+    module, goal = PEERS[peer]
+    monkeypatch.setitem(sys.modules, module.split("_")[0], None)
+    [row] = attempt(peer, timed(peer, case, lambda: peer_scores(module, case), goal, rounds=1), goal)
+    assert row.value is None and module.split("_")[0] in row.note
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_peers_orient_their_scores_as_ours(peer, case):
+    """All are positive where a sample meets itself, and the first-order ones are what a tiny step does."""
+    module, _ = PEERS[peer]
+    pytest.importorskip(module.split("_")[0])
+    samples = case.stimuli[0].float(), case.stimuli[1]
+    gentle = replace(
+        case, model=case.model.float(), stimuli=samples, probes=samples, update=Update(learning_rate=1e-3)
+    ).take(3, 4)
+    found = peer_scores(module, gentle)
+    assert found.shape == (3, 4)
+    assert (np.diagonal(found) > 0).all()
+    if "tracin" in module:
+        np.testing.assert_allclose(found, gentle.influence("reference"), rtol=0.05, atol=1e-4)
+
+
+def test_every_row_of_a_tiny_run_has_a_value(case):
+    text = language_case(2, 4, architecture=ARCHITECTURE)
+    smaller = [text.take(1, 2), text]
+    rows = [
+        *one_row("floor", case, "auto", "<= 1", 1),
+        *both_loops("loops", case, "", 1),
+        *slopes("growth", smaller, "lowrank", 1),
+    ]
+    assert all(math.isfinite(row.value) and row.value > 0 for row in rows if "growth" not in row.what)
+    assert all(row.low <= row.value <= row.high for row in rows)
+
+
+def test_the_accelerator_benchmarks_run_small_on_a_cpu():
+    size = replace(
+        SIZES["small"], architecture=ARCHITECTURE, stimuli=2, probes=2, images=(2, 4), fits=1, rounds=1, matrix=8
+    )
+    rows = [*agreement("cpu"), *language(size, "full", "lowrank", "cpu"), *images(size, "cpu")]
+    unmeasured = [row.what for row in rows if row.value is None]
+    assert len(unmeasured) == 1 and "peak memory" in unmeasured[0]
+    distances = [row.value for row in rows if "distance to reference" in row.what]
+    assert len(distances) == 3 and max(distances) < 1e-3
+
+
+def test_a_quick_run_has_the_same_parts_as_a_full_one():
+    assert list(QUICK) == list(FULL)
