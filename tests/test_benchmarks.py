@@ -4,6 +4,7 @@ import json
 import math
 import os
 import socket
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,6 @@ from benchmarks.gpu import SIZES, StepAndRestore, agreement, images, language
 from benchmarks.growth import slope_by_round, slopes
 from benchmarks.loops import both_loops, plain_loop
 from benchmarks.machine import Neighbours
-from benchmarks.memory import peak
 from benchmarks.over_floor import one_row
 from benchmarks.peers import PEERS, peer_scores, timed
 from benchmarks.report import Report, Row, attempt
@@ -85,11 +85,15 @@ def test_a_slope_is_the_exponent():
     assert slope_by_round(pairs, [[2 * n**0.5, n**2] for n in pairs]) == pytest.approx([0.5, 2])
 
 
-def test_peak_memory_grows_by_what_is_held():
-    before = peak()
-    held = torch.ones(256 * 2**18)  # 256 MiB: more than may lie free below the peak
-    assert peak() - before > 100
-    del held
+def test_peak_memory_grows_by_what_is_held_and_stays_when_it_is_let_go():
+    # in a process of its own: this one may have held more before, and lie far below its peak
+    told = (
+        "from benchmarks.memory import peak; a = peak(); x = b'1' * 2**28; b = peak(); del x; print(b - a, peak() - b)"
+    )
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    grown, let_go = map(float, done.stdout.split())
+    assert grown == pytest.approx(256, abs=8)
+    assert let_go == pytest.approx(0, abs=8)
 
 
 @pytest.mark.parametrize(
