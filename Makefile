@@ -10,7 +10,7 @@ SIZE ?= full
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu
+.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu pretrain
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ $(READY): requirements.lock pyproject.toml Makefile
 
 sweep: $(READY) ## Run the main job: two models, two methods, verdicts.
 	$(BIN)/python -m eif_lab -m model=cnn,phi3 method=lora,full
+
+pretrain: $(READY) ## Make phi3-tiny anew (about 40 minutes on two quiet cores); FLAGS="--output DIR" to put it elsewhere.
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m eif_lab.pretrain $(FLAGS)
 
 bench: $(BENCH)/.ready ## Compare with the floor, loops and other libraries; FLAGS=--quick to try it.
 	$(BENCH)/bin/python -m benchmarks $(FLAGS)

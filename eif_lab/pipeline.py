@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,16 @@ import xarray as xr
 from torch import Tensor, nn
 
 from eif_lab.data.images import feature_distance
-from eif_lab.data.task import Task
+from eif_lab.data.task import Samples, Task, Texts
 from eif_lab.desiderata import evaluate_all
 from eif_lab.desiderata.direct import direct_influence
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.influence.agreement import agreement
 from eif_lab.influence.annotate import annotate
 from eif_lab.influence.auto import Auto
-from eif_lab.influence.calibrate import calibrate
+from eif_lab.influence.calibrate import MOST_STIMULI, calibrate, near
+from eif_lab.influence.choices import AMONG
+from eif_lab.influence.context import measure_context
 from eif_lab.influence.first_order import FirstOrder
 from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.measure import measure_influence
@@ -37,15 +39,17 @@ from eif_lab.influence.readout import UNITS, log_prob
 from eif_lab.influence.reference import Reference
 from eif_lab.influence.rounding import COUNTS
 from eif_lab.influence.stacked import Stacked
+from eif_lab.influence.update import Update
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
+from eif_lab.models.encoding import IGNORED, spell_out
 from eif_lab.results.store import ArrayCache, array_key, write_job
 from eif_lab.results.tracking import Run
 from eif_lab.schema import ConfigError, Job, rule_error
 
 log = logging.getLogger(__name__)
 
-ARRAY_FORMAT = 1
+ARRAY_FORMAT = 2
 """Raised when the same options would give another array than before."""
 
 LARGEST_SHIFT = 1e-3
@@ -114,6 +118,8 @@ def distance_from_exact(job: Job, influence: xr.DataArray, cache: ArrayCache) ->
 
     Whichever of the two comes second finds the other in the cache.
     """
+    if not job.method.trains:
+        return None
     others = (Auto(), LowRank(), Stacked(), Reference()) if not job.engine.exact else (FirstOrder(),)
     found = (cache.find(array_key(determinants(dataclasses.replace(job, engine=other)))) for other in others)
     other = next((array for array in found if array is not None), None)
@@ -141,6 +147,8 @@ def determinants(job: Job) -> dict[str, Any]:
         name: options_of(getattr(job, name))
         for name in ("dataset", "model", "method", "perturbation", "update", "engine")
     }
+    if not job.method.trains:  # these have no say, but for what direct influence is compared with
+        groups |= {"update": {"direct_influence": job.update.direct_influence}, "engine": {}}
     rest = {name: getattr(job, name) for name in ("seed", "readout", "trajectory", "device", "deterministic")}
     return {"format": ARRAY_FORMAT, **groups, **rest}
 
@@ -158,18 +166,21 @@ class Inputs:
 
     Attributes:
         task: Perturbed, without the worlds that were not learnt.
-        clean: The stimuli before the perturbation, encoded.
-        stimuli, probes: Encoded.
+        clean: The stimuli before the perturbation, but for neutral ones.
+        stimuli: Encoded.
+        probes: Likewise; where a readout compares candidates, a row for each of them.
+        candidates: Which probe each row answers; None where each row is a probe.
         distances: Named (stimuli, probes) arrays; the first is the default.
         base: The base model; its module now holds the method.
-        model: The module to call, with exactly what moves requiring a gradient.
+        model: The module to call, with exactly what moves requiring a gradient; nothing does where stimuli are read.
         record: What is known so far for the manifest.
     """
 
     task: Task
-    clean: Batch
+    clean: Samples
     stimuli: Batch
     probes: Batch
+    candidates: np.ndarray | None
     distances: dict[str, np.ndarray]
     base: BaseModel
     model: nn.Module
@@ -189,7 +200,8 @@ def load(job: Job) -> Inputs:
     stimuli, probes = Batch(*base.encode(task.stimuli)), Batch(*base.encode(task.probes))
     distances = {**task.distances, "feature": feature_distances(base, stimuli, probes, job.device)}
     base_hash, before = weights_hash(base.module), readings(base.module, probes, job.device)
-    model = job.method.apply(base.module, job.seed).eval()
+    trains = job.method.trains
+    model = job.method.apply(base.module, job.seed).eval() if trains else base.module.requires_grad_(False)
     shift = float((readings(model, probes, job.device) - before).abs().max())
     if shift > LARGEST_SHIFT:
         told = "%s changes answers before it is trained, by up to %.3g nat: influence is measured from there"
@@ -199,7 +211,37 @@ def load(job: Job) -> Inputs:
         "trained_parameters": trained_summary(model),
         "method_shift": shift,
     }
-    return Inputs(task, Batch(*base.encode(plain.stimuli)), stimuli, probes, distances, base, model, record)
+    rows, candidates = rows_to_read(job.readout, base, task.probes, probes)
+    inputs = Inputs(task, without_neutral(plain.stimuli), stimuli, rows, candidates, distances, base, model, record)
+    if not trains:
+        must_fit_context(job, inputs)
+    return inputs
+
+
+def without_neutral(stimuli: Samples) -> Samples:
+    """The stimuli that say something about a probe."""
+    neutral = stimuli.coords.get("neutral")
+    return stimuli if neutral is None else stimuli.take(np.flatnonzero(~neutral))
+
+
+def rows_to_read(
+    readouts: list[str], base: BaseModel, probes: Samples, encoded: Batch
+) -> tuple[Batch, np.ndarray | None]:
+    """The rows that the readouts look at, and which probe each is of.
+
+    Args:
+        readouts: By name.
+        base: How texts become rows.
+        probes: What is watched.
+        encoded: The same, without their candidates.
+
+    Returns:
+        Every candidate of every probe where a readout compares them; otherwise the probes, and None.
+    """
+    if not (isinstance(probes, Texts) and probes.candidates and any(name in AMONG for name in readouts)):
+        return encoded, None
+    answers, rows = spell_out(probes)
+    return Batch(*base.encode(answers)), rows
 
 
 def readings(model: nn.Module, probes: Batch, device: str) -> Tensor:
@@ -255,37 +297,16 @@ def must_be_usable(device: str, dtype: str = "float32") -> None:
 
 def measured(job: Job, inputs: Inputs, run: Run) -> xr.DataArray:
     """Calibrate and measure: the array with its coordinates and its record."""
-    task, base, model = inputs.task, inputs.base, inputs.model
-    update, calibration = job.update, None
-    if update.learning_rate is None:
-        # a prediction is made at the rate of what it predicts
-        engine = job.engine if job.engine.exact else Auto(job.engine.memory_budget)
-        calibration = calibrate(
-            model, base.loss, inputs.clean, method=None, update=update, engine=engine, seed=job.seed
-        )
-        update = dataclasses.replace(update, learning_rate=calibration.learning_rate)
-
+    task, base = inputs.task, inputs.base
+    update = calibrated_update(job, inputs) if job.method.trains else prompt_update(job, inputs)
     started = time.perf_counter()
-    array = measure_influence(
-        model,
-        base.loss,
-        inputs.stimuli,
-        inputs.probes,
-        readout=job.readout,
-        method=None,
-        update=update,
-        engine=job.engine,
-        perturbation=job.perturbation.membership,
-        trajectory=job.trajectory,
-        seed=[job.seed],
-        on_chunk=Live(run, len(task.stimuli), started),
-    )
+    measure = fine_tuned if job.method.trains else prompted
+    array = measure(job, inputs, update, Live(run, len(task.stimuli), started))
     seconds = time.perf_counter() - started
-    array = array if "step" in array.dims else array.expand_dims(step=[update.steps], axis=2)
     array = annotate(array, task, inputs.distances, default=next(iter(inputs.distances)))
     record = {
         **inputs.record,
-        "update": {**dataclasses.asdict(update), "calibration": calibration and calibration.describe()},
+        "update": update,
         "direct_influence": dataclasses.asdict(direct_influence(array, job.readout[0])),
         "unit": UNITS[job.readout[0]],
         "engine": array.attrs["engine"],
@@ -299,6 +320,100 @@ def measured(job: Job, inputs: Inputs, run: Run) -> xr.DataArray:
     names = {"model": base.name, "dataset": job.dataset.name, "method": job.method.name}
     domain = {"domain": job.dataset.name} if job.dataset.kind == "text" else {}
     return array.assign_attrs(**names, **domain, perturbation=job.perturbation.name, record=json.dumps(record))
+
+
+def calibrated_update(job: Job, inputs: Inputs) -> dict[str, Any]:
+    """The recipe with its learning rate, and how that was found: ``calibration``, None where it was given."""
+    update, calibration = job.update, None
+    if update.learning_rate is None:
+        # a prediction is made at the rate of what it predicts
+        engine = job.engine if job.engine.exact else Auto(job.engine.memory_budget)
+        clean = Batch(*inputs.base.encode(inputs.clean))
+        calibration = calibrate(
+            inputs.model, inputs.base.loss, clean, method=None, update=update, engine=engine, seed=job.seed
+        )
+        update = dataclasses.replace(update, learning_rate=calibration.learning_rate)
+    return {**dataclasses.asdict(update), "calibration": calibration and calibration.describe()}
+
+
+def fine_tuned(job: Job, inputs: Inputs, update: Mapping[str, Any], live: Live) -> xr.DataArray:
+    """Influence through the weights."""
+    array = measure_influence(
+        inputs.model,
+        inputs.base.loss,
+        inputs.stimuli,
+        inputs.probes,
+        readout=job.readout,
+        method=None,
+        update=Update(**{name: value for name, value in update.items() if name != "calibration"}),
+        engine=job.engine,
+        perturbation=job.perturbation.membership,
+        trajectory=job.trajectory,
+        seed=[job.seed],
+        candidates=inputs.candidates,
+        on_chunk=live,
+    )
+    return array if "step" in array.dims else array.expand_dims(step=[update["steps"]], axis=2)
+
+
+def must_fit_context(job: Job, inputs: Inputs) -> None:
+    """Refuse what cannot be read before a probe, by reading every stimulus before the longest one.
+
+    Raises:
+        ConfigError: The template, the number of stimuli or the length does not fit.
+    """
+    probes = read_texts(inputs)
+    scored = inputs.probes.targets != IGNORED
+    longest = (scored * torch.arange(1, scored.shape[1] + 1)).amax(1).argmax()
+    for context, _ in job.method.contexts(inputs.task.stimuli, job.seed):
+        job.method.rows(inputs.base.encode, probes.take([int(longest)]), context)
+
+
+def read_texts(inputs: Inputs) -> Texts:
+    """The probes as texts, row by row."""
+    probes = inputs.task.probes
+    assert isinstance(probes, Texts)
+    return probes if inputs.candidates is None else spell_out(probes)[0]
+
+
+def prompt_update(job: Job, inputs: Inputs) -> dict[str, Any]:
+    """No recipe; where there is a target, ``calibration`` says what stimuli do that are read before themselves."""
+    target = job.update.direct_influence
+    record: dict[str, Any] = {"optimizer": None, "learning_rate": None, "steps": 0, "calibration": None}
+    if target is None:
+        return record
+    said = job.method.contexts(inputs.clean, job.seed)[:MOST_STIMULI]
+    direct = []
+    for i, (context, others) in enumerate(said):
+        with_own, without = (job.method.rows(inputs.base.encode, inputs.clean.take([i]), c) for c in (context, others))
+        direct.append(float(measure_context(inputs.model, without, [with_own])))
+    mean = float(np.mean(direct))
+    return {**record, "calibration": {"direct_influence": mean, "target": target, "reached": near(mean, target)}}
+
+
+def prompted(job: Job, inputs: Inputs, update: Mapping[str, Any], live: Live) -> xr.DataArray:
+    """Influence through the context; where there are companions, less what these do alone."""
+    probes = read_texts(inputs)
+
+    def rows(context: str = "") -> tuple[Tensor, Tensor]:
+        return job.method.rows(inputs.base.encode, probes, context)
+
+    def read(contexts: Sequence[str], on_chunk: Live | None) -> xr.DataArray:
+        return measure_context(
+            inputs.model,
+            rows(),
+            (rows(context) for context in contexts),
+            readout=job.readout,
+            candidates=inputs.candidates,
+            memory_budget=job.engine.memory_budget,
+            on_chunk=on_chunk,
+        )
+
+    said, companions = zip(*job.method.contexts(inputs.task.stimuli, job.seed))
+    array = read(said, live)
+    if any(companions):
+        array = array.copy(data=array.values - read(companions, None).values)
+    return array.expand_dims(seed=[job.seed]).expand_dims(step=[update["steps"]], axis=2)
 
 
 def without_worlds(task: Task, worlds: list[int]) -> Task:
@@ -374,16 +489,18 @@ def log_record(record: Mapping[str, Any]) -> None:
     named = moved["names"]
     rest = f" and {len(named) - 4} more, see manifest.json" if len(named) > 5 else ""
     told = ", ".join(named[:4] if rest else named) + rest
-    log.info("trained: %d of %d parameters in %d tensors: %s", moved["count"], moved["total"], moved["tensors"], told)
     found = update["calibration"]
-    how = (
-        ""
-        if not found
-        else f", calibrated to {found['target']:.3g} nat" + ("" if found["reached"] else " (not reached)")
-    )
-    log.info(
-        "update: %s, %d steps, learning rate %.3g%s", update["optimizer"], update["steps"], update["learning_rate"], how
-    )
+    if moved["count"]:
+        log.info(
+            "trained: %d of %d parameters in %d tensors: %s", moved["count"], moved["total"], moved["tensors"], told
+        )
+        what, rate = f"{update['optimizer']}, {update['steps']} steps, learning rate", update["learning_rate"]
+        log.info("update: %s %.3g%s", what, rate, f", calibrated to {found['target']:.3g} nat" if found else "")
+    else:
+        log.info("no weight moves: stimuli are read before the probes, and there is no rate to calibrate")
+    if found and not found["reached"]:
+        told = "not matched: a stimulus raises itself by %.3g nat, where %.3g nat were asked for (not reached)"
+        log.warning(told, found["direct_influence"], found["target"])
     log.info(
         "measured: %d stimuli x %d probes by %s in %.1f s (%.0f pairs/s)",
         record["stimuli"], record["probes"], record["engine"], record["measuring_seconds"], record["pairs_per_second"],

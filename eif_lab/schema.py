@@ -193,6 +193,20 @@ def _must_fit(job: Job) -> None:
                 f"{group} must be one for {kind}s with model={job.model.name}, got {chosen.name!r}. "
                 f"Try {'method=full' if group == 'method' else 'perturbation=include'}."
             )
+    if not job.method.trains:
+        _must_need_no_training(job)
+
+
+def _must_need_no_training(job: Job) -> None:
+    """What has a meaning only where weights move."""
+    leaves_out = job.perturbation.membership != "include"
+    for field, rule, received, unfit in (
+        ("perturbation", "take each stimulus alone", job.perturbation.name, leaves_out),
+        ("engine", "be an exact one", job.engine.name, not job.engine.exact),
+        ("trajectory", "be false", job.trajectory, job.trajectory),
+    ):
+        if unfit:
+            raise NotApplicable(f"{field} must {rule} with method={job.method.name}, got {received!r}. Leave it out.")
 
 
 def choice(group: str, given: Any) -> Any:

@@ -229,10 +229,12 @@ def test_config_files_and_dataclasses_agree_on_every_default():
     for group in ("dataset", "model", "method", "perturbation", "engine", "tracker", "desideratum"):
         for path in (CONF / group).glob("*.yaml"):
             given = yaml.safe_load(path.read_text())
-            if "defaults" in given or path.stem == "mnist":
+            if "defaults" in given:
                 continue
             chosen = choice(group, given)
-            assert dataclasses.asdict(chosen) == dataclasses.asdict(build(type(chosen), {}, group)), path
+            fixed = {name for name, value in given.items() if "${" not in str(value)} - {"_target_"}
+            default = build(type(chosen), {}, group)
+            assert {n: getattr(chosen, n) for n in fixed} == {n: getattr(default, n) for n in fixed}, path
             assert {name for name in given if name != "_target_"} == {f.name for f in dataclasses.fields(chosen)}, path
 
 

@@ -40,7 +40,7 @@ def sweep(tmp_path_factory):
     """The sweep's folder, what it printed, and what it printed when given again."""
     folder = tmp_path_factory.mktemp("main_job")
     (folder / "phi3").mkdir()
-    small = ["-m", "model=cnn,phi3", "method=lora,full", "model.training.steps=20", "desideratum=[symmetry,sparsity]"]
+    small = ["-m", "model=cnn,phi3", "method=lora,full", "desideratum=[symmetry,sparsity]"]
     first = run(folder, *small, "hydra.sweep.dir=first")
     again = run(folder, *small, "hydra.sweep.dir=again")
     return folder, first, again
@@ -132,7 +132,7 @@ def test_local_checkpoint_in_the_hubs_format_runs_under_its_own_name(tmp_path):
     )
     job = open_results(tmp_path / "job")
     assert job.manifest["name"] == "my-phi3 ontology adapter" and "phi3-tiny" not in printed
-    assert job.influence.sizes["stimulus"] == 6
+    assert job.influence.sizes["stimulus"] == 3 * (2 + 1)  # and a neutral one for each world
     assert job.manifest["direct_influence"]["effect"] > 0
 
 
@@ -163,7 +163,6 @@ def test_every_perturbation_runs_on_both_models(sweep, model, perturbation):
     arguments = [
         f"model={model}",
         *size[model],
-        "model.training.steps=20",
         f"perturbation={perturbation}",
         "tracker=none",
     ]

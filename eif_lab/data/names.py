@@ -6,6 +6,7 @@ words is kept back from pre-training, so that what a dataset calls its concepts 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from itertools import product
 from zlib import crc32
@@ -16,21 +17,42 @@ ONSETS = ("dl", "fn", "gv", "kv", "ml", "sr", "tl", "vl", "vr", "zl", "zr", "zv"
 VOWELS = ("a", "e", "i", "o", "u")
 CONSONANTS = ("b", "d", "f", "g", "h", "j", "k", "l", "m", "p", "r", "s", "t", "v", "w", "z")
 
+OPENINGS = tuple(onset + vowel for onset, vowel in product(ONSETS, VOWELS))
+ENDINGS = tuple(consonant + vowel for consonant, vowel in product(CONSONANTS, VOWELS))
+
 
 @cache
 def words(*, unseen: bool) -> tuple[str, ...]:
     """All words of the grammar that datasets use (``unseen``), or all that pre-training uses; no word is in both."""
-    grammar = ("".join(parts) for parts in product(ONSETS, VOWELS, CONSONANTS, VOWELS))
+    grammar = (opening + ending for opening, ending in product(OPENINGS, ENDINGS))
     return tuple(word for word in grammar if (crc32(word.encode()) % 2 == 0) == unseen)
 
 
-def invent(count: int, random: np.random.Generator, *, unseen: bool) -> list[str]:
-    """``count`` different words.
+@cache
+def endings(opening: str, *, unseen: bool) -> tuple[str, ...]:
+    """What may follow an opening; see `words`."""
+    return tuple(word.removeprefix(opening) for word in words(unseen=unseen) if word.startswith(opening))
+
+
+def invent(count: int, random: np.random.Generator, *, unseen: bool, taken: Collection[str] = frozenset()) -> list[str]:
+    """``count`` words for one world, each with another opening, so that its first syllable tells a word from the rest.
 
     Args:
-        count: How many; at most ``len(words(unseen=unseen))``.
+        count: How many.
         random: What they are drawn with.
         unseen: Whether they come from the part that pre-training never shows.
+        taken: Words that are not to be used again.
+
+    Raises:
+        IndexError: There are not so many openings with a word that is not taken.
     """
-    pool = words(unseen=unseen)
-    return [pool[i] for i in random.choice(len(pool), size=count, replace=False)]
+    drawn: list[str] = []
+    for place in random.permutation(len(OPENINGS)):
+        if len(drawn) == count:
+            break
+        opening = OPENINGS[place]
+        free = [opening + rest for rest in endings(opening, unseen=unseen) if opening + rest not in taken]
+        drawn += [free[random.integers(len(free))]] if free else []
+    if len(drawn) < count:
+        raise IndexError(f"no {count} words with different openings are left")
+    return drawn

@@ -65,12 +65,15 @@ class Texts:
         targets: What is learnt (as a stimulus) or scored (as a probe).
         ids: (n,), one name per sample: a stimulus and a probe with the same id are the same sample.
         coords: More per-sample values, each (n,), such as ``world``; they become coordinates of the array.
+        candidates: Per probe, the answers to choose among, its own target one of them; () where there is no choice.
+            None where no text has any.
     """
 
     prompts: tuple[str, ...]
     targets: tuple[str, ...]
     ids: np.ndarray
     coords: Mapping[str, np.ndarray] = field(default_factory=dict)
+    candidates: tuple[tuple[str, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -84,6 +87,7 @@ class Texts:
             targets=tuple(self.targets[i] for i in rows),
             ids=self.ids[rows],
             coords={name: values[rows] for name, values in self.coords.items()},
+            candidates=None if self.candidates is None else tuple(self.candidates[i] for i in rows),
         )
 
     def describe(self) -> dict[str, np.ndarray]:
@@ -105,12 +109,15 @@ def concatenate(parts: Sequence[SamplesT]) -> SamplesT:
         images = [part for part in parts if isinstance(part, Images)]
         pixels, labels = (torch.cat([getattr(p, field) for p in images]) for field in ("pixels", "labels"))
         return replace(first, pixels=pixels, labels=labels, ids=ids, coords=coords)
+    texts = [part for part in parts if isinstance(part, Texts)]
+    choices = tuple(one for part in texts for one in part.candidates or ((),) * len(part))
     return replace(
         first,
-        prompts=tuple(prompt for part in parts for prompt in part.prompts),
-        targets=tuple(target for part in parts for target in part.targets),
+        prompts=tuple(prompt for part in texts for prompt in part.prompts),
+        targets=tuple(target for part in texts for target in part.targets),
         ids=ids,
         coords=coords,
+        candidates=choices if any(choices) else None,
     )
 
 
@@ -120,13 +127,11 @@ class Background:
 
     Attributes:
         facts: The statements taught.
-        questions: Probes about the facts; ``coords["world"]`` says which world each belongs to.
-        candidates: Per question, the answers to choose among; the question's own target is one of them.
+        questions: Probes about the facts, with candidates; ``coords["world"]`` says which world each belongs to.
     """
 
     facts: Texts
     questions: Texts
-    candidates: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -170,3 +175,30 @@ class Task:
             distances={name: values[cells] for name, values in self.distances.items()},
             foil=place[self.foil[cells]],
         )
+
+
+def background_in_context(task: Task) -> Task:
+    """The task with each world's background before its probes, to be read there and not taught to the base model.
+
+    Args:
+        task: Texts; its probes have the coordinate ``world``.
+    """
+    if task.background is None:
+        return task
+    facts, probes = task.background.facts, task.probes
+    assert isinstance(probes, Texts)
+    known = {
+        world: " ".join(facts.targets[i] for i in np.flatnonzero(facts.coords["world"] == world))
+        for world in np.unique(facts.coords["world"])
+    }
+    spoken = [known.get(world, "") for world in probes.coords["world"]]
+    whole = [not prompt for prompt in probes.prompts]
+    return replace(
+        task,
+        probes=replace(
+            probes,
+            prompts=tuple(f"{facts} {prompt}".strip() for facts, prompt in zip(spoken, probes.prompts)),
+            targets=tuple(f" {t}" if w and facts else t for t, w, facts in zip(probes.targets, whole, spoken)),
+        ),
+        background=None,
+    )

@@ -29,7 +29,7 @@ def select_readout(influence: xr.DataArray, readout: str) -> xr.DataArray:
 
 
 def prepare(influence: xr.DataArray) -> xr.DataArray:
-    """The array in float64 without the stimuli that have NaN or infinite influence, sorted by sample id.
+    """The array in float64 without neutral stimuli and those that have NaN or infinite influence, sorted by sample id.
 
     Sorted, because then neither the order of the samples nor that of the Monte Carlo draws can change a verdict.
 
@@ -42,6 +42,7 @@ def prepare(influence: xr.DataArray) -> xr.DataArray:
         )
     require(influence, "stimulus_id", "probe_id", "relation")
     influence = influence.transpose("stimulus", "probe").astype(float)
+    influence = influence[~neutral(influence)]
     # `foil` names probes by their index: it must survive the sorting.
     if "probe" not in influence.coords:
         influence = influence.assign_coords(probe=np.arange(influence.sizes["probe"]))
@@ -59,17 +60,25 @@ def prepare(influence: xr.DataArray) -> xr.DataArray:
 
 
 def clean(influence: xr.DataArray) -> xr.DataArray:
-    """The samples without noise; the array itself where no noise was added.
+    """The samples without noise, and no neutral stimulus; the array itself where there are none of either.
 
     Raises:
         NotApplicable: Every stimulus, or every probe, is noisy.
     """
+    influence = influence.isel(stimulus=np.flatnonzero(~neutral(influence)))
     for dim in ("stimulus", "probe"):
         if f"{dim}_sigma" in influence.coords:
             influence = influence.isel({dim: np.flatnonzero(influence[f"{dim}_sigma"].values == 0)})
             if not influence.sizes[dim]:
                 raise NotApplicable(f"{dim} must include clean samples, got none with sigma = 0. Add 0 to the levels.")
     return influence
+
+
+def neutral(influence: xr.DataArray) -> Bool[np.ndarray, " stimulus"]:
+    """Which stimuli say nothing about any probe: they are there to show what any text would do."""
+    if "stimulus_neutral" not in influence.coords:
+        return np.zeros(influence.sizes["stimulus"], dtype=bool)
+    return np.asarray(influence["stimulus_neutral"].values, dtype=bool)
 
 
 def require(influence: xr.DataArray, *names: str, hint: str = "") -> None:

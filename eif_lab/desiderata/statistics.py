@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.random import Generator
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 _TIE = 1e-12
 """Relative round-off below which two values of one statistic count as equal."""
@@ -176,7 +176,7 @@ def bootstrap_interval(
     draws = draws[np.isfinite(draws)]
     if 2 * len(draws) < resamples:
         return float("nan"), float("nan")
-    tail = stats.norm.cdf(np.sqrt(units / (units - 1)) * stats.t.ppf((1 - confidence) / 2, units - 1))
+    tail = special.ndtr(np.sqrt(units / (units - 1)) * special.stdtrit(units - 1, (1 - confidence) / 2))
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
 

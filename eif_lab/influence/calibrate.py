@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,6 +21,14 @@ from eif_lab.models.base import Loss
 
 FACTOR = 4.0
 START = {"sgd": 1e-2, "adam": 1e-4, "adamw": 1e-4}
+SMALLEST, LARGEST = 1e-12, 1e6
+"""Rates beyond which none is looked for."""
+
+MOST_STIMULI = 32
+"""Stimuli that are tried."""
+
+Direct = Callable[[float], float]
+"""A learning rate to the mean direct influence at it; minus infinity where that diverges."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Calibration:
         learning_rate: The one found.
         direct_influence: Mean influence of a stimulus on itself at that rate, in nats.
         target: What it was to be, in nats.
-        reached: Whether it is within a tenth of the target.
+        reached: Whether that is near the target.
         trials: How many rates were tried.
     """
 
@@ -55,12 +63,14 @@ def calibrate(
     update: Update | None = None,
     engine: str | Engine = "auto",
     seed: int = 0,
-    largest: int = 32,
+    largest: int = MOST_STIMULI,
 ) -> Calibration:
-    """The learning rate at which training on a stimulus raises its own log-probability by ``update.headroom`` of what
-    there is to gain, on average over the stimuli: ``mean I[i, i] = headroom * mean(-log_prob before)``.
+    """The learning rate at which stimuli raise their own log-probability by as much as was asked for.
 
-    Rates are tried by factors of four until the target is bracketed, then halved in the logarithm.
+    On average over the stimuli, ``mean I[i, i]`` is to be ``update.direct_influence``, or where that is None
+    ``update.headroom * mean(-log_prob before)``. Influence rises with the rate until it overshoots: rates are tried by
+    factors of four, upwards or downwards, until the target is bracketed on the rising side, then halved in the
+    logarithm.
 
     Args:
         model, loss, method, engine, seed: As of `measure_influence`.
@@ -74,7 +84,7 @@ def calibrate(
     with prepared(model, method, seed) as ready, torch.no_grad():
         device = next(ready.parameters()).device
         before = log_prob(ready(batch.inputs.to(device)), batch.targets.to(device))
-    target = update.headroom * -before.mean().item()
+    target = update.direct_influence or update.headroom * -before.mean().item()
     tried: dict[float, float] = {}
     lost: set[float] = set()
 
@@ -94,6 +104,9 @@ def calibrate(
         return tried[rate]
 
     low, high = bracket(direct, target, START[update.optimizer])
+    if high is None and climb(direct, tried) >= target:  # the peak was narrower than the steps
+        high = min(rate for rate in tried if tried[rate] >= target)
+        low = max(rate for rate in tried if rate < high)
     for _ in range(12):
         if high is None or abs(direct(high) - target) <= 0.02 * target:
             break
@@ -102,24 +115,41 @@ def calibrate(
             low = middle
         else:
             high = middle
-    best = min(tried, key=lambda rate: (rate in lost, abs(tried[rate] - target)))
-    return Calibration(best, tried[best], target, abs(tried[best] - target) <= 0.1 * abs(target), len(tried))
+    rising = [rate for rate in tried if high is None or rate <= high]
+    best = min(rising, key=lambda rate: (rate in lost, abs(tried[rate] - target)))
+    return Calibration(best, tried[best], target, near(tried[best], target), len(tried))
 
 
-def bracket(direct: Any, target: float, start: float) -> tuple[float, float | None]:
-    """Two rates around the target, the lower one first; no upper one where no rate reaches it.
+def near(direct_influence: float, target: float) -> bool:
+    """Whether a direct influence is within a tenth of its target."""
+    return abs(direct_influence - target) <= 0.1 * abs(target)
 
-    Too high a rate overshoots and teaches less again, so the search for an upper end stops at the first fall.
+
+def bracket(direct: Direct, target: float, start: float) -> tuple[float, float | None]:
+    """Two rates around the target, the lower one first; no upper one where none that is tried reaches it.
+
+    Where the start teaches too much, does harm, or teaches more than a higher rate does, the search goes down, until
+    influence falls with the rate; otherwise up, until influence falls.
     """
-    low = start
-    while direct(low) >= target and low > 1e-12:
-        low /= FACTOR
-    if direct(low) == -math.inf or (low == start and direct(low) < 0):
-        while direct(low) < 0 and low > 1e-12:  # the start itself overshot
-            low /= FACTOR
-    high = low * FACTOR
+    low, high = start, start * FACTOR
+    if direct(low) >= target or direct(low) < 0 or direct(high) < direct(low):
+        while not direct(low) < target <= direct(high):
+            rises = 0 <= direct(low) < target and direct(low) <= max(direct(high), 0)
+            if rises or low < SMALLEST:
+                return low, None
+            low, high = low / FACTOR, low
+        return low, high
     while direct(high) < target:
-        if high > 1e6 or direct(high) < direct(high / FACTOR):
+        if direct(high) < direct(low) or high > LARGEST:
             return low, None
-        high *= FACTOR
-    return high / FACTOR, high
+        low, high = high, high * FACTOR
+    return low, high
+
+
+def climb(direct: Direct, tried: Mapping[float, float]) -> float:
+    """The most influence near the best rate that was tried, in steps that get smaller."""
+    for step in (FACTOR**0.5, FACTOR**0.25):
+        best = max(tried, key=lambda rate: tried[rate])
+        for rate in (best / step, best * step):
+            direct(rate)
+    return max(tried.values())

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.func import jvp
 
 from eif_lab.influence.gradients import GIB, Layout, arranged, backward, unmoved
 from eif_lab.influence.memory import Chunks, peak_bytes
@@ -66,12 +67,21 @@ class FirstOrder(Engine):
 
 def predicted(problem: Problem, layout: Layout, states: list[tuple[float, float]], members: Tensor) -> Tensor:
     """The prediction for some stimuli on all probes: (stimuli, steps read, probes, readouts)."""
+    change = predicted_rows(problem, layout, states, members)
+    if problem.choices is None:
+        return change
+    base = problem.base_rows.to(change.dtype).expand_as(change).contiguous()
+    return jvp(problem.settled, (base,), (change,))[1]
+
+
+def predicted_rows(problem: Problem, layout: Layout, states: list[tuple[float, float]], members: Tensor) -> Tensor:
+    """The prediction of what is read of each row of the probes: (stimuli, steps read, rows, columns)."""
     taught = gradients(problem, layout, problem.samples.take(members))
     factor = clipping(problem.update, taught)
     blocks = []
     for inputs, targets in zip(problem.probes.inputs.split(len(members)), problem.probes.targets.split(len(members))):
         columns = []
-        for readout in problem.readouts.values():
+        for readout in problem.columns:
             asked = replace(problem, loss=summed(readout))
             read = gradients(asked, layout, Batch(inputs[:, None], targets[:, None]))
             products = each(factor, inner_products(taught, read))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from eif_lab.influence.auto import Auto
+from eif_lab.influence.choices import Choices
 from eif_lab.influence.first_order import FirstOrder
 from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.problem import Batch, Engine, Problem
@@ -50,6 +51,7 @@ def measure_influence(
     perturbation: str = "include",
     trajectory: bool = False,
     seed: int | np.integer | Sequence[int] = 0,
+    candidates: Tensor | np.ndarray | None = None,
     on_chunk: OnChunk | None = None,
 ) -> xr.DataArray:
     r"""The empirical influence function: what training on each stimulus alone does to each probe.
@@ -74,6 +76,10 @@ def measure_influence(
         perturbation: ``include`` or ``exclude``.
         trajectory: Read after every step, not only after the last.
         seed: Of what the method draws (LoRA's initial weights); several give the array a dimension ``seed``.
+        candidates: (rows,) whole numbers, for probes that are to be chosen among answers: which probe each row of
+            ``probes`` is a candidate answer of. A probe's first row is its target. ``log_odds``, ``rank`` and
+            ``correct`` are then against the probe's other candidates, by log-probability (per scored token where they
+            differ in length); a probe with one row is read as ever, against all classes or sequences.
         on_chunk: Called with each finished part, (stimuli, steps, probes, readouts), as it is measured.
 
     Returns:
@@ -92,6 +98,10 @@ def measure_influence(
     samples, watched = as_batch(stimuli, "stimuli"), as_batch(probes, "probes")
     readouts = named_readouts(readout)
     must_have_classes(watched, readouts)
+    choices = None if candidates is None else Choices.of(candidates, watched.targets)
+    count = len(watched.targets) if choices is None else len(choices)
+    if choices is not None and not choices.needed_for(readouts):
+        watched, choices = watched.take(choices.own), None
     recipe = update if isinstance(update, Update) else named_update(update)
     if recipe.learning_rate is None:
         raise rule_error("update.learning_rate", "be given", None, "Try 0.01, or find one with eif_lab.calibrate().")
@@ -110,6 +120,7 @@ def measure_influence(
                 update=recipe,
                 trajectory=trajectory,
                 memory_budget=engine.memory_budget,
+                choices=None if choices is None else choices.to(device),
             )
             chosen = fit_engine(engine, problem)
             if chosen.compiles(problem):
@@ -125,7 +136,7 @@ def measure_influence(
             "seed": seeds,
             "stimulus": np.arange(len(samples.targets)),
             "step": np.arange(1, recipe.steps + 1) if trajectory else [recipe.steps],
-            "probe": np.arange(len(watched.targets)),
+            "probe": np.arange(count),
             "readout": list(readouts),
         },
         name="influence",

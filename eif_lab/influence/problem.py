@@ -13,8 +13,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from eif_lab.influence.choices import Choices
 from eif_lab.influence.memory import Chunks, out_of_memory, peak_bytes
-from eif_lab.influence.readout import READOUTS, Readout
+from eif_lab.influence.readout import READOUTS, Readout, log_prob
 from eif_lab.influence.update import Update
 from eif_lab.models.base import Loss
 from eif_lab.models.phi3 import CausalLM
@@ -54,12 +55,13 @@ class Problem:
         loss: (output, target) to a mean loss.
         samples: What can be trained on.
         members: (stimuli, size), rows of ``samples``: the batch that each update trains on.
-        probes: What is watched.
+        probes: What is watched, row by row: probes, or with ``choices`` the candidate answers of probes.
         readouts: By name.
         update: The recipe.
         trajectory: Read after every step, not only after the last.
         memory_budget: GiB that may be taken beside the model and the data.
         compiled: Whether passes over probes go through ``torch.compile``.
+        choices: Which rows are candidates of the same probe; None where each row is a probe of its own.
     """
 
     model: nn.Module
@@ -72,6 +74,7 @@ class Problem:
     trajectory: bool = False
     memory_budget: float = 2.0
     compiled: bool = False
+    choices: Choices | None = None
 
     @cached_property
     def trained(self) -> dict[str, nn.Parameter]:
@@ -85,7 +88,7 @@ class Problem:
 
     @cached_property
     def passes(self) -> Chunks:
-        """How many probes go through the model at once."""
+        """How many rows of probes go through the model at once."""
         return Chunks(self.probes_at_once(), "probes")
 
     def probes_at_once(self) -> int:
@@ -116,10 +119,30 @@ class Problem:
             call: Inputs to the output of the base or an updated model. It sees the same probes in the same passes
                 every time, so that an update that changes nothing changes no bit of what is read.
         """
-        return self.over_probes(lambda place: self.read_some(call, *self.probes.take(place)))
+        return self.settled(self.over_rows(lambda place: self.read_some(call, *self.probes.take(place))))
 
     def read_with(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Every readout of every probe under the model with other parameters, the fast way: (probes, readouts)."""
+        return self.settled(self.read_rows(parameters))
+
+    def settled(self, rows: Tensor) -> Tensor:
+        """Readings of probes, (probes, readouts), from those of their rows, (rows, columns)."""
+        return rows if self.choices is None else self.choices.settle(rows, self.readouts)
+
+    @cached_property
+    def base_rows(self) -> Tensor:
+        """What is read of each row before any update: (rows, columns)."""
+        return self.read_rows({})
+
+    @cached_property
+    def columns(self) -> list[Readout]:
+        """What is read of each row."""
+        if self.choices is None:
+            return list(self.readouts.values())
+        return [log_prob, *self.choices.read_by_row(self.readouts).values()]
+
+    def read_rows(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """What is read of each row under the model with other parameters, the fast way: (rows, columns)."""
         own = {**self.laid_out, **{name: self.in_layout(value) for name, value in parameters.items()}}
         size = min(self.passes.size, len(self.probes.targets))
 
@@ -128,10 +151,10 @@ class Problem:
                 return self.kernels(own, inputs)
             return functional_call(self.model, own, (inputs,))  # another size would compile anew
 
-        return self.over_probes(lambda place: self.read_some(call, *self.arranged(place)))
+        return self.over_rows(lambda place: self.read_some(call, *self.arranged(place)))
 
-    def over_probes(self, read: Callable[[slice], Tensor]) -> Tensor:
-        """Pass after pass: (probes, readouts)."""
+    def over_rows(self, read: Callable[[slice], Tensor]) -> Tensor:
+        """Pass after pass: (rows, columns)."""
         return torch.cat(list(self.passes.over(len(self.probes.targets), read)))
 
     @cached_property
@@ -141,12 +164,12 @@ class Problem:
 
     @torch.no_grad()
     def read_some(self, call: Callable[[Any], Tensor], inputs: Any, targets: Tensor) -> Tensor:
-        """Every readout of the probes of one pass: (probes, readouts)."""
+        """What is read of the rows of one pass: (rows, columns)."""
         output = call(inputs)
-        return torch.stack([readout(output, targets) for readout in self.readouts.values()], dim=-1)
+        return torch.stack([readout(output, targets) for readout in self.columns], dim=-1)
 
     def arranged(self, place: slice) -> tuple[Any, Tensor]:
-        """Inputs and targets of some probes as they go through the model fastest."""
+        """Inputs and targets of some rows as they go through the model fastest."""
         inputs, targets = self.probes.take(place)
         if self.convolves:
             return self.in_layout(inputs), targets
@@ -240,7 +263,7 @@ class Engine(Options):
 
     def before(self, problem: Problem) -> Tensor:
         """The readings before any update, by the same kernels as after: (probes, readouts)."""
-        return problem.read_with({})
+        return problem.settled(problem.base_rows)
 
     def gains_nothing(self, problem: Problem) -> str:
         """Why another engine would do this problem at least as well; empty where that is not known."""

@@ -1,5 +1,7 @@
 """Readouts: scalars of (model, probe), from the model's output and the probe's target.
 
+This is against all classes or sequences; what a probe with candidates reads is in `choices`.
+
 An output is (n, classes) with targets (n,), or (n, positions, vocabulary) with targets (n, positions), where a target
 of -100 is not read; ``targets[:, t]`` is what ``output[:, t]`` predicts. Of a sequence the probability is the product
 over its positions.
@@ -58,7 +60,11 @@ def rank(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
 
 def correct(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     """1 where the target is the most likely class (of a sequence: at every position), else 0."""
-    place = rank(output, target)
+    return first(rank(output, target))
+
+
+def first(place: Tensor) -> Tensor:
+    """1 where a rank is 0, else 0; NaN where it is NaN."""
     return torch.where(place.isnan(), place, (place == 0).to(place.dtype))
 
 

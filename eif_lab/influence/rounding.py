@@ -173,6 +173,9 @@ def must_be_resolved(problem: Problem, before: Tensor, influence: np.ndarray) ->
     largest: dict[str, tuple[float, float]] = {}
     for index, (name, readout) in enumerate(problem.readouts.items()):
         readings, moved = raised(before[..., index]).flatten(), np.abs(influence[..., index])
+        if readout is log_odds and problem.choices is not None:
+            # a difference is rounded as what it is the difference of
+            readings = torch.cat([readings, raised(problem.choices.scores(problem.base_rows[:, 0])).flatten()])
         readings, moved = readings[readings.isfinite()], moved[np.isfinite(moved)]
         if len(moved) and not counts(readout, readings):
             largest[name] = float(moved.max()), resolution(readout, readings, coarsest)

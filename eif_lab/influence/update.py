@@ -19,13 +19,14 @@ class Update(Options):
 
     Attributes:
         optimizer: ``sgd``, ``adam`` or ``adamw``, as in ``torch.optim``.
-        learning_rate: None asks for calibration: the rate at which a stimulus raises the log-probability of itself by
-            ``headroom`` of what there is to gain.
+        learning_rate: None asks for calibration: the rate at which stimuli raise the log-probability of themselves by
+            ``direct_influence`` on average, or by ``headroom`` of what there is to gain.
         steps: How often the same batch is stepped on.
         momentum: Of SGD.
         weight_decay: L2 for SGD and Adam, decoupled for AdamW.
         gradient_clip: Largest norm of one stimulus's gradient over all that is trained; None for no clipping.
-        headroom: The calibration's target, as a share of ``-log_prob`` before the update.
+        headroom: The calibration's target, as a share of the mean ``-log_prob`` before the update.
+        direct_influence: The target in nats, the same for every method and model; None for ``headroom``'s.
     """
 
     group: ClassVar[str] = "update"
@@ -37,6 +38,7 @@ class Update(Options):
     weight_decay: float = option(0.0, at_least=0, hint="Try 0.01.")
     gradient_clip: float | None = option(None, above=0, hint="Try 1.0, or null for none.")
     headroom: float = option(0.1, above=0, below=1, hint="Try 0.1.")
+    direct_influence: float | None = option(None, above=0, hint="Try 1 (nat), or null for update.headroom.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

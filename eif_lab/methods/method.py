@@ -20,16 +20,18 @@ from eif_lab.schema import Options, rule_error, unknown_name, unknown_option
 
 @dataclass
 class Method(Options):
-    """A channel by which a stimulus enters the weights.
+    """A channel by which a stimulus enters: the weights, or the context.
 
     Attributes:
         kinds: The kinds of data it is for.
         adds_modules: Whether it changes the module tree (and so works on a copy of a caller's model).
+        trains: Whether weights move; otherwise update and engine have no say.
     """
 
     group: ClassVar[str] = "method"
     kinds: ClassVar[tuple[str, ...]] = ("image", "text")
     adds_modules: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """The target of a position that is neither learnt nor scored."""
+
+
+def spell_out(texts: Texts) -> tuple[Texts, Int[np.ndarray, " rows"]]:
+    """Every candidate of every text as a row of its own, and the index of the text that each row is from.
+
+    The rows of one text stand together, its own target first; a text without candidates is one row.
+    """
+    choices = texts.candidates or ((),) * len(texts)
+    answers = [tuple(dict.fromkeys((own, *others))) for own, others in zip(texts.targets, choices)]
+    rows = np.repeat(np.arange(len(texts)), [len(one) for one in answers])
+    targets = tuple(answer for one in answers for answer in one)
+    return replace(texts.take(rows), targets=targets, candidates=None), rows
 
 
 @dataclass(frozen=True)

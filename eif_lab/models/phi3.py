@@ -16,32 +16,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eif_lab.data.task import Background, Task
-from eif_lab.models.base import BaseModel, Training, made_once, weights_hash
+from eif_lab.models.base import REPORT, BaseModel, Training, made_once, weights_hash
 from eif_lab.models.encoding import IGNORED, Encoder
 from eif_lab.models.hub import load_checkpoint, quiet_transformers
 from eif_lab.models.prefixes import TokenTree, sees_whole_text, share_prefixes
-from eif_lab.models.pretraining import documents, first, pretrain
 from eif_lab.models.teaching import teach
-from eif_lab.schema import Options, option, rule_error
+from eif_lab.schema import Options, option
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TINY = "phi3-tiny"
-
-
-@dataclass
-class Pretraining(Training):
-    """How phi3-tiny is made."""
-
-    group: ClassVar[str] = "model.training"
-
-    steps: int = option(800, at_least=1)
-    batch_size: int = option(4, at_least=1)
-    learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
-    weight_decay: float = option(0.01, at_least=0)
-    length: int = option(160, at_least=8)
-    seed: int = option(0, at_least=0)
+SHIPPED = Path(__file__).parent / "phi3_tiny"
+"""Its weights and tokenizer in the hub's format, as `eif_lab.pretrain` makes them."""
 
 
 @dataclass
@@ -59,7 +46,7 @@ class Teaching(Training):
 
 @dataclass
 class Phi3(Options):
-    """A causal language model: phi3-tiny, pre-trained here on first use, or a checkpoint."""
+    """A causal language model: phi3-tiny, which comes with the package, or a checkpoint."""
 
     group: ClassVar[str] = "model"
     kind: ClassVar[str] = "text"
@@ -68,26 +55,8 @@ class Phi3(Options):
     dtype: str = option("float32", one_of=("float32", "bfloat16", "float64"))
     attention: str = option("sdpa", one_of=("sdpa", "eager", "flash_attention_2"))
     chat_template: bool = option(False)
-    hidden_size: int = option(192, at_least=2)
-    layers: int = option(4, at_least=1)
-    heads: int = option(6, at_least=1)
-    intermediate_size: int = option(512, at_least=1)
-    vocabulary_size: int = option(512, at_least=300, hint="Try 512.")
-    context: int = option(512, at_least=8)
     minimum_background_accuracy: float = option(0.8, at_least=0, at_most=1)
-    training: Pretraining = field(default_factory=Pretraining)
     teaching: Teaching = field(default_factory=Teaching)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.hidden_size % (2 * self.heads):
-            even = 2 * self.heads
-            raise rule_error(
-                "model.hidden_size",
-                f"be a multiple of {even}, twice the heads",
-                self.hidden_size,
-                f"Try {32 * self.heads}.",
-            )
 
     @property
     def name(self) -> str:
@@ -95,9 +64,9 @@ class Phi3(Options):
         return TINY if self.checkpoint is None else Path(self.checkpoint).name
 
     def identity(self) -> str:
-        """What the weights are, besides the options: phi3-tiny's recipe, or a checkpoint's files as they stand."""
+        """What the weights are, besides the options: phi3-tiny's bytes, or a checkpoint's files as they stand."""
         if self.checkpoint is None:
-            return self._recipe_hash()
+            return hashlib.sha256((SHIPPED / "model.safetensors").read_bytes()).hexdigest()[:12]
         if not Path(self.checkpoint).is_dir():
             from huggingface_hub import try_to_load_from_cache
 
@@ -120,9 +89,9 @@ class Phi3(Options):
         source = self.checkpoint
         report: dict[str, Any] = {}
         if source is None:
-            directory = cache / "models" / f"{TINY}-{self._recipe_hash()}"
-            report |= made_once(directory, lambda partial: self._pretrain(partial, device))
-            source = str(directory)
+            source = str(SHIPPED)
+            known = json.loads((SHIPPED / REPORT).read_text())
+            report |= {name: known[name] for name in ("parameters", "pretraining_loss")}
         if task.background is not None:
             source, taught = self._taught(source, task.background, cache, seed, device)
             report |= taught
@@ -141,42 +110,6 @@ class Phi3(Options):
         model, tokenizer = load_checkpoint(source, dtype=dtype, attention=self.attention)
         context = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
         return model, Encoder(tokenizer, context, self.chat_template)
-
-    def _recipe_hash(self) -> str:
-        """Of all that decides phi3-tiny's weights: architecture, training, and the corpus by its first documents."""
-        skipped = {"checkpoint", "dtype", "attention", "chat_template", "teaching", "minimum_background_accuracy"}
-        recipe = {key: value for key, value in dataclasses.asdict(self).items() if key not in skipped}
-        return _hash([recipe, first(8, documents(self.training.seed))])
-
-    def _pretrain(self, directory: Path, device: str) -> dict[str, Any]:
-        from transformers import Phi3Config
-
-        config = Phi3Config(
-            vocab_size=self.vocabulary_size,
-            hidden_size=self.hidden_size,
-            intermediate_size=self.intermediate_size,
-            num_hidden_layers=self.layers,
-            num_attention_heads=self.heads,
-            max_position_embeddings=self.context,
-            original_max_position_embeddings=self.context,
-            # texts are short: slow rotations would leave most of a head blind to position
-            rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
-            initializer_range=self.hidden_size**-0.5,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=3,
-        )
-        with quiet_transformers():
-            return pretrain(
-                config,
-                CausalLM,
-                token_loss,
-                self.training,
-                length=self.training.length,
-                seed=self.training.seed,
-                directory=directory,
-                device=device,
-            )
 
     def _taught(
         self, source: str, background: Background, cache: Path, seed: int, device: str

@@ -1,33 +1,58 @@
-"""The pre-training of phi3-tiny: a corpus of invented worlds, a byte-level tokenizer, and the first training.
+"""The pre-training of phi3-tiny: a byte-level tokenizer, an endless corpus of invented worlds, and the training on it.
 
 The corpus states facts in the very wording of the text domains and then what follows from them, each document about a
-world with its own words, so that a model can only do well by reading the document. A domain joins by adding its
-document maker to `DOMAINS`.
+world with its own words, so that a model can only do well by reading the document (`eif_lab.data.documents`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 
-from eif_lab.data import ontology
-from eif_lab.models.base import Loss, Training
+from eif_lab.data.causality import Causality
+from eif_lab.data.compositionality import Compositionality
+from eif_lab.data.documents import Piece, document, examination
+from eif_lab.data.implication import Implication
+from eif_lab.data.inheritance import Inheritance
+from eif_lab.data.knowledge import Knowledge
+from eif_lab.data.names import ENDINGS, OPENINGS
+from eif_lab.data.negation import Negation
+from eif_lab.data.ontology import Ontology
+from eif_lab.data.reversal import Reversal
+from eif_lab.data.task import Background, Texts
+from eif_lab.data.transitivity import Transitivity
+from eif_lab.models.base import REPORT, Training
+from eif_lab.models.encoding import IGNORED, Encoder
+from eif_lab.models.phi3 import TINY, CausalLM, token_loss
+from eif_lab.models.teaching import background_accuracy
+from eif_lab.schema import option, rule_error
 
 if TYPE_CHECKING:
     from transformers import Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerFast
 
-DOMAINS: tuple[Callable[[np.random.Generator], list[str]], ...] = (ontology.document,)
-"""Each makes the sentences of one document; the corpus takes them in turn."""
+DOMAINS: tuple[type[Knowledge], ...] = (
+    Ontology,
+    Inheritance,
+    Transitivity,
+    Causality,
+    Compositionality,
+    Implication,
+    Reversal,
+    Negation,
+)
+"""What phi3-tiny is trained to read; a further domain joins here."""
 
-TOKENIZER_DOCUMENTS = 500
-RAREST_TOKEN = 100
-"""Syllables occur more often than this in those documents and words less, so that a word stays two tokens."""
+HARDEST_FROM = 0.4
+"""The share of the steps over which documents grow to their full difficulty."""
 
 UNKNOWN, BOS, EOS, PAD = "<unk>", "<s>", "<|endoftext|>", "<|pad|>"
 TURNS = ("<|user|>", "<|assistant|>", "<|end|>")
@@ -38,21 +63,12 @@ CHAT_TEMPLATE = (
 )
 
 
-def documents(seed: int) -> Iterable[str]:
-    """The endless corpus that ``seed`` draws, document by document, one sentence a line."""
-    random = np.random.default_rng(seed)
-    while True:
-        for domain in DOMAINS:
-            yield "\n".join(domain(random))
+def make_tokenizer(vocabulary_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer (Radford et al., 2019) with Phi-3's special tokens and chat form.
 
-
-def first(count: int, texts: Iterable[str]) -> list[str]:
-    """The first ``count`` texts."""
-    return [text for _, text in zip(range(count), texts)]
-
-
-def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer (Radford et al., 2019) with Phi-3's special tokens and chat form."""
+    It is trained on the words of the domains' wordings and on the syllables of invented words, each standing alone: a
+    known word is one token, an invented one two, and anything else is spelled out.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -63,10 +79,9 @@ def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> PreTrainedTok
         vocab_size=vocabulary_size,
         special_tokens=[UNKNOWN, BOS, EOS, PAD, *TURNS],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        min_frequency=RAREST_TOKEN,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(sorted(lexicon()), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token=UNKNOWN,
@@ -78,18 +93,58 @@ def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> PreTrainedTok
     )
 
 
-def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, *, rows: int, length: int) -> Tensor:
-    """(rows, length + 1) token ids: a row starts with a document, is filled with the next ones and cut to length."""
-    packed: list[list[int]] = []
-    row: list[int] = []
-    for text in texts:
-        row += [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
-        if len(row) > length:
-            packed.append(row[: length + 1])
-            row = []
-        if len(packed) == rows:
-            break
-    return torch.tensor(packed)
+def lexicon() -> set[str]:
+    """What ought to be one token: syllables, and the words of the domains' sentences with a space in front."""
+    said = {word for domain in DOMAINS for ways in domain.wordings.values() for way in ways for word in way.split()}
+    fixed = {word.removesuffix("{not}") for word in said if word not in ("{subject}", "{subject}{not}")}
+    return {*ENDINGS, *(f" {part}" for part in (*OPENINGS, *fixed, "not", "button", "lamp", "."))}
+
+
+class Corpus(Dataset[tuple[Tensor, Tensor]]):
+    """Batches by number: the documents of batch n, and its difficulty, follow from the seed and n alone.
+
+    Args:
+        tokenizer: Of the documents.
+        options: How many batches, of how many rows, with as many whole documents in a row as fit, and how hard.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, options: Pretraining) -> None:
+        self.tokenizer, self.options = tokenizer, options
+
+    def __len__(self) -> int:
+        return self.options.steps
+
+    def __getitem__(self, step: int) -> tuple[Int[Tensor, "rows length"], Int[Tensor, "rows length"]]:
+        """Token ids and what each position is to predict."""
+        chosen = self.options
+        random = np.random.default_rng([chosen.seed, step])
+        hardest = min(1.0, step / (HARDEST_FROM * chosen.steps))
+        ids = torch.full((chosen.batch_size, chosen.length + 1), self.tokenizer.pad_token_id)
+        learnt = torch.zeros(chosen.batch_size, chosen.length + 1, dtype=torch.bool)
+        for row in range(chosen.batch_size):
+            filled = 0
+            for tokens, marks in self.documents(random, hardest):
+                if filled + len(tokens) > chosen.length + 1:
+                    if filled:
+                        break
+                    continue  # too long for any row
+                place = slice(filled, filled + len(tokens))
+                ids[row, place], learnt[row, place] = torch.tensor(tokens), torch.tensor(marks)
+                filled = place.stop
+        return ids[:, :-1], ids[:, 1:].masked_fill(~learnt[:, 1:], IGNORED)
+
+    def documents(self, random: np.random.Generator, hardest: float) -> Iterator[tuple[list[int], list[bool]]]:
+        """Endlessly, token ids and which of them are learnt."""
+        while True:
+            pieces = document(DOMAINS, random, random.random() * hardest)
+            yield self.tokens(pieces)
+
+    def tokens(self, pieces: Sequence[Piece]) -> tuple[list[int], list[bool]]:
+        """A document's ids between BOS and EOS; words never span pieces, so that each is encoded by itself."""
+        encoded = self.tokenizer.backend_tokenizer.encode_batch([piece.text for piece in pieces])
+        ids = [id for one in encoded for id in one.ids]
+        marks = [piece.learnt for piece, one in zip(pieces, encoded) for _ in one.ids]
+        return [self.tokenizer.bos_token_id, *ids, self.tokenizer.eos_token_id], [False, *marks, True]
 
 
 @torch.no_grad()
@@ -98,7 +153,7 @@ def start_by_copying(model: Phi3ForCausalLM) -> None:
 
     Queries and keys share their weights, ``W_o = W_v^T``, and the output layer starts as the embedding (it is not tied
     to it afterwards). Source: the mimetic initialization of Trockman and Kolter (2023), with random matrices in the
-    place of their scaled identities. In the minute that the pre-training has, a usual start learns to copy nothing.
+    place of their scaled identities.
     """
     model.lm_head.weight.copy_(model.model.embed_tokens.weight)
     for layer in model.model.layers:
@@ -107,56 +162,189 @@ def start_by_copying(model: Phi3ForCausalLM) -> None:
         layer.self_attn.o_proj.weight.copy_(value.T)
 
 
-def pretrain(
-    config: Phi3Config,
-    wrap: Callable[[Any], torch.nn.Module],
-    loss: Loss,
-    options: Training,
-    *,
-    length: int,
-    seed: int,
-    directory: Path,
-    device: str,
-) -> dict[str, Any]:
-    """Train a new model and its tokenizer, and save both in the hub's format.
+@dataclass(frozen=True)
+class Mark:
+    """How a model does on whole worlds with words that it has never seen.
 
-    Every row is seen once. The same arguments give the same weights, bit for bit, on the same machine.
+    Attributes:
+        stated: Share of the questions for a fact of the context that it answers.
+        follows: Share of the questions for what one rule gives from the context.
+        chance: Share of the latter that guessing among the candidates would answer.
+    """
+
+    stated: float
+    follows: float
+    chance: float
+
+
+def examine(module: torch.nn.Module, encode: Encoder, domain: type[Knowledge], *, worlds: int, seed: int) -> Mark:
+    """Ask a model about worlds that stand in its context; the likeliest candidate is its answer.
 
     Args:
-        config: The architecture; the token ids and the vocabulary's size are filled in from the tokenizer.
-        wrap: From the transformers model to the module that maps token ids to logits.
-        loss: (logits, targets) to a mean loss.
-        options: The training.
+        module: Token ids to logits.
+        encode: Texts to (inputs, targets).
+        domain: Of the worlds.
+        worlds: How many.
+        seed: What they are drawn with.
+    """
+    random = np.random.default_rng([seed, DOMAINS.index(domain)])
+    asked = [question for _ in range(worlds) for question in examination(domain, random)]
+    shares, chance = {}, {}
+    for kind in ("stated", "follows"):
+        rows = [one for one in asked if one[0] == kind]
+        questions = Texts(
+            prompts=tuple(prompt for _, prompt, _, _ in rows),
+            targets=tuple(answer for _, _, answer, _ in rows),
+            ids=np.arange(len(rows)),
+            coords={"world": np.zeros(len(rows), dtype=int)},
+            candidates=tuple(candidates for *_, candidates in rows),
+        )
+        [shares[kind]] = background_accuracy(module, encode, Background(questions, questions)).values()
+        chance[kind] = float(np.mean([1 / len(candidates) for *_, candidates in rows]))
+    return Mark(shares["stated"], shares["follows"], chance["follows"])
+
+
+@dataclass
+class Pretraining(Training):
+    """How phi3-tiny is made: its architecture, its corpus and its training.
+
+    Attributes:
+        batch_size: Rows per step.
         length: Tokens per row.
-        seed: Of the corpus, the initial weights and the order of the rows.
+        seed: Of the corpus and the initial weights.
+        hidden_size, layers, heads, intermediate_size, vocabulary_size, context: Of the Phi-3 architecture.
+        examined: Worlds per domain that the model is examined on afterwards.
+    """
+
+    group: ClassVar[str] = "pretraining"
+
+    steps: int = option(8000, at_least=1)
+    batch_size: int = option(8, at_least=1)
+    learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
+    weight_decay: float = option(0.01, at_least=0)
+    checkpoint_every: int = option(200, at_least=1)
+    length: int = option(224, at_least=8)
+    seed: int = option(0, at_least=0)
+    hidden_size: int = option(128, at_least=2)
+    layers: int = option(4, at_least=1)
+    heads: int = option(4, at_least=1)
+    intermediate_size: int = option(320, at_least=1)
+    vocabulary_size: int = option(640, at_least=300, hint="Try 640.")
+    context: int = option(2048, at_least=8)
+    examined: int = option(50, at_least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden_size % (2 * self.heads):
+            rule = f"be a multiple of {2 * self.heads}, twice the heads"
+            raise rule_error("pretraining.hidden_size", rule, self.hidden_size, f"Try {32 * self.heads}.")
+
+    def architecture(self, tokenizer: PreTrainedTokenizerFast) -> Phi3Config:
+        """Phi-3's configuration at this size."""
+        from transformers import Phi3Config
+
+        return Phi3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=self.hidden_size,
+            intermediate_size=self.intermediate_size,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            max_position_embeddings=self.context,
+            original_max_position_embeddings=self.context,
+            # texts are short: slow rotations would leave most of a head blind to position
+            rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+            initializer_range=self.hidden_size**-0.5,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+
+
+def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, Any]:
+    """Train phi3-tiny and its tokenizer, and save both in the hub's format, with a model card and `report.json`.
+
+    The same options give the same weights, bit for bit, on the same machine. An interrupted training goes on from its
+    last checkpoint.
+
+    Args:
+        options: What to make.
         directory: Where the result goes.
         device: As torch names it.
 
     Returns:
-        The report: the training loss at the end, in nats per token.
+        The report: parameters, loss at the end in nats per learnt token, and per domain the `Mark`.
     """
     from transformers import Phi3ForCausalLM
 
-    from eif_lab.models.training import train  # brings Lightning, which a cached model does without
+    from eif_lab.models.training import train  # brings Lightning, which a made model does without
 
-    tokenizer = train_tokenizer(first(TOKENIZER_DOCUMENTS, documents(seed)), config.vocab_size)
-    config.vocab_size = len(tokenizer)
-    config.bos_token_id = tokenizer.bos_token_id
-    config.eos_token_id = tokenizer.eos_token_id
-    config.pad_token_id = tokenizer.pad_token_id
-    rows = pack(documents(seed), tokenizer, rows=options.steps * options.batch_size, length=length)
+    tokenizer = make_tokenizer(options.vocabulary_size)
+    directory.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Phi3ForCausalLM(config)
+        torch.manual_seed(options.seed)
+        model = Phi3ForCausalLM(options.architecture(tokenizer))
         start_by_copying(model)
-        batches = DataLoader(
-            TensorDataset(rows[:, :-1], rows[:, 1:]),
-            batch_size=options.batch_size,
-            generator=torch.Generator().manual_seed(seed),
-        )
+        module = CausalLM(model)
         final = train(
-            wrap(model), loss, batches, options, directory=directory, title="pre-training phi3-tiny", device=device
+            module,
+            token_loss,
+            DataLoader(Corpus(tokenizer, options), batch_size=None),
+            options,
+            directory=directory,
+            title=f"pre-training {TINY}",
+            device=device,
         )
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
-    return {"pretraining_loss": final, "parameters": sum(p.numel() for p in model.parameters())}
+    encode = Encoder(tokenizer, options.context)
+    marks = {
+        domain.__module__.rpartition(".")[2]: examine(
+            module.to(device), encode, domain, worlds=options.examined, seed=options.seed
+        )
+        for domain in DOMAINS
+    }
+    report = {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "pretraining_loss": final,
+        "pretraining": asdict(options),
+        "marks": {name: asdict(mark) for name, mark in marks.items()},
+    }
+    (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+    (directory / "README.md").write_text(model_card(options, report))
+    return report
+
+
+def model_card(options: Pretraining, report: Mapping[str, Any]) -> str:
+    """The model card, in the hub's form: what it is, what it was trained on, and how it does on unseen worlds."""
+    rows = [
+        f"| {name} | {mark['stated']:.3f} | {mark['follows']:.3f} | {mark['chance']:.3f} |"
+        for name, mark in report["marks"].items()
+    ]
+    return f"""---
+license: mit
+library_name: transformers
+pipeline_tag: text-generation
+language: en
+tags: [phi3, synthetic]
+---
+
+# {TINY}
+
+The Phi-3 architecture at {report["parameters"]:,} parameters ({options.layers} layers, hidden size
+{options.hidden_size}, {options.heads} heads), trained by eif_lab on invented worlds. **These are not Microsoft's Phi-3
+weights**, and it knows no English: it has read nothing but the sentences of eif_lab's knowledge domains.
+
+- Data: documents of invented words that state the facts and rules of a world and then what follows, drawn anew for each
+  step (`eif_lab.data.documents`, seed {options.seed}); three in ten of them only say words twice.
+- Training: {options.steps:,} steps of {options.batch_size} rows of {options.length} tokens, AdamW at
+  {options.learning_rate:g}; difficulty rises over the first {HARDEST_FROM:.0%} of the steps. Loss at the end:
+  {report["pretraining_loss"]:.3f} nats per learnt token.
+- Made again by `make pretrain`.
+
+What it answers about whole worlds in its context, in words that training never showed, choosing among candidates
+({options.examined} worlds per domain; `stated`: a fact of the context, `follows`: what one rule gives from it):
+
+| domain | stated | follows | follows by chance |
+| --- | --- | --- | --- |
+{chr(10).join(rows)}
+"""

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from eif_lab.data.task import Background, Texts
 from eif_lab.models.base import Loss, Training
-from eif_lab.models.encoding import IGNORED
+from eif_lab.models.encoding import IGNORED, spell_out
 
 Encode = Callable[[Texts], tuple[Tensor, Tensor]]
 
@@ -40,31 +40,19 @@ def background_accuracy(module: nn.Module, encode: Encode, background: Backgroun
     Args:
         module: Token ids to logits.
         encode: Texts to (inputs, targets).
-        background: Its questions and candidates; the likeliest candidate is the answer given.
+        background: Its questions; the likeliest candidate is the answer given.
     """
     questions = background.questions
-    counts = [len(options) for options in background.candidates]
-    index = np.repeat(np.arange(len(questions)), counts)
-    inputs, targets = encode(
-        Texts(
-            prompts=tuple(questions.prompts[i] for i in index),
-            targets=tuple(answer for options in background.candidates for answer in options),
-            ids=index,
-        )
-    )
+    answers, rows = spell_out(questions)
+    inputs, targets = encode(answers)
     device = next(module.parameters()).device
     scores = torch.cat(
         [
-            log_probabilities(module(rows.to(device)).float(), answers.to(device)).cpu()
-            for rows, answers in zip(inputs.split(ROWS_AT_ONCE), targets.split(ROWS_AT_ONCE))
-        ]
-    ).split(counts)
-    right = np.array(
-        [
-            options[int(score.argmax())] == target
-            for options, score, target in zip(background.candidates, scores, questions.targets)
+            log_probabilities(module(some.to(device)).float(), wanted.to(device)).cpu()
+            for some, wanted in zip(inputs.split(ROWS_AT_ONCE), targets.split(ROWS_AT_ONCE))
         ]
     )
+    right = np.array([bool((own[0] > own[1:]).all()) for own in scores.split(np.bincount(rows).tolist())])
     worlds = np.asarray(questions.coords["world"])
     return {int(world): float(right[worlds == world].mean()) for world in np.unique(worlds)}
 

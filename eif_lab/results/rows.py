@@ -41,6 +41,8 @@ SWEEP_COLUMNS = {
     "path": TEXT,
     "overrides": TEXT,
     "direct_influence": NUMBER,
+    "direct_target": NUMBER,
+    "target_reached": "boolean",
     "desideratum": TEXT,
     "status": TEXT,
     "verdict": TEXT,
@@ -108,6 +110,8 @@ def sweep_table(jobs: Sequence[Job]) -> pd.DataFrame:
     Every verdict of every job is one member of the family; its p-value is the largest of its findings'. ``verdict``
     is the rule of `Verdict.outcome` under ``p_adjusted``, ``verdict_alone`` under the job's own p-values. Effect,
     interval and n are those of the headline finding. A job that failed or does not apply has one row that says so.
+    ``direct_target`` is what direct influence was to be, in nats, and ``target_reached`` whether the method came near;
+    both are undefined where nothing was asked for.
     """
     rows = []
     tested: list[tuple[dict[str, Any], Verdict]] = []
@@ -196,6 +200,7 @@ def _job_rows(job: Job, name: str) -> list[tuple[dict[str, Any], Verdict | None]
         "path": str(job.path),
         "overrides": " ".join(map(str, manifest.get("overrides") or [])),
         "direct_influence": _effect(manifest.get("direct_influence")),
+        **_target(manifest.get("update")),
     }
     if manifest["status"] != DONE:
         return [({**shared, "status": manifest["status"], "reason": manifest.get("reason", "")}, None)]
@@ -234,6 +239,12 @@ def _effect(told: Any) -> float:
     """The manifest's direct influence, which is a number or a finding with interval; NaN where it has none."""
     value = told.get("effect") if isinstance(told, Mapping) else told
     return float("nan") if value is None else float(value)
+
+
+def _target(update: Any) -> dict[str, Any]:
+    """What the manifest's calibration was to reach, and whether it did; nothing where there was none."""
+    found = (update or {}).get("calibration")
+    return {"direct_target": found["target"], "target_reached": found["reached"]} if found else {}
 
 
 def _frame(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:

@@ -31,6 +31,7 @@ import xarray as xr
 
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.arrays import checksum, open_array, write_array
+from eif_lab.results.comparison import above_neutral, per_nat
 from eif_lab.results.provenance import provenance
 from eif_lab.results.rows import DONE, FAILED, NOT_APPLICABLE, sweep_table, verdict_frame
 from eif_lab.schema import ConfigError, rule_error
@@ -155,6 +156,31 @@ class JobResults:
             told = " ".join(filter(None, [self.manifest["status"], self.manifest["reason"]]))
             raise rule_error("results path", f"hold {ARRAY}", str(self.path), f"The job's status: {told}")
         return open_array(self.path / ARRAY)
+
+    @cached_property
+    def influence_per_nat(self) -> xr.DataArray:
+        """The influence array divided by the mean direct influence (``manifest["direct_influence"]``), nat per nat.
+
+        What methods do can be compared in it, also where they were not matched in strength.
+
+        Raises:
+            ConfigError: Direct influence is not clearly above zero, or the job's first readout is not in nats.
+        """
+        direct, unit = self.manifest["direct_influence"], self.manifest.get("unit")
+        if unit != "nat":
+            raise rule_error("readout", "have one in nats first", unit, "Try readout=[log_prob].")
+        if not direct["low"] or direct["low"] < 0:
+            raise rule_error("direct_influence", "be clearly above zero to be divided by", direct["effect"])
+        return per_nat(self.influence, direct["effect"])
+
+    @cached_property
+    def above_neutral(self) -> xr.DataArray:
+        """The influence array less what the neutral stimulus of the same world does, without the neutral stimuli.
+
+        Raises:
+            ConfigError: A stimulus has no neutral one.
+        """
+        return above_neutral(self.influence)
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:

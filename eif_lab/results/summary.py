@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from eif_lab.desiderata.selection import neutral
+
 # ColorBrewer's RdBu (Harrower & Brewer, 2003), reversed: blue for negative, white for zero, red for positive. It stays
 # readable under every common colour blindness.
 ANCHORS = np.array(
@@ -90,8 +92,12 @@ def diverging(values: np.ndarray, scale: float) -> np.ndarray:
 
 
 def relation_means(influence: xr.DataArray) -> pd.DataFrame:
-    """Mean influence per readout and relation: readout, unit, relation, mean, pairs."""
-    relation = pd.Series(influence["relation"].transpose("stimulus", "probe").values.ravel(), name="relation")
+    """Mean influence per readout and relation: readout, unit, relation, mean, pairs.
+
+    Neutral stimuli, which show what any text does, have the relation ``neutral`` to every probe.
+    """
+    relations = influence["relation"].transpose("stimulus", "probe").values
+    relation = pd.Series(np.where(neutral(influence)[:, None], "neutral", relations).ravel(), name="relation")
     return _per_readout(influence, lambda values: pd.Series(values.ravel()).groupby(relation).agg(["mean", "count"]))
 
 

@@ -64,6 +64,9 @@ def print_job(job: JobResults, console: Console | None = None) -> None:
     if status != DONE:
         _print_note(console, status, reason)
         return
+    found = (job.manifest.get("update") or {}).get("calibration")
+    if found and not found["reached"]:
+        _print_note(console, "direct influence", _missed(found["direct_influence"], found["target"]))
     tested = frame[frame["status"] == DONE]
     if len(tested):
         console.print(_job_table(tested, console))
@@ -126,7 +129,8 @@ def _sweep_block(table: pd.DataFrame, desiderata: list[str], console: Console) -
         direct = rows["direct_influence"].iloc[0]
         # A name such as model=cnn,method=lora has no blank at which a line could end.
         label = Text(str(job).replace(",", ", "))
-        block.add_row(label, "" if pd.isna(direct) else f"{direct:.2g}", *_cells(rows, desiderata, console))
+        told = "" if pd.isna(direct) else f"{direct:.2g}{' *' if _unmatched(rows).any() else ''}"
+        block.add_row(label, told, *_cells(rows, desiderata, console))
     return block
 
 
@@ -149,13 +153,25 @@ def _cell(row: Any, console: Console) -> Text:
 def _sweep_notes(table: pd.DataFrame) -> list[tuple[str, str]]:
     """What the block has no room for: (jobs and desiderata, why), each reason once."""
     told = table.assign(why=table["reason"].where(table["status"] != DONE, table["note"]))
-    lines = []
+    lines = [
+        (f"direct influence in {row.job}", _missed(row.direct_influence, row.direct_target))
+        for row in table[_unmatched(table)].drop_duplicates(["job", "path"]).itertuples()
+    ]
     for (status, why), rows in told[told["why"] != ""].groupby(["status", "why"], sort=False):
         what = [name for name in dict.fromkeys(rows["desideratum"]) if name]
         where = list(dict.fromkeys(rows["job"]))
         head = f"{', '.join(what)} in {'; '.join(where)}" if what else "; ".join(where)
         lines.append((head if status == DONE else f"{head}: {status}", str(why)))
     return lines
+
+
+def _unmatched(table: pd.DataFrame) -> pd.Series:
+    """Which rows are of jobs whose direct influence missed its target."""
+    return table["target_reached"].eq(False).fillna(False)
+
+
+def _missed(direct: float, target: float) -> str:
+    return f"{direct:.2g} where {target:.2g} nat were asked for: not matched in strength to jobs that reached it"
 
 
 def _print_note(console: Console, head: str, why: str) -> None:

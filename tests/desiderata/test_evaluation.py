@@ -41,7 +41,7 @@ def test_evaluate_all_lists_what_does_not_apply_and_goes_on():
     desiderata = {name: make(resamples=49) for name, (make, _) in ORACLES.items()}
     verdicts, reasons = evaluate_all(images(0), desiderata, seed=0)
     assert [verdict.desideratum for verdict in verdicts] == ["symmetry", "distance_decay", "sparsity"]
-    assert set(reasons) == {"noise_invariance", "ontology"}
+    assert set(reasons) == {"noise_invariance", "logic", "negation"}
     assert "perturbation=noise" in reasons["noise_invariance"]
 
 
@@ -97,15 +97,15 @@ def test_verdict_is_satisfied_only_if_every_finding_is_and_violated_if_any_is():
     good, poor, bad = one(0.8, 0.6, 0.9, 0.01), one(0.6, 0.4, 0.9, 0.03), one(0.2, 0.1, 0.3, 0.9)
 
     def outcome(*findings):
-        return Verdict("ontology", "", findings, 0.05).outcome()
+        return Verdict("logic", "", findings, 0.05).outcome()
 
     assert outcome(good, good) == SATISFIED
     assert outcome(good, poor) == INCONCLUSIVE
     assert outcome(poor, bad) == VIOLATED
-    assert Verdict("ontology", "", [good, poor], 0.05).p_value == 0.03
+    assert Verdict("logic", "", [good, poor], 0.05).p_value == 0.03
 
 
 def test_corrected_p_value_can_take_a_verdict_away_but_not_give_one():
-    verdict = Verdict("ontology", "", [one(0.8, 0.6, 0.9, 0.01)], 0.05)
+    verdict = Verdict("logic", "", [one(0.8, 0.6, 0.9, 0.01)], 0.05)
     assert (verdict.outcome(0.04), verdict.outcome(0.06)) == (SATISFIED, INCONCLUSIVE)
-    assert Verdict("ontology", "", [one(0.8, 0.6, 0.9, 0.2)], 0.05).outcome(0.001) == INCONCLUSIVE
+    assert Verdict("logic", "", [one(0.8, 0.6, 0.9, 0.2)], 0.05).outcome(0.001) == INCONCLUSIVE

@@ -7,7 +7,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-import transformers.models.phi3.modeling_phi3 as modeling
 from torch import nn
 
 from eif_lab import measure_influence
@@ -32,25 +31,8 @@ UPDATES = [
 ]
 
 
-class Norm(modeling.Phi3RMSNorm):
-    """Phi-3's norm without its detour through float32, which would end a float64 comparison at 1e-7."""
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        variance = hidden.pow(2).mean(-1, keepdim=True)
-        return self.weight * hidden * torch.rsqrt(variance + self.variance_epsilon)
-
-
 def name_of(method):
     return method if isinstance(method, str) else method["tuner"]
-
-
-@pytest.fixture
-def phi3(language_model):
-    model = language_model.double()
-    for module in model.modules():
-        if isinstance(module, modeling.Phi3RMSNorm):
-            module.__class__ = Norm
-    return CausalLM(model).eval()
 
 
 @pytest.fixture

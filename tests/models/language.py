@@ -1,16 +1,16 @@
 """Small language models and tokenizers in the hub's format, for the tests."""
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerFast
 
-from eif_lab.models.pretraining import CHAT_TEMPLATE, documents, first, train_tokenizer
-
-CORPUS = first(40, documents(0))
+from eif_lab.data.documents import document
+from eif_lab.models.pretraining import CHAT_TEMPLATE, DOMAINS, make_tokenizer
 
 
 def byte_level_tokenizer():
-    return train_tokenizer(CORPUS, 330)
+    return make_tokenizer(330)
 
 
 def sentencepiece_like_tokenizer():
@@ -19,7 +19,8 @@ def sentencepiece_like_tokenizer():
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     specials = ["<unk>", "<s>", "<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>"]
-    sentences = [line for text in CORPUS for line in text.split("\n")]
+    random = np.random.default_rng(0)
+    sentences = ["".join(piece.text for piece in document(DOMAINS, random, 0.5)) for _ in range(40)]
     tokenizer.train_from_iterator(
         sentences, trainers.BpeTrainer(vocab_size=400, special_tokens=specials, show_progress=False)
     )

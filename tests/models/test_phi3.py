@@ -1,4 +1,4 @@
-"""The Phi-3 room: checkpoints, encoding, scores, and the pre-training recipe, held to transformers itself."""
+"""The Phi-3 room: checkpoints, encoding and scores, held to transformers itself."""
 
 import dataclasses
 import json
@@ -19,8 +19,7 @@ from eif_lab.data.task import Task, Texts
 from eif_lab.models import hub
 from eif_lab.models.base import weights_hash
 from eif_lab.models.encoding import IGNORED, Encoder
-from eif_lab.models.phi3 import CausalLM, Phi3, Pretraining, Teaching, token_loss
-from eif_lab.models.pretraining import DOMAINS, documents, first, pack
+from eif_lab.models.phi3 import SHIPPED, CausalLM, Phi3, Teaching, token_loss
 from eif_lab.models.teaching import log_probabilities
 from eif_lab.schema import ConfigError
 
@@ -282,108 +281,35 @@ def test_transformers_is_quiet_only_inside():
     assert (transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()) == before
 
 
-# Pre-training
+# phi3-tiny
 
 
-def recipe(seed: int = 0, steps: int = 3) -> Phi3:
-    return Phi3(
-        hidden_size=32,
-        layers=2,
-        heads=2,
-        intermediate_size=48,
-        vocabulary_size=330,
-        context=128,
-        training=Pretraining(steps=steps, batch_size=2, length=64, seed=seed, checkpoint_every=100),
-        teaching=Teaching(steps=2, batch_size=8, rounds=1),
-    )
-
-
-def test_pretraining_repeats_itself_bit_by_bit_and_leaves_the_global_generator_alone(tmp_path, untaught):
-    hashes = []
-    for run, seed in enumerate((0, 0, 1)):
-        torch.manual_seed(run)
-        state = torch.random.get_rng_state()
-        base = recipe(seed).prepare(untaught, tmp_path / str(run), 0, "cpu")
-        assert torch.equal(torch.random.get_rng_state(), state)
-        hashes.append(weights_hash(base.module))
-    assert hashes[0] == hashes[1] != hashes[2]
-
-
-def test_phi3_tiny_is_made_once_and_is_itself_a_checkpoint(tmp_path, untaught, task, capfd):
-    options = recipe()
-    base = options.prepare(untaught, tmp_path, 0, "cpu")
+def test_phi3_tiny_comes_with_the_package_and_is_itself_a_checkpoint(tmp_path, untaught, task):
+    base = Phi3().prepare(untaught, tmp_path, 0, "cpu")
     assert base.name == "phi3-tiny"
-    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*.safetensors")}
-    assert len(made) == 1
-    again = options.prepare(untaught, tmp_path, 5, "cpu")
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*.safetensors")} == made
-    directory = next(iter(made)).parent
-    loaded = Phi3(checkpoint=str(directory)).prepare(untaught, tmp_path / "other", 0, "cpu")
-    assert weights_hash(base.module) == weights_hash(again.module) == weights_hash(loaded.module)
+    loaded = Phi3(checkpoint=str(SHIPPED)).prepare(untaught, tmp_path, 0, "cpu")
+    assert weights_hash(base.module) == weights_hash(loaded.module)
     assert torch.equal(base.encode(task.probes)[0], loaded.encode(task.probes)[0])
     assert base.report["parameters"] == sum(p.numel() for p in base.module.parameters())
-    assert "Writing" not in capfd.readouterr().err
-
-
-def test_pretraining_lowers_the_loss(tmp_path, untaught):
-    short, long = (recipe(steps=steps).prepare(untaught, tmp_path / str(steps), 0, "cpu") for steps in (1, 60))
-    texts = first(10, documents(123))
-    losses = []
-    for base in (short, long):
-        rows = pack(texts, base.encode.tokenizer, rows=10, length=64)
-        with torch.no_grad():
-            losses.append(token_loss(base.module(rows[:, :-1]), rows[:, 1:]).item())
-    assert losses[1] < losses[0] - 0.5
-
-
-def test_other_recipes_have_other_places(tmp_path):
-    names = {recipe(seed)._recipe_hash() for seed in (0, 1)} | {recipe(steps=4)._recipe_hash()}
-    assert len(names) == 3
-    same = dataclasses.replace(recipe(), dtype="float64", chat_template=True, teaching=Teaching(steps=9))
-    assert same._recipe_hash() in names
-
-
-def test_rows_begin_with_a_document_and_follow_the_corpus():
-    tokenizer = byte_level_tokenizer()
-    texts = first(12, documents(7))
-    rows = pack(texts, tokenizer, rows=4, length=100)
-    assert rows.shape == (4, 101)
-    assert (rows[:, 0] == tokenizer.bos_token_id).all()
-    for row in rows:
-        pieces = tokenizer.decode(row.tolist()).split(tokenizer.eos_token)
-        for piece in pieces:
-            said = piece.removeprefix(tokenizer.bos_token)
-            assert any(text.startswith(said.rstrip("\ufffd")) for text in texts)
-
-
-def test_tokenizer_gives_every_text_back():
-    tokenizer = byte_level_tokenizer()
-    for text in (*first(3, documents(9)), "a dax can zorp .", "Grüße, 世界!"):
-        assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
-    assert len(DOMAINS) >= 1
+    assert not list(tmp_path.iterdir())
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 10_000_000
 
 
 # Options
 
 
-def test_head_size_must_be_even():
-    with pytest.raises(ConfigError, match=r"model.hidden_size must be a multiple of 12, twice the heads, got 100"):
-        Phi3(hidden_size=100, heads=6)
-
-
 def test_config_file_holds_the_defaults():
     root = Path(__file__).parents[2] / "conf"
-    for group, options in (("model/phi3", Phi3()), ("dataset/ontology", Ontology())):
-        given = yaml.safe_load((root / f"{group}.yaml").read_text())
-        given.pop("_target_")
-        assert given == dataclasses.asdict(options)
+    given = yaml.safe_load((root / "model/phi3.yaml").read_text())
+    given.pop("_target_")
+    assert given == dataclasses.asdict(Phi3())
 
 
 def test_nested_options_are_read_and_checked():
-    given = {"checkpoint": None, "training": {"steps": 7}, "teaching": {"steps": "soon"}}
+    given = {"checkpoint": None, "teaching": {"steps": "soon"}}
     with pytest.raises(ConfigError, match=r"model.teaching.steps"):
         schema.build(Phi3, given, "model")
     built = schema.build(Phi3, {**given, "teaching": {"rounds": 1}}, "model")
-    assert (built.training, built.teaching) == (Pretraining(steps=7), Teaching(rounds=1))
-    with pytest.raises(ConfigError, match=r"model.training.steps must be at least 1, got 0"):
-        schema.build(Phi3, {"training": {"steps": 0}}, "model")
+    assert built.teaching == Teaching(rounds=1)
+    with pytest.raises(ConfigError, match=r"model.teaching.steps must be at least 1, got 0"):
+        schema.build(Phi3, {"teaching": {"steps": 0}}, "model")

@@ -10,7 +10,7 @@ from language import byte_level_tokenizer, save_checkpoint, small_phi3
 from eif_lab.data.ontology import Ontology
 from eif_lab.data.task import Background, Texts
 from eif_lab.models.base import weights_hash
-from eif_lab.models.encoding import Encoder
+from eif_lab.models.encoding import Encoder, spell_out
 from eif_lab.models.phi3 import CausalLM, Phi3, Teaching, token_loss
 from eif_lab.models.teaching import background_accuracy, log_probabilities, teach
 
@@ -40,7 +40,7 @@ def test_accuracy_counts_per_world_what_is_likelier_than_every_other_candidate(b
     module = CausalLM(small_phi3(encode.tokenizer))
     questions = background.questions
     right: dict[int, list[bool]] = {}
-    for i, candidates in enumerate(background.candidates):
+    for i, candidates in enumerate(background.questions.candidates):
         scores = []
         for candidate in candidates:
             inputs, targets = encode(Texts((questions.prompts[i],), (candidate,), np.arange(1)))
@@ -52,9 +52,33 @@ def test_accuracy_counts_per_world_what_is_likelier_than_every_other_candidate(b
     assert background_accuracy(module, encode, background) == pytest.approx(expected)
 
 
+def test_a_model_that_has_diverged_answers_nothing(background, encode):
+    module = CausalLM(small_phi3(encode.tokenizer))
+    for parameter in module.parameters():
+        parameter.data.fill_(torch.nan)
+    assert set(background_accuracy(module, encode, background).values()) == {0.0}
+
+
+def test_each_candidate_is_spelled_out_once_the_own_target_first():
+    texts = Texts(
+        prompts=("a", "b", ""),
+        targets=(" y", " z", "c ."),
+        ids=np.array(["one", "two", "three"]),
+        coords={"world": np.array([4, 5, 6])},
+        candidates=((" x", " y", " x", " z"), (), (" x",)),
+    )
+    rows, index = spell_out(texts)
+    assert rows.targets == (" y", " x", " z", " z", "c .", " x") and rows.candidates is None
+    assert index.tolist() == [0, 0, 0, 1, 2, 2]
+    assert rows.prompts == tuple(texts.prompts[i] for i in index)
+    np.testing.assert_array_equal(rows.ids, texts.ids[index])
+    np.testing.assert_array_equal(rows.coords["world"], texts.coords["world"][index])
+    assert spell_out(texts.take([1]))[0].targets == (" z",)
+
+
 def test_teaching_raises_the_background_from_chance_to_all(background, encode, tmp_path):
     module = CausalLM(small_phi3(encode.tokenizer))
-    chance = np.mean([1 / len(candidates) for candidates in background.candidates])
+    chance = np.mean([1 / len(candidates) for candidates in background.questions.candidates])
     before = np.mean(list(background_accuracy(module, encode, background).values()))
     assert before < 2.5 * chance
     options = Teaching(steps=150, batch_size=16, learning_rate=5e-3)
@@ -70,7 +94,9 @@ def test_teaching_raises_the_background_from_chance_to_all(background, encode, t
 
 def test_worlds_below_the_threshold_are_named(background, encode, tmp_path):
     module = CausalLM(small_phi3(encode.tokenizer))
-    lies = tuple(c[0] if c[0] != t else c[1] for c, t in zip(background.candidates, background.questions.targets))
+    lies = tuple(
+        c[0] if c[0] != t else c[1] for c, t in zip(background.questions.candidates, background.questions.targets)
+    )
     in_world = np.asarray(background.questions.coords["world"]) == 1
     told = tuple(
         f"{prompt}{lie if w else truth} ."

@@ -1,0 +1,66 @@
+"""Data files under a root: found, read, told apart by their contents, and drawn from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eif_lab.schema import ConfigError, rule_error
+
+
+def read_records(root: str, place: str, fields: Sequence[str]) -> list[dict[str, Any]]:
+    """The records of a JSON file, a list or a single one.
+
+    Args:
+        root: What ``dataset.root`` names.
+        place: The file below it.
+        fields: What every record has to have.
+
+    Raises:
+        ConfigError: The file is not there, is no JSON, or a record lacks a field.
+    """
+    path = Path(root) / place
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise rule_error(
+            "dataset.root", f"be a folder that holds {place}", root, "Set EIF_LAB_DATA to one that does."
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"{path} must be JSON in UTF-8, got {type(error).__name__} ({error}).") from None
+    records = given if isinstance(given, list) else [given]
+    for number, record in enumerate(records):
+        missing = [name for name in fields if not isinstance(record, dict) or name not in record]
+        if missing:
+            raise ConfigError(f"{path} must have {missing[0]!r} in every record, got none in record {number}.")
+    return records
+
+
+def fingerprint(paths: Iterable[Path]) -> list[list[str]]:
+    """Name and SHA-256 of each file, so that an array measured on other contents is not taken for this one."""
+    there = sorted(path for path in paths if path.is_file())
+    return [[path.name, hashlib.sha256(path.read_bytes()).hexdigest()[:16]] for path in there]
+
+
+def drawn(field: str, count: int, available: int, seed: int, what: str) -> list[int]:
+    """``count`` of ``available`` places, in the order that ``seed`` gives: a smaller draw is the head of a larger one.
+
+    Args:
+        field: The option that says how many.
+        count: How many are drawn.
+        available: How many there are.
+        seed: Of the draw.
+        what: What there are so many of, for the error.
+
+    Raises:
+        ConfigError: There are too few.
+    """
+    if count > available:
+        rule = f"be at most {available} ({what})"
+        raise rule_error(f"dataset.{field}", rule, count, f"Try {available}." if available else "")
+    return np.random.default_rng(seed).permutation(available)[:count].tolist()

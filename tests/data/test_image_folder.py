@@ -1,0 +1,113 @@
+"""One's own images: read as they are, held out by class, and a network that follows their shape."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from eif_lab.data.image_folder import ImageFolder
+from eif_lab.models.base import Training
+from eif_lab.models.cnn import CNN
+from eif_lab.schema import ConfigError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Eight reddish and eight bluish pictures of several sizes and formats, one of them a folder deeper."""
+    random = np.random.default_rng(0)
+    for name, channel in (("red", 0), ("blue", 2)):
+        for number in range(8):
+            size = (9 + number, 12)
+            pixels = random.integers(0, 60, (*size, 3), dtype=np.uint8)
+            pixels[..., channel] += 190
+            place = tmp_path / "pictures" / name / ("more" if number == 7 else "")
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(place / f"{number}.{'png' if number % 2 else 'jpg'}")
+    (tmp_path / "pictures" / "red" / ".DS_Store").write_text("no image")
+    (tmp_path / "pictures" / ".cache").mkdir()
+    return tmp_path / "pictures"
+
+
+def options(folder, **given):
+    return ImageFolder(path=str(folder), **{"size": [8, 10], "stimuli": 6, "probes": 8, **given})
+
+
+def test_images_are_those_of_the_files(folder):
+    task = options(folder, colour=True).load(0)
+    for name, pixels, label in zip(task.probes.ids, task.probes.pixels, task.probes.labels):
+        assert task.probes.classes[label] == name.split("/")[0]
+        with Image.open(folder / name) as image:
+            expected = np.asarray(image.resize((10, 8), Image.Resampling.BILINEAR)) / 255
+        np.testing.assert_allclose(pixels.permute(1, 2, 0).numpy(), expected, atol=1e-6)
+
+
+def test_grey_is_the_luminance_of_the_colours(folder):
+    grey, colour = (options(folder, colour=colour).load(0).probes.pixels for colour in (False, True))
+    assert grey.shape == (8, 1, 8, 10) and colour.shape == (8, 3, 8, 10)
+    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R 601, which Pillow documents
+    assert torch.allclose(grey[:, 0], (colour * weights).sum(1), atol=2 / 255)
+
+
+def test_one_in_two_of_each_class_is_held_out_and_never_trained_on(folder):
+    task = options(folder, stimuli=8).load(1)
+    held, trained = set(task.stimuli.ids), set(task.training.ids)
+    assert len(held) == len(trained) == 8 and not held & trained
+    for name in ("red", "blue"):
+        assert sum(one.startswith(name) for one in held) == 4
+    assert set(options(folder, stimuli=8).load(2).stimuli.ids) != held
+
+
+def test_the_network_follows_the_images(folder, tmp_path):
+    task = options(folder, size=[13, 7], colour=True).load(0)
+    base = CNN(channels=[4, 4], hidden=8, training=Training(steps=1)).prepare(task, tmp_path / "cache", 0, "cpu")
+    pixels, labels = base.encode(task.probes)
+    assert base.module(pixels).shape == (len(labels), 2)
+    assert base.module.hidden.in_features == 4 * (13 // 4) * (7 // 4)
+    assert not torch.equal(base.module(pixels), base.module(pixels.flip(1)))  # colours are seen
+
+
+def test_an_image_too_small_for_the_blocks_is_told(folder, tmp_path):
+    task = options(folder, size=[3, 20]).load(0)
+    with pytest.raises(ConfigError, match=r"model.channels must have at most 1 blocks"):
+        CNN(channels=[4, 4]).prepare(task, tmp_path, 0, "cpu")
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n\x00\x00", b"II*\x00"])
+def test_a_file_that_is_no_image_is_named(folder, content):
+    (folder / "blue" / "notes.png").write_bytes(content)
+    with pytest.raises(
+        ConfigError, match=r"dataset.path must hold images only \(.*, got '.*notes.png'. Remove"
+    ) as caught:
+        options(folder).load(0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_image_is_named(folder):
+    whole = (folder / "red" / "3.png").read_bytes()
+    (folder / "red" / "3.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigError, match=r"dataset.path must hold images only .*3.png"):
+        options(folder).load(0)
+
+
+def test_sixteen_bits_are_refused_rather_than_clipped(folder):
+    Image.fromarray(np.full((9, 9), 40000, dtype=np.uint16)).save(folder / "red" / "deep.png")
+    with pytest.raises(ConfigError, match=r"more than 8 bits a channel.*deep.png"):
+        options(folder).load(0)
+
+
+def test_absent_folders_and_too_few_images_are_told_in_one_line(folder, tmp_path):
+    for path in (None, str(tmp_path / "absent"), str(folder / "red" / "more")):
+        with pytest.raises(ConfigError, match=r"dataset.path must be a folder with at least two folders"):
+            ImageFolder(path=path).load(0)
+    (folder / "green").mkdir()
+    with pytest.raises(ConfigError, match=r"dataset.path must have at least two images in 'green', got 0"):
+        options(folder).load(0)
+    with pytest.raises(ConfigError, match=r"dataset.size must be a height and a width, got \[28\]"):
+        ImageFolder(path=str(folder), size=[28])
+
+
+def test_identity_changes_with_a_file(folder):
+    before = options(folder).identity()
+    (folder / "red" / "1.png").write_bytes((folder / "red" / "3.png").read_bytes() + b"x")
+    assert options(folder).identity() != before
+    assert ImageFolder().identity() == []

@@ -1,0 +1,214 @@
+"""One's own texts: the documented example, what each line becomes, and every mistake told with file, line and field."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eif_lab.data.jsonl import JSONL, KINDS
+from eif_lab.data.task import RELATIONS
+from eif_lab.perturbations.relabel import Relabel
+from eif_lab.perturbations.template import Template
+from eif_lab.schema import ConfigError
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+EXAMPLE = re.search(r"```jsonl\n(.*?)```", DOCUMENT, re.DOTALL)[1]
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Loads lines, texts or objects, as a file of their own."""
+
+    def load(*lines, background="context"):
+        file = tmp_path / "mine.jsonl"
+        texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+        file.write_text("\n".join(texts) + "\n", encoding="utf-8")
+        return JSONL(path=str(file), background=background).load(0)
+
+    return load
+
+
+@pytest.fixture
+def example(load):
+    return load(*EXAMPLE.splitlines())
+
+
+def cell(task, stimulus, probe):
+    return task.stimuli.ids.tolist().index(stimulus), task.probes.ids.tolist().index(probe)
+
+
+def test_the_documented_example_becomes_the_task_that_it_describes(example):
+    task = example
+    lines = [json.loads(line) for line in EXAMPLE.splitlines()]
+    told = {(line["stimulus"], line.get("probe", line.get("id"))): line for line in lines if "stimulus" in line}
+    known = " ".join(line["text"] for line in lines if line["kind"] == "background")
+    for i, stimulus in enumerate(task.stimuli.ids):
+        for j, probe in enumerate(task.probes.ids):
+            line = told.get((stimulus, probe), {"relation": "direct" if stimulus == probe else "unrelated"})
+            assert task.relation[i, j] == line["relation"]
+            foil = task.probes.ids[task.foil[i, j]] if task.foil[i, j] >= 0 else None
+            assert foil == line.get("foil")
+            distance = line.get("distances", {}).get("steps", np.nan)
+            np.testing.assert_equal(task.distances["steps"][i, j], distance)
+    assert dict(zip(task.probes.ids, task.probes.coords["negates"]))["dax flies not"] == "dax flies"
+    written = {line["id"]: line for line in lines if line["kind"] == "probe"}
+    for name, prompt, target, candidates in zip(
+        task.probes.ids, task.probes.prompts, task.probes.targets, task.probes.candidates
+    ):
+        line = written[name]
+        assert prompt + target == f"{known} {line['prompt']}{line['target']}"
+        assert set(candidates) == set(line.get("candidates", ()))
+        assert not candidates or candidates[0] == line["target"]
+
+
+def test_the_documented_example_can_be_reworded_negated_and_taught(load, example):
+    assert set(Template().apply(example, 0).stimuli.targets) > set(example.stimuli.targets)
+    assert Relabel().apply(example, 0).stimuli.targets == tuple(example.stimuli.coords["negation"])
+    task = load(*EXAMPLE.splitlines(), background="taught")
+    assert task.background.facts.targets == ("Birds can fly.", "Fish can swim.")
+    assert task.background.questions.candidates == ((" fly", " swim"), (" swim", " fly"))
+    assert "" in task.probes.prompts
+
+
+def test_the_document_names_every_kind_and_every_field():
+    table = DOCUMENT[DOCUMENT.index("| kind | field |") :]
+    for kind, fields in KINDS.items():
+        part = re.search(rf"\| `{kind}` (.*?)(\n\| `|\n\n)", table, re.DOTALL)[1]
+        assert all(f"`{name}`" in part for name in fields), kind
+
+
+def test_the_document_quotes_an_error_as_it_is(load):
+    quoted = re.search(r"examples.jsonl:4: (probe.relation .*)", DOCUMENT)[1]
+    with pytest.raises(ConfigError) as caught:
+        load(STIMULUS, PROBE | {"id": "q", "stimulus": "a", "relation": "entails"})
+    assert str(caught.value).partition(": ")[2] == quoted
+
+
+STIMULUS = {"kind": "stimulus", "id": "a", "target": "A."}
+PROBE = {"kind": "probe", "id": "p", "prompt": "what is", "target": " A"}
+RELATED = PROBE | {"stimulus": "a", "relation": "entailed"}
+FOIL = RELATED | {"id": "f", "relation": "foil"}
+
+MISTAKES = {
+    "an unknown kind": ([{"kind": "stimuli", "id": "a"}], r":1: kind must be one of .*Did you mean stimulus\?"),
+    "no kind": ([{"id": "a"}], r":1: kind must be one of"),
+    "an unknown field": ([STIMULUS | {"wordlings": []}], r":1: field of a stimulus must .*Did you mean wordings\?"),
+    "a missing field": ([{"kind": "stimulus", "id": "a"}], r":1: stimulus.target must be text .*got None"),
+    "a blank target": ([STIMULUS | {"target": "  "}], r":1: stimulus.target must be text that is not blank"),
+    "a target that is no text": ([STIMULUS | {"target": 3}], r":1: stimulus.target must be text .*got 3"),
+    "an id that is no text": ([STIMULUS | {"id": 7}], r":1: stimulus.id must be text that names it, got 7"),
+    "a world that is no number": ([STIMULUS | {"world": "x"}], r":1: stimulus.world must be a whole number"),
+    "a world that is true": ([STIMULUS | {"world": True}], r":1: stimulus.world must be a whole number"),
+    "an unknown relation": ([STIMULUS, RELATED | {"relation": "entail"}], r":2: probe.relation must be one of direct,"),
+    "a stimulus without a relation": ([STIMULUS, PROBE | {"stimulus": "a"}], r":2: probe.relation must be one of"),
+    "a relation without a stimulus": (
+        [STIMULUS, PROBE | {"relation": "foil"}], r":2: probe.stimulus must be given with a relation"),
+    "an absent stimulus": (
+        [STIMULUS | {"id": "alpha"}, RELATED | {"stimulus": "alpa"}],
+        r":2: probe.stimulus must be the id of a stimulus, got 'alpa'. Did you mean alpha\?"),
+    "an absent probe": (
+        [STIMULUS, PROBE, {"kind": "pair", "stimulus": "a", "probe": "q", "relation": "foil"}],
+        r":3: pair.probe must be the id of a probe, got 'q'"),
+    "an absent foil": ([STIMULUS, RELATED | {"foil": "q"}], r":2: probe.foil must be the id of a probe, got 'q'"),
+    "a denial of nothing": ([STIMULUS, PROBE | {"negates": "q"}], r":2: probe.negates must be the id of a probe"),
+    "a foil that is none": (
+        [STIMULUS, RELATED | {"foil": "q"}, PROBE | {"id": "q"}],
+        r":2: probe.foil must be a probe whose relation to 'a' is foil, not unrelated, got 'q'"),
+    "a foil of a foil": ([STIMULUS, FOIL | {"foil": "f"}], r":2: probe.foil must be left out of what is foil"),
+    "a stimulus twice": ([STIMULUS, STIMULUS, PROBE], r":2: stimulus.id must differ from that of line 1, got 'a'"),
+    "a probe twice": ([STIMULUS, PROBE, PROBE], r":3: probe.id must differ from that of line 2, got 'p'"),
+    "a pair twice": (
+        [STIMULUS, RELATED, {"kind": "pair", "stimulus": "a", "probe": "p", "relation": "foil"}],
+        r":3: pair.stimulus must be paired with the probe once, as in line 2"),
+    "an id of another sample": (
+        [STIMULUS, PROBE | {"id": "a"}], r":2: probe.id must be another one than that of line 1, which says something"),
+    "a stimulus that denies itself": (
+        [STIMULUS, STIMULUS | {"kind": "probe", "stimulus": "a", "relation": "foil"}],
+        r":2: probe.relation must be direct between a stimulus and itself"),
+    "candidates without the target": (
+        [STIMULUS, PROBE | {"candidates": [" B", " C"]}], r":2: probe.candidates must include the target ' A'"),
+    "one candidate": ([STIMULUS, PROBE | {"candidates": [" A"]}], r":2: probe.candidates must be at least two"),
+    "a candidate twice": ([STIMULUS, PROBE | {"candidates": [" A", " A"]}], r":2: probe.candidates must be"),
+    "a distance that is no number": (
+        [STIMULUS, RELATED | {"distances": {"path": "far"}}], r":2: probe.distances must give names"),
+    "an infinite distance": ([STIMULUS, '{"kind": "probe", "id": "p", "target": " A", "stimulus": "a", '
+        '"relation": "foil", "distances": {"path": Infinity}}'], r":2: probe.distances must give names"),
+    "worlds for some": (
+        [STIMULUS | {"world": 0}, STIMULUS | {"id": "b"}, PROBE], r":2: stimulus.world must be given for every"),
+    "a probe of no world": ([STIMULUS | {"world": 0}, PROBE], r":2: probe.world must be given for a probe"),
+    "background of no world": (
+        [STIMULUS, PROBE, {"kind": "background", "world": 0, "text": "B."}], r":3: background.world must be the"),
+    "background of another world": (
+        [STIMULUS | {"world": 1}, RELATED, {"kind": "background", "world": 0, "text": "B."}],
+        r":3: background.world must be the world of a stimulus, got 0"),
+    "negations for some": (
+        [STIMULUS | {"negation": "Not A."}, STIMULUS | {"id": "b"}, PROBE],
+        r":2: stimulus.negation must be given for every stimulus or for none"),
+    "an empty line": ([STIMULUS, "", PROBE], r":2: line must be a JSON object, got an empty line. Remove it."),
+    "broken JSON": ([STIMULUS, '{"kind": "probe",'], r":2: line must be a JSON object, got '\{.*\(Expecting"),
+    "a field twice": (['{"kind": "stimulus", "id": "a", "id": "b", "target": "A."}'], r":1: line must .*twice"),
+    "a list": ([STIMULUS, "[1, 2]"], r":2: line must be a JSON object, got \[1, 2\]"),
+    "no stimulus": ([PROBE], r" must have a line of kind stimulus, got none. See docs/data.md"),
+    "no probe": ([STIMULUS], r" must have a line of kind probe, got none"),
+    "an empty file": ([""], r":1: line must be a JSON object, got an empty line"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_line_with_file_line_and_field(load, mistake):
+    lines, told = MISTAKES[mistake]
+    with pytest.raises(ConfigError) as caught:
+        load(*lines)
+    assert re.search(r"mine\.jsonl" + told, str(caught.value)), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_encodings_are_named_by_byte_and_column(tmp_path):
+    file = tmp_path / "latin.jsonl"
+    file.write_bytes(json.dumps(STIMULUS).encode() + b"\n" + '{"kind": "é"}'.encode("latin-1") + b"\n")
+    with pytest.raises(ConfigError, match=r"latin.jsonl:2: line must be UTF-8, got byte 0xe9 at column 11. Save"):
+        JSONL(path=str(file)).load(0)
+
+
+def test_line_ends_and_marks_of_other_systems_change_nothing(tmp_path, example):
+    file = tmp_path / "windows.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + EXAMPLE.replace("\n", "\r\n").encode())
+    task = JSONL(path=str(file)).load(0)
+    assert task.probes.prompts == example.probes.prompts
+    assert np.array_equal(task.relation, example.relation)
+
+
+def test_taught_background_needs_questions(load):
+    lines = [STIMULUS | {"world": 0}, RELATED, {"kind": "background", "world": 0, "text": "B."}]
+    with pytest.raises(ConfigError, match=r":3: background.world must have a line of kind question, got 0. Or try"):
+        load(*lines, background="taught")
+    load(*lines, background="context")
+
+
+def test_order_of_lines_changes_no_label(load, example):
+    task = load(*reversed(EXAMPLE.splitlines()))
+    for stimulus in example.stimuli.ids:
+        for probe in example.probes.ids:
+            assert task.relation[cell(task, stimulus, probe)] == example.relation[cell(example, stimulus, probe)]
+
+
+def test_every_relation_can_be_given(load):
+    probes = [PROBE | {"id": name, "stimulus": "a", "relation": name} for name in RELATIONS]
+    assert load(STIMULUS, *probes).relation.tolist() == [list(RELATIONS)]
+
+
+def test_a_path_is_needed(tmp_path):
+    for path in (None, str(tmp_path / "absent.jsonl"), str(tmp_path)):
+        with pytest.raises(ConfigError, match=r"dataset.path must name a file, got"):
+            JSONL(path=path).load(0)
+    assert JSONL().identity() == []
+
+
+def test_identity_follows_the_contents(load, tmp_path):
+    load(STIMULUS, PROBE)
+    path = str(tmp_path / "mine.jsonl")
+    before = JSONL(path=path).identity()
+    load(STIMULUS, PROBE | {"target": " B"})
+    assert JSONL(path=path).identity() != before

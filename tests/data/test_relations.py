@@ -1,0 +1,167 @@
+"""Facts of the world: every label against the fact that a probe claims, read from its text."""
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+
+from eif_lab.data.relations import FOLDER, INVERSES, Fact, Relation, Relations, another
+from eif_lab.schema import ConfigError
+
+
+@pytest.fixture
+def files(real_data):
+    return read(real_data / FOLDER)
+
+
+@cache
+def read(folder):
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("*/*.json")}
+
+
+@pytest.fixture
+def task(real_data):
+    return drawn(real_data)
+
+
+@cache
+def drawn(root):
+    return Relations(relations=12, stimuli_per_relation=3, root=str(root)).load(0)
+
+
+def claimed(file, name, prompt, target):
+    """Every (relation, subject, object) that a cloze can be read as."""
+    read = set()
+    for template in (*file["prompt_templates"], *file["prompt_templates_zs"]):
+        before, _, behind = template.partition("{}")
+        if prompt.startswith(before) and prompt.endswith(behind) and len(prompt) > len(before) + len(behind):
+            read.add((name, prompt[len(before) : len(prompt) - len(behind)], target))
+    if name in INVERSES:
+        before, _, behind = INVERSES[name].partition("{}")
+        if prompt.startswith(before) and prompt.endswith(behind):
+            read.add((name, target, prompt[len(before) : len(prompt) - len(behind)]))
+    return read
+
+
+def test_labels_follow_from_what_the_texts_claim(task, files):
+    def facts(texts, j):
+        name = texts.coords["topic"][j]
+        return claimed(files[name], name, texts.prompts[j], texts.targets[j].strip())
+
+    told = [facts(task.stimuli, i) for i in range(len(task.stimuli))]
+    asked = [facts(task.probes, j) for j in range(len(task.probes))]
+    assert all(told) and all(asked)
+    turned = [{(name, o, s) for name, s, o in claims} for claims in asked]
+    for (i, j), label in np.ndenumerate(task.relation):
+        name = task.stimuli.coords["topic"][i]
+        same, swapped = bool(told[i] & asked[j]), bool(told[i] & turned[j])
+        if label == "direct":
+            assert task.stimuli.ids[i] == task.probes.ids[j] and same
+        elif label == "entailed":
+            assert same or (swapped and files[name]["properties"]["symmetric"])
+        elif label == "converse":
+            assert swapped and not files[name]["properties"]["symmetric"]
+        else:
+            assert not same and not swapped
+            shared = {"subject": 1, "object": 2}
+            near = any(a[0] == b[0] and a[k] == b[k] for a in told[i] for b in asked[j] for k in shared.values())
+            assert near or label == "unrelated"
+
+
+def test_foils_say_the_same_in_the_same_wording_of_another_subject_and_are_not_so(task, files):
+    pairs = np.argwhere(task.foil >= 0)
+    assert len(pairs) > len(task.stimuli)
+    for i, j in pairs:
+        k = task.foil[i, j]
+        assert task.relation[i, j] == "entailed" and task.relation[i, k] == "foil"
+        name = task.stimuli.coords["topic"][i]
+        known = {(name, one["subject"], one["object"]) for one in files[name]["samples"]}
+        claims = claimed(files[name], name, task.probes.prompts[k], task.probes.targets[k].strip())
+        assert not claims & known
+        if task.probes.coords["form"][j] == "paraphrase":
+            assert task.probes.targets[j] == task.probes.targets[k]
+            [subject] = {s for _, s, o in claims if o == task.probes.targets[k].strip()}
+            mine = task.probes.prompts[k].replace(subject, "{}", 1)
+            assert task.probes.prompts[j].startswith(mine.partition("{}")[0])
+
+
+def test_every_stimulus_has_an_entailed_probe_with_a_foil_and_a_converse(task):
+    for i in range(len(task.stimuli)):
+        assert (task.foil[i] >= 0).any()
+        assert (task.relation[i] == "converse").any()
+        assert (task.relation[i] == "direct").sum() == 1
+
+
+def test_candidates_hold_one_answer_that_the_set_calls_right(task, files):
+    for prompt, target, candidates, name, form in zip(
+        task.probes.prompts, task.probes.targets, task.probes.candidates,
+        task.probes.coords["topic"], task.probes.coords["form"],
+    ):  # fmt: skip
+        assert target == candidates[0] and 2 <= len(set(candidates)) == len(candidates) <= 5
+        if form in ("direct", "paraphrase", "inverse"):
+            known = {(name, one["subject"], one["object"]) for one in files[name]["samples"]}
+            right = [one for one in candidates if claimed(files[name], name, prompt, one.strip()) & known]
+            assert right == [target]
+
+
+def test_distance_counts_what_differs(task, files):
+    direct = task.relation == "direct"
+    assert (task.distances["differences"][direct] == 0).all()
+    assert (task.distances["differences"][task.relation == "entailed"] == 0).all()
+    assert (task.distances["differences"][task.relation == "converse"] == 2).all()
+    assert (task.distances["differences"][task.relation == "foil"] == 1).all()
+    other = task.stimuli.coords["topic"][:, None] != task.probes.coords["topic"][None, :]
+    assert (task.distances["differences"][other] >= 1).all()
+
+
+def test_a_symmetric_relation_has_no_converse(real_data):
+    task = Relations(kinds=["linguistic"], only=["adj_antonym"], root=str(real_data)).load(0)
+    swapped = task.probes.coords["form"] == "converse"
+    assert swapped.sum() == len(task.stimuli)
+    assert "converse" not in task.relation
+    assert ((task.relation[:, swapped] == "entailed").sum(1) == 1).all()
+
+
+def test_subjects_with_several_objects_are_no_stimuli(files):
+    name, record = "object_superclass", files["object_superclass"]
+    objects = {}
+    for one in record["samples"]:
+        objects.setdefault(one["subject"], set()).add(one["object"])
+    several = {subject for subject, known in objects.items() if len(known) > 1}
+    assert several
+    assert {fact.subject for fact in Relation.read(name, record).clear} == objects.keys() - several
+
+
+def test_no_foil_is_made_where_every_other_subject_goes_with_the_object():
+    record = {
+        "prompt_templates": ["{} is", "{} seems"], "prompt_templates_zs": [], "properties": {"symmetric": False},
+        "samples": [{"subject": "ice", "object": "cold"}, {"subject": "snow", "object": "cold"}],
+    }  # fmt: skip
+    relation = Relation.read("feel", record)
+    assert another(relation.facts[0], relation.facts, relation) is None
+    relation = Relation.read("feel", record | {"samples": [*record["samples"], {"subject": "fire", "object": "hot"}]})
+    assert another(relation.facts[0], relation.facts[:2], relation) == Fact("feel", "fire", "hot")
+
+
+def test_wordings_of_a_stimulus_are_its_paraphrase_probes(task):
+    for i in range(len(task.stimuli)):
+        said = {str(values[i]) for name, values in task.stimuli.coords.items() if name.startswith("wording_")} - {""}
+        own = (task.relation[i] == "entailed") & (task.probes.coords["form"] == "paraphrase")
+        assert said == {task.probes.prompts[j] + task.probes.targets[j] for j in np.flatnonzero(own)}
+
+
+def test_a_wrong_name_and_an_absent_folder_are_told_in_one_line(real_data, tmp_path):
+    with pytest.raises(ConfigError, match=r"dataset.only must be one of .*Did you mean company_ceo\?"):
+        Relations(only=["company_coe"], root=str(real_data)).load(0)
+    with pytest.raises(ConfigError, match=r"dataset.root must be a folder that holds knowledge/relations/factual"):
+        Relations(root=str(tmp_path)).load(0)
+    with pytest.raises(ConfigError, match=r"dataset.relations must be at most \d+ \(with a second wording"):
+        Relations(relations=1000, root=str(real_data)).load(0)
+
+
+def test_the_seed_decides_and_repeats_itself(real_data):
+    one, again, other = (Relations(relations=3, root=str(real_data)).load(seed) for seed in (0, 0, 1))
+    assert (one.probes.prompts, one.probes.candidates) == (again.probes.prompts, again.probes.candidates)
+    assert np.array_equal(one.relation, again.relation)
+    assert one.stimuli.ids.tolist() != other.stimuli.ids.tolist()

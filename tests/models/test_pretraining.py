@@ -1,0 +1,159 @@
+"""The pre-training recipe: its tokenizer, its corpus, and a shortened run of it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from eif_lab.data.documents import document, examination, said_and_asked
+from eif_lab.data.logic import closure
+from eif_lab.data.names import words
+from eif_lab.models.encoding import IGNORED, Encoder
+from eif_lab.models.phi3 import SHIPPED, CausalLM, token_loss
+from eif_lab.models.pretraining import DOMAINS, Corpus, Pretraining, examine, make_tokenizer, pretrain
+from eif_lab.pretrain import main
+from eif_lab.schema import ConfigError
+
+SMALL = {
+    "hidden_size": 32,
+    "layers": 2,
+    "heads": 2,
+    "intermediate_size": 48,
+    "batch_size": 2,
+    "length": 96,
+    "context": 256,
+    "examined": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_tokenizer(640)
+
+
+def test_an_invented_word_is_two_tokens_and_a_word_of_the_domains_one(tokenizer):
+    lengths = [len(tokenizer.encode(f" {word}", add_special_tokens=False)) for word in words(unseen=True)]
+    assert np.mean(np.array(lengths) == 2) > 0.99
+    for word in ["", "is", "not", "than", ".", "king", "lamp"][1:]:
+        assert len(tokenizer.encode(f" {word}", add_special_tokens=False)) == 1
+
+
+def test_the_tokenizer_gives_every_text_back(tokenizer):
+    random = np.random.default_rng(0)
+    made = ["".join(piece.text for piece in document(DOMAINS, random, 1.0)) for _ in range(5)]
+    for text in (*made, "a dax can zorp .", "Grüße, 世界!"):
+        assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+
+
+def test_documents_answer_only_what_their_facts_allow():
+    random = np.random.default_rng(1)
+    for domain in DOMAINS:
+        for difficulty in (0.0, 1.0):
+            facts, asked = said_and_asked(domain, random, difficulty)
+            known = closure(facts, domain.rules)
+            for fact in asked:
+                assert fact in known or (domain.closed and fact.negated and fact.denied() not in known)
+            assert set(asked) & set(facts)
+
+
+def test_documents_use_no_word_that_a_dataset_uses():
+    random = np.random.default_rng(2)
+    spoken = {word for _ in range(200) for p in document(DOMAINS, random, 1.0) for word in p.text.split()}
+    assert not spoken & set(words(unseen=True))
+    assert spoken & set(words(unseen=False))
+
+
+def test_what_is_learnt_of_a_batch_are_the_answers_and_the_rows_are_whole_documents(tokenizer):
+    corpus = Corpus(tokenizer, Pretraining(steps=10, **SMALL))
+    inputs, targets = corpus[9]
+    assert inputs.shape == targets.shape == (2, 96)
+    learnt = targets != IGNORED
+    assert torch.equal(targets[:, :-1][learnt[:, :-1]], inputs[:, 1:][learnt[:, :-1]])
+    assert not (targets == tokenizer.pad_token_id).any()
+    for row, answers in zip(inputs, targets):
+        begun, ended = (int((row == token).sum()) for token in (tokenizer.bos_token_id, tokenizer.eos_token_id))
+        last = int((answers == tokenizer.eos_token_id).sum())
+        assert row[0] == tokenizer.bos_token_id and begun == last and begun - ended in (0, 1)
+    assert all(torch.equal(one, other) for one, other in zip(corpus[9], corpus[9]))
+    assert not torch.equal(corpus[8][0], inputs)
+
+
+def test_questions_of_an_examination_are_answered_by_their_context():
+    random = np.random.default_rng(3)
+    for domain in DOMAINS:
+        for kind, prompt, answer, candidates in examination(domain, random):
+            assert candidates[0] == answer and len(set(candidates)) == len(candidates) >= 2
+            sentence = prompt.split(" . ")[-1] + answer
+            assert (f"{sentence} ." in prompt) == (kind == "stated")
+
+
+class Oracle(torch.nn.Module):
+    """Certain of the targets of some rows, and indifferent to all others."""
+
+    def __init__(self, known, size):
+        super().__init__()
+        self.known, self.size, self.anchor = known, size, torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, inputs):
+        logits = torch.zeros(*inputs.shape, self.size)
+        for row, ids in enumerate(inputs.tolist()):
+            for place, token in self.known.get(tuple(ids), ()):
+                logits[row, place, token] = 9.0
+        return logits
+
+
+@pytest.mark.parametrize("answered", ["stated", "follows"])
+def test_an_examination_counts_what_is_answered(tokenizer, answered):
+    encode = Encoder(tokenizer, 512)
+    [domain] = [domain for domain in DOMAINS if domain.__name__ == "Reversal"]
+    random = np.random.default_rng([0, DOMAINS.index(domain)])
+    known = {}
+    for kind, prompt, answer, _ in [one for _ in range(4) for one in examination(domain, random)]:
+        ids, start = encode.tokens(prompt, answer)
+        if kind == answered:
+            known[tuple(ids[:-1])] = [(place - 1, ids[place]) for place in range(start, len(ids))]
+    lengths = {len(ids) for ids in known}
+    assert len(lengths) == 1  # so that no row is padded
+    mark = examine(Oracle(known, len(tokenizer)), encode, domain, worlds=4, seed=0)
+    assert (mark.stated, mark.follows) == ((1.0, 0.0) if answered == "stated" else (0.0, 1.0))
+    assert mark.chance == pytest.approx(1 / 4)  # four names
+
+
+def test_a_shortened_run_repeats_itself_bit_by_bit_and_learns(tmp_path):
+    hashes, losses = [], []
+    for run, (seed, steps) in enumerate([(0, 30), (0, 30), (1, 2)]):
+        torch.manual_seed(run)
+        state = torch.random.get_rng_state()
+        options = Pretraining(steps=steps, seed=seed, learning_rate=5e-3, **SMALL)
+        report = pretrain(options, tmp_path / str(run), "cpu")
+        assert torch.equal(torch.random.get_rng_state(), state)
+        hashes.append((tmp_path / str(run) / "model.safetensors").read_bytes())
+        losses.append(report["pretraining_loss"])
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert losses[0] < losses[2] - 0.5
+    loaded = CausalLM(AutoModelForCausalLM.from_pretrained(tmp_path / "0"))
+    inputs, targets = Corpus(AutoTokenizer.from_pretrained(tmp_path / "0"), options)[0]
+    assert torch.isfinite(token_loss(loaded(inputs), targets))
+    told = json.loads((tmp_path / "0" / "report.json").read_text())
+    assert set(told["marks"]) == {domain.__module__.rpartition(".")[2] for domain in DOMAINS}
+    card = (tmp_path / "0" / "README.md").read_text()
+    assert "not Microsoft's Phi-3" in card.replace("\n", " ") and f"{told['parameters']:,} parameters" in card
+
+
+def test_mistakes_are_told_in_one_line(capsys, tmp_path):
+    assert main(["--output", str(tmp_path / "out"), "--steps", "0"]) == 2
+    assert capsys.readouterr().err.strip() == "pretraining.steps must be at least 1, got 0."
+    with pytest.raises(
+        ConfigError, match=r"pretraining.hidden_size must be a multiple of 12, twice the heads, got 100"
+    ):
+        Pretraining(hidden_size=100, heads=6)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_card_of_phi3_tiny_says_what_its_report_measured():
+    report = json.loads((SHIPPED / "report.json").read_text())
+    card = (SHIPPED / "README.md").read_text()
+    for name, mark in report["marks"].items():
+        assert f"| {name} | {mark['stated']:.3f} | {mark['follows']:.3f} |" in card

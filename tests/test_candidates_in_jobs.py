@@ -1,0 +1,79 @@
+"""A job reads probes that have candidates against them, and encodes no candidate that no readout looks at."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from language import byte_level_tokenizer, save_checkpoint
+from omegaconf import OmegaConf
+
+from eif_lab import measure_influence
+from eif_lab.__main__ import CONF
+from eif_lab.data.task import Task, Texts
+from eif_lab.models.encoding import Encoder
+from eif_lab.models.phi3 import token_loss
+from eif_lab.pipeline import load, measured
+from eif_lab.results.trackers.none import SilentRun
+from eif_lab.schema import read_job
+
+TASK = Task(
+    stimuli=Texts(("", ""), ("a dax is a blick .", "a wug can zorp ."), np.array(["one", "two"])),
+    probes=Texts(
+        ("", "a dax can", "a wug can"),
+        ("a dax is a blick .", " zorp", " fly high"),
+        np.array(["one", "three", "four"]),
+        candidates=((), (" zorp", " fly high", " a"), (" zorp", " fly high")),
+    ),
+    relation=np.array([["direct", "entailed", "unrelated"], ["unrelated", "foil", "unrelated"]]),
+    distances={"path": np.ones((2, 3))},
+    foil=np.full((2, 3), -1),
+)
+
+
+class Small:
+    """The task as a dataset."""
+
+    kind = "text"
+    name = "small"
+
+    def load(self, seed: int) -> Task:
+        return TASK
+
+
+@pytest.fixture
+def job(tmp_path):
+    checkpoint = save_checkpoint(tmp_path / "base", byte_level_tokenizer())
+    options = [
+        "model=phi3", f"model.checkpoint={checkpoint}", "model.dtype=float64", "tracker=none", f"cache={tmp_path}",
+        "update.learning_rate=0.05",
+    ]  # fmt: skip
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        plain = OmegaConf.to_container(compose("config", options), resolve=True)
+    return replace(read_job(plain), dataset=Small())
+
+
+def test_a_job_measures_what_measure_influence_does_of_rows_written_out_by_hand(job):
+    job = replace(job, readout=["log_odds", "rank", "correct"])
+    inputs = load(job)
+    encode, model = Encoder(byte_level_tokenizer(), 64), copy.deepcopy(inputs.model)
+    prompts = ("", *["a dax can"] * 3, *["a wug can"] * 2)
+    answers = ("a dax is a blick .", " zorp", " fly high", " a", " fly high", " zorp")
+    expected = measure_influence(
+        model, token_loss, encode(TASK.stimuli), encode(Texts(prompts, answers, np.arange(6))),
+        candidates=torch.tensor([0, 1, 1, 1, 2, 2]), readout=job.readout, update={"learning_rate": 0.05},
+    )  # fmt: skip
+    array = measured(job, inputs, SilentRun())
+    assert array.sizes["probe"] == 3 and np.abs(expected).max() > 1e-4
+    np.testing.assert_allclose(array.values[0, :, 0], expected, atol=1e-10)
+
+
+def test_readouts_of_the_target_alone_encode_no_other_candidate(job):
+    inputs = load(replace(job, readout=["log_prob", "prob"]))
+    expected = Encoder(byte_level_tokenizer(), 64)(TASK.probes)
+    assert inputs.candidates is None
+    assert all(torch.equal(own, other) for own, other in zip(inputs.probes, expected))
