@@ -25,8 +25,8 @@ WHOLE = 0.25
 """The share of documents in which every word is learnt, not only what the document itself answers."""
 
 DEFAULT_WORDING = 0.85
-"""The share of documents that word every fact as datasets do by default. Where each mention is worded anew, a model of
-this size had not learnt to look facts up after 13,000 steps: the same words are what it first finds them by."""
+"""The share of documents that word every fact as datasets do by default. See docs/decisions.md for what
+was measured without."""
 
 LONGEST_COPY = 24
 """Words."""
