@@ -386,7 +386,7 @@ def prompt_update(job: Job, inputs: Inputs) -> dict[str, Any]:
     direct = []
     for i, (context, others) in enumerate(said):
         with_own, without = (job.method.rows(inputs.base.encode, inputs.clean.take([i]), c) for c in (context, others))
-        direct.append(float(measure_context(inputs.model, without, [with_own])))
+        direct.append(measure_context(inputs.model, without, [with_own]).item())
     mean = float(np.mean(direct))
     return {**record, "calibration": {"direct_influence": mean, "target": target, "reached": near(mean, target)}}
 

@@ -82,8 +82,8 @@ class FictionalKnowledge(Options):
     name: ClassVar[str] = "fictional_knowledge"
     incidental: ClassVar[tuple[str, ...]] = ("root",)
 
-    passages: int = option(12, at_least=1, hint="Try 12.")
-    longest: int = option(2400, at_least=1, hint="Try 2400.")
+    passages: int = option(8, at_least=1, hint="Try 8.")
+    longest: int = option(2200, at_least=1, hint="Try 2200.")
     root: str = "data"
 
     def identity(self) -> list[list[str]]:

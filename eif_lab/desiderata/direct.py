@@ -7,7 +7,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from eif_lab.desiderata.selection import clean, clusters, same_sample, select_readout
+from eif_lab.desiderata.selection import clean, clusters, same_sample, select_readout, texts
 from eif_lab.desiderata.statistics import bootstrap_interval, group_means, sign_flip_p
 from eif_lab.desiderata.verdict import Finding
 
@@ -18,8 +18,9 @@ def direct_influence(influence: xr.DataArray, readout: str, confidence: float = 
     """Mean influence of a stimulus on the probe that is the same sample, held to zero.
 
     Stimuli of one world are averaged first and the worlds resampled, as for every desideratum. Of several seeds the
-    first is taken, of several steps the last; where noise was added, the clean samples. Stimuli that diverged, or are
-    not among the probes, are left out.
+    first is taken, of several steps the last; where noise was added, the clean samples. A stimulus that is not among
+    the probes, such as a passage too long to be one, is held to the mean of the probes that it states (relation
+    ``direct``); one that diverged, or has none, is left out.
 
     Args:
         influence: An array with the coordinates of a job.
@@ -28,8 +29,9 @@ def direct_influence(influence: xr.DataArray, readout: str, confidence: float = 
     """
     array = clean(select_readout(influence, readout)).transpose("stimulus", "probe")
     same = same_sample(array)
+    same = np.where(same.any(axis=1, keepdims=True), same, texts(array, "relation") == "direct")
     index, unit = clusters(array)
-    own = np.where(same, array.values, 0.0).sum(axis=1)
+    own = np.where(same, array.values, 0.0).sum(axis=1) / np.maximum(same.sum(axis=1), 1)
     used = same.any(axis=1) & np.isfinite(own)
     values = group_means(own[used].astype(float), index[used], int(index.max()) + 1)
     values = values[np.isfinite(values)]

@@ -166,11 +166,11 @@ class JobResults:
         Raises:
             ConfigError: Direct influence is not clearly above zero, or the job's first readout is not in nats.
         """
-        direct, unit = self.manifest["direct_influence"], self.manifest.get("unit")
+        direct, unit = self.manifest["direct_influence"] or {}, self.manifest.get("unit")
         if unit != "nat":
             raise rule_error("readout", "have one in nats first", unit, "Try readout=[log_prob].")
-        if not direct["low"] or direct["low"] < 0:
-            raise rule_error("direct_influence", "be clearly above zero to be divided by", direct["effect"])
+        if (direct.get("low") or 0) <= 0:
+            raise rule_error("direct_influence", "be clearly above zero to be divided by", direct.get("effect"))
         return per_nat(self.influence, direct["effect"])
 
     @cached_property

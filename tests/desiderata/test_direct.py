@@ -8,9 +8,14 @@ import xarray as xr
 from eif_lab.desiderata.direct import direct_influence
 
 
-def array(values, worlds=None, ids=None):
+def array(values, worlds=None, ids=None, direct=()):
+    """Unrelated stimuli and probes, but for the cells that are ``direct``."""
     n, m = values.shape
+    relation = np.full((n, m), "unrelated")
+    for cell in direct:
+        relation[cell] = "direct"
     coords = {
+        "relation": (("stimulus", "probe"), relation),
         "stimulus_id": ("stimulus", np.array([f"s{i}" for i in range(n)])),
         "probe_id": ("probe", np.array(ids or [f"s{i}" for i in range(m)])),
     }
@@ -29,6 +34,14 @@ def test_it_is_the_mean_over_stimuli_that_are_probes_too_and_did_not_diverge():
     found = direct_influence(array(values), "log_prob")
     assert np.isclose(found.effect, np.mean([values[0, 0], values[2, 2], values[3, 3]]))
     assert found.n == 3 and found.unit == "stimuli" and found.low <= found.effect <= found.high
+
+
+def test_a_stimulus_that_is_no_probe_is_held_to_the_mean_of_the_probes_that_it_states():
+    values = np.random.default_rng(3).normal(size=(4, 4))
+    cells = [(0, 1), (1, 2), (1, 3), (2, 0), (2, 2)]
+    found = direct_influence(array(values, ids=["s0", "a", "b", "c"], direct=cells), "log_prob")
+    own = [values[0, 0], (values[1, 2] + values[1, 3]) / 2, (values[2, 0] + values[2, 2]) / 2]
+    assert np.isclose(found.effect, np.mean(own)) and found.n == 3  # s0 is a probe itself; the last states nothing
 
 
 def test_worlds_count_once_each():

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from eif_lab import measure_context, measure_influence
+from eif_lab import calibrate, measure_context, measure_influence
 from eif_lab.data.task import Texts
 from eif_lab.influence import problem
+from eif_lab.influence.readout import rank
 from eif_lab.methods.prompt import Prompt
 from eif_lab.models.encoding import Encoder, spell_out
 from eif_lab.models.phi3 import CausalLM, token_loss
 from eif_lab.schema import ConfigError
 
-STIMULI = ("a dax is a blick .", "a wug can zorp .", "a gorm is not a dax .")
+STIMULI = ("a dax is a blick .", "a wug can zorp .")
 PROBES = Texts(
     ("a dax can", "", "a wug can", "a blick is a"),
     (" zorp", "a dax is a blick .", " zorp", " dax"),
     np.arange(4).astype(str),
     candidates=((" zorp", " blick", " fly"), (), (" zorp", " gorm"), ()),
 )
-BUILT_IN = ["log_prob", "log_odds", "prob", "rank", "correct"]
+BUILT_IN = ["log_prob", "rank"]
+
+
+@pytest.fixture(autouse=True)
+def known_size(monkeypatch):
+    """Every op's memory is not followed here: with checked annotations that takes most of the time."""
+    monkeypatch.setattr(problem, "peak_bytes", lambda *_: 2**20)
 
 
 @pytest.fixture
@@ -66,7 +74,7 @@ def test_influence_equals_a_plain_pass_over_each_concatenated_string(phi3, encod
 
 def test_a_probe_is_set_against_its_candidates_behind_the_same_stimulus(phi3, encode):
     rows, owner = spell_out(PROBES)
-    array = measured(phi3, encode, STIMULI[:2], probes=rows, candidates=owner, readout=["log_odds", "rank"])
+    array = measured(phi3, encode, STIMULI, probes=rows, candidates=owner, readout=["log_odds", "rank"])
     method = Prompt()
 
     def log_odds(context):
@@ -82,7 +90,7 @@ def test_a_probe_is_set_against_its_candidates_behind_the_same_stimulus(phi3, en
             odds.append((score[0] - score[1:].logsumexp(0)).item())
         return np.array(odds)
 
-    for i, stimulus in enumerate(STIMULI[:2]):
+    for i, stimulus in enumerate(STIMULI):
         expected = log_odds(stimulus) - log_odds("")
         np.testing.assert_allclose(array.sel(readout="log_odds").values[i, [0, 2]], expected, atol=1e-9)
     assert array.sizes["probe"] == len(PROBES)
@@ -116,15 +124,23 @@ def test_no_stimulus_has_no_influence(phi3, encode):
     assert (measured(phi3, encode, ["", STIMULI[0]], readout=BUILT_IN).values[0] == 0).all()
 
 
-def test_dims_units_and_sign_are_those_of_measure_influence(phi3, encode):
-    plain = Prompt().rows(encode, PROBES)
-    for readout in ("prob", ["rank", "log_prob"]):
-        trained = measure_influence(phi3, token_loss, plain, plain, readout=readout, update={"learning_rate": 0.01})
-        array = measured(phi3, encode, readout=readout)
-        assert array.dims == trained.dims and set(trained.coords) - set(array.coords) <= {"seed", "step"}
-        assert json.loads(array.attrs["units"]) == json.loads(trained.attrs["units"])
-        assert array.dtype == trained.dtype and set(array.attrs) == set(trained.attrs)
-    assert array.attrs["engine"] == "context" and "positive means" in array.attrs["sign"]
+@pytest.mark.parametrize("readout", ["prob", ["rank", "log_prob"]])
+def test_dims_units_and_signs_are_those_of_measure_influence(net, batch, readout):
+    """Also of a model that is none of language: its contexts are whatever changes its inputs."""
+    trained = measure_influence(net, F.cross_entropy, batch, batch, readout=readout)
+    array = measure_context(net, batch, [(batch[0] + 1, batch[1]), (batch[0] - 1, batch[1])], readout=readout)
+    assert array.dims == trained.dims and set(trained.coords) - set(array.coords) <= {"seed", "step"}
+    assert array.dtype == trained.dtype and set(array.attrs) == set(trained.attrs)
+    assert array.attrs["units"] == trained.attrs["units"] and array.attrs["engine"] == "context"
+    assert "positive means" in array.attrs["sign"]
+
+
+def test_a_likelier_target_has_positive_influence_on_its_rank(net, batch):
+    array = measure_context(net, batch, [(batch[0] + 1, batch[1])], readout="rank")
+    with torch.no_grad():
+        before, after = (rank(net.eval()(inputs), batch[1]) for inputs in (batch[0], batch[0] + 1))
+    np.testing.assert_array_equal(array[0], before - after)
+    assert np.abs(array).max() > 0
 
 
 def test_each_stimulus_is_told_as_it_is_measured_and_the_model_is_left_as_it_was(phi3, encode):
@@ -148,6 +164,6 @@ def test_what_cannot_be_read_is_told_in_one_line(phi3, encode):
         measure_context(phi3, plain, [plain, tuple(part[:2] for part in plain)])
     with pytest.raises(ConfigError, match=r"readout must be one of"):
         measure_context(phi3, plain, [plain], readout="odds")
-    for public in (measure_influence,):
+    for measure in (partial(measure_influence, probes=plain), calibrate):
         with pytest.raises(ConfigError, match=r"method must be one that moves weights here.*measure_context"):
-            public(phi3, token_loss, plain, plain, method="prompt")
+            measure(phi3, token_loss, plain, method="prompt")

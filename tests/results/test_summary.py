@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -53,6 +54,17 @@ def test_relation_means_are_the_means_over_pairs(make_influence):
             assert table.loc[(readout, relation), "mean"] == pytest.approx(np.nanmean(chosen))
             assert table.loc[(readout, relation), "pairs"] == np.isfinite(chosen).sum()
     assert set(table["unit"]) == set(json.loads(influence.attrs["units"]).values())
+
+
+def test_what_any_text_does_stands_apart_from_what_stimuli_do_to_unrelated_probes(make_influence):
+    influence = make_influence()
+    blank = np.array([False, True, False, False, True, False])
+    told = influence.assign_coords(stimulus_neutral=("stimulus", blank))
+    table = relation_means(told).set_index(["readout", "relation"])
+    values = influence.isel(step=-1).sel(readout="log_prob").values.mean(axis=0)
+    assert table.loc[("log_prob", "neutral"), "mean"] == pytest.approx(values[blank].mean())
+    rest = relation_means(influence.isel(stimulus=~blank)).set_index(["readout", "relation"])
+    pd.testing.assert_frame_equal(table.loc[rest.index], rest)
 
 
 def test_class_means_are_the_means_over_pairs_of_classes(make_influence):

@@ -124,6 +124,33 @@ def test_direct_influence_stands_beside_the_verdicts(tmp_path, make_verdict, tol
     assert (f" {shown} " in printed(print_sweep, table)) == (shown is not None)
 
 
+def matched_jobs(tmp_path, make_verdict):
+    """Three jobs: one that reached its target, one that did not, one that had none."""
+    for name, calibration in (
+        ("reached", {"target": 2.0, "reached": True, "direct_influence": 2.1}),
+        ("missed", {"target": 2.0, "reached": False, "direct_influence": 0.7}),
+        ("untargeted", None),
+    ):
+        direct = {"effect": calibration["direct_influence"] if calibration else 1.0}
+        manifest = {"name": name, "status": "done", "direct_influence": direct, "update": {"calibration": calibration}}
+        write_job(tmp_path / name, manifest, None, [make_verdict("symmetry", (0.5, 0.3, 0.7, 0.01))], {})
+    return open_results(tmp_path)
+
+
+def test_a_method_that_missed_its_direct_influence_is_marked_and_says_so(tmp_path, make_verdict):
+    sweep = matched_jobs(tmp_path, make_verdict)
+    table = sweep.table.set_index("job")
+    assert table["direct_target"].dropna().to_dict() == {"missed": 2.0, "reached": 2.0}
+    assert table["target_reached"].dropna().to_dict() == {"missed": False, "reached": True}
+    text = printed(print_sweep, write_sweep(tmp_path))
+    rows = {line.split()[0]: line for line in text.splitlines() if line.split()[:1]}
+    assert "0.7 *" in rows["missed"] and "*" not in rows["reached"] + rows["untargeted"]
+    assert "direct influence in missed:" in text and "0.7 where 2 nat were asked for" in text
+    assert text.count("were asked for") == 1
+    alone = {job.manifest["name"]: printed(print_job, job) for job in sweep.jobs}
+    assert [name for name, told in alone.items() if "were asked for" in told] == ["missed"]
+
+
 def test_jobs_of_one_name_are_told_apart_by_what_they_do_not_share(tmp_path, make_verdict):
     given = {"a": ["seed=0", "steps=3"], "b": ["seed=1", "steps=3"], "c": ["model=phi3"]}
     for folder, overrides in given.items():

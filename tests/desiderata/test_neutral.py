@@ -1,0 +1,42 @@
+"""Neutral stimuli are in the array, and in no verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from annotated_arrays import worlds
+
+from eif_lab.desiderata.direct import direct_influence
+from eif_lab.desiderata.logic import Logic
+from eif_lab.desiderata.selection import clean, prepare
+
+
+def with_neutral(influence: xr.DataArray) -> xr.DataArray:
+    """The array with a neutral stimulus for each world, which moves every probe by 100."""
+    blank = xr.full_like(influence, 100.0).assign_coords(
+        relation=(("stimulus", "probe"), np.full(influence.shape, "unrelated")),
+        foil=(("stimulus", "probe"), np.full(influence.shape, -1)),
+        stimulus_id=("stimulus", np.array([f"neutral {name}" for name in influence.stimulus_id.values])),
+        stimulus_neutral=("stimulus", np.ones(influence.sizes["stimulus"], dtype=bool)),
+    )
+    told = influence.assign_coords(stimulus_neutral=("stimulus", np.zeros(influence.sizes["stimulus"], dtype=bool)))
+    return xr.concat([blank, told], "stimulus")
+
+
+def test_every_verdict_is_the_one_without_the_neutral_stimuli():
+    influence = worlds(0)
+    whole = with_neutral(influence)
+    for dims in (("stimulus", "probe"), ("probe", "stimulus")):
+        np.testing.assert_array_equal(prepare(whole.transpose(*dims)), prepare(influence))
+    np.testing.assert_array_equal(clean(whole), clean(influence))
+    np.testing.assert_equal(vars(Logic().evaluate(whole, 0)), vars(Logic().evaluate(influence, 0)))
+
+
+def test_direct_influence_leaves_neutral_stimuli_out_even_where_they_are_probes():
+    influence = with_neutral(worlds(0))
+    ids = influence.probe_id.values.copy()
+    ids[0], ids[-1] = "neutral s000", "s000"
+    influence = influence.assign_coords(probe_id=("probe", ids))
+    told = influence.isel(stimulus=~influence.stimulus_neutral.values)
+    found = direct_influence(influence, "log_prob")
+    np.testing.assert_equal(vars(found), vars(direct_influence(told, "log_prob")))
