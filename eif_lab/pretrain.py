@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from eif_lab.schema import ConfigError
 
@@ -27,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="as torch names it (%(default)s)")
     for field in dataclasses.fields(Pretraining):
         kind = type(field.default)
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default, help="%(default)s")
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        parser.add_argument(f"--{field.name.replace('_', '-')}", default=field.default, help="%(default)s", **how)
     given = vars(parser.parse_args(arguments))
     directory, device = given.pop("output"), given.pop("device")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

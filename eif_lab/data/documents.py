@@ -19,9 +19,10 @@ CASES = 4
 """Of a world that a document is drawn from."""
 
 COPIES = 0.3
-"""The share of documents that only say words twice, as a list or as pairs in another order: how reading begins."""
+"""The share of the easiest documents that only say words twice, as a list or as pairs in another order: how reading
+begins. Of the hardest none does."""
 
-WHOLE = 0.25
+WHOLE = 0.1
 """The share of documents in which every word is learnt, not only what the document itself answers."""
 
 DEFAULT_WORDING = 0.85
@@ -50,7 +51,7 @@ def document(domains: Sequence[type[Knowledge]], random: np.random.Generator, di
         random: What everything is drawn with.
         difficulty: From 0, one case with the facts that it needs, to 1, whole worlds.
     """
-    if random.random() < COPIES:
+    if random.random() < COPIES * (1 - difficulty):
         return copied(random, difficulty)
     domain = domains[int(random.integers(len(domains)))]
     whole = bool(random.random() < WHOLE)
@@ -92,8 +93,7 @@ def said_and_asked(
     needed = {
         word for case in cases for fact in (*case.stated, *(one for one, _ in case.follows)) for word in words(fact)
     }
-    keep = random.random() * difficulty
-    facts = stated + [f for f in world.background if needed & words(f) or random.random() < keep]
+    facts = stated + [f for f in world.background if needed & words(f) or random.random() < difficulty]
     known = closure(facts, world.rules)
     follows = sorted(known.difference(facts))
     denied = sorted(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -51,8 +51,14 @@ DOMAINS: tuple[type[Knowledge], ...] = (
 )
 """What phi3-tiny is trained to read; a further domain joins here."""
 
-HARDEST_FROM = 0.4
+HARDEST_FROM = 0.3
 """The share of the steps over which documents grow to their full difficulty."""
+
+EASIER = 0.5
+"""The share of documents that are easier than the hardest of their step."""
+
+BETAS = 0.9, 0.98
+"""Of AdamW: the second moment of a model that changes fast."""
 
 UNKNOWN, BOS, EOS, PAD = "<unk>", "<s>", "<|endoftext|>", "<|pad|>"
 TURNS = ("<|user|>", "<|assistant|>", "<|end|>")
@@ -106,17 +112,18 @@ class Corpus(Dataset[tuple[Tensor, Tensor]]):
     Args:
         tokenizer: Of the documents.
         options: How many batches, of how many rows, with as many whole documents in a row as fit, and how hard.
+        first: The batch that is given first, where a training goes on.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, options: Pretraining) -> None:
-        self.tokenizer, self.options = tokenizer, options
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, options: Pretraining, first: int = 0) -> None:
+        self.tokenizer, self.options, self.first = tokenizer, options, first
 
     def __len__(self) -> int:
         return self.options.steps
 
-    def __getitem__(self, step: int) -> tuple[Int[Tensor, "rows length"], Int[Tensor, "rows length"]]:
+    def __getitem__(self, number: int) -> tuple[Int[Tensor, "rows length"], Int[Tensor, "rows length"]]:
         """Token ids and what each position is to predict."""
-        chosen = self.options
+        chosen, step = self.options, self.first + number
         random = np.random.default_rng([chosen.seed, step])
         hardest = min(1.0, step / (HARDEST_FROM * chosen.steps))
         ids = torch.full((chosen.batch_size, chosen.length + 1), self.tokenizer.pad_token_id)
@@ -136,8 +143,8 @@ class Corpus(Dataset[tuple[Tensor, Tensor]]):
     def documents(self, random: np.random.Generator, hardest: float) -> Iterator[tuple[list[int], list[bool]]]:
         """Endlessly, token ids and which of them are learnt."""
         while True:
-            pieces = document(DOMAINS, random, random.random() * hardest)
-            yield self.tokens(pieces)
+            easier = random.random() if random.random() < EASIER else 1.0
+            yield self.tokens(document(DOMAINS, random, easier * hardest))
 
     def tokens(self, pieces: Sequence[Piece]) -> tuple[list[int], list[bool]]:
         """A document's ids between BOS and EOS; words never span pieces, so that each is encoded by itself."""
@@ -145,6 +152,27 @@ class Corpus(Dataset[tuple[Tensor, Tensor]]):
         ids = [id for one in encoded for id in one.ids]
         marks = [piece.learnt for piece, one in zip(pieces, encoded) for _ in one.ids]
         return [self.tokenizer.bos_token_id, *ids, self.tokenizer.eos_token_id], [False, *marks, True]
+
+
+class Packed(torch.nn.Module):
+    """Reads rows of documents, each from position 0 and without a look at those before it.
+
+    The mask follows from the positions (`transformers.masking_utils`).
+
+    Args:
+        model: What reads.
+        bos: The id that every document begins with.
+    """
+
+    def __init__(self, model: Phi3ForCausalLM, bos: int) -> None:
+        super().__init__()
+        self.model, self.bos = model, bos
+
+    def forward(self, inputs: Int[Tensor, "rows length"]) -> Float[Tensor, "rows length vocabulary"]:
+        """Logits at every position."""
+        place = torch.arange(inputs.shape[1], device=inputs.device).expand_as(inputs)
+        start = torch.where(inputs == self.bos, place, 0).cummax(1).values
+        return self.model(input_ids=inputs, position_ids=place - start, use_cache=False).logits
 
 
 @torch.no_grad()
@@ -213,12 +241,13 @@ class Pretraining(Training):
         length: Tokens per row.
         seed: Of the corpus and the initial weights.
         hidden_size, layers, heads, intermediate_size, vocabulary_size, context: Of the Phi-3 architecture.
+        compiled: Whether training goes through `torch.compile`, which needs a C++ compiler.
         examined: Worlds per domain that the model is examined on afterwards.
     """
 
     group: ClassVar[str] = "pretraining"
 
-    steps: int = option(8000, at_least=1)
+    steps: int = option(32000, at_least=1)
     batch_size: int = option(8, at_least=1)
     learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
     weight_decay: float = option(0.01, at_least=0)
@@ -231,6 +260,7 @@ class Pretraining(Training):
     intermediate_size: int = option(320, at_least=1)
     vocabulary_size: int = option(640, at_least=300, hint="Try 640.")
     context: int = option(2048, at_least=8)
+    compiled: bool = True
     examined: int = option(50, at_least=1)
 
     def __post_init__(self) -> None:
@@ -251,8 +281,8 @@ class Pretraining(Training):
             num_attention_heads=self.heads,
             max_position_embeddings=self.context,
             original_max_position_embeddings=self.context,
-            # texts are short: slow rotations would leave most of a head blind to position
-            rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+            # half of a head is blind to position, so that it finds a word however far away
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
             initializer_range=self.hidden_size**-0.5,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -276,7 +306,7 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
     """
     from transformers import Phi3ForCausalLM
 
-    from eif_lab.models.training import train  # brings Lightning, which a made model does without
+    from eif_lab.models.training import steps_done, train  # brings Lightning, which a made model does without
 
     tokenizer = make_tokenizer(options.vocabulary_size)
     directory.mkdir(parents=True, exist_ok=True)
@@ -284,18 +314,23 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
         torch.manual_seed(options.seed)
         model = Phi3ForCausalLM(options.architecture(tokenizer))
         start_by_copying(model)
-        module = CausalLM(model)
+        reader = Packed(model, tokenizer.bos_token_id)
+        if options.compiled:
+            reader.compile()
+        corpus = Corpus(tokenizer, options, steps_done(directory))
         final = train(
-            module,
+            reader,
             token_loss,
-            DataLoader(Corpus(tokenizer, options), batch_size=None),
+            DataLoader(corpus, batch_size=None, num_workers=1),
             options,
             directory=directory,
             title=f"pre-training {TINY}",
             device=device,
+            betas=BETAS,
         )
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+    module = CausalLM(model)
     encode = Encoder(tokenizer, options.context)
     marks = {
         domain.__module__.rpartition(".")[2]: examine(

@@ -24,6 +24,11 @@ from eif_lab.models.base import Loss, Training
 
 log = logging.getLogger(__name__)
 
+CHECKPOINTS, LAST = "checkpoints", "last.ckpt"
+
+LONGEST_WARM_UP = 500
+"""Steps."""
+
 
 class Finetuner(pl.LightningModule):
     """Minimises ``loss(model(inputs), targets)``.
@@ -73,6 +78,7 @@ def train(
     directory: Path,
     title: str,
     device: str = "cpu",
+    betas: tuple[float, float] = (0.9, 0.999),
 ) -> float:
     """Train a base model in place; an interrupted run goes on from its last checkpoint.
 
@@ -84,14 +90,15 @@ def train(
         directory: Checkpoints live in ``directory/checkpoints`` until the training is done.
         title: What the progress line calls it.
         device: As torch names it.
+        betas: Of AdamW.
 
     Returns:
         The mean loss of the last tenth of the steps.
     """
 
     def schedule(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-        """Linear warm-up over the first tenth, then a cosine to zero."""
-        warm = max(1, options.steps // 10)
+        """Linear warm-up over the first tenth, or `LONGEST_WARM_UP`, then a cosine to zero."""
+        warm = min(max(1, options.steps // 10), LONGEST_WARM_UP)
 
         def factor(step: int) -> float:
             return min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
@@ -99,9 +106,9 @@ def train(
         return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
     def adamw(parameters: Iterable[nn.Parameter]) -> Optimizer:
-        return torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
+        return torch.optim.AdamW(parameters, lr=options.learning_rate, betas=betas, weight_decay=options.weight_decay)
 
-    checkpoints = directory / "checkpoints"
+    checkpoints = directory / CHECKPOINTS
     progress = Progress(title, options.steps)
     with quiet_lightning():
         trainer = pl.Trainer(
@@ -117,12 +124,18 @@ def train(
             **trainer_device(device),
             **SILENT,
         )
-        last = checkpoints / "last.ckpt"
+        last = checkpoints / LAST
         module = Finetuner(model.train(), loss, adamw, schedule)
         trainer.fit(module, batches, ckpt_path=last if last.exists() else None, weights_only=True)
     shutil.rmtree(checkpoints, ignore_errors=True)
     model.eval()
     return progress.recent_loss()
+
+
+def steps_done(directory: Path) -> int:
+    """How far the interrupted training in ``directory`` had come; 0 where there is none."""
+    last = directory / CHECKPOINTS / LAST
+    return int(torch.load(last, map_location="cpu", weights_only=True)["global_step"]) if last.exists() else 0
 
 
 SILENT: dict[str, Any] = {
