@@ -21,6 +21,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from eif_lab.data.images import feature_distance
+from eif_lab.data.knowledge import word_overlap
 from eif_lab.data.task import Samples, Task, Texts
 from eif_lab.desiderata import evaluate_all
 from eif_lab.desiderata.direct import direct_influence
@@ -317,6 +318,8 @@ def measured(job: Job, inputs: Inputs, run: Run) -> xr.DataArray:
         "measuring_seconds": seconds,
         "pairs_per_second": len(task.stimuli) * len(task.probes) / seconds,
     }
+    overlap = word_overlap(task)
+    record |= {} if math.isnan(overlap) else {"word_overlap": overlap}
     names = {"model": base.name, "dataset": job.dataset.name, "method": job.method.name}
     domain = {"domain": job.dataset.name} if job.dataset.kind == "text" else {}
     return array.assign_attrs(**names, **domain, perturbation=job.perturbation.name, record=json.dumps(record))
@@ -505,6 +508,8 @@ def log_record(record: Mapping[str, Any]) -> None:
         "measured: %d stimuli x %d probes by %s in %.1f s (%.0f pairs/s)",
         record["stimuli"], record["probes"], record["engine"], record["measuring_seconds"], record["pairs_per_second"],
     )  # fmt: skip
+    if "word_overlap" in record:
+        log.info("matched foils share %.0f %% of their words with what follows", 100 * record["word_overlap"])
     direct = Finding(**record["direct_influence"])
     log.info("direct influence: %s %s over %d %s", interval(direct), record["unit"], direct.n, direct.unit)
     if record["diverged"]:

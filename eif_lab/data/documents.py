@@ -32,7 +32,7 @@ was measured without."""
 LONGEST_COPY = 24
 """Words."""
 
-MOST_FOLLOWING, MOST_RECALLED = 6, 10
+MOST_FOLLOWING, MOST_RECALLED = 8, 5
 """Facts that a document answers."""
 
 

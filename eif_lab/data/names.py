@@ -1,7 +1,7 @@
 """Invented words: a syllable grammar that cannot make an English one.
 
-Every word is two open syllables such as "zloke", the first with an onset that no English word begins with. A quarter of
-the words is kept back from pre-training, so that what a dataset calls its concepts is new to phi3-tiny.
+Every word is two open syllables such as "zloke", the first with an onset that no English word begins with. Two thirds
+of the words are kept back from pre-training, so that what a dataset calls its concepts is new to phi3-tiny.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 ONSETS = ("dl", "fn", "gv", "kv", "ml", "sr", "tl", "vl", "vr", "zl", "zr", "zv")
 VOWELS = ("a", "e", "i", "o", "u")
-CONSONANTS = ("b", "d", "f", "g", "h", "j", "k", "l", "m", "p", "r", "s", "t", "v", "w", "z")
+CONSONANTS = ("k", "m", "p", "t")
 
-UNSEEN_ONE_IN = 4
+SHOWN_ONE_IN = 3
 
 OPENINGS = tuple(onset + vowel for onset, vowel in product(ONSETS, VOWELS))
 ENDINGS = tuple(consonant + vowel for consonant, vowel in product(CONSONANTS, VOWELS))
@@ -27,7 +27,7 @@ ENDINGS = tuple(consonant + vowel for consonant, vowel in product(CONSONANTS, VO
 def words(*, unseen: bool) -> tuple[str, ...]:
     """All words of the grammar that datasets use (``unseen``), or all that pre-training uses; no word is in both."""
     grammar = (opening + ending for opening, ending in product(OPENINGS, ENDINGS))
-    return tuple(word for word in grammar if (crc32(word.encode()) % UNSEEN_ONE_IN == 0) == unseen)
+    return tuple(word for word in grammar if (crc32(word.encode()) % SHOWN_ONE_IN != 0) == unseen)
 
 
 @cache

@@ -24,7 +24,7 @@ from eif_lab.data.documents import Piece, document, examination
 from eif_lab.data.implication import Implication
 from eif_lab.data.inheritance import Inheritance
 from eif_lab.data.knowledge import Knowledge
-from eif_lab.data.names import ENDINGS, OPENINGS
+from eif_lab.data.names import words
 from eif_lab.data.negation import Negation
 from eif_lab.data.ontology import Ontology
 from eif_lab.data.reversal import Reversal
@@ -32,6 +32,7 @@ from eif_lab.data.task import Background, Texts
 from eif_lab.data.transitivity import Transitivity
 from eif_lab.models.base import REPORT, Training
 from eif_lab.models.encoding import IGNORED, Encoder
+from eif_lab.models.induction import LEAST_HEAD, keep_codes, start_by_looking_up
 from eif_lab.models.phi3 import TINY, CausalLM, token_loss
 from eif_lab.models.teaching import background_accuracy
 from eif_lab.schema import option, rule_error
@@ -51,7 +52,7 @@ DOMAINS: tuple[type[Knowledge], ...] = (
 )
 """What phi3-tiny is trained to read; a further domain joins here."""
 
-HARDEST_FROM = 0.3
+HARDEST_FROM = 0.25
 """The share of the steps over which documents grow to their full difficulty."""
 
 EASIER = 0.5
@@ -72,15 +73,15 @@ CHAT_TEMPLATE = (
 def make_tokenizer(vocabulary_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer (Radford et al., 2019) with Phi-3's special tokens and chat form.
 
-    It is trained on the words of the domains' wordings and on the syllables of invented words, each standing alone: a
-    known word is one token, an invented one two, and anything else is spelled out.
+    It is trained on the words of the domains' wordings and on the invented words, each standing alone: these are one
+    token each, and anything else is spelled out. A text's first word is encoded as any other, with a space before it.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary_size,
         special_tokens=[UNKNOWN, BOS, EOS, PAD, *TURNS],
@@ -100,10 +101,28 @@ def make_tokenizer(vocabulary_size: int) -> PreTrainedTokenizerFast:
 
 
 def lexicon() -> set[str]:
-    """What ought to be one token: syllables, and the words of the domains' sentences with a space in front."""
+    """What ought to be one token, with a space in front: invented words and the words of the domains' sentences."""
     said = {word for domain in DOMAINS for ways in domain.wordings.values() for way in ways for word in way.split()}
     fixed = {word.removesuffix("{not}") for word in said if word not in ("{subject}", "{subject}{not}")}
-    return {*ENDINGS, *(f" {part}" for part in (*OPENINGS, *fixed, "not", "button", "lamp", "."))}
+    return {f" {word}" for word in (*invented(), *fixed, "not", "button", "lamp", ".")}
+
+
+def invented() -> list[str]:
+    """All invented words, those that pre-training shows and those that it doesn't."""
+    return [*words(unseen=True), *words(unseen=False)]
+
+
+def names_in(tokenizer: PreTrainedTokenizerFast) -> Int[Tensor, " names"]:
+    """The ids of the invented words.
+
+    Raises:
+        ConfigError: The vocabulary is too small to hold each as a token.
+    """
+    ids = tokenizer(invented(), add_special_tokens=False)["input_ids"]
+    if any(len(own) > 1 for own in ids):
+        rule = f"be large enough for {len(ids)} invented words"
+        raise rule_error("pretraining.vocabulary_size", rule, len(tokenizer), "Try 2048.")
+    return torch.tensor(ids).flatten()
 
 
 class Corpus(Dataset[tuple[Tensor, Tensor]]):
@@ -175,21 +194,6 @@ class Packed(torch.nn.Module):
         return self.model(input_ids=inputs, position_ids=place - start, use_cache=False).logits
 
 
-@torch.no_grad()
-def start_by_copying(model: Phi3ForCausalLM) -> None:
-    """Make attention start near "look at what is like me, and repeat it".
-
-    Queries and keys share their weights, ``W_o = W_v^T``, and the output layer starts as the embedding (it is not tied
-    to it afterwards). Source: the mimetic initialization of Trockman and Kolter (2023), with random matrices in the
-    place of their scaled identities.
-    """
-    model.lm_head.weight.copy_(model.model.embed_tokens.weight)
-    for layer in model.model.layers:
-        query, key, value = layer.self_attn.qkv_proj.weight.chunk(3)
-        key.copy_(query)
-        layer.self_attn.o_proj.weight.copy_(value.T)
-
-
 @dataclass(frozen=True)
 class Mark:
     """How a model does on whole worlds with words that it has never seen.
@@ -247,26 +251,27 @@ class Pretraining(Training):
 
     group: ClassVar[str] = "pretraining"
 
-    steps: int = option(32000, at_least=1)
+    steps: int = option(15000, at_least=1)
     batch_size: int = option(8, at_least=1)
     learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
-    weight_decay: float = option(0.01, at_least=0)
+    weight_decay: float = option(0.0, at_least=0)
     checkpoint_every: int = option(200, at_least=1)
     length: int = option(224, at_least=8)
     seed: int = option(0, at_least=0)
     hidden_size: int = option(128, at_least=2)
-    layers: int = option(4, at_least=1)
-    heads: int = option(4, at_least=1)
+    layers: int = option(4, at_least=2)
+    heads: int = option(4, at_least=3)
     intermediate_size: int = option(320, at_least=1)
-    vocabulary_size: int = option(640, at_least=300, hint="Try 640.")
+    vocabulary_size: int = option(2048, at_least=300, hint="Try 2048.")
     context: int = option(2048, at_least=8)
     compiled: bool = True
     examined: int = option(50, at_least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.hidden_size % (2 * self.heads):
-            rule = f"be a multiple of {2 * self.heads}, twice the heads"
+        least = LEAST_HEAD * self.heads
+        if self.hidden_size % (4 * self.heads) or self.hidden_size < least:
+            rule = f"be a multiple of {4 * self.heads}, at least {least}, with {self.heads} heads"
             raise rule_error("pretraining.hidden_size", rule, self.hidden_size, f"Try {32 * self.heads}.")
 
     def architecture(self, tokenizer: PreTrainedTokenizerFast) -> Phi3Config:
@@ -283,7 +288,6 @@ class Pretraining(Training):
             original_max_position_embeddings=self.context,
             # half of a head is blind to position, so that it finds a word however far away
             rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
-            initializer_range=self.hidden_size**-0.5,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
@@ -309,11 +313,13 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
     from eif_lab.models.training import steps_done, train  # brings Lightning, which a made model does without
 
     tokenizer = make_tokenizer(options.vocabulary_size)
+    names = names_in(tokenizer)
     directory.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = Phi3ForCausalLM(options.architecture(tokenizer))
-        start_by_copying(model)
+        start_by_looking_up(model, names)
+        keep_codes(model, names)
         reader = Packed(model, tokenizer.bos_token_id)
         if options.compiled:
             reader.compile()

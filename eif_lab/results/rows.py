@@ -47,10 +47,12 @@ SWEEP_COLUMNS = {
     "status": TEXT,
     "verdict": TEXT,
     "verdict_alone": TEXT,
+    "finding": "Int64",
     "statistic": TEXT,
     "effect": NUMBER,
     "low": NUMBER,
     "high": NUMBER,
+    "threshold": NUMBER,
     "p_value": NUMBER,
     "p_adjusted": NUMBER,
     "alpha": NUMBER,
@@ -105,25 +107,21 @@ def read_verdicts(frame: pd.DataFrame) -> list[Verdict]:
 
 
 def sweep_table(jobs: Sequence[Job]) -> pd.DataFrame:
-    """Jobs by desiderata in long form, with p-values corrected over the whole sweep (Benjamini-Hochberg, 1995).
+    """Jobs by findings in long form, with p-values corrected over the whole sweep (Benjamini-Hochberg, 1995).
 
     Every verdict of every job is one member of the family; its p-value is the largest of its findings'. ``verdict``
-    is the rule of `Verdict.outcome` under ``p_adjusted``, ``verdict_alone`` under the job's own p-values. Effect,
-    interval and n are those of the headline finding. A job that failed or does not apply has one row that says so.
+    is the rule of `Verdict.outcome` under ``p_adjusted``, ``verdict_alone`` under the job's own p-values. A verdict has
+    a row for each of its findings, with that one's effect, interval, n and threshold; ``finding`` counts them, and 0 is
+    the headline. A job that failed or does not apply has one row that says so.
     ``direct_target`` is what direct influence was to be, in nats, and ``target_reached`` whether the method came near;
     both are undefined where nothing was asked for.
     """
-    rows = []
-    tested: list[tuple[dict[str, Any], Verdict]] = []
-    for job, name in zip(jobs, _distinct_names(jobs)):
-        for row, verdict in _job_rows(job, name):
-            rows.append(row)
-            if verdict is not None:
-                tested.append((row, verdict))
-    for (row, verdict), p_adjusted in zip(tested, adjust([verdict.p_value for _, verdict in tested])):
-        row["p_adjusted"] = p_adjusted
-        row["verdict"] = verdict.outcome(p_adjusted)
-    return _frame(rows, SWEEP_COLUMNS)
+    blocks = [block for job, name in zip(jobs, _distinct_names(jobs)) for block in _job_blocks(job, name)]
+    tested = [(rows, verdict) for rows, verdict in blocks if verdict is not None]
+    for (rows, verdict), p_adjusted in zip(tested, adjust([verdict.p_value for _, verdict in tested])):
+        for row in rows:
+            row |= {"p_adjusted": p_adjusted, "verdict": verdict.outcome(p_adjusted)}
+    return _frame([row for rows, _ in blocks for row in rows], SWEEP_COLUMNS)
 
 
 def _finding_rows(verdict: Verdict) -> list[dict[str, Any]]:
@@ -193,7 +191,8 @@ def _distinct_names(jobs: Sequence[Job]) -> list[str]:
     return distinct
 
 
-def _job_rows(job: Job, name: str) -> list[tuple[dict[str, Any], Verdict | None]]:
+def _job_blocks(job: Job, name: str) -> list[tuple[list[dict[str, Any]], Verdict | None]]:
+    """The rows of each verdict with the verdict, and those of what was not tested with None."""
     manifest = job.manifest
     shared = {
         "job": name,
@@ -203,36 +202,40 @@ def _job_rows(job: Job, name: str) -> list[tuple[dict[str, Any], Verdict | None]
         **_target(manifest.get("update")),
     }
     if manifest["status"] != DONE:
-        return [({**shared, "status": manifest["status"], "reason": manifest.get("reason", "")}, None)]
-    rows: list[tuple[dict[str, Any], Verdict | None]] = [
-        ({**shared, **_headline(verdict)}, verdict) for verdict in read_verdicts(job.verdicts)
+        return [([{**shared, "status": manifest["status"], "reason": manifest.get("reason", "")}], None)]
+    blocks: list[tuple[list[dict[str, Any]], Verdict | None]] = [
+        ([{**shared, **row} for row in _sweep_rows(verdict)], verdict) for verdict in read_verdicts(job.verdicts)
     ]
     absent = job.verdicts[job.verdicts["status"] == NOT_APPLICABLE]
-    rows += [
-        ({**shared, "status": NOT_APPLICABLE, "desideratum": row.desideratum, "reason": row.reason}, None)
+    blocks += [
+        ([{**shared, "status": NOT_APPLICABLE, "desideratum": row.desideratum, "reason": row.reason}], None)
         for row in absent.itertuples()
     ]
-    return rows
+    return blocks
 
 
-def _headline(verdict: Verdict) -> dict[str, Any]:
-    first = verdict.findings[0]
-    return {
-        "desideratum": verdict.desideratum,
-        "status": DONE,
-        "verdict_alone": verdict.outcome(),
-        "statistic": first.statistic,
-        "effect": first.effect,
-        "low": first.low,
-        "high": first.high,
-        "p_value": verdict.p_value,
-        "alpha": verdict.alpha,
-        "n": first.n,
-        "unit": first.unit,
-        "claim": verdict.claim,
-        "rule": verdict.rule,
-        "note": verdict.note,
-    }
+def _sweep_rows(verdict: Verdict) -> list[dict[str, Any]]:
+    return [
+        {
+            "desideratum": verdict.desideratum,
+            "status": DONE,
+            "verdict_alone": verdict.outcome(),
+            "finding": number,
+            "statistic": finding.statistic,
+            "effect": finding.effect,
+            "low": finding.low,
+            "high": finding.high,
+            "threshold": finding.threshold,
+            "p_value": verdict.p_value,
+            "alpha": verdict.alpha,
+            "n": finding.n,
+            "unit": finding.unit,
+            "claim": verdict.claim,
+            "rule": verdict.rule,
+            "note": verdict.note,
+        }
+        for number, finding in enumerate(verdict.findings)
+    ]
 
 
 def _effect(told: Any) -> float:

@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from eif_lab.schema import rule_error
 __all__ = ["page", "print_job", "print_sweep", "sweep_table", "verdict_frame", "write_sweep"]
 
 WIDTH = 100
-DESIDERATA_PER_BLOCK = 4
+COLUMNS_PER_BLOCK = 4
 STYLES = {SATISFIED: "green", VIOLATED: "red", INCONCLUSIVE: "yellow"}
 MARKS = {SATISFIED: "✓", VIOLATED: "✗", INCONCLUSIVE: "?"}
 ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
@@ -77,22 +77,44 @@ def print_job(job: JobResults, console: Console | None = None) -> None:
 
 
 def print_sweep(table: pd.DataFrame, console: Console | None = None) -> None:
-    """Print a sweep's table: a row per job, a column per desideratum, the mark of its verdict, effect and interval.
+    """Print a sweep's table: a row per job, a column per finding of each desideratum, with effect and interval.
 
-    Desiderata that do not fit side by side follow in further blocks; reasons stand below.
+    The verdict's mark stands at the desideratum's first finding. What does not fit side by side follows in further
+    blocks; reasons stand below.
     """
     console = console or page()
-    desiderata = [name for name in dict.fromkeys(table["desideratum"]) if name]
+    columns = _columns(table)
     console.print()
-    blocks = max(1, math.ceil(len(desiderata) / DESIDERATA_PER_BLOCK))
-    for block in np.array_split(np.array(desiderata, dtype=str), blocks):
-        console.print(_sweep_block(table, block.tolist(), console))
+    blocks = max(1, math.ceil(len(columns) / COLUMNS_PER_BLOCK))
+    for places in np.array_split(np.arange(len(columns)), blocks):
+        console.print(_sweep_block(table, [columns[i] for i in places], console))
     marks = _marks(console)
     legend = [f"{marks[verdict]} {verdict}" for verdict in (SATISFIED, VIOLATED, INCONCLUSIVE)]
     console.print(Text("   ".join([*legend, "* see below   direct: influence of a stimulus on itself"])))
     console.print(Text("p-values corrected over the sweep (Benjamini-Hochberg)"))
     for line in _sweep_notes(table):
         _print_note(console, *line)
+
+
+class _Column(NamedTuple):
+    """A finding of a desideratum; ``statistic`` is empty where it is the only one, or where nothing was tested."""
+
+    desideratum: str
+    statistic: str = ""
+    first: bool = True
+
+    @property
+    def head(self) -> str:
+        return _spaced(f"{self.desideratum}: {self.statistic}" if self.statistic else self.desideratum)
+
+
+def _columns(table: pd.DataFrame) -> list[_Column]:
+    columns = []
+    for name, rows in table[table["desideratum"] != ""].groupby("desideratum", sort=False):
+        found = rows[rows["status"] == DONE].sort_values("finding", kind="stable")["statistic"].unique()
+        alone = len(found) < 2
+        columns += [_Column(name)] if alone else [_Column(name, one, one == found[0]) for one in found]
+    return columns
 
 
 def _job_table(tested: pd.DataFrame, console: Console) -> Table:
@@ -119,35 +141,36 @@ def _job_table(tested: pd.DataFrame, console: Console) -> Table:
     return table
 
 
-def _sweep_block(table: pd.DataFrame, desiderata: list[str], console: Console) -> Table:
+def _sweep_block(table: pd.DataFrame, columns: list[_Column], console: Console) -> Table:
     block = _grid()
     block.add_column("job", overflow="fold", max_width=24)
     block.add_column("direct", justify="right", no_wrap=True)
-    for name in desiderata or ["status"]:
-        block.add_column(_spaced(name), overflow="fold", max_width=16)
+    for head in [column.head for column in columns] or ["status"]:
+        block.add_column(head, overflow="fold", max_width=17)
     for (job, _), rows in table.groupby(["job", "path"], sort=False):
         direct = rows["direct_influence"].iloc[0]
         # A name such as model=cnn,method=lora has no blank at which a line could end.
         label = Text(str(job).replace(",", ", "))
         told = "" if pd.isna(direct) else f"{direct:.2g}{' *' if _unmatched(rows).any() else ''}"
-        block.add_row(label, told, *_cells(rows, desiderata, console))
+        block.add_row(label, told, *_cells(rows, columns, console))
     return block
 
 
-def _cells(rows: pd.DataFrame, desiderata: list[str], console: Console) -> Iterable[Text]:
+def _cells(rows: pd.DataFrame, columns: list[_Column], console: Console) -> Iterable[Text]:
     if (rows["desideratum"] == "").all():
-        return [Text(rows["status"].iloc[0], style="red") for _ in desiderata or ["status"]]
-    by_name = {row.desideratum: row for row in rows.itertuples()}
-    return [_cell(by_name.get(name), console) for name in desiderata]
+        return [Text(rows["status"].iloc[0], style="red") for _ in columns or ["status"]]
+    return [_cell(rows[rows["desideratum"] == column.desideratum], column, console) for column in columns]
 
 
-def _cell(row: Any, console: Console) -> Text:
-    if row is None:
-        return Text("")
-    if row.status != DONE:
-        return Text(row.status, style="dim")
-    mark = f"{_marks(console)[row.verdict]} {row.effect:.2g}{' *' if row.note else ''}"
-    return Text(mark, style=STYLES[row.verdict]) + Text(f"\n{_interval(row.low, row.high, 2)}", style="default")
+def _cell(rows: pd.DataFrame, column: _Column, console: Console) -> Text:
+    if (rows["status"] != DONE).any():
+        return Text(rows["status"].iloc[0] if column.first else "", style="dim")
+    found = rows[rows["statistic"] == column.statistic] if column.statistic else rows
+    for row in found.itertuples():
+        mark = f"{_marks(console)[row.verdict]} " if column.first else ""
+        told = Text(f"{mark}{row.effect:.2g}{' *' if row.note else ''}", style=STYLES[row.verdict] if mark else "")
+        return told + Text(f"\n{_interval(row.low, row.high, 2)}", style="default")
+    return Text("")
 
 
 def _sweep_notes(table: pd.DataFrame) -> list[tuple[str, str]]:

@@ -81,10 +81,28 @@ def test_correction_weighs_the_worst_finding_and_violation_stands(tmp_path, make
         make_verdict("violated", (0.0, -0.1, 0.05, 0.9)),
     ]
     write_job(tmp_path / "a", {"name": "a", "status": "done"}, None, verdicts, {})
-    table = sweep_table([open_results(tmp_path / "a")]).set_index("desideratum")
+    every = sweep_table([open_results(tmp_path / "a")])
+    assert (every.groupby("desideratum")[["verdict", "p_adjusted"]].nunique() == 1).all(axis=None)
+    table = every[every["finding"] == 0].set_index("desideratum")
     assert table.loc["both", "p_adjusted"] == pytest.approx(0.08)
     assert table.loc["both", ["verdict_alone", "verdict"]].tolist() == [SATISFIED, INCONCLUSIVE]
     assert table.loc["violated", "verdict"] == VIOLATED
+
+
+def test_sweep_tells_every_finding_with_its_interval(tmp_path, make_verdict):
+    effects = {"a": ((0.62, 0.51, 0.73, 0.01), (0.22, -0.11, 0.33, 0.25)), "b": ((0.44, 0.41, 0.47, 0.01),)}
+    for name, findings in effects.items():
+        write_job(tmp_path / name, {"name": name, "status": "done"}, None, [make_verdict("logic", *findings)], {})
+    table = open_results(tmp_path).table
+    shown = printed(print_sweep, table)
+    for name, findings in effects.items():
+        rows = table[table["job"] == name]
+        assert list(rows[["effect", "low", "high"]].itertuples(index=False, name=None)) == [f[:3] for f in findings]
+        assert rows["finding"].tolist() == list(range(len(findings)))
+        for effect, low, high, _ in findings:
+            assert f"{effect}" in shown and f"[{low}, {high}]" in shown
+    head = shown[: shown.index("──")]
+    assert head.count("logic: statistic") == 2 and head.split()[-2:] == ["0", "1"]
 
 
 def test_jobs_without_verdicts_stand_in_the_table_with_their_reason(write_jobs):
