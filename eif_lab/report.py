@@ -1,0 +1,61 @@
+"""One HTML page about a job or a sweep: ``python -m eif_lab.report <directory> [--output FILE] [--claims FILE]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from eif_lab.schema import ConfigError, rule_error
+
+CLAIM_KEYS = ("claim", "what", "effect", "low", "high", "verdict", "agrees")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page.
+
+    Returns:
+        0; 2 for a mistake in what was asked, told in one line.
+    """
+    parser = argparse.ArgumentParser(prog="python -m eif_lab.report", description=__doc__)
+    parser.add_argument("directory", type=Path, help="what a finished run or sweep left")
+    parser.add_argument("--output", type=Path, help="the page (<directory>/report.html)")
+    parser.add_argument("--claims", type=Path, help="claims.json or claims.md, shown as the last section")
+    given = parser.parse_args(arguments)
+    from eif_lab.figures.page import write_page
+    from eif_lab.results.store import open_results
+
+    try:
+        claims = None if given.claims is None else read_claims(given.claims)
+        output = given.output or given.directory / "report.html"
+        size = write_page(open_results(given.directory), output, claims)
+    except (ConfigError, OSError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    print(f"page: {output} ({size / 1e6:.1f} MB)")
+    return 0
+
+
+def read_claims(file: Path) -> str | list[dict[str, Any]]:
+    """The table of claims: rows where the file is JSON, else its text.
+
+    Raises:
+        ConfigError: The JSON is no list of rows with the keys of a claim.
+        OSError: The file cannot be read.
+    """
+    text = file.read_text()
+    if file.suffix != ".json":
+        return text
+    try:
+        rows = json.loads(text)
+    except ValueError as error:
+        raise rule_error("claims", "be JSON", str(file), f"{error}.") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and set(CLAIM_KEYS) <= set(row) for row in rows):
+        raise rule_error("claims", f"be a list of rows with {', '.join(CLAIM_KEYS)}", str(file), "Make it again.")
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

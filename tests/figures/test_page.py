@@ -1,0 +1,568 @@
+"""The page: what it holds is what the store holds, whatever the texts contain, and a browser shows it."""
+
+import html.parser
+import json
+import shutil
+import socket
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from eif_lab.data.digits import Digits
+from eif_lab.data.task import RELATIONS
+from eif_lab.desiderata import Finding, Verdict
+from eif_lab.figures.page import BUDGETS, LARGEST_PAGE, Budget, job_names, render_page, write_page
+from eif_lab.figures.page_arrays import most_moved, overview, shares, strongest_cells
+from eif_lab.influence.annotate import annotate
+from eif_lab.report import main
+from eif_lab.results.rows import verdict_frame
+from eif_lab.results.store import JobResults, open_results, write_job
+from eif_lab.schema import Options
+
+HOSTILE = "</script><img src=x onerror=alert(1)> & \"quotes\" 'single' {{ 7 * 7 }} | is <b>bold</b>"
+CONFIG = {
+    "seed": 0,
+    "dataset": {"_target_": "eif_lab.data.digits.Digits", "name": "digits", "stimuli": 12, "probes": 12},
+    "method": {"_target_": "eif_lab.methods.full.Full"},
+    "perturbation": {"_target_": "eif_lab.perturbations.include.Include"},
+}
+TYPES = {"float32": np.float32, "int32": np.int32, "uint8": np.uint8}
+
+
+def array_of(values, readouts=("log_prob",)):
+    """Values (stimulus, probe) as an array of one seed and one step."""
+    dims = ("seed", "stimulus", "step", "probe", "readout")
+    coords = {"seed": [0], "step": [1], "readout": list(readouts)}
+    attrs = {"units": json.dumps({"log_prob": "nat"}), "sign": "after minus before"}
+    return xr.DataArray(values[None, :, None, :, None].astype(np.float32), dims=dims, coords=coords, attrs=attrs)
+
+
+def images(random):
+    """12 digits by 12 digits, with one undefined row."""
+    task = Digits(stimuli=12, probes=12).load(0)
+    values = np.random.default_rng(random).normal(size=(12, 12)) / 3
+    values[5] = np.nan
+    return annotate(array_of(values), task, task.distances, "class")
+
+
+def statements(label="a dax |is a bird", worlds=3, each=4):
+    """Texts in worlds, more probes than stimuli."""
+    rng = np.random.default_rng(7)
+    stimuli, probes = worlds * 2, worlds * each
+    array = array_of(rng.normal(size=(stimuli, probes)))
+    coords = {
+        "stimulus_id": ("stimulus", [f"s{i} {label}" for i in range(stimuli)]),
+        "stimulus_label": ("stimulus", [f"s{i} {label}" for i in range(stimuli)]),
+        "stimulus_world": ("stimulus", np.arange(stimuli) % worlds),
+        "stimulus_neutral": ("stimulus", np.arange(stimuli) == 1),
+        "probe_id": ("probe", [f"p{j} {label}" for j in range(probes)]),
+        "probe_label": ("probe", [f"p{j} {label}" for j in range(probes)]),
+        "probe_world": ("probe", np.arange(probes) % worlds),
+        "relation": (("stimulus", "probe"), rng.choice(RELATIONS, size=(stimuli, probes))),
+    }
+    return array.assign_coords(coords)
+
+
+def write(path, array, name="cnn digits full", note="", **more):
+    findings = [Finding("auc", 0.7, 0.65, 0.75, 0.01, 12, "stimuli", 0.6)]
+    verdict = Verdict("symmetry", "a sample teaches as it is taught", findings, 0.05, note=note)
+    direct = {"statistic": "direct_influence", "effect": 0.5, "low": 0.4, "high": 0.6, "n": 12, "unit": "stimuli"}
+    manifest = {
+        "name": name,
+        "status": "done",
+        "config": CONFIG,
+        "seeds": [0],
+        "direct_influence": direct,
+        "unit": "nat",
+    }
+    write_job(
+        path,
+        manifest | {"base_model": {"name": name.split()[0], "hash": "0"}, **more},
+        array,
+        [verdict],
+        {"logic": "no foils"},
+    )
+    return open_results(path)
+
+
+def data_of(page):
+    """The page's data, its contents decoded."""
+    import base64
+    import gzip
+
+    text = page.split('id="data">')[1].split("</script>")[0]
+    data = json.loads(text)
+    for name, item in data["contents"].items():
+        raw = base64.b64decode(item["content"])
+        if item["kind"] in TYPES:
+            raw = np.frombuffer(gzip.decompress(raw), TYPES[item["kind"]])
+        elif item["kind"] == "json":
+            raw = json.loads(gzip.decompress(raw))
+        data["contents"][name] = raw
+    return data
+
+
+def cells_on(data, job=0, readout="log_prob"):
+    """What the page shows as (stimulus, probe, value, relation), cell by cell."""
+    told = data["jobs"][job]["readouts"][readout]
+    get = lambda name: data["contents"][told[name]]  # noqa: E731
+    height, width = told["block"]
+    columns = len(get("columns")) // width
+    for at, (value, offset, relation) in enumerate(zip(get("values"), get("offsets"), get("relations"))):
+        row, column = divmod(at, columns)
+        stimulus = get("rows")[row * height + offset // width]
+        yield stimulus, get("columns")[column * width + offset % width], value, relation
+
+
+def test_every_cell_on_the_page_is_the_stores(tmp_path):
+    job = write(tmp_path / "job", statements(), "phi3-tiny ontology full")
+    stored = job.influence.sel(readout="log_prob").isel(seed=0, step=-1)
+    seen = set()
+    for stimulus, probe, value, relation in cells_on(data_of(render_page(job))):
+        assert value == stored.isel(stimulus=stimulus, probe=probe).item()
+        assert RELATIONS[relation] == stored["relation"].isel(stimulus=stimulus, probe=probe).item()
+        seen.add((stimulus, probe))
+    assert len(seen) == stored.size
+
+
+@pytest.mark.parametrize("cells", [1, 7, 30, 1000])
+def test_a_block_shows_its_strongest_cell_and_says_which(cells):
+    rng = np.random.default_rng(cells)
+    values = rng.normal(size=(7, 11)).astype(np.float32)
+    values[2] = np.nan
+    relations = rng.integers(0, 6, size=values.shape).astype(np.uint8)
+    seen = overview(values, relations, (rng.permutation(7), rng.permutation(11)), cells)
+    assert seen.values.size <= cells
+    held = [sorted(index for index in units.ravel() if index >= 0) for units in (seen.rows, seen.columns)]
+    assert held == [list(range(7)), list(range(11))]
+    for r, row in enumerate(seen.rows):
+        for c, column in enumerate(seen.columns):
+            block = [(i, j) for i in row for j in column if i >= 0 and j >= 0]
+            known = [cell for cell in block if not np.isnan(values[cell])]
+            best = max(known or block, key=lambda cell: abs(values[cell]) if known else 0)
+            down, across = divmod(seen.offsets[r, c], len(column))
+            assert (row[down], column[across]) == best or not known
+            assert np.array_equal(seen.values[r, c], values[best], equal_nan=True)
+            assert not known or seen.relations[r, c] == relations[best]
+
+
+def test_the_most_moved_probes_and_strongest_cells_are_those_of_a_full_sort():
+    values = np.random.default_rng(1).normal(size=(9, 30))
+    values[3, :25] = np.nan
+    moved = most_moved(values, 4)
+    for row, found in zip(values, moved):
+        known = sorted((j for j in range(30) if not np.isnan(row[j])), key=lambda j: row[j])
+        assert found[:4].tolist() == known[::-1][:4]
+        assert found[4:].tolist() == known[:4]
+    order = sorted((k for k in range(values.size) if not np.isnan(values.flat[k])), key=lambda k: -abs(values.flat[k]))
+    assert strongest_cells(values, 11).tolist() == order[:11]
+
+
+def test_small_arrays_are_whole_before_large_ones_get_more():
+    assert shares([10, 10, 1000], 520) == [10, 10, 500]
+    assert shares([1000, 1000], 500) == [250, 250]
+    assert shares([5, 5], 500) == [5, 5]
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.ids, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def read(page):
+    tags = Tags()
+    tags.feed(page)
+    return tags
+
+
+def test_markup_in_names_notes_and_texts_stays_text(tmp_path):
+    plain = write(tmp_path / "plain", statements(), "cnn plain", note="plain", reason="plain")
+    hostile = write(tmp_path / "hostile", statements(HOSTILE), f"cnn {HOSTILE}", note=HOSTILE, reason=HOSTILE)
+    claims = [dict.fromkeys(("claim", "what", "verdict", "agrees"), HOSTILE) | {"effect": 1, "low": 0, "high": 2}]
+    tags = read(render_page(hostile, claims))
+    assert tags.tags == read(render_page(plain, claims)).tags
+    assert tags.text.count(HOSTILE) >= 5
+    data = data_of(render_page(hostile))
+    assert data["contents"][data["jobs"][0]["samples"]["stimulus"]]["ids"][0] == f"s0 {HOSTILE}"
+
+
+def test_claims_come_last_and_only_when_given(tmp_path):
+    job = write(tmp_path, statements())
+    row = {"claim": "arrays are symmetric", "what": "cnn", "effect": 0.9, "low": 0.8, "high": 1.0}
+    without, rows, text = (
+        render_page(job, claims)
+        for claims in (None, [row | {"verdict": "satisfied", "agrees": True}], "| claim | agrees |")
+    )
+    assert 'id="claims"' not in without
+    for page in (rows, text):
+        assert read(page).ids[-2:] == ["claims", "data"]
+    assert "arrays are symmetric" in rows and "0.9 [0.8, 1]" in rows and "| claim | agrees |" in text
+
+
+def test_the_model_is_called_by_its_own_name(tmp_path):
+    base = {"name": "phi3-tiny", "hash": "0", "parameters": 891008}
+    page = render_page(write(tmp_path, statements(), "phi3-tiny ontology full", base_model=base))
+    assert "phi3-tiny (891,008 parameters)" in page
+    assert "Phi-3" not in page
+
+
+def test_verdicts_of_a_sweep_are_those_of_its_table(tmp_path):
+    for name in ("cnn digits full", "cnn digits lora"):
+        write(tmp_path / name, images(0), name)
+    write_job(tmp_path / "failed", {"name": "cnn digits bad", "status": "failed", "reason": "no memory"}, None, [], {})
+    sweep = open_results(tmp_path)
+    page = read(render_page(sweep))
+    for row in sweep.table.itertuples():
+        assert row.job in page.text and row.reason in page.text
+        if row.status == "done":
+            assert f"p {row.p_adjusted:.2g}, n {row.n}" in page.text
+    assert {"run", "verdicts", "arrays", "stimulus", "jobs"} <= set(page.ids)
+    assert job_names(sweep) == [job.manifest["name"] for job in sweep.jobs]
+
+
+def test_images_have_the_pictures_of_their_dataset(tmp_path):
+    from io import BytesIO
+
+    from PIL import Image
+
+    job = write(tmp_path, images(0))
+    data = data_of(render_page(job))
+    sheet, task = data["jobs"][0]["sheet"], Digits(stimuli=12, probes=12).load(0)
+    whole = np.asarray(Image.open(BytesIO(data["contents"][sheet["picture"]])).convert("L")) / 255
+    height, width = sheet["tile"]
+    table = data["contents"][data["jobs"][0]["samples"]["probe"]]
+    for index, place in enumerate(table["pictures"]):
+        row, column = divmod(place, sheet["columns"])
+        tile = whole[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        others = [np.abs(tile - pixels[0].numpy()).mean() for pixels in task.probes.pixels]
+        assert int(np.argmin(others)) == index  # the picture lost a little, but it is nearest to its own image
+
+
+@dataclass
+class Remote(Options):
+    """A dataset that would have to be fetched."""
+
+    group: ClassVar[str] = "dataset"
+    kind: ClassVar[str] = "image"
+    port: int = 0
+
+    def load(self, seed):
+        socket.create_connection(("127.0.0.1", self.port)).close()
+
+
+def test_a_page_fetches_no_data_and_says_that_pictures_are_missing(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        Remote(port).load(0)  # there is something to connect to
+        dataset = {"_target_": f"{__name__}.Remote", "port": port}
+        data = data_of(render_page(write(tmp_path, images(0), config=CONFIG | {"dataset": dataset})))
+        Remote(port).load(0)  # and there is again, afterwards
+    assert data["jobs"][0]["sheet"] is None
+    assert "data was not found (a page is made without the network)" in data["jobs"][0]["pictures_told"]
+
+
+@dataclass(frozen=True)
+class InMemory(JobResults):
+    """A job whose array was never written: writing 10 million names of relations takes longer than the test may."""
+
+    array: xr.DataArray = None
+
+    @property
+    def influence(self):
+        return self.array
+
+    @property
+    def verdicts(self):
+        return verdict_frame([], {})
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """1,000 stimuli by 10,000 probes of long texts, in 50 worlds."""
+    rng = np.random.default_rng(3)
+    array = array_of(rng.normal(size=(1000, 10_000)).astype(np.float32))
+    relation = np.broadcast_to(rng.choice(RELATIONS, size=(1, 10_000)), (1000, 10_000))
+    words = np.array(["gvame", "mlawa", "dliwe", "fnodi", "vruta", "zroli", "zripo", "sroga"])
+    coords = {"relation": (("stimulus", "probe"), relation)}
+    for dim, size in (("stimulus", 1000), ("probe", 10_000)):
+        texts = [" ".join(row) for row in words[rng.integers(0, 8, size=(size, 20))]]
+        coords |= {f"{dim}_id": (dim, texts), f"{dim}_label": (dim, texts), f"{dim}_world": (dim, np.arange(size) % 50)}
+    path = tmp_path_factory.mktemp("large")
+    (path / "influence.zarr").mkdir()
+    return InMemory(path, {"name": "phi3-tiny large full", "status": "done"}, array.assign_coords(coords))
+
+
+def test_a_thousand_by_ten_thousand_cells_fit_and_the_strongest_are_exact(large, tmp_path):
+    size = write_page(large, tmp_path / "page.html")
+    assert size == (tmp_path / "page.html").stat().st_size <= LARGEST_PAGE
+    data = data_of((tmp_path / "page.html").read_text())
+    told = data["jobs"][0]["readouts"]["log_prob"]
+    assert told["block"][0] * told["block"][1] > 1
+    values = large.influence.values[0, :, 0, :, 0]
+    shown = data["contents"][told["values"]]
+    assert np.abs(shown).max() == np.abs(values).max()
+    top = data["contents"][told["strongest"]]
+    assert np.array_equal(data["contents"][told["strongest_values"]], values.ravel()[top])
+    assert len(shown) <= BUDGETS[0].cells
+
+
+def test_the_command_writes_beside_the_results_and_tells_mistakes_in_one_line(tmp_path, capsys):
+    write(tmp_path / "job", statements())
+    assert main([str(tmp_path / "job")]) == 0
+    assert (tmp_path / "job" / "report.html").stat().st_size > 0
+    assert "report.html" in capsys.readouterr().out
+    (tmp_path / "claims.json").write_text('[{"claim": 1}]')
+    for wrong in ([str(tmp_path / "none")], [str(tmp_path / "job"), "--claims", str(tmp_path / "claims.json")]):
+        assert main(wrong) == 2
+        told = capsys.readouterr().err.strip()
+        assert told.count("\n") == 0 and "must" in told
+
+
+# --- in a browser ---
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "chrome")]
+    with sync_api.sync_playwright() as playwright:
+        try:
+            launched = playwright.chromium.launch(
+                executable_path=next(filter(None, found), None), args=["--no-sandbox"]
+            )
+        except sync_api.Error as error:
+            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep")
+    write(path / "0", images(0), "cnn digits full")
+    write(path / "1", images(1), "cnn digits lora")
+    write(path / "2", statements(HOSTILE), "phi3-tiny ontology full")
+    claims = [{"claim": "c", "what": "w", "effect": 1, "low": 0, "high": 2, "verdict": "satisfied", "agrees": True}]
+    write_page(open_results(path), path / "page.html", claims)
+    return path
+
+
+@contextmanager
+def drawn(browser, file):
+    """A page in the browser; afterwards it must have told no error and asked for nothing but itself."""
+    context = browser.new_context(viewport={"width": 1200, "height": 1000})
+    opened = context.new_page()
+    wrong, urls = [], []
+    opened.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("request", lambda request: urls.append(request.url))
+    opened.goto(file.as_uri())
+    opened.wait_for_selector("body[data-ready]")
+    yield opened
+    context.close()
+    assert wrong == [] and all(url.startswith(("file:", "data:")) for url in urls)
+
+
+@pytest.fixture
+def page(browser, sweep):
+    with drawn(browser, sweep / "page.html") as opened:
+        yield opened
+
+
+def point(page, row, column, shape=(12, 12), click=False):
+    """Point at a place of the drawn array; what the page then reads: stimulus, probe, value."""
+    measure = """canvas => {
+      canvas.scrollIntoView({block: "center"});
+      const {x, y} = canvas.getBoundingClientRect();
+      return [x + +canvas.dataset.left, y, +canvas.dataset.width, +canvas.dataset.height];
+    }"""
+    left, top, width, height = page.locator("#main-map canvas").evaluate(measure)
+    move = page.mouse.click if click else page.mouse.move
+    move(left + (column + 0.5) / shape[1] * width, top + (row + 0.5) / shape[0] * height)
+    return read_out(page)
+
+
+def read_out(page):
+    told = page.locator("#cell .value").evaluate("element => ({...element.dataset})")
+    return int(told["stimulus"]), int(told["probe"]), float(told["value"])
+
+
+def choose(page, control, value):
+    page.locator(f"select[name={control}]").select_option(value)
+
+
+def stored(sweep, job):
+    return open_results(sweep / str(job)).influence.isel(seed=0, step=-1, readout=0)
+
+
+def test_pointing_at_a_cell_reads_the_stores_value_with_its_names(page, sweep):
+    choose(page, "order", "stored")
+    array = stored(sweep, 0)
+    for row, column in ((0, 0), (3, 8), (11, 2)):
+        stimulus, probe, value = point(page, row, column)
+        assert (stimulus, probe) == (row, column)
+        assert np.float32(value) == array.values[row, column]
+        told = page.locator("#cell").inner_text()
+        names = [str(array[name].values[at]) for name, at in (("stimulus_id", row), ("probe_id", column))]
+        assert all(name in told for name in [*names, str(array["relation"].values[row, column]), "nat"])
+    point(page, 5, 1)
+    assert "undefined" in page.locator("#cell").inner_text()
+
+
+def test_a_block_that_is_pointed_at_reads_its_strongest_cell(browser, tmp_path):
+    job = write(tmp_path / "job", images(0))
+    html = render_page(job, budget=Budget(40, 100, 60))
+    (tmp_path / "page.html").write_text(html)
+    data = data_of(html)
+    told = data["jobs"][0]["readouts"]["log_prob"]
+    rows, columns = (
+        data["contents"][told[name]].reshape(-1, size) for name, size in zip(("rows", "columns"), told["block"])
+    )
+    values = stored(tmp_path, "job").values
+    with drawn(browser, tmp_path / "page.html") as page:
+        choose(page, "order", "class")  # blocks are of neighbours by class, so that this is their own order
+        for row, column in ((0, 0), (len(rows) - 1, 1), (1, len(columns) - 1)):
+            stimulus, probe, value = point(page, row, column, (len(rows), len(columns)))
+            block = values[np.ix_(rows[row][rows[row] >= 0], columns[column][columns[column] >= 0])]
+            assert stimulus in rows[row] and probe in columns[column]
+            assert np.float32(value) == values[stimulus, probe]
+            assert abs(values[stimulus, probe]) == np.nanmax(np.abs(block))
+
+
+def test_the_line_of_python_gives_the_value_that_was_read(page, sweep):
+    *_, value = point(page, 2, 7)
+    *before, last = page.locator("#line").inner_text().splitlines()
+    scope = {}
+    exec("\n".join(before), scope)
+    assert np.float32(eval(last, scope)) == np.float32(value)
+
+
+def test_ordering_by_class_puts_classes_together_and_back_again(page, sweep):
+    classes = stored(sweep, 0)["stimulus_class"].values
+    choose(page, "order", "class")
+    seen = [point(page, place, place)[:2] for place in range(12)]
+    for side in zip(*seen):
+        assert sorted(side) == list(range(12))
+        assert [classes[index] for index in side] == sorted(classes)
+    choose(page, "order", "stored")
+    assert [point(page, place, 0)[0] for place in range(12)] == list(range(12))
+
+
+def test_ordering_by_relation_and_influence_follows_the_chosen_stimulus(page, sweep):
+    choose(page, "job", "2")
+    page.wait_for_selector("body[data-ready^='2']")
+    array = stored(sweep, 2)
+    page.locator("#chosen").select_option("4")
+    choose(page, "order", "relation")
+    rows = [point(page, row, 0, array.shape)[0] for row in range(6)]
+    row = rows.index(4)
+    probes = [point(page, row, column, array.shape)[1] for column in range(array.shape[1])]
+    codes = [RELATIONS.index(str(array["relation"].values[4, probe])) for probe in probes]
+    assert codes == sorted(codes) and len(set(codes)) > 1
+    choose(page, "order", "influence")
+    row = [point(page, row, 0, array.shape)[0] for row in range(6)].index(4)
+    values = [point(page, row, column, array.shape)[2] for column in range(array.shape[1])]
+    assert values == sorted(values, reverse=True)
+
+
+def test_zooming_and_keys_keep_cells_and_values_together(page, sweep):
+    choose(page, "order", "stored")
+    array = stored(sweep, 0).values
+    canvas = page.locator("#main-map canvas")
+    point(page, 8, 3)
+    canvas.focus()
+    for _ in range(3):
+        page.keyboard.press("+")
+    stimulus, probe, value = point(page, 0, 0, shape=(4, 4))  # four by four are left of the view
+    assert 5 <= stimulus <= 8 and 0 < probe <= 3
+    assert np.float32(value) == array[stimulus, probe]
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    assert read_out(page)[:2] == (stimulus + 1, probe + 1)
+    page.keyboard.press("Enter")
+    assert page.locator("#chosen").input_value() == str(stimulus + 1)
+    page.keyboard.press("0")
+    assert point(page, 11, 11)[:2] == (11, 11)
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 200, steps=3)
+    page.mouse.up()
+    stimulus, probe, value = point(page, 0, 0, shape=(4, 4))
+    assert probe > 0 and np.float32(value) == array[stimulus, probe]
+
+
+def test_a_stimulus_lists_the_probes_that_it_moved_most(page, sweep):
+    choose(page, "order", "stored")
+    point(page, 7, 4, click=True)
+    row = stored(sweep, 0).values[7]
+    assert page.locator("#chosen").input_value() == "7"
+    for name, side in (("raised", 1), ("lowered", -1)):
+        items = page.locator(f"#{name} li").evaluate_all("all => all.map((li) => +li.dataset.probe)")
+        expected = sorted((j for j in range(12) if row[j] * side > 0), key=lambda j: -row[j] * side)[:8]
+        assert items == expected
+    assert page.locator("#raised .picture").count() == page.locator("#raised li").count()
+    page.locator("#next").click()
+    assert page.locator("#chosen").input_value() == "8"
+
+
+def test_two_jobs_side_by_side_show_the_same_cell_of_both(page, sweep):
+    choose(page, "order", "stored")
+    choose(page, "beside", "1")
+    page.locator("#beside-map canvas").wait_for()
+    point(page, 2, 9)
+    other = stored(sweep, 1).values[2, 9]
+    assert page.locator("#cell .other").inner_text() == f"{other:+.5g} nat in cnn digits lora"
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_nothing_is_wider_than_the_screen(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.querySelector('#main-map canvas').getBoundingClientRect().right") <= width
+
+
+CONTRAST = """() => {
+  const part = (c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const rgba = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+  const ground = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = rgba(getComputedStyle(e).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const element of document.body.querySelectorAll("*")) {
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !element.checkVisibility() || ["SCRIPT", "STYLE", "OPTION"].includes(element.tagName)) continue;
+    const pair = [light(rgba(getComputedStyle(element).color)), light(ground(element))].sort((a, b) => b - a);
+    found.push([(pair[0] + 0.05) / (pair[1] + 0.05), element.textContent.trim().slice(0, 40)]);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_has_contrast_in_light_and_dark(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    found = page.evaluate(CONTRAST)
+    assert len(found) > 100
+    assert [one for one in found if one[0] < 4.5] == []
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, ground[4:-1].split(","))) < 384) == (scheme == "dark")
