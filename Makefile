@@ -10,7 +10,7 @@ SIZE ?= full
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu pretrain
+.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu pretrain figures claims
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ $(READY): requirements.lock pyproject.toml Makefile
 sweep: $(READY) ## Run the main job: two models, two methods, verdicts.
 	$(BIN)/python -m eif_lab -m model=cnn,phi3 method=lora,full
 
-pretrain: $(READY) ## Make phi3-tiny anew (about 40 minutes on two quiet cores); FLAGS="--output DIR" to put it elsewhere.
+pretrain: $(READY) ## Make phi3-tiny anew (about an hour on two cores); FLAGS="--output DIR" to put it elsewhere.
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m eif_lab.pretrain $(FLAGS)
 
 bench: $(BENCH)/.ready ## Compare with the floor, loops and other libraries; FLAGS=--quick to try it.
@@ -67,3 +67,66 @@ lock: ## Pin the versions anew (needs uv on the path).
 
 clean: ## Remove caches and what runs wrote; .venv stays.
 	rm -rf outputs/cache outputs/runs outputs/sweeps .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+# --- The paper's figures and claims ------------------------------------------------------------------------------
+# PRESET=quick: two CPU cores, phi3-tiny. PRESET=paper: full size, Phi-3-mini and an accelerator; CHECKPOINT=... for
+# another model. A run is made once for each preset, in outputs/figures/runs/<preset>/<run>; remove it to make it anew.
+PRESET ?= quick
+CHECKPOINT ?= microsoft/Phi-3-mini-4k-instruct
+FIGURES := symmetry noise distance sparsity domains prompting methods first-order
+MADE := outputs/figures/runs/$(PRESET)
+MADE_IMAGES := images noise rates methods
+MADE_TEXTS := statements knowledge
+
+SIZE_quick :=
+SIZE_paper = device=cuda $(SIZE_paper_$(1))
+SIZE_paper_images := model.training.steps=2000 dataset.stimuli=1000 dataset.probes=1000
+SIZE_paper_noise := model.training.steps=2000 dataset.stimuli=300 dataset.probes=300
+SIZE_paper_rates := model.training.steps=2000 dataset.stimuli=300 dataset.probes=300
+SIZE_paper_methods := $(SIZE_paper_images)
+SIZE_paper_statements = model.checkpoint=$(CHECKPOINT) model.dtype=bfloat16 dataset.worlds=20
+SIZE_paper_knowledge = model.checkpoint=$(CHECKPOINT) model.dtype=bfloat16 dataset.worlds=40
+
+# What each figure is drawn from.
+FROM_symmetry := images
+FROM_noise := noise
+FROM_distance := images knowledge
+FROM_sparsity := images knowledge
+FROM_domains := statements
+FROM_prompting := statements knowledge
+FROM_methods := images methods noise knowledge
+FROM_first-order := rates
+FROM_claims := images noise statements knowledge
+
+.PHONY: FORCE $(FIGURES:%=figure-%)
+.DELETE_ON_ERROR: # a sweep with a failed job is no run to draw from
+
+figures: $(FIGURES:%=figure-%) ## Draw the figures of the paper, from runs made or found; PRESET=quick or paper.
+
+$(FIGURES:%=figure-%): figure-%: outputs/figures/%.png
+
+# A sweep writes its table last: that file stands for the manifests of its jobs.
+define MAKE_RUN
+$(MADE)/$(1)/sweep.parquet: conf/experiment/figure_$(1).yaml $(2) | $(READY)
+	rm -rf $$(@D)
+	$(BIN)/python -m eif_lab -m experiment=figure_$(1) $(call SIZE_$(PRESET),$(1)) hydra.sweep.dir=$$(@D)
+endef
+$(foreach run,$(MADE_IMAGES),$(eval $(call MAKE_RUN,$(run),)))
+$(foreach run,$(MADE_TEXTS),$(eval $(call MAKE_RUN,$(run),eif_lab/models/phi3_tiny/model.safetensors)))
+
+define DRAW
+outputs/figures/$(1).png: $(FROM_$(1):%=$(MADE)/%/sweep.parquet) outputs/figures/.preset
+	$(BIN)/python -m eif_lab.figures $(1) $(FROM_$(1):%=$(MADE)/%) --output $$(@D)
+endef
+$(foreach figure,$(FIGURES),$(eval $(call DRAW,$(figure))))
+
+claims: outputs/claims.md ## Hold the paper's claims to the figures' runs.
+
+outputs/claims.md: $(FROM_claims:%=$(MADE)/%/sweep.parquet) outputs/figures/.preset
+	$(BIN)/python -m eif_lab.figures.claims $(FROM_claims:%=$(MADE)/%) --output $(@D)
+
+# Touched where the preset is another one than last time, so that everything is then drawn anew.
+outputs/figures/.preset: FORCE
+	@mkdir -p $(@D)
+	@echo $(PRESET) | cmp -s - $@ || echo $(PRESET) > $@
+# --- End of figures and claims -----------------------------------------------------------------------------------

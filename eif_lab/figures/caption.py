@@ -1,0 +1,75 @@
+"""Captions: what a figure shows, and from the manifests what was run to make it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eif_lab.figures.runs import Setting, dataset_title, model_title, setting
+from eif_lab.results.store import JobResults
+
+COLUMNS = ("data", "model", "method", "perturbation", "n", "seed", "how measured", "direct influence")
+
+
+def caption(name: str, shows: str, jobs: Sequence[JobResults]) -> str:
+    """The caption as markdown: a paragraph, the sources in words, and a table with a row for each job.
+
+    Args:
+        name: The figure's.
+        shows: What is drawn and how to read it.
+        jobs: What it was drawn from; all else is read off their manifests.
+    """
+    rows = [row_of(job) for job in jobs]
+    head = [f"| {' | '.join(COLUMNS)} |", f"| {' | '.join('---' for _ in COLUMNS)} |"]
+    table = [f"| {' | '.join(row[column] for column in COLUMNS)} |" for row in rows]
+    made = sorted({str(job.manifest["git_commit"])[:10] for job in jobs if job.manifest["git_commit"]})
+    drawn = f"Drawn from {len(jobs)} jobs" + (f" at commit {', '.join(made)}." if made else ".")
+    return "\n".join([f"# {name}", "", shows, "", summary(rows), drawn, "", *head, *table, ""])
+
+
+def summary(rows: Sequence[Mapping[str, str]]) -> str:
+    """Data, models, methods and seeds in a sentence."""
+    parts = [
+        f"{column}: {', '.join(dict.fromkeys(row[column] for row in rows))}"
+        for column in ("data", "model", "method", "seed")
+    ]
+    return f"{'; '.join(parts)}."
+
+
+def row_of(job: JobResults) -> dict[str, str]:
+    """What was run, in cells of `COLUMNS`."""
+    told, manifest = setting(job), job.manifest
+    direct, unit = manifest["direct_influence"], manifest["unit"]
+    return {
+        "data": dataset_title(job) + (f" ({told.view})" if told.view else ""),
+        "model": f"{model_title(job)}{quality(manifest['base_model'])}",
+        "method": told.method,
+        "perturbation": told.perturbation + (f" ({told.noise})" if told.noise else ""),
+        "n": f"{manifest['stimuli']} stimuli x {manifest['probes']} probes",
+        "seed": ", ".join(map(str, manifest["seeds"])),
+        "how measured": measured(told, manifest),
+        "direct influence": f"{number(direct['effect'])} {unit} [{number(direct['low'])}, {number(direct['high'])}]",
+    }
+
+
+def quality(base: Mapping[str, Any]) -> str:
+    """How good the base model is, as far as the manifest says."""
+    known = [(name, base[name]) for name in ("accuracy", "background_accuracy") if isinstance(base.get(name), float)]
+    return "".join(f", {name.replace('_', ' ')} {value:.3f}" for name, value in known)
+
+
+def measured(told: Setting, manifest: Mapping[str, Any]) -> str:
+    """The engine and the update."""
+    update = manifest["update"]
+    if not update["optimizer"]:
+        return "the stimulus read before the probe, no weight moves"
+    moved = manifest["trained_parameters"]
+    rate = f"learning rate {number(update['learning_rate'])}{' (calibrated)' if update['calibration'] else ''}"
+    steps = f"{update['steps']} step{'s' if update['steps'] > 1 else ''}"
+    recipe = f"{update['optimizer']}, {steps}, {rate}, {moved['count']:,} of {moved['total']:,} parameters"
+    return f"{'exact, ' if told.exact else 'predicted, '}{told.engine}: {recipe}"
+
+
+def number(value: float | None) -> str:
+    """Three digits; "undefined" where there is none."""
+    return "undefined" if value is None else f"{value:.3g}"

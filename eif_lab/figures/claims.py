@@ -1,0 +1,310 @@
+"""The paper's claims beside what stored runs say: ``python -m eif_lab.figures.claims <results folder> ...``.
+
+Source of the claims: Matelsky, Ungar, Kording, arXiv 2406.00509. The rule that decides is `evidence`'s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from eif_lab.figures import evidence
+from eif_lab.figures.evidence import INCONCLUSIVE, Estimate, Range, decide, decide_every
+from eif_lab.figures.runs import Setting, dataset_title, find_jobs, finding, model_title, setting
+from eif_lab.figures.symmetry import prediction_of
+from eif_lab.models.phi3 import TINY
+from eif_lab.results.store import JobResults, replace_file
+from eif_lab.schema import ConfigError
+
+SYMMETRIC = Range(least=0.5)
+"""Correlation with the transpose, as the symmetry desideratum has it."""
+
+EXPLAINED = Range(least=0.9)
+"""Correlation of the exact array with the first-order one."""
+
+ALIKE = Range(least=-0.1, most=0.1)
+"""Part of a clean image's influence that a noisy one lacks: of noise invariance, both ways."""
+
+BARELY = Range(most=0.1)
+"""Share of the direct influence, as the desiderata logic and negation have it."""
+
+MORE = Range(least=0.0)
+"""A difference that has the sign claimed."""
+
+JUDGED = ("logic", "negation")
+"""The desiderata about what should and should not follow."""
+
+NOT_PHI3 = "This is about a tiny model of ours; it says nothing about Microsoft's Phi-3."
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim beside what was found.
+
+    Attributes:
+        claim: The paper's.
+        what: What was run: model, data, method, n.
+        effect, low, high: The statistic and its interval; None where there is none.
+        verdict: The stored verdict of the desideratum that it comes from; of several, how many are satisfied.
+        agrees: ``agrees``, ``disagrees`` or ``inconclusive``.
+        note: What the statistic is, what range agrees, and what else a reader must know.
+    """
+
+    claim: str
+    what: str
+    effect: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    agrees: str
+    note: str
+
+
+def claims(jobs: Sequence[JobResults]) -> list[Row]:
+    """A row for each claim and set-up that the jobs say something about.
+
+    Args:
+        jobs: Finished ones, of any of the figures' runs.
+    """
+
+    def those(fits: Callable[[Setting], bool]) -> list[JobResults]:
+        return [job for job in jobs if fits(setting(job))]
+
+    images = those(lambda s: s.images and s.method == "full" and s.perturbation == "include")
+    exact = [job for job in images if setting(job).exact]
+    rows = [symmetric(job) for job in exact]
+    rows += [explained(job, other) for job in exact if (other := prediction_of(job, images)) is not None]
+    rows += [alike(job) for job in those(lambda s: s.images and bool(s.noise) and s.exact)]
+    clozes = those(lambda s: s.view == "probes" and s.exact and s.perturbation == "include")
+    squares = those(lambda s: s.view == "statements" and s.exact and s.perturbation == "include")
+    for tuned in by_method(clozes):
+        rows += [barely_moved(tuned), blind(tuned)]
+    rows += [more_asymmetric(tuned, prompted(squares)) for tuned in by_method(squares) if prompted(squares)]
+    return rows + [satisfies_more(tuned, prompted(clozes)) for tuned in by_method(clozes) if prompted(clozes)]
+
+
+def by_method(jobs: Sequence[JobResults]) -> list[list[JobResults]]:
+    """The jobs of each fine-tuning method."""
+    methods = dict.fromkeys(setting(job).method for job in jobs)
+    return [[job for job in jobs if setting(job).method == method] for method in methods if method != "prompt"]
+
+
+def prompted(jobs: Sequence[JobResults]) -> list[JobResults]:
+    """The jobs under prompting."""
+    return [job for job in jobs if setting(job).method == "prompt"]
+
+
+def symmetric(job: JobResults) -> Row:
+    """CNN arrays are symmetric."""
+    found = evidence.stored(job, "symmetry", "correlation") or Estimate()
+    return row(
+        "influence between images is symmetric",
+        [job],
+        found,
+        agrees=decide(found, SYMMETRIC),
+        verdict=verdict_of(job, "symmetry"),
+        note=f"correlation of I[i, j] with I[j, i], {SYMMETRIC}",
+    )
+
+
+def explained(job: JobResults, predicted: JobResults) -> Row:
+    """The first-order view explains the symmetry."""
+    found = evidence.correlation_between(job, predicted)
+    mirrored = finding(predicted, "symmetry")
+    told = "" if mirrored is None else f"; the prediction's own symmetry is {mirrored.effect:.3g}"
+    return row(
+        "the first-order (NTK) view, symmetric by construction, explains it",
+        [job],
+        found,
+        agrees=decide(found, EXPLAINED),
+        verdict=verdict_of(predicted, "symmetry"),
+        note=f"correlation of the exact array with the first-order one, off the diagonal, {EXPLAINED}{told}",
+    )
+
+
+def alike(job: JobResults) -> Row:
+    """Noisy and clean stimuli teach alike."""
+    found = evidence.stored(job, "noise_invariance", "taught_less") or Estimate()
+    levels = job.manifest["config"]["perturbation"]["levels"]
+    return row(
+        "noisy and clean images teach alike",
+        [job],
+        found,
+        agrees=decide(found, ALIKE),
+        verdict=verdict_of(job, "noise_invariance"),
+        note=f"part of a clean image's influence on its class that a noisy one lacks, mean over {levels}, {ALIKE}",
+    )
+
+
+def barely_moved(jobs: Sequence[JobResults]) -> Row:
+    """The premises barely move the conclusion."""
+    each = estimates(jobs, lambda job: evidence.stored(job, "logic", "reach"))
+    found = evidence.over_domains(each)
+    return row(
+        "premises barely move the conclusion",
+        jobs,
+        found,
+        agrees=decide(found, BARELY),
+        verdict=satisfied(jobs, "logic"),
+        note="reach: influence on what follows over influence on what is stated, "
+        f"mean over {len(each)} domains, {BARELY}; {told_each(each, BARELY)}",
+    )
+
+
+def blind(jobs: Sequence[JobResults]) -> Row:
+    """A conclusion and its negation move together."""
+    each = estimates(jobs, lambda job: evidence.stored(job, "negation", "gap"))
+    found = evidence.over_domains(each)
+    return row(
+        "the model is blind to negation",
+        jobs,
+        found,
+        agrees=decide(found, BARELY),
+        verdict=satisfied(jobs, "negation"),
+        note="gap: what follows less its negation, over the influence on what is stated, "
+        f"mean over {len(each)} domains, {BARELY}; {told_each(each, BARELY)}",
+    )
+
+
+def more_asymmetric(tuned: Sequence[JobResults], prompts: Sequence[JobResults]) -> Row:
+    """In every domain prompting is more asymmetric than fine-tuning."""
+    each = [
+        found for job, other in paired(tuned, prompts) if (found := evidence.less_symmetric(job, other)) is not None
+    ]
+    weakest = min(each, key=lambda estimate: estimate.low, default=Estimate())
+    at = f"the weakest of {len(each)} domains ({weakest.domain})" if each else "no domain could be compared"
+    return row(
+        "prompting is more asymmetric than fine-tuning, in every domain",
+        tuned,
+        weakest,
+        agrees=decide_every(each, MORE),
+        verdict=satisfied(prompts, "symmetry"),
+        note="correlation with the transpose under fine-tuning less that under prompting, worlds resampled in both, "
+        f"{at}, {MORE}; {told_each(each, MORE)}",
+    )
+
+
+def satisfies_more(tuned: Sequence[JobResults], prompts: Sequence[JobResults]) -> Row:
+    """Prompting satisfies more desiderata than fine-tuning."""
+    shares = [[evidence.share_satisfied(job, JUDGED) for job in pair] for pair in paired(tuned, prompts)]
+    known = [pair for pair in shares if all(map(math.isfinite, pair))]
+    found = evidence.over_domains([Estimate(context - weights) for weights, context in known])
+    nothing = not any(map(sum, known))
+    told = f"share of the findings of {' and '.join(JUDGED)} that are satisfied"
+    if known:
+        weights, context = (sum(column) / len(known) for column in zip(*known))
+        told += f", {context:.2f} under prompting and {weights:.2f} under fine-tuning"
+    return row(
+        "prompting satisfies more desiderata than fine-tuning",
+        tuned,
+        found,
+        agrees=INCONCLUSIVE if nothing else decide(found, MORE),
+        verdict=satisfied(prompts, *JUDGED),
+        note=f"{told}; difference, mean over {len(known)} domains, {MORE}"
+        + ("; neither satisfies any, so that nothing can be compared" if nothing else ""),
+    )
+
+
+def row(claim: str, jobs: Sequence[JobResults], found: Estimate, *, agrees: str, verdict: str, note: str) -> Row:
+    """A row about some jobs of one model."""
+    effect, low, high = (value if math.isfinite(value) else None for value in (found.effect, found.low, found.high))
+    tiny = setting(jobs[0]).model == TINY
+    told = f"{note}. {NOT_PHI3}" if tiny else f"{note}."
+    return Row(claim, what(jobs), effect, low, high, verdict, agrees, told)
+
+
+def what(jobs: Sequence[JobResults]) -> str:
+    """Model, data, method and n."""
+    told, manifest = setting(jobs[0]), jobs[0].manifest
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(setting(job).seed for job in jobs))
+    data = dataset_title(jobs[0]) if len(jobs) == 1 else f"{len(jobs)} knowledge domains ({told.view})"
+    noise = f", {told.noise.replace('_', ' ')} noise" if told.noise else ""
+    sizes = sorted({job.manifest["stimuli"] for job in jobs})
+    n = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
+    return f"{model_title(jobs[0])}, {data}{noise}, {told.method}, {n} stimuli, {manifest['unit']}, seed {seeds}"
+
+
+def verdict_of(job: JobResults, desideratum: str) -> str:
+    """The stored verdict."""
+    found = finding(job, desideratum)
+    return "not applicable" if found is None else f"{desideratum.replace('_', ' ')} {found.verdict}"
+
+
+def satisfied(jobs: Sequence[JobResults], *desiderata: str) -> str:
+    """In how many jobs a desideratum is satisfied."""
+    parts = []
+    for name in desiderata:
+        verdicts = [found.verdict for job in jobs if (found := finding(job, name)) is not None]
+        parts.append(f"{name} satisfied in {verdicts.count('satisfied')} of {len(verdicts)}")
+    return ", ".join(parts) + (" (prompting)" if jobs and setting(jobs[0]).method == "prompt" else "")
+
+
+def estimates(jobs: Sequence[JobResults], measure: Callable[[JobResults], Estimate | None]) -> list[Estimate]:
+    """The statistic of each domain that has one."""
+    return [found for job in jobs if (found := measure(job)) is not None]
+
+
+def told_each(each: Sequence[Estimate], allowed: Range) -> str:
+    """How many domains agree by themselves, and which do not."""
+    outcomes = {estimate.domain: decide(estimate, allowed) for estimate in each}
+    others = [f"{domain} {outcome}" for domain, outcome in outcomes.items() if outcome != evidence.AGREES]
+    return f"{len(outcomes) - len(others)} domains agree by themselves" + (f", {', '.join(others)}" if others else "")
+
+
+def paired(jobs: Sequence[JobResults], others: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
+    """Jobs on the same domain and seed."""
+    known: Mapping[Any, JobResults] = {(setting(job).dataset, setting(job).seed): job for job in others}
+    return [(job, known[key]) for job in jobs if (key := (setting(job).dataset, setting(job).seed)) in known]
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """The table, and the rule below it."""
+    head = ["claim", "what was run", "effect", "verdict", "agrees", "note"]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+    cells = [(one.claim, one.what, effect_of(one), one.verdict, one.agrees, one.note) for one in rows]
+    lines += [f"| {' | '.join(row)} |" for row in cells]
+    text = inspect.cleandoc(evidence.__doc__ or "").split("\n\n", 1)[1]
+    return "\n".join(["# The paper's claims", "", *lines, "", text, ""])
+
+
+def effect_of(row: Row) -> str:
+    """An effect with its interval."""
+    if row.effect is None:
+        return "none"
+    ends = [f"{value:.2g}" if value is not None else "?" for value in (row.low, row.high)]
+    return f"{row.effect:.2g} [{', '.join(ends)}]"
+
+
+def write_claims(rows: Sequence[Row], folder: Path) -> Path:
+    """Write ``claims.json`` and ``claims.md``; the latter's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps([asdict(one) for one in rows], indent=2, allow_nan=False)
+    replace_file(folder / "claims.json", text.encode())
+    replace_file(folder / "claims.md", as_markdown(rows).encode())
+    return folder / "claims.md"
+
+
+def main() -> int:
+    """Write the table of the jobs that the command line names; 2 for a mistake, told in one line."""
+    parser = argparse.ArgumentParser(prog="python -m eif_lab.figures.claims", description="The paper's claims.")
+    parser.add_argument("results", nargs="+", type=Path, help="folders of jobs or sweeps")
+    parser.add_argument("--output", type=Path, default=Path("outputs"), help="where claims.md and claims.json go")
+    asked = parser.parse_args()
+    try:
+        rows = claims(find_jobs(asked.results))
+        print(write_claims(rows, asked.output))
+    except (ConfigError, OSError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""figure-distance: influence against semantic distance, with the decay that was fitted."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from eif_lab.desiderata.selection import clean, clusters, same_sample
+from eif_lab.desiderata.statistics import bootstrap_interval, divide
+from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title
+from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas
+from eif_lab.results.store import JobResults
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWS = (
+    "Influence on a probe against its distance from the stimulus: for images between the base model's features, for "
+    "texts the path between their words in the world's ontology; a sample on itself is left out. Dots: pairs. "
+    "Points: means at a distance, or in 20 bins with equally many pairs, with 95 % intervals (stimuli, or worlds, "
+    "resampled whole). Line: a exp(-distance / length) + c with the decay length that the desideratum found; absent "
+    "where none was resolved. Above: Spearman correlation of influence with nearness and its interval, positive where "
+    "influence falls with distance. The vertical axis ends where the means do; single pairs go beyond."
+)
+MOST_BINS = 20
+SHOWN_PAIRS = 3000
+RESAMPLES = 499
+
+
+class Decay(NamedTuple):
+    """Means by distance.
+
+    Attributes:
+        distance: Mean distance of each bin.
+        mean, low, high: Mean influence and its interval.
+    """
+
+    distance: Float[np.ndarray, " bins"]
+    mean: Float[np.ndarray, " bins"]
+    low: Float[np.ndarray, " bins"]
+    high: Float[np.ndarray, " bins"]
+
+
+def select(jobs: Sequence[JobResults]) -> list[JobResults]:
+    """The exact arrays of all weights; of knowledge domains those of clozes."""
+    return chosen(
+        jobs,
+        "an exact array with method=full",
+        lambda s: s.method == "full" and s.exact and s.perturbation == "include" and s.view != "statements",
+    )
+
+
+def judged(job: JobResults) -> tuple[str, str]:
+    """The desideratum that tells a job's decay, and the distance that it was held to.
+
+    Class identity, the images' default, has two values and no length: where the job also judged the distance between
+    features, that is shown.
+    """
+    for name, options in (job.manifest["config"].get("desideratum") or {}).items():
+        if str(options.get("_target_", "")).endswith(".DistanceDecay") and options.get("distance"):
+            return name, str(options["distance"])
+    return "distance_decay", str(job.influence.attrs["distance"])
+
+
+def draw(jobs: Sequence[JobResults]) -> Figure:
+    """A panel for each dataset."""
+    columns = min(5, len(jobs))
+    rows = math.ceil(len(jobs) / columns)
+    figure = canvas(0.6 + 2.1 * columns, 2.2 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.ravel()[len(jobs) :]:
+        axes.set_axis_off()
+    for axes, job in zip(grid.ravel(), jobs):
+        draw_decay(axes, job)
+    return figure
+
+
+def cells_of(array: xr.DataArray, name: str) -> tuple[xr.DataArray, Float[np.ndarray, "stimulus probe"]]:
+    """The clean array, and its distances: NaN where stimulus and probe are the same sample."""
+    array = clean(array)
+    distance = array[f"distance_{name}"].transpose("stimulus", "probe").values.astype(float)
+    return array, np.where(same_sample(array), np.nan, distance)
+
+
+def means_by_distance(array: xr.DataArray, distance: Float[np.ndarray, "stimulus probe"]) -> Decay:
+    """Mean influence at each distance, or in bins where there are many."""
+    defined = np.isfinite(distance) & np.isfinite(array.values)
+    places = np.unique(distance[defined])
+    if len(places) > MOST_BINS:
+        places = np.unique(np.quantile(distance[defined], np.linspace(0, 1, MOST_BINS + 1)[1:]))
+    rows, columns = np.nonzero(defined)
+    bins = np.searchsorted(places[:-1], distance[rows, columns])
+    units, _ = clusters(array)
+    shape = int(units.max()) + 1, len(places)
+    flat = units[rows] * len(places) + bins
+
+    def table(weights: Float[np.ndarray, " cells"] | None) -> Float[np.ndarray, "units bins"]:
+        return np.bincount(flat, weights, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+
+    total, cells, walked = table(array.values[rows, columns]), table(None), table(distance[rows, columns])
+    generator = np.random.default_rng(0)
+
+    def ends(b: int) -> tuple[float, float]:
+        return bootstrap_interval(
+            lambda counts: divide(counts @ total[:, b], counts @ cells[:, b]), shape[0], 0.95, RESAMPLES, generator
+        )
+
+    low, high = np.array([ends(b) for b in range(shape[1])]).T
+    return Decay(walked.sum(0) / cells.sum(0), total.sum(0) / cells.sum(0), low, high)
+
+
+def fitted(decay: Decay, length: float, at: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    """``a exp(-distance / length) + c`` at some distances, with the a and c that fit the means best."""
+
+    def basis(distance: np.ndarray) -> np.ndarray:
+        return np.stack([np.exp(-(distance - decay.distance.min()) / length), np.ones_like(distance)], axis=1)
+
+    weights = np.linalg.lstsq(basis(decay.distance), decay.mean, rcond=None)[0]
+    return basis(at) @ weights
+
+
+def draw_decay(axes: Axes, job: JobResults) -> None:
+    """One panel."""
+    desideratum, name = judged(job)
+    array, distance = cells_of(judged_array(job), name)
+    decay = means_by_distance(array, distance)
+    defined = np.flatnonzero(np.isfinite(distance))
+    shown = np.random.default_rng(0).choice(defined, min(SHOWN_PAIRS, len(defined)), replace=False)
+    axes.axhline(0, color=GREY, linewidth=0.6)
+    axes.scatter(
+        distance.ravel()[shown], array.values.ravel()[shown], s=2, color="0.75", linewidths=0, rasterized=True, zorder=0
+    )
+    error = np.abs([decay.mean - decay.low, decay.high - decay.mean])
+    axes.errorbar(decay.distance, decay.mean, error, fmt="o", color=BLUE, markersize=3, linewidth=1)
+    low, high = np.nanmin(decay.low), np.nanmax(decay.high)
+    axes.set_ylim(low - 0.4 * (high - low), high + 0.4 * (high - low))
+    title = f"{dataset_title(job)}, {model_title(job)}"
+    found = finding(job, desideratum)
+    if found is not None:
+        title += f"\n{found.effect:.2f} [{found.low:.2f}, {found.high:.2f}], {found.verdict}"
+        length = json.loads(found.details).get("decay_length", math.nan)
+        if math.isfinite(length):
+            along = np.linspace(decay.distance.min(), decay.distance.max(), 200)
+            axes.plot(along, fitted(decay, length, along), color=VERMILION, label=f"length {length:.3g}")
+            axes.legend(loc="upper right")
+    axes.set_title(title, fontsize=6.5)
+    axes.set_xlabel(f"{name} distance")
+    axes.set_ylabel(f"influence ({job.manifest['unit']})")

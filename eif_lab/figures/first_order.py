@@ -1,0 +1,143 @@
+"""figure-first-order: exact against first-order influence over learning rate and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.colors import Colormap
+
+from eif_lab.desiderata.direct import direct_influence
+from eif_lab.figures.runs import chosen, dataset_title, model_title, setting
+from eif_lab.figures.style import GREY, SEQUENTIAL, canvas
+from eif_lab.influence.agreement import Agreement, agreement
+from eif_lab.results.store import JobResults
+from eif_lab.schema import rule_error
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWS = (
+    "How far the first-order prediction (the neural tangent kernel at the base model: learning rate times the inner "
+    "product of gradients) is from influence as measured, over all pairs. Left: Pearson's correlation of the two "
+    "arrays over the learning rate, a curve for each number of steps. Middle: norm of the difference over the norm of "
+    "the exact array; dotted: no better than predicting nothing. Right: the same error against how much a stimulus "
+    "raises itself, the mean direct influence: the view holds where it is small."
+)
+MOST_CURVES = 5
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An exact array beside its prediction.
+
+    Attributes:
+        learning_rate: Of both.
+        steps: After how many.
+        direct: Mean direct influence of the exact array, in the readout's unit.
+        agreement: How far the two are from one another.
+    """
+
+    learning_rate: float
+    steps: int
+    direct: float
+    agreement: Agreement
+
+
+def select(jobs: Sequence[JobResults]) -> list[JobResults]:
+    """The jobs that have a partner: the same but for the engine."""
+    paired = [job for pair in pairs(jobs) for job in pair]
+    if not paired:
+        raise rule_error(
+            "results path", "hold exact jobs and engine=first_order jobs alike", [str(j.manifest["name"]) for j in jobs]
+        )
+    return chosen(paired, "pairs", lambda _: True)
+
+
+def pairs(jobs: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
+    """Exact and predicted job of each setting and learning rate, by learning rate."""
+
+    def key(job: JobResults) -> tuple:
+        told, update = setting(job), job.manifest["update"]
+        return (
+            told.model,
+            told.dataset,
+            told.method,
+            told.perturbation,
+            told.seed,
+            update["learning_rate"],
+            update["steps"],
+        )
+
+    predicted = {key(job): job for job in jobs if not setting(job).exact}
+    found = [(job, predicted[key(job)]) for job in jobs if setting(job).exact and key(job) in predicted]
+    return sorted(found, key=lambda pair: pair[0].manifest["update"]["learning_rate"])
+
+
+def compare(exact: JobResults, predicted: JobResults) -> list[Compared]:
+    """The two arrays after each number of steps that both hold, in the first readout and seed."""
+    readout = str(exact.influence["readout"].values[0])
+    one, other = (job.influence.sel(readout=[readout]).isel(seed=[0]).load() for job in (exact, predicted))
+    shared = [int(step) for step in one["step"].values if step in other["step"].values]
+    return [compared(exact, one.sel(step=[step]), other.sel(step=[step]), readout) for step in shared]
+
+
+def compared(job: JobResults, exact: xr.DataArray, predicted: xr.DataArray, readout: str) -> Compared:
+    """The two arrays after one number of steps."""
+    return Compared(
+        learning_rate=float(job.manifest["update"]["learning_rate"]),
+        steps=int(exact["step"].values[0]),
+        direct=direct_influence(exact, readout).effect,
+        agreement=agreement(predicted, exact),
+    )
+
+
+def draw(jobs: Sequence[JobResults]) -> Figure:
+    """Correlation and relative error."""
+    found = [one for pair in pairs(jobs) for one in compare(*pair)]
+    steps = sorted({one.steps for one in found})
+    shown = sorted({steps[round(place)] for place in np.geomspace(1, len(steps), MOST_CURVES) - 1})
+    colors = matplotlib.colormaps[SEQUENTIAL]
+    figure = canvas(10.0, 3.2)
+    correlation, error, strength = figure.subplots(1, 3)
+    for number, count in enumerate(shown):
+        curve = [one for one in found if one.steps == count]
+        color = colors(0.9 * number / max(len(shown) - 1, 1))
+        rates = [one.learning_rate for one in curve]
+        label = f"{count} step{'s' if count > 1 else ''}"
+        correlation.plot(rates, [one.agreement.pearson for one in curve], "o-", color=color, label=label)
+        error.plot(rates, [one.agreement.relative_error for one in curve], "o-", color=color, label=label)
+    draw_strength(strength, found, colors)
+    for axes in (correlation, error):
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate")
+    for axes in (error, strength):
+        axes.set_yscale("log")
+        axes.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
+        axes.set_ylabel("relative error")
+    correlation.set_ylabel("correlation of exact with first order")
+    correlation.legend()
+    unit = jobs[0].manifest["unit"]
+    strength.set_xlabel(f"mean direct influence, exact ({unit})")
+    told = jobs[0].manifest
+    name = f"{dataset_title(jobs[0])}, {model_title(jobs[0])}, {setting(jobs[0]).method}, {told['update']['optimizer']}"
+    figure.suptitle(name, fontsize=8)
+    return figure
+
+
+def draw_strength(axes: Axes, found: Sequence[Compared], colors: Colormap) -> None:
+    """Error against direct influence, coloured by the number of steps."""
+    known = [one for one in found if one.direct > 0]
+    most = max((one.steps for one in found), default=1)
+    axes.scatter(
+        [one.direct for one in known],
+        [one.agreement.relative_error for one in known],
+        s=10,
+        c=[colors(0.9 * np.log(one.steps) / np.log(max(most, 2))) for one in known],
+    )
+    axes.set_xscale("log")

@@ -1,0 +1,94 @@
+"""figure-methods: the scorecard, desiderata by model and method, effect with interval and verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from eif_lab.desiderata.verdict import SATISFIED
+from eif_lab.figures.runs import chosen, model_title, setting
+from eif_lab.figures.style import GREY, METHODS, VERDICTS, canvas, in_order, spaced
+from eif_lab.results.rows import DONE, sweep_table
+from eif_lab.results.store import JobResults
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWS = (
+    "The scorecard: a row for each model and method, a mark for each job: the effect of the desideratum's headline "
+    "statistic with its 95 % interval, against the threshold (dashed). The verdict is that of all findings of the "
+    "desideratum, so that a mark beyond the threshold can still be red. Green disc: satisfied; red cross: violated; "
+    "white: inconclusive, which includes jobs that taught nothing. p-values are corrected over all jobs shown "
+    "(Benjamini-Hochberg). At the right of each panel: how many jobs satisfy it, of those it applies to. Methods "
+    "are matched in strength: learning rates are calibrated to the same share of headroom; prompting has none."
+)
+DESIDERATA = ("symmetry", "distance_decay", "sparsity", "noise_invariance", "logic", "negation")
+
+
+def select(jobs: Sequence[JobResults]) -> list[JobResults]:
+    """All exact jobs; of knowledge domains those on clozes."""
+    return chosen(jobs, "an exact job", lambda s: s.exact and s.view != "statements")
+
+
+def draw(jobs: Sequence[JobResults]) -> Figure:
+    """A panel for each desideratum that applies to any job."""
+    table = scores(jobs)
+    groups = in_order(list(table["group"]), sorted(set(table["group"]), key=place_of))
+    names = [name for name in DESIDERATA if (table["desideratum"] == name).any()]
+    figure = canvas(1.6 + 1.95 * len(names), 0.9 + 0.75 * len(groups))
+    grid = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
+    for axes, name in zip(grid, names):
+        draw_desideratum(axes, table[table["desideratum"] == name], groups)
+        axes.set_title(spaced(name))
+    grid[0].set_yticks(range(len(groups)), groups)
+    grid[0].set_ylim(len(groups) - 0.4, -0.6)
+    handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles) or 1)
+    return figure
+
+
+def scores(jobs: Sequence[JobResults]) -> pd.DataFrame:
+    """The headline findings of all jobs, corrected together, with ``group``, model and method, beside them.
+
+    Of a job with noise only noise invariance is told: its clean images are those of another job.
+    """
+    table = sweep_table(jobs)
+    table = table[(table["status"] == DONE) & (table["finding"] == 0)]
+    by_path = {str(job.path): job for job in jobs}
+    noisy = [bool(setting(by_path[path]).noise) for path in table["path"]]
+    table = table[(table["desideratum"] == "noise_invariance") == noisy].copy()
+    table["group"] = [group_of(by_path[path]) for path in table["path"]]
+    return table
+
+
+def group_of(job: JobResults) -> str:
+    """The row that a job belongs to."""
+    return f"{model_title(job).replace(' (', chr(10) + '(')}\n{setting(job).method}"
+
+
+def place_of(group: str) -> tuple[str, int]:
+    """Sorts rows by model, then by method."""
+    model, _, method = group.rpartition("\n")
+    return model, list(METHODS).index(method) if method in METHODS else len(METHODS)
+
+
+def draw_desideratum(axes: Axes, rows: pd.DataFrame, groups: Sequence[str]) -> None:
+    """One panel."""
+    for place, group in enumerate(groups):
+        mine = rows[rows["group"] == group]
+        for shift, row in zip(np.linspace(-0.33, 0.33, len(mine) + 2)[1:-1], mine.itertuples()):
+            style = VERDICTS[row.verdict]
+            axes.plot([row.low, row.high], [place + shift] * 2, color=style["color"], linewidth=0.8, zorder=1)
+            axes.plot(row.effect, place + shift, linestyle="", markersize=3.5, zorder=2, label=row.verdict, **style)
+        if len(mine):
+            told = f"{(mine['verdict'] == SATISFIED).sum()}/{len(mine)}"
+            axes.text(1.02, place, told, fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
+        axes.axhline(place + 0.5, color="0.9", linewidth=0.5, zorder=0)
+    for threshold in rows["threshold"].dropna().unique():
+        axes.axvline(threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
+    axes.set_xlabel(" / ".join(spaced(name) for name in dict.fromkeys(rows["statistic"])))
+    axes.tick_params(axis="y", length=0)

@@ -1,0 +1,143 @@
+"""The finished jobs that a figure is drawn from, and what each was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from eif_lab.desiderata.selection import select_readout
+from eif_lab.models.phi3 import TINY
+from eif_lab.results.rows import DONE
+from eif_lab.results.store import JobResults, SweepResults, open_results
+from eif_lab.schema import rule_error
+
+DOMAINS = (
+    "ontology", "inheritance", "transitivity", "causality", "compositionality", "implication", "reversal", "negation",
+)  # fmt: skip
+IMAGES = ("fashion_mnist", "mnist", "digits")
+
+TITLES = {"fashion_mnist": "FashionMNIST", "mnist": "MNIST"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a job was, in the words of its array and its config.
+
+    Attributes:
+        model, dataset, method, perturbation: Names.
+        engine: The engine that ran, such as ``stacked`` or ``first_order``.
+        view: ``probes`` or ``statements`` of a knowledge domain; empty otherwise.
+        noise: The kind of noise; empty where none was added.
+        seed: Of the draw of samples.
+        images: Whether the samples have classes.
+    """
+
+    model: str
+    dataset: str
+    method: str
+    perturbation: str
+    engine: str
+    view: str
+    noise: str
+    seed: int
+    images: bool
+
+    @property
+    def exact(self) -> bool:
+        """Whether updates were run, not predicted."""
+        return self.engine != "first_order"
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Sorts jobs as figures show them: images, then knowledge domains, and exact before predicted."""
+        known = [*IMAGES, *DOMAINS]
+        place = known.index(self.dataset) if self.dataset in known else len(known)
+        return place, self.dataset, self.model, not self.exact, self.noise, self.seed
+
+
+def setting(job: JobResults) -> Setting:
+    """What the job was."""
+    told, config = job.influence.attrs, job.manifest["config"] or {}
+    perturbation = str(told["perturbation"])
+    noise = (config.get("perturbation") or {}).get("noise") or "gaussian" if perturbation == "noise" else ""
+    return Setting(
+        model=str(told["model"]),
+        dataset=str(told["dataset"]),
+        method=str(told["method"]),
+        perturbation=perturbation,
+        engine=str(job.manifest["engine"]),
+        view=str((config.get("dataset") or {}).get("view") or ""),
+        noise=str(noise),
+        seed=int((job.manifest["seeds"] or [0])[0]),
+        images="stimulus_class" in job.influence.coords,
+    )
+
+
+def find_jobs(folders: Iterable[str | Path]) -> list[JobResults]:
+    """The jobs in the folders, each a job or a sweep, that ended with an array, in the order of figures.
+
+    Raises:
+        ConfigError: A folder holds no results, or no job ended with an array.
+    """
+    folders = list(folders)
+    opened = [open_results(folder) for folder in folders]
+    jobs = [job for one in opened for job in (one.jobs if isinstance(one, SweepResults) else [one])]
+    done = [job for job in jobs if job.manifest["status"] == DONE]
+    if not done:
+        told = "; ".join(dict.fromkeys(str(job.manifest["reason"]) for job in jobs))
+        raise rule_error("results path", "hold a job that is done", [str(folder) for folder in folders], told)
+    return sorted(done, key=lambda job: setting(job).order)
+
+
+def chosen(jobs: Sequence[JobResults], what: str, fits: Callable[[Setting], bool]) -> list[JobResults]:
+    """The jobs that fit.
+
+    Args:
+        jobs: To choose from.
+        what: What is chosen, for the error.
+        fits: The choice.
+
+    Raises:
+        ConfigError: None does.
+    """
+    found = [job for job in jobs if fits(setting(job))]
+    if not found:
+        raise rule_error("results path", f"hold {what}", [str(job.manifest["name"]) for job in jobs])
+    return found
+
+
+def judged_array(job: JobResults) -> xr.DataArray:
+    """The job's array (stimulus, probe) that was judged: first seed, last step, first readout."""
+    array = job.influence
+    return select_readout(array, str(array["readout"].values[0])).transpose("stimulus", "probe").load()
+
+
+def finding(job: JobResults, desideratum: str, statistic: str | None = None) -> pd.Series | None:
+    """The row of ``verdicts.parquet`` for a statistic, or for the headline; None where it was not judged.
+
+    Args:
+        job: Whose.
+        desideratum: Its name in the job.
+        statistic: Of several the one meant.
+    """
+    rows = job.verdicts[(job.verdicts["desideratum"] == desideratum) & (job.verdicts["status"] == DONE)]
+    if statistic is not None:
+        rows = rows[rows["statistic"] == statistic]
+    return rows.iloc[0] if len(rows) else None
+
+
+def model_title(job: JobResults) -> str:
+    """The model's honest name: of a tiny one that it is tiny and whose it is not."""
+    name = setting(job).model
+    return f"{TINY} (ours, not Phi-3)" if name == TINY else {"cnn": "CNN"}.get(name, name)
+
+
+def dataset_title(job: JobResults) -> str:
+    """The dataset's name as it is written."""
+    name = setting(job).dataset
+    return TITLES.get(name, name.replace("_", " "))

@@ -1,0 +1,117 @@
+"""figure-sparsity: Lorenz curves of the influence that a stimulus has, and how many probes it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+from scipy import special
+
+from eif_lab.desiderata.selection import clean, related
+from eif_lab.desiderata.statistics import effective_number
+from eif_lab.figures.runs import IMAGES, chosen, dataset_title, finding, judged_array, model_title, setting
+from eif_lab.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, canvas
+from eif_lab.results.store import JobResults
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWS = (
+    "Left: Lorenz curves: the share of a stimulus's |I| that the least moved probes have together, mean over stimuli. "
+    "The diagonal is influence spread evenly, the dashed curve that of Gaussian noise; the further below, the fewer "
+    "probes are moved. Right: the effective number of probes moved, 1 / sum(p^2) with p = |I| / sum |I|, by stimulus "
+    "(box: quartiles; whiskers: 5th to 95th percentile), as a share of all probes; the diamond is the share that a "
+    "stimulus is related to, so that the right number moved would lie on it. Beside it the part of |I| that lands on "
+    "related probes, above chance, with its 95 % interval and the sparsity desideratum's verdict."
+)
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK, YELLOW)
+POINTS = 101
+
+
+def select(jobs: Sequence[JobResults]) -> list[JobResults]:
+    """The exact arrays of all weights; of knowledge domains those of clozes."""
+    return chosen(
+        jobs,
+        "an exact array with method=full",
+        lambda s: s.method == "full" and s.exact and s.perturbation == "include" and s.view != "statements",
+    )
+
+
+def draw(jobs: Sequence[JobResults]) -> Figure:
+    """Lorenz curves of images and of texts, and the effective number of each dataset."""
+    figure = canvas(11.0, 3.4)
+    images = [job for job in jobs if setting(job).dataset in IMAGES]
+    texts = [job for job in jobs if job not in images]
+    groups = [group for group in (images, texts) if group]
+    *curves, numbers = figure.subplots(1, len(groups) + 1, width_ratios=[1] * len(groups) + [1.6])
+    for axes, group in zip(curves, groups):
+        draw_lorenz(axes, group)
+    draw_numbers(numbers, jobs)
+    return figure
+
+
+def moved(job: JobResults) -> xr.DataArray:
+    """The clean stimuli that moved a probe, with finite influence."""
+    array = clean(judged_array(job))
+    return array[np.isfinite(array.values).all(axis=1) & (array.values != 0).any(axis=1)]
+
+
+def lorenz(
+    values: Float[np.ndarray, "stimulus probe"], at: Float[np.ndarray, " points"]
+) -> Float[np.ndarray, " points"]:
+    """Share of the sum of ``|values|`` that the smallest have together, mean over rows.
+
+    Args:
+        values: Rows that are not all zero.
+        at: Shares of the probes, 0 to 1; between two probes the curve is straight.
+    """
+    size = np.sort(np.abs(values), axis=1)
+    together = np.pad(size.cumsum(axis=1), ((0, 0), (1, 0))) / size.sum(axis=1, keepdims=True)
+    places = np.linspace(0, 1, values.shape[1] + 1)
+    return np.interp(at, places, together.mean(axis=0))
+
+
+def gaussian_lorenz(at: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    """The Lorenz curve of ``|x|`` for a normal x: ``1 - exp(-q^2 / 2)`` with q its quantile."""
+    return 1 - np.exp(-(special.ndtri((1 + at) / 2) ** 2) / 2)
+
+
+def draw_lorenz(axes: Axes, jobs: Sequence[JobResults]) -> None:
+    """The curves of a group of datasets."""
+    at = np.linspace(0, 1, POINTS)
+    axes.plot(at, at, color=GREY, linewidth=0.8, label="spread evenly")
+    axes.plot(at, gaussian_lorenz(at), color=GREY, linewidth=0.8, linestyle="--", label="Gaussian noise")
+    for job, color in zip(jobs, COLOURS):
+        axes.plot(at, lorenz(moved(job).values, at), color=color, label=dataset_title(job))
+    axes.set_aspect("equal")
+    axes.set_xlabel("share of the probes, least moved first")
+    axes.set_ylabel("share of |I|")
+    axes.set_title(model_title(jobs[0]))
+    axes.legend(loc="upper left")
+
+
+def draw_numbers(axes: Axes, jobs: Sequence[JobResults]) -> None:
+    """The effective number of probes moved, a row for each dataset."""
+    arrays = [moved(job) for job in jobs]
+    shares = [effective_number(array.values) / array.sizes["probe"] for array in arrays]
+    places = list(range(len(jobs)))
+    axes.boxplot(
+        shares, positions=places, orientation="horizontal", whis=(5, 95), showfliers=False, widths=0.55,
+        medianprops={"color": BLUE}, manage_ticks=False,
+    )  # fmt: skip
+    axes.plot([related(array).mean() for array in arrays], places, "D", color=VERMILION, label="related probes")
+    for place, job in zip(places, jobs):
+        found = finding(job, "sparsity", "share_on_related")
+        if found is not None:
+            told = f"{found.effect:.2f} [{found.low:.2f}, {found.high:.2f}] {found.verdict}"
+            axes.text(1.03, place, told, fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
+    axes.text(1.03, 1.0, "|I| on related, above chance", fontsize=6.5, va="bottom", transform=axes.transAxes)
+    axes.set_yticks(places, [dataset_title(job) for job in jobs])
+    axes.set_ylim(len(jobs) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("effective number of probes moved, as a share of all")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12))

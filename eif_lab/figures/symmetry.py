@@ -1,0 +1,135 @@
+"""figure-symmetry: what images teach each other, exactly and to first order, and each pair both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float
+
+from eif_lab.desiderata.selection import texts
+from eif_lab.figures.array import order
+from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title, setting
+from eif_lab.figures.style import BLUE, GREY, canvas, limit, show_array
+from eif_lab.results.store import JobResults
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWS = (
+    "Influence arrays of images that are each both stimulus (row) and probe (column), ordered by class. From the left: "
+    "the exact array, every update run; its first-order prediction at the same learning rate, on the same colours; "
+    "the exact array averaged by class; and each pair both ways, I[i, j] against I[j, i], i not j, on the diagonal "
+    "where influence is symmetric. The correlation and its 95 % interval (images resampled) are the symmetry "
+    "desideratum's. Colours end at the 99th percentile of |I|; blue: the target became less likely."
+)
+
+
+def select(jobs: Sequence[JobResults]) -> list[JobResults]:
+    """The exact arrays of all weights, and their predictions."""
+    return chosen(jobs, "an array of images", lambda s: s.images and s.method == "full" and s.perturbation == "include")
+
+
+def draw(jobs: Sequence[JobResults]) -> Figure:
+    """A row for each dataset."""
+    exact = [job for job in jobs if setting(job).exact]
+    figure = canvas(11.0, 2.75 * len(exact))
+    for axes, job in zip(figure.subplots(len(exact), 4, squeeze=False), exact):
+        draw_row(axes, job, prediction_of(job, jobs))
+    return figure
+
+
+def prediction_of(job: JobResults, jobs: Sequence[JobResults]) -> JobResults | None:
+    """The first-order job of the same dataset, model and seed; None where none was run."""
+    told = setting(job)
+    same = (
+        other
+        for other in jobs
+        if not (s := setting(other)).exact and (s.model, s.dataset, s.seed) == (told.model, told.dataset, told.seed)
+    )
+    return next(same, None)
+
+
+def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) -> None:
+    """Exact array, prediction, classes, scatter."""
+    array = by_class(judged_array(job))
+    unit = job.manifest["unit"]
+    arrays = [array] + ([by_class(judged_array(predicted))] if predicted else [])
+    scale = limit(*(one.values for one in arrays))
+    for place, one, title in zip(axes, arrays, ("exact", "first-order prediction")):
+        image = show_array(place, one.values, scale)
+        mark_classes(place, one)
+        place.set_title(title)
+    if predicted is None:
+        axes[1].set_axis_off()
+    axes[0].set_ylabel(f"{dataset_title(job)}, {model_title(job)}\nstimulus, by class")
+    axes[0].figure.colorbar(image, ax=list(axes[:2]), label=f"influence ({unit})", shrink=0.8, extend="both")
+    draw_classes(axes[2], array, unit)
+    draw_pairs(axes[3], array, unit)
+    found = finding(job, "symmetry")
+    if found is not None:
+        axes[3].set_title(f"correlation {found.effect:.2f} [{found.low:.2f}, {found.high:.2f}]")
+
+
+def by_class(array: xr.DataArray) -> xr.DataArray:
+    """The array with the samples of a class together."""
+    return array.isel({dim: order(array, dim) for dim in array.dims})
+
+
+def mark_classes(axes: Axes, array: xr.DataArray) -> None:
+    """Class names in the middle of their rows, and their borders."""
+    starts = np.unique(array["stimulus_class"].values, return_index=True)[1]
+    ends = np.append(starts[1:], array.sizes["stimulus"])
+    axes.set_yticks((starts + ends - 1) / 2, short(array["stimulus_label"].values[starts]), fontsize=5.5)
+    axes.set_xticks([])
+    axes.set_xlabel("probe, by class")
+    for start in starts[1:]:
+        axes.axhline(start - 0.5, color="0.7", linewidth=0.3)
+        axes.axvline(start - 0.5, color="0.7", linewidth=0.3)
+    axes.tick_params(length=0)
+
+
+def short(labels: np.ndarray) -> list[str]:
+    """Class names that fit beside their rows: what stands before a slash."""
+    return [str(label).split("/")[0] for label in labels]
+
+
+def class_table(array: xr.DataArray) -> tuple[list[str], Float[np.ndarray, "classes classes"]]:
+    """Class names, and mean influence of a class's stimuli on a class's probes, a sample on itself left out."""
+    classes = np.unique(array["stimulus_class"].values)
+    labels = [str(array["stimulus_label"].values[array["stimulus_class"].values == c][0]) for c in classes]
+    rows, columns = ((array[f"{dim}_class"].values[:, None] == classes).astype(float) for dim in array.dims)
+    others = (~own(array)).astype(float)
+    return labels, (rows.T @ (array.values * others) @ columns) / (rows.T @ others @ columns)
+
+
+def own(array: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
+    """Where stimulus and probe are the same sample."""
+    return texts(array, "stimulus_id")[:, None] == texts(array, "probe_id")[None, :]
+
+
+def draw_classes(axes: Axes, array: xr.DataArray, unit: str) -> None:
+    """The array averaged by class, on colours of its own."""
+    labels, means = class_table(array)
+    image = show_array(axes, means, limit(means))
+    axes.set_yticks(range(len(labels)), short(np.array(labels)), fontsize=5.5)
+    axes.set_xticks([])
+    axes.set_xlabel("probe's class")
+    axes.set_title("exact, mean by class")
+    axes.tick_params(length=0)
+    axes.figure.colorbar(image, ax=axes, label=f"mean influence ({unit})", shrink=0.8, extend="both")
+
+
+def draw_pairs(axes: Axes, array: xr.DataArray, unit: str) -> None:
+    """Each pair of different samples both ways."""
+    upper = np.triu_indices(len(array), 1)
+    there, back = array.values[upper], array.values.T[upper]
+    ends = [min(there.min(), back.min()), max(there.max(), back.max())]
+    axes.plot(ends, ends, color=GREY, linewidth=0.8, zorder=0)
+    axes.scatter(there, back, s=2, color=BLUE, alpha=0.25, linewidths=0, rasterized=True)
+    axes.set_aspect("equal")
+    axes.set_xlabel(f"I[i, j] ({unit})")
+    axes.set_ylabel(f"I[j, i] ({unit})")

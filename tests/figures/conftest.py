@@ -1,0 +1,128 @@
+"""Stores for the figures: two real jobs on digits, and jobs of made-up influence from the project's own writer."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from made_up import DESIDERATA, LOGICAL, RATES, judge, knowledge, moved
+
+from eif_lab.data.digits import Digits
+from eif_lab.desiderata.direct import direct_influence
+from eif_lab.desiderata.verdict import SATISFIED
+from eif_lab.influence.annotate import annotate
+from eif_lab.perturbations.noise import Noise
+from eif_lab.results import store
+from eif_lab.results.store import open_job, write_job
+from eif_lab.schema import read_job
+
+
+@pytest.fixture(scope="session")
+def make_job():
+    """Write a job with given influence, (stimuli, probes) or (stimuli, steps, probes), and open it."""
+
+    def make(folder, task, values, *, method="full", engine="stacked", rate=0.01, **told):
+        values = np.asarray(values, dtype=float)
+        values = values[:, None] if values.ndim == 2 else values
+        steps = list(range(1, values.shape[1] + 1))
+        told = {"model": "cnn", "dataset": "digits", "view": "", "noise": "", "levels": [], **told}
+        array = xr.DataArray(
+            values[None, ..., None],
+            dims=("seed", "stimulus", "step", "probe", "readout"),
+            coords={"seed": [0], "step": steps, "readout": ["log_prob"]},
+            attrs={"units": json.dumps({"log_prob": "nat"}), "model": told["model"], "dataset": told["dataset"]},
+        )
+        array = annotate(array, task, task.distances, default=next(iter(task.distances)))
+        array = array.assign_attrs(method=method, perturbation="noise" if told["noise"] else "include")
+        verdicts, missing = judge(array)
+        direct = direct_influence(array, "log_prob")
+        if direct.verdict(0.05) != SATISFIED:  # as the pipeline has it
+            blank = [[dataclasses.replace(f, p_value=float("nan")) for f in v.findings] for v in verdicts]
+            verdicts = [dataclasses.replace(v, findings=f, note="about nothing") for v, f in zip(verdicts, blank)]
+        trains = method != "prompt"
+        manifest = {
+            "name": f"{told['model']} {told['dataset']} {method}",
+            "status": "done",
+            "config": {
+                "dataset": {"view": told["view"]} if told["view"] else {},
+                "perturbation": {"noise": told["noise"] or None, "levels": told["levels"]},
+            },
+            "seeds": [0],
+            "base_model": {"name": told["model"], "hash": "0", "accuracy": 0.5},
+            "trained_parameters": {"count": 10 if trains else 0, "total": 20},
+            "update": {
+                "optimizer": "sgd" if trains else None,
+                "steps": steps[-1],
+                "learning_rate": rate,
+                "calibration": None,
+            },
+            "direct_influence": dataclasses.asdict(direct),
+            "unit": "nat",
+            "engine": engine,
+            "stimuli": len(task.stimuli),
+            "probes": len(task.probes),
+        }
+        with pytest.MonkeyPatch.context() as patch:  # asking git and pip takes longer than all else
+            patch.setattr(store, "provenance", lambda: {"git_commit": "0123456789abcdef", "versions": {}})
+            write_job(Path(folder), manifest, array, verdicts, missing)
+        return open_job(Path(folder))
+
+    return make
+
+
+def run_digits(folder, cache, engine):
+    """A real job on a few digits."""
+    from hydra import compose, initialize_config_dir
+
+    from eif_lab.__main__ import CONF, plainly
+    from eif_lab.pipeline import run_job
+
+    overrides = ["model=cnn", "dataset.stimuli=30", "dataset.probes=30", "model.training.steps=40", "tracker=none"]
+    overrides += ["update.learning_rate=0.002"]
+    overrides += [*(f"desideratum.{name}.resamples=99" for name in DESIDERATA), f"engine={engine}", f"cache={cache}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = plainly(compose("config", overrides))
+    run_job(read_job(config), config, folder, folder.parent.name, overrides)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory, make_job):
+    """Folders of finished sweeps, by the name that the Makefile gives such runs."""
+    root = tmp_path_factory.mktemp("runs")
+    for engine in ("auto", "first_order"):
+        run_digits(root / "images" / engine, root / "cache", engine)
+    make_noise_run(root / "noise", make_job)
+    make_rates_run(root / "rates", make_job)
+    for view, run in (("statements", "statements"), ("probes", "knowledge")):
+        for domain in ("reversal", "implication"):
+            task = knowledge(domain, view)
+            for number, method in enumerate(("full", "prompt")):
+                values = moved(task, LOGICAL, random=number)
+                told = {"model": "phi3-tiny", "dataset": domain, "view": view, "method": method}
+                make_job(root / run / f"{domain}-{method}", task, values, **told)
+    return {path.name: path for path in root.iterdir() if path.name != "cache"}
+
+
+def make_noise_run(folder, make_job):
+    """Noise that takes half of the influence at its weaker and all of it at its stronger strength."""
+    task = Noise(noise="occlusion", levels=[0.5, 1.0]).apply(Digits(stimuli=40, probes=40).load(0), 0)
+    kept = {0.0: 1.0, 0.5: 0.5, 1.0: 0.0}
+    strength = np.array([kept[sigma] for sigma in task.stimuli.coords["sigma"]])
+    values = moved(task, {"direct": 1.0, "entailed": 1.0}) * strength[:, None]
+    make_job(folder / "0", task, values, noise="occlusion", levels=[0.5, 1.0])
+
+
+def make_rates_run(folder, make_job):
+    """Exact influence that bends away from the prediction as rate and steps grow."""
+    task = Digits(stimuli=20, probes=20).load(0)
+    base = moved(task, {"direct": 1.0, "entailed": 0.5}, scatter=0.3)
+    steps = np.arange(1, 4)[None, :, None]
+    for rate in RATES:
+        line = 100 * rate * steps * base[:, None]
+        bent = line - 0.1 * line**2
+        for engine, values in (("stacked", bent), ("first_order", line)):
+            make_job(folder / f"{engine}-{rate}", task, values, engine=engine, rate=rate)

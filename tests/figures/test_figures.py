@@ -1,0 +1,330 @@
+"""Figures show what is stored, say what it was, and can be read."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from eif_lab.desiderata import statistics
+from eif_lab.figures import distance, domains, first_order, methods, noise, prompting, sparsity, symmetry
+from eif_lab.figures.__main__ import FIGURES, draw_figure, main
+from eif_lab.figures.caption import caption
+from eif_lab.figures.runs import find_jobs, judged_array, setting
+from eif_lab.figures.style import save, styled
+from eif_lab.results.rows import sweep_table
+from eif_lab.schema import ConfigError
+
+ROOT = Path(__file__).parents[2]
+DRAWN_FROM = {
+    "symmetry": ["images"],
+    "noise": ["noise"],
+    "distance": ["images", "knowledge"],
+    "sparsity": ["images", "knowledge"],
+    "domains": ["statements"],
+    "prompting": ["statements", "knowledge"],
+    "methods": ["images", "noise", "knowledge"],
+    "first-order": ["rates"],
+}
+MODULES = {
+    "symmetry": symmetry,
+    "noise": noise,
+    "distance": distance,
+    "sparsity": sparsity,
+    "domains": domains,
+    "prompting": prompting,
+    "methods": methods,
+    "first-order": first_order,
+}
+
+
+@cache
+def opened(folder):
+    return find_jobs([folder])
+
+
+def jobs_of(runs, name):
+    jobs = [job for run in DRAWN_FROM[name] for job in opened(runs[run])]
+    return MODULES[name].select(sorted(jobs, key=lambda job: setting(job).order))
+
+
+@pytest.fixture(scope="module")
+def figures(runs):
+    """Each figure as matplotlib has it."""
+    with styled():
+        return {name: MODULES[name].draw(jobs_of(runs, name)) for name in FIGURES}
+
+
+@pytest.fixture(scope="module")
+def drawn(runs, figures, tmp_path_factory):
+    """Each figure as files."""
+    folder = tmp_path_factory.mktemp("figures")
+    with styled():
+        for name, figure in figures.items():
+            save(figure, caption(f"figure-{name}", MODULES[name].SHOWS, jobs_of(runs, name)), folder, name)
+    return folder
+
+
+def test_command_writes_picture_and_caption(runs, drawn, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["figures", "first-order", str(runs["rates"]), "--output", str(tmp_path)])
+    assert main() == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "first-order.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"first-order.{kind}" for kind in ("md", "pdf", "png")]
+    assert (tmp_path / "first-order.md").read_text() == (drawn / "first-order.md").read_text()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_caption_says_data_model_method_n_and_seed_of_every_job(name, drawn, runs):
+    text = (drawn / f"{name}.md").read_text()
+    table = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    jobs = jobs_of(runs, name)
+    assert len(table) == len(jobs)
+    for line, job in zip(table, jobs):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        told = setting(job)
+        assert cells[0].startswith(told.dataset) and told.view in cells[0]
+        assert cells[1].startswith({"cnn": "CNN", "phi3-tiny": "phi3-tiny (ours, not Phi-3)"}[told.model])
+        assert cells[2] == told.method
+        assert cells[4] == f"{job.influence.sizes['stimulus']} stimuli x {job.influence.sizes['probe']} probes"
+        assert cells[5] == "0"
+        assert ("learning rate" in cells[6]) == (told.method != "prompt")
+        assert ("predicted" in cells[6]) == (told.engine == "first_order")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_fonts_are_embedded_whole(name, drawn):
+    pdf = (drawn / f"{name}.pdf").read_bytes()
+    assert b"/FontFile2" in pdf and b"/Type3" not in pdf
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_that_is_drawn_is_cut_off(name, figures):
+    figure = figures[name]
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert box.x0 > -0.02 and box.y0 > -0.02 and box.x1 < width + 0.02 and box.y1 < height + 0.02
+
+
+@pytest.mark.parametrize("name", ["symmetry", "domains"])
+def test_colours_are_centred_at_zero_and_have_a_unit(name, figures):
+    images = [image for axes in figures[name].axes for image in axes.images]
+    assert images
+    for image in images:
+        assert image.norm.vmin == -image.norm.vmax
+    bars = [axes.get_ylabel() for axes in figures[name].axes if "influence (" in axes.get_ylabel()]
+    assert bars and all("nat" in label for label in bars)
+
+
+@pytest.mark.parametrize("name", ["domains", "prompting", "methods", "distance", "sparsity"])
+def test_a_tiny_model_is_called_tiny_wherever_it_is_named(name, figures, drawn):
+    texts = [text.get_text().replace("\n", " ") for text in figures[name].findobj(Text)]
+    named = [text for text in texts if "phi" in text.lower()]
+    assert named
+    for text in [*named, *(line for line in (drawn / f"{name}.md").read_text().splitlines() if "| phi" in line)]:
+        assert "phi3-tiny (ours, not Phi-3)" in text
+        assert "microsoft" not in text.lower()
+
+
+def sorted_by_class(job):
+    array = judged_array(job)
+    rows = sorted(range(array.sizes["stimulus"]), key=lambda i: int(array["stimulus_class"][i]))
+    return array.values[np.ix_(rows, rows)]
+
+
+def test_symmetry_shows_the_stored_arrays_on_shared_colours(runs, figures):
+    exact, predicted = jobs_of(runs, "symmetry")
+    images = [image for axes in figures["symmetry"].axes for image in axes.images]
+    for image, job in zip(images, (exact, predicted)):
+        np.testing.assert_array_equal(np.asarray(image.get_array()), sorted_by_class(job))
+    assert images[0].norm.vmax == images[1].norm.vmax
+
+
+def test_symmetry_shows_each_pair_both_ways(runs, figures):
+    values = judged_array(jobs_of(runs, "symmetry")[0]).values
+    n = len(values)
+    pairs = {frozenset((values[i, j], values[j, i])) for i in range(n) for j in range(i)}
+    points = next(axes.collections[0] for axes in figures["symmetry"].axes if axes.get_xlabel().startswith("I[i, j]"))
+    assert {frozenset(pair) for pair in points.get_offsets().tolist()} == pairs
+
+
+def test_mean_by_class_leaves_out_a_sample_on_itself(runs):
+    array = judged_array(jobs_of(runs, "symmetry")[0])
+    _, means = symmetry.class_table(array)
+    of = array["stimulus_class"].values
+    for a in range(len(means)):
+        for b in range(len(means)):
+            cells = [array.values[i, j] for i in np.flatnonzero(of == a) for j in np.flatnonzero(of == b) if i != j]
+            assert means[a, b] == pytest.approx(np.mean(cells), rel=1e-5, abs=1e-7)
+
+
+def test_noise_curves_are_means_over_other_images_of_the_class(runs):
+    array = judged_array(jobs_of(runs, "noise")[0])
+    clean, curves = noise.teach_each_other(array)
+    sigma, source = array["stimulus_sigma"].values, array["stimulus_source"].values
+    same_class = array["stimulus_class"].values[:, None] == array["probe_class"].values[None, :]
+    other = same_class & (source[:, None] != source[None, :])
+
+    def mean(a, b):
+        return array.values[other & (sigma == a)[:, None] & (sigma == b)[None, :]].mean()
+
+    assert clean.mean == pytest.approx(mean(0, 0))
+    for level in (0.5, 1.0):
+        assert curves["noisy to clean"][level].mean == pytest.approx(mean(level, 0))
+        assert curves["clean to noisy"][level].mean == pytest.approx(mean(0, level))
+        assert curves["noisy to noisy"][level].mean == pytest.approx(mean(level, level))
+        assert curves["clean to noisy"][level].low < mean(0, level) < curves["clean to noisy"][level].high
+
+
+def test_noise_panels_show_these_curves(runs, figures):
+    _, curves = noise.teach_each_other(judged_array(jobs_of(runs, "noise")[0]))
+    lines = figures["noise"].axes[0].get_lines()
+    shown = [line.get_ydata().tolist() for line in lines if len(line.get_xdata()) == 2 and line.get_marker() != "None"]
+    assert shown == [[point.mean for point in curve.values()] for curve in curves.values()]
+
+
+def test_decay_shows_the_mean_at_each_distance(runs):
+    job = next(job for job in jobs_of(runs, "distance") if setting(job).dataset == "reversal")
+    array, cells = distance.cells_of(judged_array(job), "path")
+    decay = distance.means_by_distance(array, cells)
+    places = sorted({d for d in cells.ravel() if np.isfinite(d)})
+    np.testing.assert_allclose(decay.distance, places)
+    np.testing.assert_allclose(decay.mean, [array.values[cells == place].mean() for place in places])
+    assert ((decay.low <= decay.mean) & (decay.mean <= decay.high)).all()
+
+
+def test_fitted_line_is_the_exponential_that_the_means_follow():
+    x = np.linspace(1, 9, 12)
+    curve = 2.5 * np.exp(-x / 1.7) - 0.3
+    found = distance.fitted(distance.Decay(x, curve, curve, curve), 1.7, x)
+    np.testing.assert_allclose(found, curve)
+    wrong = distance.fitted(distance.Decay(x, curve, curve, curve), 5.0, x)
+    assert np.abs(wrong - curve).max() > 0.05
+
+
+def test_lorenz_curve_has_the_area_of_the_gini_index():
+    values = np.random.default_rng(0).normal(size=(7, 40)) ** 3
+    at = np.linspace(0, 1, 41)
+    area = np.trapezoid(sparsity.lorenz(values, at), at)
+    assert 1 - 2 * area == pytest.approx(statistics.gini(values).mean())
+
+
+def test_gaussian_lorenz_curve_is_that_of_many_normal_numbers():
+    at = np.linspace(0, 1, 21)
+    drawn = sparsity.lorenz(np.random.default_rng(0).normal(size=(1, 200_000)), at)
+    np.testing.assert_allclose(sparsity.gaussian_lorenz(at), drawn, atol=5e-3)
+
+
+def test_effective_numbers_are_those_of_the_stored_arrays(runs, figures):
+    axes = next(axes for axes in figures["sparsity"].axes if axes.get_xlabel().startswith("effective"))
+    medians = [line for line in axes.get_lines() if line.get_color() == sparsity.BLUE]
+    for line, job in zip(medians, jobs_of(runs, "sparsity"), strict=True):
+        array = sparsity.moved(job)
+        size = np.abs(array.values)
+        share = (size.sum(1) ** 2 / (size**2).sum(1)) / array.sizes["probe"]
+        assert line.get_xdata()[0] == pytest.approx(np.median(share))
+
+
+def test_domains_show_the_mean_over_worlds_with_relations_marked(runs, figures):
+    axes = [axes for axes in figures["domains"].axes if axes.images]
+    for place, job in zip(axes, jobs_of(runs, "domains"), strict=True):
+        array = judged_array(job)
+        worlds = [np.flatnonzero(array["stimulus_world"].values == world) for world in range(5)]
+        mean = sum(array.values[np.ix_(rows, rows)] for rows in worlds) / 5
+        np.testing.assert_allclose(np.asarray(place.images[0].get_array()), mean)
+        relation = array["relation"].values[np.ix_(worlds[0], worlds[0])]
+        marks = {points.get_label(): points.get_offsets() for points in place.collections}
+        for name in ("entailed", "contradicted"):
+            assert {(int(y), int(x)) for x, y in marks[name]} == {tuple(cell) for cell in np.argwhere(relation == name)}
+
+
+def test_prompting_marks_are_the_stored_findings(runs, figures):
+    for axes, (view, desideratum, statistic) in zip(figures["prompting"].axes, prompting.PANELS):
+        stored = []
+        for job in jobs_of(runs, "prompting"):
+            rows = job.verdicts[(job.verdicts["desideratum"] == desideratum) & (job.verdicts["statistic"] == statistic)]
+            stored += [(setting(job).method, effect) for effect in rows["effect"] if setting(job).view == view]
+        marks = [
+            (line.get_label(), line.get_xdata()[0])
+            for line in axes.get_lines()
+            if line.get_label() in ("full", "prompt")
+        ]
+        assert stored and sorted(marks) == sorted(stored)
+
+
+def test_scorecard_marks_are_the_corrected_headline_verdicts(runs, figures):
+    table = sweep_table(jobs_of(runs, "methods"))
+    of_noise = table["path"].str.contains(str(runs["noise"]), regex=False)
+    table = table[(table["finding"] == 0) & (of_noise == (table["desideratum"] == "noise_invariance"))]
+    shown = {axes.get_title(): axes for axes in figures["methods"].axes}
+    for desideratum, rows in table.groupby("desideratum"):
+        marks = [
+            (line.get_label(), line.get_xdata()[0])
+            for line in shown[desideratum.replace("_", " ")].get_lines()
+            if line.get_label() in ("satisfied", "violated", "inconclusive")
+        ]
+        assert sorted(marks) == sorted(zip(rows["verdict"], rows["effect"]))
+
+
+def test_first_order_curves_compare_the_paired_arrays(runs, figures):
+    correlation, error, strength = figures["first-order"].axes
+    jobs = {(setting(job).exact, job.manifest["update"]["learning_rate"]): job for job in jobs_of(runs, "first-order")}
+    for steps, line, other in zip((1, 2, 3), correlation.get_lines(), error.get_lines(), strict=False):
+        assert line.get_label().startswith(f"{steps} step")
+        for place, rate in enumerate((1e-4, 1e-2)):
+            exact, predicted = (
+                jobs[kind, rate].influence.isel(seed=0, step=steps - 1, readout=0).values for kind in (True, False)
+            )
+            assert line.get_ydata()[place] == pytest.approx(np.corrcoef(exact.ravel(), predicted.ravel())[0, 1])
+            far = np.linalg.norm(predicted - exact) / np.linalg.norm(exact)
+            assert other.get_ydata()[place] == pytest.approx(far)
+    assert len(strength.collections[0].get_offsets()) == 6
+
+
+def test_what_a_figure_lacks_is_told_in_one_line(runs, tmp_path, monkeypatch, capsys):
+    with pytest.raises(ConfigError, match="must hold a job with perturbation=noise, got"):
+        draw_figure("noise", [runs["statements"]], tmp_path)
+    monkeypatch.setattr(sys, "argv", ["figures", "noise", str(tmp_path), "--output", str(tmp_path)])
+    assert main() == 2
+    told = capsys.readouterr()
+    assert told.out == "" and len(told.err.splitlines()) == 1 and str(tmp_path) in told.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("preset", ["quick", "paper"])
+def test_make_draws_every_figure_after_its_runs(preset):
+    told = subprocess.run(
+        ["make", "-n", "-B", "figures", "claims", f"PRESET={preset}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = told.stdout.splitlines()
+    made = [line.rsplit("/", 1)[1] for line in lines if "experiment=figure_" in line]
+    assert len(made) == len(set(made))
+    for name in FIGURES:
+        drawing = next(i for i, line in enumerate(lines) if f"eif_lab.figures {name} " in line)
+        for run in [word.rsplit("/", 1)[1] for word in lines[drawing].split() if f"runs/{preset}/" in word]:
+            assert any(f"experiment=figure_{run} " in line for line in lines[:drawing])
+    assert any("eif_lab.figures.claims" in line for line in lines)
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "conf" / "experiment").glob("figure_*.yaml")), ids=lambda p: p.stem)
+def test_last_job_of_a_figures_runs_can_be_composed(config):
+    from hydra import compose, initialize_config_dir
+
+    from eif_lab.__main__ import CONF, plainly
+    from eif_lab.schema import read_job
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        whole = compose("config", [f"experiment={config.stem}", "hydra.mode=MULTIRUN"], return_hydra_config=True)
+        last = [f"{key}={str(values).split(',')[-1]}" for key, values in whole.hydra.sweeper.params.items()]
+        read_job(plainly(compose("config", [f"experiment={config.stem}", *last])))
