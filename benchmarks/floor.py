@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +55,15 @@ def best_floor(case: Case, rounds: int = 5) -> Floor:
     choices = {floor.described: floor for floor in candidates(case)}
     times = interleaved({name: (lambda floor=floor: floor.run(1)) for name, floor in choices.items()}, rounds)
     return choices[min(times, key=lambda name: statistics.median(times[name]))]
+
+
+def parts(case: Case, engine: str = "auto") -> tuple[Floor, dict[str, Callable[[], object]]]:
+    """What a measurement cannot do without, as tasks to time: the floor, and the same updates read by one probe only.
+
+    The rest of a measurement's time is what reading costs more than the floor.
+    """
+    floor, one_probe = best_floor(case), case.take(len(case.stimuli[1]), 1)
+    return floor, {"floor": floor.run, "updates, one probe": lambda: one_probe.influence(engine)}
 
 
 def candidates(case: Case) -> Iterator[Floor]:

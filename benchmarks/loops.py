@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.case import Case, cnn_case
+from benchmarks.floor import parts
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import interleaved, medians, ratio
 from eif_lab.influence.readout import log_prob
@@ -35,6 +36,7 @@ def both_loops(what: str, case: Case, goal: str, rounds: int) -> Iterator[Row]:
         "auto": case.influence,
         "lightning": lambda: case.influence("reference"),
         "loop": lambda: plain_loop(case),
+        **parts(case)[1],
     }
     times = interleaved(tasks, rounds)
     note = f"{case.data}; largest difference between auto and the plain loop {apart:.1e} nat"

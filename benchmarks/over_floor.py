@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.case import Case, cnn_case, language_case
-from benchmarks.floor import best_floor
+from benchmarks.floor import parts
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import interleaved, medians, ratio
 
@@ -30,7 +30,7 @@ def over_floor(cnn: tuple[int, int], language: tuple[int, int], rounds: int) -> 
 def one_row(what: str, case: Case, engine: str, goal: str, rounds: int) -> Iterator[Row]:
     """The engine's time over the floor's."""
     case.influence(engine)
-    floor = best_floor(case)
-    times = interleaved({engine: lambda: case.influence(engine), "floor": floor.run}, rounds)
+    floor, least = parts(case, engine)
+    times = interleaved({engine: lambda: case.influence(engine), **least}, rounds)
     note = f"{case.data}; floor: {floor.described}"
     yield ratio_row(what, ratio(times[engine], times["floor"]), goal, medians(times), note)

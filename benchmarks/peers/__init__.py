@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from benchmarks.case import Case, trained_cnn_case
+from benchmarks.floor import parts
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import interleaved, medians, ratio
 
@@ -49,8 +50,8 @@ def peer_scores(module: str, case: Case) -> np.ndarray:
 
 
 def timed(what: str, case: Case, scores: Callable[[], np.ndarray], goal: str, rounds: int) -> Iterator[Row]:
-    """The peer's time over that of the exact array."""
-    times = interleaved({"auto": case.influence, "peer": scores}, rounds)
+    """The peer's time over that of the exact array, beside what any exact array needs."""
+    times = interleaved({"auto": case.influence, "peer": scores, **parts(case)[1]}, rounds)
     yield ratio_row(f"{what}: time / auto's", ratio(times["peer"], times["auto"]), goal, medians(times), case.data)
 
 
