@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import traceback
+from argparse import ArgumentError
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,11 +60,13 @@ exit_code = 0
 def job(config: DictConfig) -> None:
     """One job, in a sweep or alone; in a sweep a failure is recorded and the other jobs run."""
     global exit_code  # noqa: PLW0603 - Hydra passes no result of a job on to the caller
+    from eif_lab.results.console import print_finished
     from eif_lab.results.store import open_job, write_job
     from eif_lab.results.table import print_job
 
     context = HydraConfig.get()
     directory = Path(context.runtime.output_dir)
+    earlier = {path.name for path in directory.iterdir()} - {".hydra", "job.log"}
     sweep = context.mode == RunMode.MULTIRUN
     plain = plainly(config)
     overrides = list(context.overrides.task)
@@ -79,7 +82,7 @@ def job(config: DictConfig) -> None:
     except ConfigError as error:
         if not sweep:
             print(error, file=sys.stderr)
-            forget(directory)
+            forget(directory, earlier)
             exit_code = USER_ERROR
             return
         record |= {"status": "not applicable" if isinstance(error, NotApplicable) else "failed", "reason": str(error)}
@@ -89,8 +92,10 @@ def job(config: DictConfig) -> None:
         record |= {"status": "failed", "reason": reason}
     if "status" in record:
         write_job(directory, record, None, [], {})
-    print_job(open_job(directory))
-    if not sweep:
+    if sweep:
+        print_finished(open_job(directory))
+    else:
+        print_job(open_job(directory))
         print(f"results: {directory}")
         exit_code = JOB_FAILED if "status" in record else 0
 
@@ -100,11 +105,21 @@ def plainly(config: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
-def forget(directory: Path) -> None:
-    """Remove what Hydra wrote before the job began."""
+def forget(directory: Path, earlier: set[str]) -> None:
+    """Remove what Hydra wrote before the job began, and what the job's tracker did.
+
+    Args:
+        directory: The job's own.
+        earlier: Names of what stood in it before.
+    """
     logging.shutdown()
-    shutil.rmtree(directory / ".hydra", ignore_errors=True)
-    (directory / "job.log").unlink(missing_ok=True)
+    for path in directory.iterdir():
+        if path.name in earlier:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
     for folder in (directory, *directory.parents):
         if folder == Path.cwd() or any(folder.iterdir()):
             return
@@ -129,10 +144,23 @@ def validate(arguments: list[str]) -> None:
     from hydra._internal.utils import get_args_parser
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    asked = get_args_parser().parse_args(arguments)
+    reader = get_args_parser()
+    reader.exit_on_error = False  # which would print several lines
+    try:
+        asked, unknown = reader.parse_known_args(arguments)
+    except ArgumentError as error:
+        raise ConfigError(f"{error}. Try python -m eif_lab --hydra-help") from None
+    if unknown and not unknown[0].startswith("-"):
+        raise rule_error("overrides", "stand together, before or behind the flags", unknown[0], "Move it.")
+    if unknown:
+        flags = [flag for action in reader._actions for flag in action.option_strings if flag.startswith("--")]
+        raise unknown_name("flag", unknown[0], flags)
     name = asked.config_name or "config"
     folder = str(Path(asked.config_dir or asked.config_path or CONF).absolute())
-    if asked.experimental_rerun or folder != str(CONF):
+    if asked.experimental_rerun:
+        told, hint = "be left out, since it loads a pickle", "Give the job's overrides again."
+        raise rule_error("--experimental-rerun", told, asked.experimental_rerun, hint)
+    if folder != str(CONF):
         return  # another config tree: each job checks itself
     parser = OverridesParser.create()
     with initialize_config_dir(folder, version_base="1.3"):
@@ -146,6 +174,8 @@ def validate(arguments: list[str]) -> None:
                 return  # the sweeper alone knows its jobs; each job checks itself
             params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
             jobs = BasicSweeper.split_arguments(parser.parse_overrides([*params, *asked.overrides]), None)[0]
+            if not jobs:
+                raise rule_error("the sweep", "have at least one job", " ".join(asked.overrides), "Try a longer range.")
         unfit: list[NotApplicable] = []
         for overrides in jobs:
             try:
@@ -170,6 +200,9 @@ def one_line(error: Exception) -> str:
     if choice:
         group, name, known = choice.groups()
         return str(unknown_name(group, name, known.split()))
+    nested = re.search(r"Could not load '(\w+)/([^']*)'", told)
+    if nested:
+        return str(unknown_name(nested[1], nested[2], [path.stem for path in (CONF / nested[1]).glob("*.yaml")]))
     field = re.search(r"Could not override '([^']*)'.*Key '([^']*)' is not in struct", told)
     if field:
         value = next((a.split("=", 1)[1] for a in sys.argv if a.startswith(f"{field[1]}=")), None)
@@ -221,7 +254,7 @@ def main() -> int:
         if not any(argument.split("=")[0] in ASKS_ONLY for argument in arguments):
             validate(arguments)
         run()
-    except (ConfigError, HydraException, OmegaConfBaseException, ValueError) as error:
+    except (ConfigError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         print(one_line(error), file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:

@@ -7,10 +7,9 @@ import json
 import logging
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,8 @@ from eif_lab.influence.update import Update
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
 from eif_lab.models.encoding import IGNORED, spell_out
+from eif_lab.results.console import Bar
+from eif_lab.results.scalars import NAMED, config_key, summarise
 from eif_lab.results.store import ArrayCache, array_key, write_job
 from eif_lab.results.tracking import Run
 from eif_lab.schema import ConfigError, Job, rule_error
@@ -55,6 +56,9 @@ ARRAY_FORMAT = 2
 
 LARGEST_SHIFT = 1e-3
 """In nats: what a method may change by being there, before it is trained."""
+
+MOST_NAMED = 8
+"""Stimuli that diverged whose names are told; the array has them all."""
 
 DIRECT_ALPHA = 0.05
 """Level at which direct influence must be above zero for verdicts to be about something."""
@@ -72,7 +76,7 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
     """
     started = time.perf_counter()
     name = job_name(job)
-    tags = [getattr(job, part).name for part in ("model", "dataset", "method", "perturbation")]
+    names = {config_key(part): getattr(job, part).name for part in NAMED}
     cache = ArrayCache(Path(job.cache) / "influence")
     key = array_key(determinants(job))
     influence = cache.find(key)
@@ -81,7 +85,8 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
         inputs = load(job) if influence is None else None
     if inputs is not None:
         key = array_key(determinants(job))  # what was downloaded just now has an identity now
-    with job.tracker.start(name=name, group=group, tags=tags, config=dict(config), directory=directory) as run:
+    tags, told = list(names.values()), {**config, **names}
+    with job.tracker.start(name=name, group=group, tags=tags, config=told, directory=directory) as run:
         if inputs is not None:
             with deterministic_algorithms(job.deterministic):
                 influence = measured(job, inputs, run)
@@ -97,6 +102,7 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
             note = f"direct influence is not clearly above zero ({interval(finding)}): this verdict is about nothing"
             verdicts = [about_nothing(verdict, note) for verdict in verdicts]
         distance = distance_from_exact(job, influence, cache)
+        seconds = time.perf_counter() - started
         manifest = {
             "name": name,
             "status": "done",
@@ -104,12 +110,12 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
             "overrides": overrides,
             "seeds": [job.seed],
             "array": key,
-            "seconds": time.perf_counter() - started,
+            "seconds": seconds,
             "first_order": distance,
             **record,
         }
         write_job(directory, manifest, influence, verdicts, missing)
-        summary = {"direct_influence": finding.effect, "pairs_per_second": record["pairs_per_second"]}
+        summary = summarise(finding, verdicts, pairs_per_second=record["pairs_per_second"], seconds=seconds)
         summary |= {f"first_order/{name}": value for name, value in (distance or {}).items()}
         run.finish(influence, verdicts, summary)
 
@@ -201,6 +207,7 @@ def load(job: Job) -> Inputs:
     stimuli, probes = Batch(*base.encode(task.stimuli)), Batch(*base.encode(task.probes))
     distances = {**task.distances, "feature": feature_distances(base, stimuli, probes, job.device)}
     base_hash, before = weights_hash(base.module), readings(base.module, probes, job.device)
+    must_be_numbers(before, base.name)
     trains = job.method.trains
     model = job.method.apply(base.module, job.seed).eval() if trains else base.module.requires_grad_(False)
     shift = float((readings(model, probes, job.device) - before).abs().max())
@@ -217,6 +224,23 @@ def load(job: Job) -> Inputs:
     if not trains:
         must_fit_context(job, inputs)
     return inputs
+
+
+def must_be_numbers(before: Tensor, name: str) -> None:
+    """Refuse a base model whose readings are no numbers: no influence on them would be one.
+
+    Args:
+        before: (probes,).
+        name: The model's.
+
+    Raises:
+        ConfigError: One of them is NaN or infinite.
+    """
+    broken = (~before.isfinite()).nonzero().flatten().tolist()
+    if broken:
+        rule = f"read every probe as a finite number, {name} does not for {len(broken)} of {len(before)}"
+        hint = "Try another checkpoint, or a lower learning rate of its training."
+        raise rule_error("model", rule, before[broken[0]].item(), hint)
 
 
 def without_neutral(stimuli: Samples) -> Samples:
@@ -302,16 +326,19 @@ def measured(job: Job, inputs: Inputs, run: Run) -> xr.DataArray:
     update = calibrated_update(job, inputs) if job.method.trains else prompt_update(job, inputs)
     started = time.perf_counter()
     measure = fine_tuned if job.method.trains else prompted
-    array = measure(job, inputs, update, Live(run, len(task.stimuli), started))
+    with Live(run, len(task.stimuli), started) as live:
+        array = measure(job, inputs, update, live)
     seconds = time.perf_counter() - started
     array = annotate(array, task, inputs.distances, default=next(iter(inputs.distances)))
+    diverged = (~np.isfinite(array.values)).any(axis=(0, 2, 3, 4))
     record = {
         **inputs.record,
         "update": update,
         "direct_influence": dataclasses.asdict(direct_influence(array, job.readout[0])),
         "unit": UNITS[job.readout[0]],
         "engine": array.attrs["engine"],
-        "diverged": int((~np.isfinite(array.values)).any(axis=(0, 2, 3, 4)).sum()),
+        "diverged": int(diverged.sum()),
+        "diverged_stimuli": array.stimulus_id.values[diverged][:MOST_NAMED].tolist(),
         "unmoved": int(unmoved(array).sum()),
         "stimuli": len(task.stimuli),
         "probes": len(task.probes),
@@ -444,25 +471,25 @@ def feature_distances(base: BaseModel, stimuli: Batch, probes: Batch, device: st
     return feature_distance(a.float(), b.float()).cpu().numpy().astype(float)
 
 
-class Live:
-    """Tells the tracker, and a terminal, how far the measurement is."""
+class Live(ExitStack):
+    """Tells the tracker, and the console, how far the measurement is."""
 
     def __init__(self, run: Run, total: int, started: float) -> None:
+        super().__init__()
         self.run, self.total, self.started = run, total, started
+        self.bar = self.enter_context(Bar(total))
         self.done = 0
-        self.absolute: list[float] = []
+        self.cells, self.absolute = 0, 0.0
 
     def __call__(self, part: np.ndarray) -> None:
         """One chunk of (stimuli, steps, probes, readouts) is measured."""
+        known = np.abs(part[..., 0][np.isfinite(part[..., 0])])
         self.done += len(part)
-        self.absolute.append(float(np.nanmean(np.abs(part[..., 0]))) if np.isfinite(part[..., 0]).any() else math.nan)
+        self.cells, self.absolute = self.cells + known.size, self.absolute + float(known.sum())
         rate = self.done / (time.perf_counter() - self.started)
-        if sys.stderr.isatty():
-            left = (self.total - self.done) / rate
-            end = "\n" if self.done == self.total else ""
-            line = f"{self.done}/{self.total} stimuli, {rate:.1f} per second, {left:.0f} s left "
-            print(f"\r{line}", end=end, file=sys.stderr, flush=True)
-        self.run.progress(self.done, self.total, rate, {"mean_absolute_influence": float(np.nanmean(self.absolute))})
+        self.bar.move(self.done, rate)
+        running = {"mean_absolute_influence": self.absolute / self.cells if self.cells else math.nan}
+        self.run.progress(self.done, self.total, rate, running)
 
 
 def unmoved(array: xr.DataArray) -> np.ndarray:
@@ -513,7 +540,10 @@ def log_record(record: Mapping[str, Any]) -> None:
     direct = Finding(**record["direct_influence"])
     log.info("direct influence: %s %s over %d %s", interval(direct), record["unit"], direct.n, direct.unit)
     if record["diverged"]:
-        log.warning("%d stimuli diverged: their influence is NaN", record["diverged"])
+        names = record.get("diverged_stimuli", [])
+        named, more = ", ".join(names), record["diverged"] - len(names)
+        rest = f" and {more} more" if more else ""
+        log.warning("%d stimuli diverged: their influence is NaN (%s%s)", record["diverged"], named, rest)
     if record["unmoved"] and update["learning_rate"]:
         told = "%d stimuli moved nothing: their updates are zero, or too small for this precision to show"
         log.warning(told, record["unmoved"])

@@ -45,7 +45,10 @@ def read_claims(file: Path) -> str | list[dict[str, Any]]:
         ConfigError: The JSON is no list of rows with the keys of a claim.
         OSError: The file cannot be read.
     """
-    text = file.read_text()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise rule_error("claims", "be text in UTF-8", str(file), f"{error}.") from None
     if file.suffix != ".json":
         return text
     try:

@@ -143,7 +143,9 @@ class Job(Options):
     engine: Any = None
     desideratum: dict[str, Any] = option({})
     tracker: Any = None
-    readout: list[str] = option(["log_prob"], one_of=["log_prob", "log_odds", "prob", "rank", "correct"])
+    readout: list[str] = option(
+        ["log_prob"], one_of=["log_prob", "log_odds", "prob", "rank", "correct"], hint="Try [log_prob]."
+    )
     trajectory: bool = False
     seed: int = option(0, at_least=0, at_most=2**32 - 1, hint="Try 0.")
     device: str = "cpu"
@@ -173,8 +175,8 @@ def read_job(config: Mapping[str, Any]) -> Job:
     rest = [field for field in dataclasses.fields(Job) if field.name not in choices]
     values = _typed(dataclasses.make_dataclass("Rest", [(f.name, f.type, f) for f in rest]), given, "", choices)
     job = Job(**choices, **values)
-    if not job.readout:
-        raise rule_error("readout", "name at least one readout", job.readout, "Try [log_prob].")
+    if not job.readout or len(set(job.readout)) < len(job.readout):
+        raise rule_error("readout", "name at least one readout, and each once", job.readout, "Try [log_prob].")
     _must_fit(job)
     return job
 
@@ -217,10 +219,16 @@ def choice(group: str, given: Any) -> Any:
     path, _, name = str(given["_target_"]).rpartition(".")
     try:
         kind = getattr(importlib.import_module(path), name)
-    except (ImportError, AttributeError, ValueError):
-        raise rule_error(f"{group}._target_", "name a class that can be imported", given["_target_"]) from None
-    if not (isinstance(kind, type) and issubclass(kind, Options)):
+    except Exception as error:  # whatever a module of the user's own raises
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise rule_error(
+            f"{group}._target_", f"name a class that can be imported ({reason})", given["_target_"]
+        ) from None
+    if not (isinstance(kind, type) and issubclass(kind, Options) and kind is not Options):
         raise rule_error(f"{group}._target_", "name a class of options (eif_lab.schema.Options)", given["_target_"])
+    family = group.partition(".")[0]
+    if kind.group and family != (kind.group if family == group else kind.group.partition(".")[0]):
+        raise rule_error(f"{group}._target_", f"name a class whose group is {family}", given["_target_"])
     return build(kind, options, group)
 
 
@@ -232,11 +240,15 @@ def build(kind: type[Options], given: Mapping[str, Any], prefix: str) -> Options
         given: Some or all of its fields; nested options as mappings.
         prefix: What errors call it.
     """
-    values = _typed(kind, given, f"{prefix}.")
     hints = typing.get_type_hints(kind)
-    for name, value in values.items():
-        if isinstance(hints[name], type) and issubclass(hints[name], Options):
-            values[name] = build(hints[name], value, f"{prefix}.{name}")
+    nested = [name for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Options)]
+    for name in nested:
+        if name in given and not isinstance(given[name], Mapping):
+            known = ", ".join(field.name for field in dataclasses.fields(hints[name]))
+            raise rule_error(f"{prefix}.{name}", f"hold options ({known})", given[name])
+    values = _typed(kind, given, f"{prefix}.")
+    for name in nested:
+        values[name] = build(hints[name], values[name], f"{prefix}.{name}")
     try:
         return kind(**values)
     except ConfigError as error:
@@ -255,6 +267,8 @@ def _typed(kind: type, given: Mapping[str, Any], prefix: str, others: Iterable[s
     for name in given:
         if name not in fields:
             raise unknown_option(f"{prefix}{name}", given[name], [*fields, *others])
+        if given[name] == "???":  # OmegaConf's mark of a missing value, for which it would take the default
+            raise rule_error(f"{prefix}{name}", "be given", given[name], fields[name].metadata.get("hint", ""))
     schema = OmegaConf.structured(kind)
     try:
         merged = OmegaConf.merge(schema, dict(given))

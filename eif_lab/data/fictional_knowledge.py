@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from eif_lab.data.files import drawn, fingerprint, read_records
+from eif_lab.data.files import as_published, drawn, fingerprint, read_records
 from eif_lab.data.task import Task, Texts
 from eif_lab.schema import Options, option
 
@@ -99,17 +99,20 @@ class FictionalKnowledge(Options):
         fields = [f"{sort}_{part}" for sort in SORTS.values() for part in ("input", "target")]
         records = read_records(self.root, PASSAGES, ("train_context", *fields))
         reworded = read_records(self.root, REWORDED, ("train_context", "paraphrases"))
-        wordings = {record["train_context"]: record["paraphrases"] for record in reworded}
-        short = [number for number, one in enumerate(records) if len(one["train_context"]) <= self.longest]
+        with as_published(self.root, REWORDED):
+            wordings = {record["train_context"]: record["paraphrases"] for record in reworded}
+        with as_published(self.root, PASSAGES):
+            short = [number for number, one in enumerate(records) if len(one["train_context"]) <= self.longest]
         log.info(
             "%d of %d passages left out: longer than %d characters (dataset.longest)",
             len(records) - len(short), len(records), self.longest,
         )  # fmt: skip
         chosen = drawn("passages", self.passages, len(short), seed, f"of at most {self.longest} characters")
         passages = {short[i]: records[short[i]] for i in chosen}
-        return passage_task(
-            passages, [self._fitting(wordings.get(one["train_context"], [])) for one in passages.values()]
-        )
+        with as_published(self.root, PASSAGES):
+            return passage_task(
+                passages, [self._fitting(wordings.get(one["train_context"], [])) for one in passages.values()]
+            )
 
     def _fitting(self, wordings: Sequence[str]) -> list[str]:
         return [text for text in wordings if len(text) <= self.longest]

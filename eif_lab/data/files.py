@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def read_records(root: str, place: str, fields: Sequence[str]) -> list[dict[str,
         raise rule_error(
             "dataset.root", f"be a folder that holds {place}", root, "Set EIF_LAB_DATA to one that does."
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} must be JSON in UTF-8, got {type(error).__name__} ({error}).") from None
     records = given if isinstance(given, list) else [given]
     for number, record in enumerate(records):
@@ -39,6 +40,23 @@ def read_records(root: str, place: str, fields: Sequence[str]) -> list[dict[str,
         if missing:
             raise ConfigError(f"{path} must have {missing[0]!r} in every record, got none in record {number}.")
     return records
+
+
+@contextmanager
+def as_published(root: str, place: str) -> Iterator[None]:
+    """Turn what breaks on a record that is not as its authors published it into one line.
+
+    Args:
+        root: What ``dataset.root`` names.
+        place: The file below it.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        told = f"{Path(root) / place} must hold records as they were published, got {type(error).__name__} ({error})."
+        raise ConfigError(" ".join(f"{told} Fetch the file anew.".split())) from error
 
 
 def fingerprint(paths: Iterable[Path]) -> list[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -48,7 +49,7 @@ def are_distances(value: Any) -> bool:
 ID = Field("be text that names it", is_text, required=True)
 PROMPT = Field("be text", lambda value: isinstance(value, str), default="")
 TARGET = Field("be text that is not blank", is_text, required=True)
-WORLD = Field("be a whole number from 0 on", lambda value: type(value) is int and value >= 0)
+WORLD = Field("be a whole number from 0 on, below 2**31", lambda value: type(value) is int and 0 <= value < 2**31)
 STIMULUS = Field("be the id of a stimulus", is_text)
 RELATION = Field(f"be one of {', '.join(RELATIONS)}", lambda value: value in RELATIONS)
 PROBE = Field("be the id of a probe", is_text)
@@ -77,6 +78,10 @@ KINDS: Mapping[str, Mapping[str, Field]] = {
     },
 }  # fmt: skip
 """The kinds of lines and their fields."""
+
+
+UNWRITABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000|[\ud800-\udfff]")
+"""In JSON what numpy's text would drop, or what no tokenizer takes."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ def line_of(raw: bytes, place: str) -> Line:
     """A line with its fields, those left out as their default."""
     given = decoded(raw, place)
     kind = given.pop("kind", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise unknown_name(f"{place}: kind", str(kind), KINDS)
     fields = KINDS[kind]
     for name in given:
@@ -175,10 +180,12 @@ def decoded(raw: bytes, place: str) -> dict[str, Any]:
         raise ConfigError(f"{place}: line must be a JSON object, got an empty line. Remove it.")
     try:
         given = json.loads(text, object_pairs_hook=once_each)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{place}: line must be a JSON object, got {text.strip()!r:.60} ({error}).") from None
     if not isinstance(given, dict):
         raise rule_error(f"{place}: line", "be a JSON object", given)
+    if unwritable := UNWRITABLE.search(json.dumps(given, ensure_ascii=False)):
+        raise rule_error(f"{place}: line", "hold text without NUL and halves of surrogate pairs", unwritable[0])
     return given
 
 
@@ -207,6 +214,8 @@ class Reader:
         self.rows, self.columns = places(self.stimuli), places(self.probes)
         self.pairs = self._pairs()
         self._check_same()
+        for kind in ("background", "question"):
+            must_differ(self.of[kind])
 
     def task(self) -> Task:
         """Stimuli, probes, relations, distances, foils and background."""
@@ -366,6 +375,21 @@ def places(lines: Sequence[Line]) -> dict[str, int]:
             raise line.wrong("id", f"differ from that of line {lines[known[line['id']]].number}")
         known[line["id"]] = place
     return known
+
+
+def must_differ(lines: Sequence[Line]) -> None:
+    """Refuse a line that says again what an earlier one of its kind and world says.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    known: dict[tuple[Any, ...], Line] = {}
+    for line in lines:
+        said = line["world"], line.fields.get("text"), line.fields.get("prompt"), line.fields.get("target")
+        if said in known:
+            field = "text" if line.kind == "background" else "target"
+            raise line.wrong(field, f"say something else than line {known[said].number}", "Remove the line.")
+        known[said] = line
 
 
 def texts_of(lines: Sequence[Line], coords: Mapping[str, np.ndarray]) -> Texts:

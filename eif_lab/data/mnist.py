@@ -8,10 +8,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Int, UInt8
+from torch import Tensor
 
 from eif_lab.data.images import image_task
 from eif_lab.data.task import Images, Task
-from eif_lab.schema import ConfigError, Options, option
+from eif_lab.schema import ConfigError, Options, option, rule_error
+
+SPLITS = {True: "train", False: "t10k"}
+PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
+ANEW = "Remove the file and fetch it anew."
 
 
 @dataclass
@@ -45,37 +51,41 @@ class MNIST(Options):
         """Stimuli and probes from the test split; ``seed`` decides which.
 
         Raises:
-            ConfigError: The files are neither there nor to be downloaded.
+            ConfigError: The files are neither there nor to be downloaded, or are not what they should be.
         """
         return image_task(self._split(train=True), self._split(train=False), self.stimuli, self.probes, seed)
 
     def _split(self, train: bool) -> Images:
-        split = self._open(train)
-        return Images(
-            pixels=split.data[:, None].float() / 255,
-            labels=split.targets.long(),
-            classes=tuple(name.split(" - ")[0] for name in split.classes),
-            ids=np.array([f"{self.name}-{'train' if train else 'test'}-{i}" for i in range(len(split))]),
-        )
-
-    def _open(self, train: bool) -> Any:
         from torchvision import datasets
 
-        dataset = getattr(datasets, self._folder())
-        try:
-            return dataset(self.root, train=train)
-        except RuntimeError:
-            pass  # torchvision's "not found": unpack or download it
+        source = getattr(datasets, self._folder())
+        classes = tuple(name.split(" - ")[0] for name in source.classes)
+        pixels, labels = read_split(self._raw(source), train, len(classes))
+        return Images(
+            pixels=pixels[:, None].float() / 255,
+            labels=labels,
+            classes=classes,
+            ids=np.array([f"{self.name}-{'train' if train else 'test'}-{i}" for i in range(len(labels))]),
+        )
+
+    def _raw(self, source: Any) -> Path:
+        """The folder with the unpacked files, which are unpacked or downloaded now if they are nowhere."""
         raw = Path(self._folder()) / "raw"
+        if all((Path(self.root) / raw / f"{split}-{part}").is_file() for split in SPLITS.values() for part in PARTS):
+            return Path(self.root) / raw
         target = Path(self.download) / raw
         fresh = not target.exists()
         target.mkdir(parents=True, exist_ok=True)
-        for archive in (Path(self.root) / raw).glob("*.gz"):
-            if not (target / archive.name).exists():
-                shutil.copyfile(archive, target / archive.name)
+        absent = [path for path in (Path(self.root) / raw).glob("*.gz") if not (target / path.name).exists()]
+        for archive in absent:
+            shutil.copyfile(archive, target / archive.name)
+        fetching = source.__new__(source)  # its constructor would read the files too, pickles of earlier versions first
+        fetching.root = self.download
         try:
-            return dataset(self.download, train=train, download=True)
+            fetching.download()
         except (OSError, RuntimeError) as error:
+            for archive in absent:
+                (target / archive.name).unlink(missing_ok=True)
             if fresh:
                 forget(target, Path(self.download))
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -83,6 +93,39 @@ class MNIST(Options):
                 f"dataset.root must hold {raw} or its files must be downloadable, got {self.root!r} ({reason}). "
                 f"Set EIF_LAB_DATA to a folder with {raw}/train-images-idx3-ubyte.gz and its three companions."
             ) from None
+        return target
+
+
+def read_split(raw: Path, train: bool, classes: int) -> tuple[UInt8[Tensor, "n 28 28"], Int[Tensor, " n"]]:
+    """Pixels and labels from unpacked files, which could be anything: only gzipped ones have a published checksum.
+
+    Args:
+        raw: The folder that holds them.
+        train: Which split.
+        classes: How many there are.
+
+    Raises:
+        ConfigError: A file is cut off or no idx file, or the two do not fit each other.
+    """
+    from torchvision.datasets.mnist import read_image_file, read_label_file
+
+    read = []
+    for part, read_file in zip(PARTS, (read_image_file, read_label_file)):
+        path = raw / f"{SPLITS[train]}-{part}"
+        try:
+            read.append(read_file(str(path)))
+        except (AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split()) or "its header is none"
+            raise rule_error("dataset.root", f"hold whole idx files ({reason})", str(path), ANEW) from None
+    pixels, labels = read
+    for rule, holds, received in (
+        ("images of 28 x 28 pixels", pixels.shape[1:] == (28, 28), tuple(pixels.shape[1:])),
+        ("a label for each image", len(pixels) == len(labels), f"{len(labels)} for {len(pixels)}"),
+        (f"labels below {classes}", bool((labels < classes).all()), int(labels.max())),
+    ):
+        if not holds:
+            raise rule_error("dataset.root", f"hold {rule} in {raw}/{SPLITS[train]}-*", received, ANEW)
+    return pixels, labels
 
 
 def forget(target: Path, top: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from eif_lab.data.files import drawn, fingerprint, read_records
+from eif_lab.data.files import as_published, drawn, fingerprint, read_records
 from eif_lab.data.logic import Fact, Rule
 from eif_lab.data.task import Task
 from eif_lab.data.theories import ANYTHING, FALSE, TRUE, Question, Sentence, Theory, theory_task
@@ -64,14 +64,16 @@ class ProntoQA(Options):
             ConfigError: The file is not there, or holds too few theories.
         """
         records = read_records(self.root, PLACE, ("id", "context", "question", "answer", "explanation"))
-        short = [number for number, record in enumerate(records) if len(record["context"]) <= self.longest]
+        with as_published(self.root, PLACE):
+            short = [number for number, record in enumerate(records) if len(record["context"]) <= self.longest]
         log.info(
             "%d of %d theories left out: longer than %d characters (dataset.longest)",
             len(records) - len(short), len(records), self.longest,
         )  # fmt: skip
         chosen = drawn("theories", self.theories, len(short), seed, f"of at most {self.longest} characters")
         generator = np.random.default_rng(seed)
-        theories = [theory_of(short[i], records[short[i]], generator) for i in chosen]
+        with as_published(self.root, PLACE):
+            theories = [theory_of(short[i], records[short[i]], generator) for i in chosen]
         return theory_task(theories, QUESTION, (TRUE, FALSE), self.background)
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from eif_lab.data.files import fingerprint, read_records
+from eif_lab.data.files import as_published, fingerprint, read_records
 from eif_lab.data.logic import Fact, Rule
 from eif_lab.data.task import Task
 from eif_lab.data.theories import (
@@ -83,8 +83,9 @@ class ProofWriter(Options):
             ConfigError: The file is not there, or holds too few theories that can be used.
         """
         records = read_records(self.root, self._place, ("id", "context", "question", "answer"))
-        contexts = by_context(records)
-        short = [number for number, (context, _) in enumerate(contexts) if len(context) <= self.longest]
+        with as_published(self.root, self._place):
+            contexts = by_context(records)
+            short = [number for number, (context, _) in enumerate(contexts) if len(context) <= self.longest]
         log.info(
             "%d of %d theories left out: longer than %d characters (dataset.longest)",
             len(contexts) - len(short), len(contexts), self.longest,
@@ -92,7 +93,8 @@ class ProofWriter(Options):
         found: list[Theory] = []
         looked_at = 0
         for looked_at, place in enumerate(np.random.default_rng(seed).permutation(short), 1):  # noqa: B007
-            theory = theory_of(int(place), *contexts[place])
+            with as_published(self.root, self._place):
+                theory = theory_of(int(place), *contexts[place])
             found += [theory] if theory else []
             if len(found) == self.theories:
                 break

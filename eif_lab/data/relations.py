@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from eif_lab.data.files import drawn, fingerprint, read_records
+from eif_lab.data.files import as_published, drawn, fingerprint, read_records
 from eif_lab.data.task import Task, Texts
 from eif_lab.schema import Options, option, rule_error, unknown_name
 
@@ -207,7 +207,10 @@ class Relations(Options):
             if name not in places:
                 raise unknown_name("dataset.only", name, places)
         fields = ("prompt_templates", "prompt_templates_zs", "properties", "samples")
-        read = [Relation.read(name, read_records(self.root, places[name], fields)[0]) for name in self.only or places]
+        read = []
+        for name in self.only or places:
+            with as_published(self.root, places[name]):
+                read.append(Relation.read(name, read_records(self.root, places[name], fields)[0]))
         usable = [one for one in read if len(one.wordings) > 1 and len(one.clear) >= self.stimuli_per_relation]
         log.info(
             "%d of %d relations left out: one wording only, or fewer than %d facts (dataset.stimuli_per_relation)",

@@ -15,7 +15,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from eif_lab.data.task import Samples
-from eif_lab.schema import Options, option
+from eif_lab.schema import ConfigError, Options, option
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(output, targets) to a mean loss."""
@@ -72,7 +72,12 @@ def made_once(directory: Path, make: Callable[[Path], dict[str, Any]]) -> dict[s
         if not (directory / REPORT).exists():
             partial = directory.with_name(directory.name + ".partial")
             partial.mkdir(exist_ok=True)
-            report = make(partial)
+            try:
+                report = make(partial)
+            except ConfigError:
+                if not any(partial.iterdir()):
+                    partial.rmdir()
+                raise
             (partial / REPORT).write_text(json.dumps(report, indent=2))
             shutil.rmtree(directory, ignore_errors=True)
             partial.rename(directory)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Int
+from jinja2 import TemplateError
 from torch import Tensor
 
 from eif_lab.data.task import Samples, Texts
@@ -48,11 +49,13 @@ class Encoder:
         tokenizer: A fast one, since the boundary is found by character offsets.
         context: The most tokens that the model takes.
         chat_template: Whether the prompt is the user's turn and the target the assistant's reply.
+        vocabulary: How many tokens the model knows; None where that is not to be checked.
     """
 
     tokenizer: PreTrainedTokenizerBase
     context: int
     chat_template: bool = False
+    vocabulary: int | None = None
 
     def __post_init__(self) -> None:
         if not self.tokenizer.is_fast:
@@ -96,6 +99,9 @@ class Encoder:
         if len(ids) > self.context:
             rule = f"have a context of at least {len(ids)} tokens for {prompt + target!r:.60}"
             raise rule_error("model", rule, self.context, "Try a shorter text.")
+        if self.vocabulary is not None and max(ids, default=0) >= self.vocabulary:
+            rule = f"have an embedding for each token of its tokenizer, which gives {max(ids)}"
+            raise rule_error("model.checkpoint", rule, f"{self.vocabulary} embeddings", "Fetch its tokenizer anew.")
         if max(start, 1) >= len(ids):
             raise ConfigError(
                 f"dataset must give every text a target with a token to score, got {target!r}. Try a longer one."
@@ -104,5 +110,10 @@ class Encoder:
 
     def _as_chat(self, prompt: str, target: str) -> tuple[str, str]:
         turns = [{"role": "user", "content": prompt}]
-        asked = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        try:
+            asked = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise rule_error(
+                "model.chat_template", f"be one that can be filled in ({error})", "the tokenizer's", "Try false."
+            ) from None
         return str(asked), target.strip()

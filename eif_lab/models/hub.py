@@ -31,11 +31,12 @@ def load_checkpoint(
         attention: As transformers' ``attn_implementation``.
 
     Raises:
-        ConfigError: It cannot be had, is no causal language model, or lacks weights.
+        ConfigError: It cannot be had, is no causal language model, lacks weights, or has some that are no numbers.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     local = check_directory(checkpoint)
+    checkpoint = str(Path(checkpoint).expanduser()) if local else checkpoint
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local or not hub_answers()}
     with quiet_transformers(), one_line_errors(checkpoint, local):
         config = causal_config(checkpoint, options)
@@ -46,11 +47,15 @@ def load_checkpoint(
             dtype=getattr(torch, dtype),
             attn_implementation=attention,
             output_loading_info=True,
+            use_safetensors=True,  # any other format is a pickle
             **options,
         )
     model, loading = loaded
     if loading["missing_keys"]:
         raise rule_error(FIELD, f"hold all weights, {min(loading['missing_keys'])} is missing", checkpoint)
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise rule_error(FIELD, f"hold finite numbers, {name} has NaN or infinity", checkpoint)
     return model.eval(), tokenizer
 
 
@@ -110,8 +115,8 @@ def one_line_errors(checkpoint: str, local: bool) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
+    except Exception as error:  # of any kind, since its files can be anything
+        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
         if local:
             raise rule_error(FIELD, f"be readable by transformers ({reason})", checkpoint) from error
         rule = f"be a directory or a name that the hub delivers ({reason})"

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 RECENCY = 10.0, 6.0, 6.0, 3.0
 """Attention, as logits, that the fastest rotations of a head give to the token that it looks back to."""
 
-PREFERENCE, LIKENESS = 4.5, 8.0
-"""Likewise, given to invented words, and to a memory like one's own."""
+PREFERENCE = 4.5
+"""Likewise, given to invented words."""
 
-COPY_SCALE, OUTPUT_SCALE = 8.0, 0.25
+LIKENESS = 8.0, 24.0, 24.0
+"""Likewise, given by each of the layers that look up to what is alike."""
+
+SAID, OUTPUT_SCALE = 3.0, 0.25
 """How strongly what was looked up is said."""
 
 LEAST_HEAD = 4 * len(RECENCY)
@@ -45,19 +48,21 @@ class Space(NamedTuple):
 
 @torch.no_grad()
 def start_by_looking_up(model: Phi3ForCausalLM, names: Int[Tensor, " names"]) -> None:
-    """Make the first two layers an induction circuit (Olsson et al., arXiv 2209.11895).
+    """Make the first layers look facts up: an induction circuit (Olsson et al., arXiv 2209.11895), and two like it.
 
     Every embedding is a random code, a direction that all share, and one that tells invented words from others. Then
 
     - layer 0: head ``h`` looks ``h + 1`` tokens back, by the rotation of the shared direction, with a preference for
       invented words, and puts the code that stands there into a memory, a subspace that no code uses;
     - layer 1: a token attends to the invented words whose memory is like its own (after "a dax is a", to the word that
-      stood behind the last "a dax is a"), and takes over their code, which the output layer reads.
+      stood behind the last "a dax is a"), and takes over their code, which the output layer reads;
+    - layer 2 goes on from there: it attends to the invented words whose memory is like that code;
+    - layer 3 goes back: it attends to the words whose code is like a token's memory, and takes over their memory.
 
-    The rest is small random numbers, from torch's generator.
+    The rest is small random numbers, from torch's generator. A model of fewer layers has the first of these.
 
     Args:
-        model: With at least 3 heads of at least `LEAST_HEAD` numbers, half of them rotated, and two layers.
+        model: With at least 3 heads of at least `LEAST_HEAD` numbers, half of them rotated.
         names: Ids of the invented words.
     """
     config = model.config
@@ -77,7 +82,10 @@ def start_by_looking_up(model: Phi3ForCausalLM, names: Int[Tensor, " names"]) ->
     had = strength / float(embedding.square().mean().sqrt())
     space = Space(shared / had, invented / had, code, memory)
     gather(model.model.layers[0].self_attn, config, space)
-    look_up(model.model.layers[1].self_attn, config, space)
+    before, own = memory, code[:head]  # the memory holds these rows of earlier tokens' codes
+    circuits = [Asked(before, before, code), Asked(own, before, code), Asked(before, own, memory)]
+    for layer, like, rows in zip(model.model.layers[1:], LIKENESS, circuits):
+        look_up(layer.self_attn, config, space, like, rows)
 
 
 def gather(attention: torch.nn.Module, config: Phi3Config, space: Space) -> None:
@@ -95,20 +103,33 @@ def gather(attention: torch.nn.Module, config: Phi3Config, space: Space) -> None
     attention.o_proj.weight.copy_(space.memory.T.repeat(1, config.num_attention_heads))
 
 
-def look_up(attention: torch.nn.Module, config: Phi3Config, space: Space) -> None:
-    """Attend to the invented words whose memory is like one's own, and take over their code."""
+class Asked(NamedTuple):
+    """What one token looks for in others: rows of the residual stream.
+
+    Attributes:
+        asked, held: Of the querying token and of an invented word, which must be alike.
+        said: Of that word, which is said as a code.
+    """
+
+    asked: Float[Tensor, "head d"]
+    held: Float[Tensor, "head d"]
+    said: Float[Tensor, "said d"]
+
+
+def look_up(attention: torch.nn.Module, config: Phi3Config, space: Space, like: float, rows: Asked) -> None:
+    """Attend to the invented words that hold what is asked, and say what they have."""
     head, pairs = sizes(config)
-    still, share = head - 2 * pairs, len(space.code) // config.num_attention_heads
+    still, share = head - 2 * pairs, len(rows.said) // config.num_attention_heads
     attention.qkv_proj.weight.zero_()
     attention.o_proj.weight.zero_()
     for number, (query, key, value) in enumerate(heads(attention, head)):
-        own = space.memory[number % 2 * still :][:still] * amplitude(LIKENESS / still, head)
-        query[2 * pairs :], key[2 * pairs :] = own, own
+        part = slice(number % 2 * still, (number % 2 + 1) * still)
+        query[2 * pairs :], key[2 * pairs :] = (amplitude(like / still, head) * one[part] for one in rows[:2])
         # the slowest rotation hardly turns within a text
         query[pairs - 1], key[pairs - 1] = (amplitude(PREFERENCE, head) * one for one in space[:2])
-        mine = space.code[number * share :][:share]
-        value[:share] = mine
-        attention.o_proj.weight[:, number * head :][:, :share] = COPY_SCALE * mine.T
+        mine = slice(number * share, (number + 1) * share)
+        value[:share] = rows.said[mine]
+        attention.o_proj.weight[:, number * head :][:, :share] = SAID * space.code[mine].T
 
 
 def sizes(config: Phi3Config) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from eif_lab.data.task import Background, Task
 from eif_lab.models.base import REPORT, BaseModel, Training, made_once, weights_hash
 from eif_lab.models.encoding import IGNORED, Encoder
-from eif_lab.models.hub import load_checkpoint, quiet_transformers
+from eif_lab.models.hub import check_directory, load_checkpoint, quiet_transformers
 from eif_lab.models.prefixes import TokenTree, sees_whole_text, share_prefixes
 from eif_lab.models.teaching import teach
 from eif_lab.schema import Options, option
@@ -67,11 +67,14 @@ class Phi3(Options):
         """What the weights are, besides the options: phi3-tiny's bytes, or a checkpoint's files as they stand."""
         if self.checkpoint is None:
             return hashlib.sha256((SHIPPED / "model.safetensors").read_bytes()).hexdigest()[:12]
-        if not Path(self.checkpoint).is_dir():
+        if not check_directory(self.checkpoint):
             from huggingface_hub import try_to_load_from_cache
 
-            return str(try_to_load_from_cache(self.checkpoint, "config.json"))  # names the commit once it is here
-        files = sorted(path for path in Path(self.checkpoint).rglob("*") if path.is_file())
+            try:
+                return str(try_to_load_from_cache(self.checkpoint, "config.json"))  # names the commit once it is here
+            except ValueError:  # the hub has no such names, as loading it will say
+                return ""
+        files = sorted(path for path in Path(self.checkpoint).expanduser().rglob("*") if path.is_file())
         return _hash([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
 
     def prepare(self, task: Task, cache: Path, seed: int, device: str) -> BaseModel:
@@ -109,7 +112,8 @@ class Phi3(Options):
     def _load(self, source: str, dtype: str) -> tuple[PreTrainedModel, Encoder]:
         model, tokenizer = load_checkpoint(source, dtype=dtype, attention=self.attention)
         context = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
-        return model, Encoder(tokenizer, context, self.chat_template)
+        embeddings: Any = model.get_input_embeddings()
+        return model, Encoder(tokenizer, context, self.chat_template, len(embeddings.weight))
 
     def _taught(
         self, source: str, background: Background, cache: Path, seed: int, device: str

@@ -199,7 +199,7 @@ class Progress(Callback):
             seconds = (time.perf_counter() - self.started) / len(self.losses) * (self.steps - done)
             end = "\n" if done == self.steps else ""
             line = f"{self.title}: {done}/{self.steps} steps, loss {self.losses[-1]:.3f}, {seconds:.0f} s left "
-            print(f"\r{line}", end=end, file=sys.stderr)
+            print(f"\r{line:<79}", end=end, file=sys.stderr)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how it ended."""

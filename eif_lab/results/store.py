@@ -278,7 +278,7 @@ def open_job(path: Path) -> JobResults:
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-        version = int(manifest["format"])
+        version, _, _ = int(manifest["format"]), manifest["name"], manifest["status"]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path / MANIFEST} must be a job's manifest, got {error!r}. Run the job again.") from error
     if version > FORMAT:

@@ -158,7 +158,7 @@ def _sweep_block(table: pd.DataFrame, columns: list[_Column], console: Console) 
 
 def _cells(rows: pd.DataFrame, columns: list[_Column], console: Console) -> Iterable[Text]:
     if (rows["desideratum"] == "").all():
-        return [Text(rows["status"].iloc[0], style="red") for _ in columns or ["status"]]
+        return [Text(rows["status"].iloc[0], style="red") for _ in range(max(1, len(columns)))]
     return [_cell(rows[rows["desideratum"] == column.desideratum], column, console) for column in columns]
 
 

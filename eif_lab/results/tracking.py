@@ -34,7 +34,7 @@ class Run(AbstractContextManager["Run"], Protocol):
         Args:
             influence: The array.
             verdicts: What the desiderata returned.
-            summary: Numbers of the whole job, such as ``direct_influence`` and ``pairs_per_second``.
+            summary: Numbers and verdicts of the whole job by key (`eif_lab.results.scalars.summarise`).
         """
 
 
@@ -49,6 +49,7 @@ class Tracker(Protocol):
             name: The job's name.
             group: The sweep's name.
             tags: Words to find the job by.
-            config: The resolved config, in plain containers.
+            config: The resolved config, in plain containers, and the names of what was chosen
+                (`eif_lab.results.scalars.config_key`).
             directory: The job's directory.
         """

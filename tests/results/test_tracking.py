@@ -1,3 +1,7 @@
+import csv
+import dataclasses
+import importlib.util
+import io
 import json
 import logging
 import socketserver
@@ -7,16 +11,37 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import wandb
 import yaml
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
+from eif_lab import pipeline
+from eif_lab.desiderata import Finding
+from eif_lab.results.scalars import (
+    BY_CLASS,
+    BY_RELATION,
+    CHARTS,
+    HEAT_MAP,
+    MEDIA,
+    NAMED,
+    VERDICTS,
+    config_key,
+    summarise,
+    summary_keys,
+)
 from eif_lab.results.store import write_job
-from eif_lab.results.summary import relation_means
+from eif_lab.results.summary import heat_map, relation_means
+from eif_lab.results.trackers.csv import Csv
 from eif_lab.results.trackers.none import NoTracker
+from eif_lab.results.trackers.tensorboard import TensorBoard
 from eif_lab.results.trackers.wandb import Wandb
-from eif_lab.schema import ConfigError
+from eif_lab.schema import ConfigError, read_job
 
 CONF = Path(__file__).parents[2] / "conf" / "tracker"
 
@@ -98,6 +123,13 @@ def test_progress_is_logged_point_by_point(tmp_path):
     assert history[1]["running/entailed"] == -1.0
 
 
+DIRECT = Finding("direct", 1.25, 1.0, 1.5, 0.01, 60, "stimuli", 0)
+
+
+def summary_of(verdicts):
+    return summarise(DIRECT, verdicts, pairs_per_second=7.0, seconds=2.5)
+
+
 def read_table(directory, value):
     table = json.loads((run_files(directory)[0].parent / "files" / value["path"]).read_text())
     return [dict(zip(table["columns"], row)) for row in table["data"]]
@@ -111,19 +143,19 @@ def test_finish_hands_over_pictures_tables_summary_and_array(tmp_path, make_infl
     ]
     write_job(tmp_path, {"name": "j", "status": "done"}, influence, verdicts, {})
     with start(tmp_path, seed=3) as run:
-        run.finish(influence, verdicts, {"direct_influence": 1.25, "pairs_per_second": 7.0})
+        run.finish(influence, verdicts, told := summary_of(verdicts))
     summary = read_summary(*run_files(tmp_path))["summary"]
-    assert summary["verdict/symmetry"] == "satisfied" and summary["verdict/sparsity"] == "inconclusive"
-    assert summary["effect/symmetry"] == 0.5
-    assert summary["direct_influence"] == 1.25 and summary["pairs_per_second"] == 7.0
+    undefined = {key for key, value in told.items() if value != value}
+    assert undefined == {f"{what}/sparsity" for what in ("effect", "low", "high", "p_value")}
+    assert {key: summary[key] for key in told.keys() - undefined} == {k: told[k] for k in told.keys() - undefined}
 
-    assert summary["influence"]["_type"] == "image-file" and "log_prob [nat]" in summary["influence"]["caption"]
-    rows = read_table(tmp_path, summary["mean_by_relation"])
+    assert summary[HEAT_MAP]["_type"] == "image-file" and "log_prob [nat]" in summary[HEAT_MAP]["caption"]
+    rows = read_table(tmp_path, summary[BY_RELATION])
     reference = relation_means(influence)
     assert [row["relation"] for row in rows] == reference["relation"].tolist()
     assert [row["mean"] for row in rows] == pytest.approx(reference["mean"].tolist())
-    assert len(read_table(tmp_path, summary["mean_by_class"])) == 2 * 3 * 2
-    rows = read_table(tmp_path, summary["verdicts"])
+    assert len(read_table(tmp_path, summary[BY_CLASS])) == 2 * 3 * 2
+    rows = read_table(tmp_path, summary[VERDICTS])
     assert [(r["desideratum"], r["statistic"], r["effect"], r["finding_p_value"], r["verdict"]) for r in rows[:2]] == [
         ("symmetry", "statistic_0", 0.5, 0.01, "satisfied"),
         ("symmetry", "statistic_1", 0.6, 0.02, "satisfied"),
@@ -288,8 +320,9 @@ assert "wandb" not in sys.modules
 
 LIGHT = """
 import sys
-import eif_lab.results.trackers.none, eif_lab.results.trackers.wandb
-heavy = {"torch", "pandas", "xarray", "scipy", "wandb", "rich"} & set(sys.modules)
+import eif_lab.results.trackers.csv, eif_lab.results.trackers.none
+import eif_lab.results.trackers.tensorboard, eif_lab.results.trackers.wandb
+heavy = {"torch", "pandas", "xarray", "scipy", "wandb", "rich", "tensorboard"} & set(sys.modules)
 assert not heavy, heavy
 """
 
@@ -308,7 +341,10 @@ def test_no_tracker_lets_errors_pass(tmp_path):
         raise ValueError
 
 
-@pytest.mark.parametrize(("name", "options"), [("wandb", Wandb), ("none", NoTracker)])
+TRACKERS = [("wandb", Wandb), ("none", NoTracker), ("csv", Csv), ("tensorboard", TensorBoard)]
+
+
+@pytest.mark.parametrize(("name", "options"), TRACKERS)
 def test_config_file_holds_every_option_with_its_default(name, options):
     config = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     target = config.pop("_target_")
@@ -328,3 +364,177 @@ def test_config_file_holds_every_option_with_its_default(name, options):
 def test_wrong_option_is_one_clear_line(wrong, message):
     with pytest.raises(ConfigError, match=message):
         Wandb(**wrong)
+
+
+# --- What runs carry ------------------------------------------------------------------------------------------------
+
+
+def test_summary_has_every_key_of_the_list_with_the_first_findings_numbers(make_verdict):
+    verdicts = [
+        make_verdict("symmetry", (0.5, 0.2, 0.8, 0.01), (0.6, 0.4, 0.9, 0.02)),
+        make_verdict("sparsity", (0.0, -0.1, 0.05, 0.9)),
+        make_verdict("logic", (0.2, 0.0, 0.8, 0.3)),
+    ]
+    summary = summary_of(verdicts)
+    assert list(summary) == summary_keys(["symmetry", "sparsity", "logic"])
+    ends = [summary[key] for key in ("direct_influence", "low/direct_influence", "high/direct_influence")]
+    assert ends == [DIRECT.effect, DIRECT.low, DIRECT.high]
+    for verdict in verdicts:
+        first, name = verdict.findings[0], verdict.desideratum
+        told = [summary[f"{what}/{name}"] for what in ("verdict", "effect", "low", "high", "p_value", "n")]
+        assert told == [verdict.outcome(), first.effect, first.low, first.high, verdict.p_value, first.n]
+    assert [summary[f"score/{verdict.desideratum}"] for verdict in verdicts] == [1, -1, 0]
+
+
+MEASURED = {
+    "base_model": {"name": "cnn", "hash": "0"},
+    "trained_parameters": {"names": ["head.weight"], "count": 1, "total": 2, "tensors": 1},
+    "update": {"optimizer": "sgd", "steps": 1, "learning_rate": 0.1, "calibration": None},
+    "direct_influence": dataclasses.asdict(DIRECT),
+    "unit": "nat",
+    "engine": "lowrank",
+    "diverged": 0,
+    "unmoved": 0,
+    "stimuli": 6,
+    "probes": 8,
+    "measuring_seconds": 1.0,
+    "pairs_per_second": 48.0,
+}
+
+
+def test_job_writes_the_keys_of_the_list_and_names_its_choices(tmp_path, monkeypatch, make_influence, make_verdict):
+    """The pipeline, with what it measures and judges made up, and what W&B holds of the job afterwards."""
+    verdicts = [make_verdict(name, (0.5, 0.2, 0.8, 0.01)) for name in ("symmetry", "logic")]
+
+    def measured(job, inputs, run):
+        run.progress(6, 6, 3.0, {"mean_absolute_influence": 1.0})
+        return make_influence().assign_attrs(record=json.dumps(MEASURED))
+
+    monkeypatch.setattr(pipeline, "load", lambda job: "all that is needed")
+    monkeypatch.setattr(pipeline, "measured", measured)
+    monkeypatch.setattr(pipeline, "evaluate_all", lambda *arguments: (verdicts, {"negation": "no text"}))
+    with initialize_config_dir(str(CONF.parent), version_base="1.3"):
+        composed = compose("config", ["method=adapter", f"cache={tmp_path / 'cache'}"])
+    config = OmegaConf.to_container(composed, resolve=True)
+    pipeline.run_job(read_job(config), config, tmp_path / "job", "sweep 1", [])
+    run = read_summary(*run_files(tmp_path / "job"))
+    assert {*summary_keys(["symmetry", "logic"]), *CHARTS, *MEDIA} <= set(run["summary"])
+    assert run["summary"]["pairs_per_second"] == 48.0 and run["summary"]["seconds"] > 0
+    names = dict(zip(NAMED, ("cnn", "digits", "adapter", "include"), strict=True))
+    assert {part: run["config"][config_key(part)] for part in NAMED} == names
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def read_rows(directory):
+    with (directory / "tracker.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_holds_one_value_a_row_of_all_that_was_told(tmp_path, make_influence, make_verdict):
+    verdicts = [make_verdict("symmetry", (0.5, 0.2, 0.8, 0.01)), make_verdict("sparsity", (np.nan,) * 4)]
+    config = {"model": {"name": 'a, "b"', "channels": [1, 2]}, "seed": 0, "method_name": "näg\nx"}
+    with Csv().start(**arguments(tmp_path, name="j", **config)) as run:
+        run.progress(2, 8, 4.0, {"direct": 0.1 + 0.2})
+        assert [row["key"] for row in read_rows(tmp_path)][-1] == "running/direct"  # readable while the job runs
+        run.progress(8, 8, 5.0, {"direct": -1.0})
+        run.finish(make_influence(), verdicts, summary_of(verdicts))
+    frame = pd.read_csv(tmp_path / "tracker.csv", dtype=str)
+    assert set(frame["job"]) == {"j"} and set(frame["sweep"]) == {"sweep 1"}
+    assert not frame.duplicated(["job", "kind", "stimuli_done", "key"]).any()
+    rows = read_rows(tmp_path)
+    told = {kind: {r["key"]: r["value"] for r in rows if r["kind"] == kind} for kind in ("config", "summary", "end")}
+    assert told["config"] == {
+        "model.name": 'a, "b"',
+        "model.channels": "[1, 2]",
+        "seed": "0",
+        "method_name": "näg\nx",
+    }
+    assert told["summary"] == {key: str(value) for key, value in summary_of(verdicts).items()}
+    assert told["end"] == {"status": "finished"}
+    points = [(r["stimuli_done"], float(r["value"])) for r in rows if r["key"] == "running/direct"]
+    assert points == [("2", 0.1 + 0.2), ("8", -1.0)]
+    assert [float(r["value"]) for r in rows if r["key"] == "stimuli_per_second"] == [4.0, 5.0]
+
+
+def test_csv_of_a_job_that_fails_says_why(tmp_path):
+    with pytest.raises(ValueError), Csv().start(**arguments(tmp_path)) as run:
+        run.progress(1, 2, 1.0, {})
+        raise ValueError("no such thing\nmore")
+    end = {row["key"]: row["value"] for row in read_rows(tmp_path) if row["kind"] == "end"}
+    assert end == {"status": "failed", "reason": "ValueError: no such thing"}
+
+
+@pytest.mark.parametrize("tracker", [Csv(), TensorBoard()], ids=["CSV", "TensorBoard"])
+def test_trackers_that_cannot_write_leave_the_job_untracked_with_one_line(tmp_path, caplog, make_influence, tracker):
+    (tmp_path / "file").write_text("")
+    with caplog.at_level(logging.WARNING), tracker.start(**arguments(tmp_path / "file", name="j")) as run:
+        run.progress(1, 2, 1.0, {})
+        run.finish(make_influence(), [], {})
+    (line,) = own_lines(caplog)
+    assert " cannot start (" in line and line.endswith("j goes on untracked")
+
+
+def test_tracker_that_breaks_says_so_once_and_the_job_goes_on(tmp_path, caplog, make_influence):
+    with caplog.at_level(logging.WARNING), Csv().start(**arguments(tmp_path, name="j")) as run:
+        run.file.close()  # as a full disk would, every write fails from here on
+        run.progress(1, 2, 1.0, {})
+        run.finish(make_influence(), [], {"direct_influence": 1.0})
+    (line,) = own_lines(caplog)
+    assert line.startswith("CSV failed (ValueError: ") and line.endswith("j goes on untracked")
+
+
+# --- TensorBoard ----------------------------------------------------------------------------------------------------
+
+
+def read_events(folder):
+    events = EventAccumulator(str(folder), size_guidance={"images": 0, "tensors": 0, "scalars": 0})
+    return events.Reload()
+
+
+def texts(events):
+    return {tag: events.Tensors(tag)[-1].tensor_proto.string_val[0].decode() for tag in events.Tags()["tensors"]}
+
+
+def test_tensorboard_shows_charts_heat_map_verdicts_and_scorecard(tmp_path, make_influence, make_verdict):
+    influence = make_influence()
+    verdicts = [make_verdict("symmetry", (0.5, 0.2, 0.8, 0.01)), make_verdict("sparsity", (0.0, -0.1, 0.05, 0.9))]
+    names = {config_key("model"): "cnn", config_key("method"): "lora"}
+    with TensorBoard().start(**arguments(tmp_path, name="a/b lora", seed=3, **names)) as run:
+        run.progress(2, 10, 4.0, {"direct": 0.5})
+        run.progress(6, 10, 5.0, {"direct": 0.25})
+        run.finish(influence, verdicts, summary_of(verdicts))
+    events = read_events(tmp_path / "tensorboard" / "a-b lora")
+    points = [(event.step, event.value) for event in events.Scalars("stimuli_per_second")]
+    assert points == [(2, 4.0), (6, 5.0)]
+    assert [event.value for event in events.Scalars("running/direct")] == [0.5, 0.25]
+    numbers = {key: value for key, value in summary_of(verdicts).items() if not isinstance(value, str)}
+    assert {key: events.Scalars(key)[-1].value for key in numbers} == pytest.approx(numbers)
+
+    shown = np.asarray(Image.open(io.BytesIO(events.Images(HEAT_MAP)[0].encoded_image_string)))
+    assert (shown == heat_map(influence)[0]).all()
+    told = texts(events)
+    table = told[f"{VERDICTS}/text_summary"].splitlines()
+    assert table[0].startswith("| desideratum | verdict |") and len(table) == 2 + len(verdicts)
+    assert table[2].startswith("| symmetry | satisfied |") and table[3].startswith("| sparsity | violated |")
+    assert '"seed": 3' in told["config/text_summary"]
+
+    stored = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    start = plugin_data_pb2.HParamsPluginData.FromString(stored).session_start_info
+    assert {key: value.string_value for key, value in start.hparams.items()} == {"model": "cnn", "method": "lora"}
+
+
+def test_tensorboard_of_a_job_that_fails_says_why(tmp_path):
+    with pytest.raises(ValueError), TensorBoard().start(**arguments(tmp_path, name="j")) as run:
+        run.progress(1, 2, 1.0, {})
+        raise ValueError("no such thing\nmore")
+    assert texts(read_events(tmp_path / "tensorboard" / "j"))["reason/text_summary"] == "ValueError: no such thing"
+
+
+def test_absent_tensorboard_is_told_before_anything_runs(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        ConfigError, match=r"tracker must be one whose package is installed, got 'tensorboard'\. Try pip"
+    ):
+        TensorBoard()

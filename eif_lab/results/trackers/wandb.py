@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from eif_lab.results.trackers.careful import first_line
 from eif_lab.results.trackers.none import SilentRun
 from eif_lab.results.tracking import Run
 from eif_lab.schema import Options, option
@@ -101,11 +102,6 @@ class Wandb(Options):
         return wandb.init(**arguments, mode=mode, settings=settings)
 
 
-def first_line(error: BaseException) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
-
-
 def _in_netrc(server: str) -> bool:
     """Whether netrc holds a key for ``server``."""
     path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
@@ -122,5 +118,7 @@ def _trouble(server: str, timeout: float) -> str:
     except urllib.error.HTTPError:
         return ""
     except OSError as error:
-        return f"{server}, {first_line(error)}"
+        address = urllib.parse.urlsplit(server)
+        told = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()  # a password is not to be told
+        return f"{told}, {first_line(error)}"
     return ""

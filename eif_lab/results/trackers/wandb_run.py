@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,57 +16,51 @@ import xarray as xr
 
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.rows import verdict_frame
+from eif_lab.results.scalars import BY_CLASS, BY_RELATION, HEAT_MAP, VERDICTS, progress_point
 from eif_lab.results.summary import class_means, heat_map, relation_means
-from eif_lab.results.trackers.wandb import first_line
-from eif_lab.results.tracking import Run
-
-log = logging.getLogger(__name__)
+from eif_lab.results.trackers.careful import CarefulRun, first_line
 
 
-class WandbRun(Run):
-    """A job's run; once the tracker fails, one line says so and the job goes on without it."""
+class WandbRun(CarefulRun):
+    """A job's run: live charts, pictures, tables, summary, and the stored array as an artifact."""
+
+    tracker = "W&B"
 
     def __init__(self, run: wandb.Run, name: str, config: Mapping[str, Any], directory: Path) -> None:
+        super().__init__(name)
         self.run = run
-        self.name = name
         self.config = config
         self.directory = directory
-        self.broken = False
 
     def progress(
         self, stimuli_done: int, stimuli_total: int, stimuli_per_second: float, running: Mapping[str, float]
     ) -> None:
         """Log one point of the live charts."""
-        point = {
-            "stimuli_done": stimuli_done,
-            "share_done": stimuli_done / stimuli_total,
-            "stimuli_per_second": stimuli_per_second,
-            **{f"running/{name}": value for name, value in running.items()},
-        }
-        self._attempt(lambda: self.run.log(point))
+        point = progress_point(stimuli_done, stimuli_total, stimuli_per_second, running)
+        self.attempt(lambda: self.run.log(point))
 
     def finish(self, influence: xr.DataArray, verdicts: Sequence[Verdict], summary: Mapping[str, Any]) -> None:
         """Log heat map, means by relation and class, verdicts and summary, and the stored array as an artifact."""
-        self._attempt(lambda: self.run.summary.update({**summary, **_verdict_summary(verdicts)}))
-        self._attempt(lambda: self._log_pictures(influence, verdicts))
-        self._attempt(self._log_array)
+        self.attempt(lambda: self.run.summary.update(dict(summary)))
+        self.attempt(lambda: self._log_pictures(influence, verdicts))
+        self.attempt(self._log_array)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the run; W&B's own context would print the exception a second time."""
         if error is not None:
-            self._attempt(lambda: self.run.summary.update({"reason": first_line(error)}))
+            self.attempt(lambda: self.run.summary.update({"reason": first_line(error)}))
         self.broken = False
-        self._attempt(lambda: self.run.finish(exit_code=0 if error is None else 1))
+        self.attempt(lambda: self.run.finish(exit_code=0 if error is None else 1))
 
     def _log_pictures(self, influence: xr.DataArray, verdicts: Sequence[Verdict]) -> None:
         picture, caption = heat_map(influence)
-        shown = {"influence": wandb.Image(picture, caption=caption), "verdicts": _table(verdict_frame(verdicts, {}))}
+        shown = {HEAT_MAP: wandb.Image(picture, caption=caption), VERDICTS: _table(verdict_frame(verdicts, {}))}
         if "relation" in influence.coords:
-            shown["mean_by_relation"] = _table(relation_means(influence))
+            shown[BY_RELATION] = _table(relation_means(influence))
         if "stimulus_class" in influence.coords and "probe_class" in influence.coords:
-            shown["mean_by_class"] = _table(class_means(influence))
+            shown[BY_CLASS] = _table(class_means(influence))
         self.run.log(shown)
 
     def _log_array(self) -> None:
@@ -79,26 +72,11 @@ class WandbRun(Run):
         artifact.add_dir(str(array), name=array.name, policy="immutable", skip_cache=True)
         self.run.log_artifact(artifact)
 
-    def _attempt(self, action: Callable[[], Any]) -> None:
-        """Do it unless the tracker broke before; whatever breaks in it must not cost a measurement."""
-        if self.broken:
-            return
-        try:
-            action()
-        except Exception as error:
-            self.broken = True
-            log.warning("W&B failed (%s); %s goes on untracked", first_line(error), self.name)
-
 
 def artifact_name(name: str, config: Mapping[str, Any]) -> str:
     """A valid artifact name, the same for the same job and different for different configs."""
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:12]
     return f"influence-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)[:80]}-{digest}"
-
-
-def _verdict_summary(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    outcomes = {f"verdict/{verdict.desideratum}": verdict.outcome() for verdict in verdicts}
-    return outcomes | {f"effect/{verdict.desideratum}": verdict.findings[0].effect for verdict in verdicts}
 
 
 def _table(frame: pd.DataFrame) -> wandb.Table:

@@ -1,0 +1,71 @@
+"""What a run carries beside its array, under the same keys in every tracker: by these runs are sorted and grouped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict
+
+NAMED = ("model", "dataset", "method", "perturbation")
+"""Groups whose choice a run's config names under `config_key`."""
+
+OF_JOB = ("direct_influence", "low/direct_influence", "high/direct_influence", "pairs_per_second", "seconds")
+OF_DESIDERATUM = ("verdict", "score", "effect", "low", "high", "p_value", "n")
+SCORES = {SATISFIED: 1, INCONCLUSIVE: 0, VIOLATED: -1}
+"""Verdicts as numbers, because a chart draws no words."""
+
+CHARTS = DONE, SHARE, RATE = "stimuli_done", "share_done", "stimuli_per_second"
+"""What is told while a job measures."""
+
+MEDIA = HEAT_MAP, VERDICTS, BY_RELATION, BY_CLASS = "influence", "verdicts", "mean_by_relation", "mean_by_class"
+"""A picture and tables, for trackers that show such."""
+
+
+def config_key(part: str) -> str:
+    """Where a run's config names its choice of a group: ``model`` -> ``model_name``."""
+    return f"{part}_name"
+
+
+def desideratum_key(what: str, desideratum: str) -> str:
+    """Where a run's summary has one thing of a desideratum: ``effect/symmetry``."""
+    return f"{what}/{desideratum}"
+
+
+def summary_keys(desiderata: Iterable[str]) -> list[str]:
+    """Every key of the summary of a job that was held to these desiderata."""
+    return [*OF_JOB, *(desideratum_key(what, name) for name in desiderata for what in OF_DESIDERATUM)]
+
+
+def summarise(
+    direct: Finding, verdicts: Sequence[Verdict], *, pairs_per_second: float, seconds: float
+) -> dict[str, Any]:
+    """A job's summary: `summary_keys` of its verdicts, each with its value.
+
+    Args:
+        direct: Direct influence with its interval.
+        verdicts: What the desiderata returned; effect, interval and n are those of the first finding.
+        pairs_per_second: (stimulus, probe) pairs measured per second.
+        seconds: The whole job.
+    """
+    values = (direct.effect, direct.low, direct.high, pairs_per_second, seconds)
+    summary: dict[str, Any] = dict(zip(OF_JOB, values, strict=True))
+    for verdict in verdicts:
+        outcome, first = verdict.outcome(), verdict.findings[0]
+        told = (outcome, SCORES[outcome], first.effect, first.low, first.high, verdict.p_value, first.n)
+        summary |= {
+            desideratum_key(what, verdict.desideratum): value for what, value in zip(OF_DESIDERATUM, told, strict=True)
+        }
+    return summary
+
+
+def progress_point(
+    stimuli_done: int, stimuli_total: int, stimuli_per_second: float, running: Mapping[str, float]
+) -> dict[str, float]:
+    """One point of the live charts: how far, how fast, and the running means."""
+    return {
+        DONE: stimuli_done,
+        SHARE: stimuli_done / stimuli_total,
+        RATE: stimuli_per_second,
+        **{f"running/{name}": value for name, value in running.items()},
+    }

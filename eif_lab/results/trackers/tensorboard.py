@@ -1,0 +1,42 @@
+"""TensorBoard: one run per job, on one's own machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from eif_lab.results.trackers.careful import first_line
+from eif_lab.results.trackers.none import SilentRun
+from eif_lab.results.tracking import Run
+from eif_lab.schema import Options, rule_error
+
+log = logging.getLogger(__name__)
+
+FOLDER = "tensorboard"
+
+
+@dataclass
+class TensorBoard(Options):
+    """Event files in the job's directory; ``tensorboard --logdir SWEEP`` shows all jobs of a sweep."""
+
+    group: ClassVar[str] = "tracker"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if importlib.util.find_spec("tensorboard") is None:
+            hint = "Try pip install 'eif-lab[tensorboard]'."
+            raise rule_error("tracker", "be one whose package is installed", "tensorboard", hint)
+
+    def start(self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path) -> Run:
+        """Start a run; where that fails, the job goes on untracked, with one line."""
+        # Whatever breaks inside the tracker must not cost a measurement: the job goes on without it.
+        try:
+            from eif_lab.results.trackers.tensorboard_run import TensorBoardRun
+
+            return TensorBoardRun(Path(directory) / FOLDER / name.replace("/", "-"), name, tags, config)
+        except Exception as error:
+            log.warning("TensorBoard cannot start (%s); %s goes on untracked", first_line(error), name)
+            return SilentRun()

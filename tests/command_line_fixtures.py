@@ -1,0 +1,146 @@
+"""The command line in this process, in a folder of its own, for tests that run many commands."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.types import RunMode
+from language import save_checkpoint
+from omegaconf import DictConfig
+
+import eif_lab.__main__ as entry
+import eif_lab.pipeline  # noqa: F401 - before its training is replaced
+from eif_lab.models import hub
+from eif_lab.models.base import Training
+
+Write = Callable[[Path], None]
+"""Writes what a command needs into the folder that it runs in."""
+
+JOB = Path("outputs/runs/job")
+"""Where `job` writes."""
+
+
+SET_BY_MAIN = {"HYDRA_FULL_ERROR": "1", "OMP_WAIT_POLICY": "PASSIVE", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+
+class Ended(NamedTuple):
+    """How a command ended: its exit code, what it printed and logged, and the files and folders that it left."""
+
+    code: int
+    out: str
+    err: str
+    left: list[Path]
+
+
+def train(net: torch.nn.Module, loss: object, batches: object, options: Training, **_: object) -> float:
+    """Instead of a base training, which takes seconds: a net that is blind to black, or one that has diverged."""
+    for name, parameter in net.named_parameters():
+        parameter.data.abs_()
+        if name.endswith("bias"):
+            parameter.data.fill_(-1e-3)
+        if options.learning_rate > 1e9:
+            parameter.data.fill_(torch.nan)
+    return 0.0
+
+
+@cache
+def composed(arguments: str) -> DictConfig:
+    """The job's config, composed once for all rows with these arguments."""
+    with initialize_config_dir(str(entry.CONF), version_base="1.3"):
+        return compose("config", shlex.split(arguments))
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory, tokenizer: object) -> Path:
+    """A language model with a context of 64 tokens."""
+    return Path(save_checkpoint(tmp_path_factory.mktemp("checkpoint"), tokenizer))
+
+
+@pytest.fixture
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A folder to run in, without a network or a base training; what the command line sets is gone afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for name, value in (
+        ("HYDRA_FULL_ERROR", "1"),
+        ("OMP_WAIT_POLICY", "PASSIVE"),
+        ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(entry, "exit_code", 0)
+    monkeypatch.setattr(entry.SweepDirectory, "path", None)
+    monkeypatch.setattr(hub, "hub_answers", lambda: False)
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
+    monkeypatch.setitem(sys.modules, "eif_lab.models.training", SimpleNamespace(train=train))
+    yield monkeypatch
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def ends(
+    isolated: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
+) -> Callable[[Write, Callable[[], int]], Ended]:
+    """Writes the files, does something, and tells how it ended."""
+    caplog.set_level(logging.INFO)
+
+    def run(files: Write, act: Callable[[], int]) -> Ended:
+        files(tmp_path)
+        given = set(tmp_path.rglob("*"))
+        capfd.readouterr()
+        code = act()
+        printed = capfd.readouterr()
+        return Ended(code, printed.out + caplog.text, printed.err, sorted(set(tmp_path.rglob("*")) - given))
+
+    return run
+
+
+@pytest.fixture
+def command(ends: Callable[..., Ended], isolated: pytest.MonkeyPatch) -> Callable[[Write, str], Ended]:
+    """Runs a whole command line."""
+
+    def run(files: Write, arguments: str) -> Ended:
+        tracker = [] if "tracker=" in arguments else ["tracker=none"]
+        isolated.setattr(sys, "argv", ["eif_lab", *shlex.split(arguments), *tracker])
+        return ends(files, entry.main)
+
+    return run
+
+
+@pytest.fixture
+def job(
+    ends: Callable[..., Ended], isolated: pytest.MonkeyPatch, tmp_path: Path, small_checkpoint: Path
+) -> Callable[[Write, str], Ended]:
+    """Runs what a command line does once its config is composed, which takes longest."""
+
+    def act(arguments: str) -> int:
+        (tmp_path / JOB / ".hydra").mkdir(parents=True)
+        (tmp_path / JOB / "job.log").touch()
+        context = SimpleNamespace(
+            runtime=SimpleNamespace(output_dir=str(tmp_path / JOB)),
+            overrides=SimpleNamespace(task=shlex.split(arguments)),
+            mode=RunMode.RUN,
+        )
+        isolated.setattr(entry.HydraConfig, "get", lambda: context)
+        entry.job(composed(f"{arguments} tracker=none"))
+        return entry.exit_code
+
+    def run(files: Write, arguments: str) -> Ended:
+        if "=tiny" in arguments:
+            shutil.copytree(small_checkpoint, tmp_path / "tiny")
+        return ends(files, lambda: act(arguments))
+
+    return run

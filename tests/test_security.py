@@ -1,0 +1,258 @@
+"""Attempts: code hidden in what is loaded, archives that climb out of their folder, secrets in what is written."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import zarr
+from packaging.requirements import Requirement
+
+from eif_lab import open_results
+from eif_lab.data.mnist import MNIST
+from eif_lab.models.hub import load_checkpoint
+from eif_lab.schema import ConfigError
+
+pytest_plugins = ["command_line_fixtures"]
+
+ROOT = Path(__file__).parents[1]
+
+
+class Malicious:
+    """What runs when it is unpickled: it makes the folder ``ran``."""
+
+    def __init__(self, ran: Path) -> None:
+        self.ran = str(ran)
+
+    def __reduce__(self) -> tuple[Callable, tuple[str]]:
+        return os.mkdir, (self.ran,)
+
+
+@pytest.fixture
+def ran(tmp_path: Path) -> Path:
+    """Is there once a pickle or somebody's code has been run."""
+    return tmp_path / "ran"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, small_checkpoint: Path) -> Path:
+    """A checkpoint to be tampered with."""
+    return Path(shutil.copytree(small_checkpoint, tmp_path / "checkpoint"))
+
+
+def test_the_pickle_of_these_attempts_does_run_where_it_is_loaded(ran):
+    pickle.loads(pickle.dumps(Malicious(ran)))
+    assert ran.is_dir()
+
+
+# Pickles
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+def test_a_pickle_for_weights_is_refused_and_not_run(checkpoint, ran, name):
+    (checkpoint / "model.safetensors").unlink()
+    torch.save({"lm_head.weight": Malicious(ran)}, checkpoint / name)
+    with pytest.raises(ConfigError, match=r"^model.checkpoint must be readable by transformers"):
+        load_checkpoint(str(checkpoint))
+    assert not ran.exists()
+
+
+def test_a_pickle_beside_safe_weights_is_not_even_opened(checkpoint, ran):
+    torch.save({"lm_head.weight": Malicious(ran)}, checkpoint / "pytorch_model.bin")
+    load_checkpoint(str(checkpoint))
+    assert not ran.exists()
+
+
+def test_a_pickle_for_an_interrupted_training_is_refused_and_not_run(tmp_path, ran):
+    from eif_lab.models.base import Training
+    from eif_lab.models.training import steps_done, train
+
+    (tmp_path / "checkpoints").mkdir()
+    torch.save({"global_step": 1, "state_dict": Malicious(ran)}, tmp_path / "checkpoints" / "last.ckpt")
+    rows = torch.utils.data.TensorDataset(torch.zeros(2, 1), torch.zeros(2, 1))
+    batches, net = torch.utils.data.DataLoader(rows), torch.nn.Linear(1, 1)
+
+    def resume() -> None:
+        train(net, torch.nn.functional.mse_loss, batches, Training(steps=1), directory=tmp_path, title="resumed")
+
+    for load in (resume, lambda: steps_done(tmp_path)):
+        with pytest.raises(pickle.UnpicklingError):
+            load()
+    assert not ran.exists()
+
+
+def test_a_pickle_in_the_place_of_mnist_is_refused_and_not_run(tmp_path, ran, monkeypatch):
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
+    for part in ("raw", "processed"):  # where torchvision looks first, and where it looked in earlier versions
+        for name in ("training.pt", "test.pt", *(f"{split}-images-idx3-ubyte" for split in ("train", "t10k"))):
+            (tmp_path / "MNIST" / part).mkdir(parents=True, exist_ok=True)
+            torch.save(Malicious(ran), tmp_path / "MNIST" / part / name)
+    with pytest.raises(ConfigError, match=r"^dataset.root must hold"):
+        MNIST(root=str(tmp_path), download=str(tmp_path)).load(0)
+    assert not ran.exists()
+
+
+PICKLED = {"id": "pickle", "protocol": 5}
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "codecs"),
+    [
+        (2, ".zarray", {"filters": [PICKLED]}),
+        (2, ".zarray", {"compressor": PICKLED}),
+        (3, "zarr.json", {"codecs": [{"name": "numcodecs.pickle", "configuration": {"protocol": 5}}]}),
+    ],
+    ids=["filter", "compressor", "codec"],
+)
+def test_a_pickle_in_a_stored_array_is_refused_and_not_run(tmp_path, ran, version, name, codecs):
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": 1, "name": "job", "status": "done"}))
+    store = zarr.open_group(tmp_path / "influence.zarr", mode="w", zarr_format=version)
+    array = store.create_array(
+        "influence", shape=(1,), dtype="i8", dimension_names=["stimulus"] if version == 3 else None
+    )
+    array.attrs["_ARRAY_DIMENSIONS"] = ["stimulus"]
+    array[:] = 1
+    place = tmp_path / "influence.zarr" / "influence"
+    (place / name).write_text(json.dumps(json.loads((place / name).read_text()) | codecs))
+    for chunk in (path for path in place.rglob("*") if path.is_file() and not path.suffix and path.name[0] != "."):
+        chunk.write_bytes(pickle.dumps(Malicious(ran)))
+    with pytest.raises(Exception):  # noqa: B017 - whatever zarr says of codecs that it has not
+        _ = open_results(tmp_path).influence.values
+    assert not ran.exists()
+
+
+# Code of others
+
+
+def tampered(checkpoint: Path, ran: Path, **config: object) -> None:
+    """The checkpoint with code of its own, named by its configurations."""
+    (checkpoint / "mine.py").write_text(f"import os\nos.mkdir({str(ran)!r})\n")
+    for name, key, kind in (
+        ("config.json", "AutoConfig", "mine.Config"),
+        ("config.json", "AutoModelForCausalLM", "mine.Model"),
+        ("tokenizer_config.json", "AutoTokenizer", ["mine.Tokenizer", "mine.Tokenizer"]),
+    ):
+        told = json.loads((checkpoint / name).read_text())
+        told["auto_map"] = told.get("auto_map", {}) | {key: kind}
+        (checkpoint / name).write_text(json.dumps(told | config))
+
+
+def test_code_that_a_checkpoint_ships_is_not_run(checkpoint, ran):
+    tampered(checkpoint, ran)
+    load_checkpoint(str(checkpoint))  # its architecture is known without
+    assert not ran.exists()
+
+
+def test_a_checkpoint_that_needs_its_own_code_is_refused(checkpoint, ran):
+    tampered(checkpoint, ran, model_type="mine", tokenizer_class="Mine")
+    with pytest.raises(ConfigError, match=r"^model.checkpoint must be readable by transformers"):
+        load_checkpoint(str(checkpoint))
+    assert not ran.exists()
+
+
+# Archives
+
+
+def climbing(kind: str) -> bytes:
+    """An archive whose one member is to be written outside the folder that it is unpacked in."""
+    packed = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("../../../ran", b"")
+    else:
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            archive.addfile(tarfile.TarInfo("../../../ran"))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("published", [False, True], ids=["wrong checksum", "right checksum"])
+def test_an_archive_writes_nothing_outside_its_folder(tmp_path, monkeypatch, kind, published):
+    source = "torchvision.datasets.MNIST"
+    names = [f"{split}-{part}-ubyte.gz" for split in ("train", "t10k") for part in ("images-idx3", "labels-idx1")]
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in names:
+        (raw / name).write_bytes(climbing(kind))
+    monkeypatch.setattr(f"{source}.mirrors", ["http://127.0.0.1:9/"])
+    if published:
+        monkeypatch.setattr(f"{source}.resources", [(name, hashlib.md5(climbing(kind)).hexdigest()) for name in names])
+    with pytest.raises(ConfigError, match=r"^dataset.root must hold"):
+        MNIST(root=str(tmp_path / "data"), download=str(tmp_path / "fetched")).load(0)
+    written = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*") if path.is_file()}
+    assert written <= {"data", "fetched"} and not list(tmp_path.rglob("ran"))
+
+
+# Secrets
+
+SECRETS = {
+    name: f"{number:08x}5ec2e75ec2e75ec2e75ec2e75ec2e7ff"
+    for number, name in enumerate(
+        ["WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "PASSWORD"]
+    )
+}
+
+
+@pytest.mark.parametrize("tracker", ["none", "wandb"])
+def test_no_secret_of_the_environment_is_written_or_printed(command, tmp_path, monkeypatch, tracker):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".netrc").write_text("machine api.wandb.ai login user password 5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e7dead\n")
+    for name, value in {**SECRETS, "HOME": str(home), "NETRC": str(home / ".netrc"), "WANDB_MODE": "offline"}.items():
+        monkeypatch.setenv(name, value)
+    tiny = "dataset.stimuli=6 dataset.probes=6 model.channels=[4] model.hidden=8 update.learning_rate=0.1"
+    ended = command(lambda folder: None, f"{tiny} tracker={tracker}")
+    assert ended.code == 0, ended
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path != home / ".netrc"]
+    names = {path.name for path in files}
+    assert {"manifest.json", "job.log"} <= names and (tracker == "none") != any(n.endswith(".wandb") for n in names)
+    for content in (*(path.read_bytes() for path in files), ended.out.encode(), ended.err.encode()):
+        assert b"5ec2e75ec2e7" not in content
+
+
+def test_a_password_in_a_servers_address_is_not_told(caplog):
+    from eif_lab.results.trackers.wandb import _trouble
+
+    told = _trouble("http://someone:5ec2e75ec2e7@127.0.0.1:9", timeout=1)
+    assert "127.0.0.1:9" in told and "5ec2e75ec2e7" not in told
+
+
+# Dependencies
+
+
+def locked() -> dict[str, tuple[str, int]]:
+    """What requirements.lock pins: name to (version, number of hashes)."""
+    pins: dict[str, tuple[str, int]] = {}
+    for block in re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text()):
+        if not block.startswith("#"):
+            pin = re.match(r"([\w.-]+)(?:\[[\w,-]+\])?==([^\s;]+)", block)
+            assert pin, f"not pinned: {block.splitlines()[0]}"
+            pins[re.sub(r"[-_.]+", "-", pin[1]).lower()] = pin[2], block.count("--hash=sha256:")
+    return pins
+
+
+def test_every_locked_package_is_held_to_a_hash():
+    assert len(locked()) > 50 and all(hashes for _, hashes in locked().values())
+
+
+def test_the_lock_holds_what_the_project_declares():
+    """An audit for known holes (pip-audit) asks a server, so that it is not among the tests."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = locked()
+    for line in (*project["dependencies"], *project["optional-dependencies"]["dev"]):
+        wanted = Requirement(line)
+        assert wanted.name.lower() in pins, f"{wanted.name} is not locked: make lock"
+        version, _ = pins[wanted.name.lower()]
+        assert wanted.specifier.contains(version), f"{wanted} is locked at {version}: make lock"
