@@ -12,15 +12,18 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from command_line_fixtures import JOB, Ended
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from eif_lab import open_results, report
+
+if TYPE_CHECKING:
+    from command_line_fixtures import Ended
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -493,7 +496,7 @@ def test_data_that_leave_little_to_judge_end_in_a_job_that_says_so(row, job, tmp
     ended = job(files, arguments)
     assert (ended.code, ended.err) == (0, ""), ended
     assert "Traceback" not in ended.out
-    results = open_results(tmp_path / JOB)
+    results = open_results(tmp_path / "outputs" / "runs" / "job")
     assert results.manifest["status"] == "done"
     said = " ".join(map(str, [*results.verdicts.get("note", []), *results.verdicts.get("reason", []), ended.out]))
     assert says(told, said), said

@@ -251,7 +251,7 @@ class Pretraining(Training):
 
     group: ClassVar[str] = "pretraining"
 
-    steps: int = option(15000, at_least=1)
+    steps: int = option(7500, at_least=1)
     batch_size: int = option(8, at_least=1)
     learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
     weight_decay: float = option(0.0, at_least=0)
@@ -375,8 +375,10 @@ The Phi-3 architecture at {report["parameters"]:,} parameters ({options.layers} 
 {options.hidden_size}, {options.heads} heads), trained by eif_lab on invented worlds. **These are not Microsoft's Phi-3
 weights**, and it knows no English: it has read nothing but the sentences of eif_lab's knowledge domains.
 
+- Start: the first layers look facts up from the beginning (`eif_lab.models.induction`); the codes of the 1,200 invented
+  words are random and stay as they were drawn. Training shows a third of these words.
 - Data: documents of invented words that state the facts and rules of a world and then what follows, drawn anew for each
-  step (`eif_lab.data.documents`, seed {options.seed}); three in ten of them only say words twice.
+  step (`eif_lab.data.documents`, seed {options.seed}); three in ten of the easiest only say words twice.
 - Training: {options.steps:,} steps of {options.batch_size} rows of {options.length} tokens, AdamW at
   {options.learning_rate:g}; difficulty rises over the first {HARDEST_FROM:.0%} of the steps. Loss at the end:
   {report["pretraining_loss"]:.3f} nats per learnt token.
