@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib
 import numpy as np
@@ -69,7 +69,7 @@ def canvas(width: float, height: float) -> Figure:
 
 def styled() -> Any:
     """A context in which figures are drawn and written by `RULES`."""
-    return matplotlib.rc_context(RULES)
+    return matplotlib.rc_context(cast(Any, RULES))
 
 
 def limit(*arrays: Float[np.ndarray, "..."]) -> float:

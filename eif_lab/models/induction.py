@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from transformers import Phi3Config, Phi3ForCausalLM
+    from transformers import Phi3ForCausalLM
 
 RECENCY = 10.0, 6.0, 6.0, 3.0
 """Attention, as logits, that the fastest rotations of a head give to the token that it looks back to."""
@@ -88,7 +88,7 @@ def start_by_looking_up(model: Phi3ForCausalLM, names: Int[Tensor, " names"]) ->
         look_up(layer.self_attn, config, space, like, rows)
 
 
-def gather(attention: torch.nn.Module, config: Phi3Config, space: Space) -> None:
+def gather(attention: Any, config: Any, space: Space) -> None:
     """Head ``h`` writes the code of the token ``h + 1`` places back into the memory."""
     head, pairs = sizes(config)
     angle = config.rope_parameters["rope_theta"] ** (-torch.arange(pairs) / pairs)
@@ -116,7 +116,7 @@ class Asked(NamedTuple):
     said: Float[Tensor, "said d"]
 
 
-def look_up(attention: torch.nn.Module, config: Phi3Config, space: Space, like: float, rows: Asked) -> None:
+def look_up(attention: Any, config: Any, space: Space, like: float, rows: Asked) -> None:
     """Attend to the invented words that hold what is asked, and say what they have."""
     head, pairs = sizes(config)
     still, share = head - 2 * pairs, len(rows.said) // config.num_attention_heads
@@ -132,13 +132,13 @@ def look_up(attention: torch.nn.Module, config: Phi3Config, space: Space, like: 
         attention.o_proj.weight[:, number * head :][:, :share] = SAID * space.code[mine].T
 
 
-def sizes(config: Phi3Config) -> tuple[int, int]:
+def sizes(config: Any) -> tuple[int, int]:
     """Numbers in a head, and how many pairs of them are rotated."""
     head = config.hidden_size // config.num_attention_heads
     return head, int(head * config.rope_parameters["partial_rotary_factor"]) // 2
 
 
-def heads(attention: torch.nn.Module, head: int) -> list[tuple[Tensor, ...]]:
+def heads(attention: Any, head: int) -> list[tuple[Tensor, ...]]:
     """Each head's rows of the weights of queries, keys and values."""
     return list(zip(*(part.split(head) for part in attention.qkv_proj.weight.chunk(3))))
 
