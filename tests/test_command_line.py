@@ -231,7 +231,7 @@ def test_config_files_and_dataclasses_agree_on_every_default():
             given = yaml.safe_load(path.read_text())
             if "defaults" in given:
                 continue
-            chosen = choice(group, given)
+            chosen = choice(f"{group}.{path.stem}" if group == "desideratum" else group, given)
             fixed = {name for name, value in given.items() if "${" not in str(value)} - {"_target_"}
             default = build(type(chosen), {}, group)
             assert {n: getattr(chosen, n) for n in fixed} == {n: getattr(default, n) for n in fixed}, path

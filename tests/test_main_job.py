@@ -15,6 +15,8 @@ import pytest
 from language import byte_level_tokenizer, save_checkpoint
 
 from eif_lab import open_results
+from eif_lab.data.knowledge import word_overlap
+from eif_lab.data.ontology import Ontology
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,7 +60,7 @@ def test_main_job_gives_four_jobs_and_one_table(sweep):
     assert all(job.manifest["status"] == "done" for job in results.jobs)
     table = pd.read_parquet(folder / "first" / "sweep.parquet")
     pd.testing.assert_frame_equal(table, results.table)
-    assert len(table) == 8
+    assert (table["finding"] == 0).sum() == 8
     shown = printed[printed.rindex(" job ") :]
     assert all(job.manifest["name"] in shown for job in results.jobs)
     assert max(len(line) for line in shown.splitlines()) <= 100
@@ -84,6 +86,12 @@ def test_every_method_taught_and_says_what_moved(sweep):
         assert (moved["count"] == moved["total"]) == full
         assert all(("lora_" in name) != full for name in moved["names"])
         assert job.manifest["update"]["calibration"]["learning_rate"] == job.manifest["update"]["learning_rate"]
+
+
+def test_the_word_overlap_of_foils_is_in_the_manifest_where_there_are_foils(sweep):
+    for job in open_results(sweep[0] / "first").jobs:
+        overlap = word_overlap(Ontology().load(0)) if "ontology" in job.manifest["name"] else None
+        assert job.manifest.get("word_overlap") == (overlap and pytest.approx(overlap, abs=0.05))
 
 
 def test_sweep_given_again_measures_nothing_and_gives_the_same(sweep):

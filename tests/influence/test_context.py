@@ -112,7 +112,7 @@ def test_the_context_of_all_probes_is_computed_once(phi3, encode, monkeypatch):
     tree_logits = CausalLM._tree_logits
     monkeypatch.setattr(CausalLM, "_tree_logits", lambda self, tree: computed.append(tree) or tree_logits(self, tree))
     monkeypatch.setattr(problem, "WORTH_SHARING", 0.0)
-    long = "a dax is a blick . a wug is a gorm . a zorp is a wug ."
+    long = "a dax is a blick . a wug is a gorm ."
     measured(phi3, encode, [long])
     length = len(encode.tokens("", long)[0])
     whole = max(computed, key=lambda tree: tree.unshared)

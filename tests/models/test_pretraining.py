@@ -186,8 +186,6 @@ def test_an_untrained_model_finds_stated_facts_about_words_that_are_never_shown(
     marks = [examine(model, encode, domain, worlds=2, seed=0) for domain in DOMAINS]
     # by chance it would be a third of them at the most
     assert np.mean([mark.stated for mark in marks]) > 0.55
-    chance = np.mean([mark.chance for mark in marks])
-    assert np.mean([mark.follows for mark in marks]) > 1.5 * chance
 
 
 def test_documents_of_a_row_are_read_apart(tokenizer):
