@@ -66,7 +66,7 @@ def job(config: DictConfig) -> None:
 
     context = HydraConfig.get()
     directory = Path(context.runtime.output_dir)
-    earlier = {path.name for path in directory.iterdir()} - {".hydra", "job.log"}
+    made = {".hydra", "job.log"}
     sweep = context.mode == RunMode.MULTIRUN
     plain = plainly(config)
     overrides = list(context.overrides.task)
@@ -74,6 +74,7 @@ def job(config: DictConfig) -> None:
     quiet_libraries()
     try:
         options = read_job(plain)
+        made |= {name for name in options.tracker.leaves if not (directory / name).exists()}
         from eif_lab.pipeline import job_name, run_job
 
         record["name"] = job_name(options)
@@ -82,7 +83,7 @@ def job(config: DictConfig) -> None:
     except ConfigError as error:
         if not sweep:
             print(error, file=sys.stderr)
-            forget(directory, earlier)
+            forget(directory, made)
             exit_code = USER_ERROR
             return
         record |= {"status": "not applicable" if isinstance(error, NotApplicable) else "failed", "reason": str(error)}
@@ -105,21 +106,19 @@ def plainly(config: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
-def forget(directory: Path, earlier: set[str]) -> None:
-    """Remove what Hydra wrote before the job began, and what the job's tracker did.
+def forget(directory: Path, made: set[str]) -> None:
+    """Remove what Hydra wrote before the job began, and what the job's tracker did; nothing else, whatever it is.
 
     Args:
         directory: The job's own.
-        earlier: Names of what stood in it before.
+        made: Names of what they wrote in it.
     """
     logging.shutdown()
-    for path in directory.iterdir():
-        if path.name in earlier:
-            continue
+    for path in (directory / name for name in made):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     for folder in (directory, *directory.parents):
         if folder == Path.cwd() or any(folder.iterdir()):
             return

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eif_lab.schema import ConfigError, rule_error
+from eif_lab.schema import in_one_line, rule_error
 
 CLAIM_KEYS = ("claim", "what", "effect", "low", "high", "verdict", "agrees")
 
@@ -27,15 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     from eif_lab.figures.page import write_page
     from eif_lab.results.store import open_results
 
-    try:
+    def write() -> str:
         claims = None if given.claims is None else read_claims(given.claims)
         output = given.output or given.directory / "report.html"
         size = write_page(open_results(given.directory), output, claims)
-    except (ConfigError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
-    print(f"page: {output} ({size / 1e6:.1f} MB)")
-    return 0
+        return f"page: {output} ({size / 1e6:.1f} MB)"
+
+    return in_one_line(write)
 
 
 def read_claims(file: Path) -> str | list[dict[str, Any]]:

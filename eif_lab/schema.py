@@ -11,8 +11,9 @@ import difflib
 import importlib
 import math
 import re
+import sys
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -105,6 +106,20 @@ def broken_rule(value: Any, metadata: Mapping[str, Any]) -> str:
 def rule_error(field: str, rule: str, value: Any, hint: str = "") -> ConfigError:
     """``<field> must <rule>, got <value>. <hint>``"""
     return ConfigError(f"{field} must {rule}, got {value!r}. {hint}".rstrip())
+
+
+def in_one_line(call: Callable[[], object]) -> int:
+    """Print what a command gives, or its user's mistake in one line.
+
+    Returns:
+        The exit code: 0, or 2 for the mistake.
+    """
+    try:
+        print(call())
+    except (ConfigError, OSError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
 
 
 def unknown_name(field: str, value: str, known: Iterable[str]) -> ConfigError:

@@ -26,8 +26,7 @@ WHOLE = 0.1
 """The share of documents in which every word is learnt, not only what the document itself answers."""
 
 DEFAULT_WORDING = 0.85
-"""The share of documents that word every fact as datasets do by default. See docs/decisions.md for what
-was measured without."""
+"""The share of documents that word every fact as datasets do by default."""
 
 LONGEST_COPY = 24
 """Words."""

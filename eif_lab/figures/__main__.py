@@ -10,7 +10,7 @@ from pathlib import Path
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs
 from eif_lab.figures.style import save, styled
-from eif_lab.schema import ConfigError
+from eif_lab.schema import in_one_line
 
 FIGURES = ("symmetry", "noise", "distance", "sparsity", "domains", "prompting", "methods", "first-order")
 
@@ -39,12 +39,7 @@ def main() -> int:
     parser.add_argument("results", nargs="+", type=Path, help="folders of jobs or sweeps")
     parser.add_argument("--output", type=Path, default=Path("outputs/figures"), help="where the figure goes")
     asked = parser.parse_args()
-    try:
-        print(draw_figure(asked.figure, asked.results, asked.output))
-    except (ConfigError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+    return in_one_line(lambda: draw_figure(asked.figure, asked.results, asked.output))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from eif_lab.figures.runs import Setting, dataset_title, find_jobs, finding, mod
 from eif_lab.figures.symmetry import prediction_of
 from eif_lab.models.phi3 import TINY
 from eif_lab.results.store import JobResults, replace_file
-from eif_lab.schema import ConfigError
+from eif_lab.schema import in_one_line
 
 SYMMETRIC = Range(least=0.5)
 """Correlation with the transpose, as the symmetry desideratum has it."""
@@ -85,7 +85,10 @@ def claims(jobs: Sequence[JobResults]) -> list[Row]:
     clozes = those(lambda s: s.view == "probes" and s.exact and s.perturbation == "include")
     squares = those(lambda s: s.view == "statements" and s.exact and s.perturbation == "include")
     for tuned in by_method(clozes):
-        rows += [barely_moved(tuned), blind(tuned)]
+        rows += [
+            barely("premises barely move the conclusion", tuned, "logic", "reach", "influence on what follows"),
+            barely("the model is blind to negation", tuned, "negation", "gap", "what follows less its negation"),
+        ]
     rows += [more_asymmetric(tuned, prompted(squares)) for tuned in by_method(squares) if prompted(squares)]
     return rows + [satisfies_more(tuned, prompted(clozes)) for tuned in by_method(clozes) if prompted(clozes)]
 
@@ -143,33 +146,18 @@ def alike(job: JobResults) -> Row:
     )
 
 
-def barely_moved(jobs: Sequence[JobResults]) -> Row:
-    """The premises barely move the conclusion."""
-    each = estimates(jobs, lambda job: evidence.stored(job, "logic", "reach"))
+def barely(claim: str, jobs: Sequence[JobResults], desideratum: str, statistic: str, meaning: str) -> Row:
+    """A share of the direct influence that hardly arrives: the conclusion's reach, its gap to its negation."""
+    each = estimates(jobs, lambda job: evidence.stored(job, desideratum, statistic))
     found = evidence.over_domains(each)
     return row(
-        "premises barely move the conclusion",
+        claim,
         jobs,
         found,
         agrees=decide(found, BARELY),
-        verdict=satisfied(jobs, "logic"),
-        note="reach: influence on what follows over influence on what is stated, "
-        f"mean over {len(each)} domains, {BARELY}; {told_each(each, BARELY)}",
-    )
-
-
-def blind(jobs: Sequence[JobResults]) -> Row:
-    """A conclusion and its negation move together."""
-    each = estimates(jobs, lambda job: evidence.stored(job, "negation", "gap"))
-    found = evidence.over_domains(each)
-    return row(
-        "the model is blind to negation",
-        jobs,
-        found,
-        agrees=decide(found, BARELY),
-        verdict=satisfied(jobs, "negation"),
-        note="gap: what follows less its negation, over the influence on what is stated, "
-        f"mean over {len(each)} domains, {BARELY}; {told_each(each, BARELY)}",
+        verdict=satisfied(jobs, desideratum),
+        note=f"{statistic}: {meaning}, over the influence on what is stated, mean over {len(each)} domains, {BARELY}; "
+        f"{told_each(each, BARELY)}",
     )
 
 
@@ -297,13 +285,7 @@ def main() -> int:
     parser.add_argument("results", nargs="+", type=Path, help="folders of jobs or sweeps")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="where claims.md and claims.json go")
     asked = parser.parse_args()
-    try:
-        rows = claims(find_jobs(asked.results))
-        print(write_claims(rows, asked.output))
-    except (ConfigError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+    return in_one_line(lambda: write_claims(claims(find_jobs(asked.results)), asked.output))
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ import pandas as pd
 import xarray as xr
 
 from eif_lab.desiderata.selection import select_readout
+from eif_lab.models import pretraining
 from eif_lab.models.phi3 import TINY
 from eif_lab.results.rows import DONE
 from eif_lab.results.store import JobResults, SweepResults, open_results
 from eif_lab.schema import rule_error
 
-DOMAINS = (
-    "ontology", "inheritance", "transitivity", "causality", "compositionality", "implication", "reversal", "negation",
-)  # fmt: skip
+DOMAINS = tuple(domain().name for domain in pretraining.DOMAINS)
 IMAGES = ("fashion_mnist", "mnist", "digits")
 
 TITLES = {"fashion_mnist": "FashionMNIST", "mnist": "MNIST"}

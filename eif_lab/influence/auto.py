@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -12,8 +11,6 @@ from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.problem import Engine, Problem
 from eif_lab.influence.reference import Reference
 from eif_lab.influence.stacked import Stacked
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -32,10 +29,7 @@ class Auto(Engine):
             reason = engine.refuses(problem) or engine.gains_nothing(problem)
             if not reason:
                 because = "; ".join(refusals) or "the fastest exact engine, and it covers this problem"
-                said = f"engine auto: {engine.name} ({because})"
-                if self.__dict__.setdefault("said", "") != said:
-                    log.info(said)
-                    self.__dict__["said"] = said
+                self.say(f"engine auto: {engine.name} ({because})")
                 return engine
             refusals.append(f"not {engine.name}: {reason}")
         raise AssertionError("the reference engine refuses nothing")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -18,8 +17,6 @@ from eif_lab.influence.reading import Reader
 from eif_lab.influence.sgd import clipping, each
 from eif_lab.influence.update import Update
 from eif_lab.influence.versions import Change, Version
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -52,6 +49,15 @@ class LowRank(Engine):
         paired = isinstance(layout, Layout) and layout.paired
         return "" if paired else "no weight is larger than the pairs that would change it"
 
+    def note(self, problem: Problem) -> str:
+        """What it copies after all."""
+        layout = arranged(problem, pairs=True)
+        if isinstance(layout, str) or not layout.copied:
+            return ""
+        copied = sum(problem.trained[name].numel() for name in layout.copied)
+        every = sum(p.numel() for p in problem.trained.values())
+        return f"{copied} of {every} parameters are copied per stimulus, such as {layout.copied[0]}"
+
     def compiles(self, problem: Problem) -> bool:
         """Where it is asked for, or the job is long enough."""
         return worth_compiling(self, problem)
@@ -60,10 +66,6 @@ class LowRank(Engine):
         """As many stimuli at once as the memory budget holds."""
         layout = arranged(problem, pairs=True)
         assert isinstance(layout, Layout)
-        if layout.copied:
-            copied = sum(problem.trained[name].numel() for name in layout.copied)
-            told = "engine lowrank: %d of %d parameters are copied per stimulus, such as %s"
-            log.info(told, copied, sum(p.numel() for p in problem.trained.values()), layout.copied[0])
         reader = Reader(problem, layout.sites)
         chunks = layout.chunks(problem, copies=4)
         yield from chunks.over(

@@ -180,6 +180,8 @@ def fit_engine(engine: Engine, problem: Problem) -> Engine:
         raise rule_error("engine", f"be one that can do this ({reason})", engine.name, "Try auto.")
     if chosen.stores_weights:
         must_hold_update(problem)
+    if note := chosen.note(problem):
+        engine.say(f"engine {chosen.name}: {note}")
     return chosen
 
 

@@ -265,6 +265,17 @@ class Engine(Options):
         """The readings before any update, by the same kernels as after: (probes, readouts)."""
         return problem.settled(problem.base_rows)
 
+    def note(self, problem: Problem) -> str:
+        """What a user should know of how it does this problem; empty where there is nothing."""
+        return ""
+
+    def say(self, told: str) -> None:
+        """Log it, unless it was said before: a calibration measures the same many times."""
+        said = self.__dict__.setdefault("said", set())
+        if told not in said:
+            log.info(told)
+            said.add(told)
+
     def gains_nothing(self, problem: Problem) -> str:
         """Why another engine would do this problem at least as well; empty where that is not known."""
         return ""

@@ -339,9 +339,7 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
     module = CausalLM(model)
     encode = Encoder(tokenizer, options.context)
     marks = {
-        domain.__module__.rpartition(".")[2]: examine(
-            module.to(device), encode, domain, worlds=options.examined, seed=options.seed
-        )
+        domain().name: examine(module.to(device), encode, domain, worlds=options.examined, seed=options.seed)
         for domain in DOMAINS
     }
     report = {

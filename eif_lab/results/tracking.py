@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,7 +40,13 @@ class Run(AbstractContextManager["Run"], Protocol):
 
 @runtime_checkable
 class Tracker(Protocol):
-    """An option group's choice that starts runs."""
+    """An option group's choice that starts runs.
+
+    Attributes:
+        leaves: Names of what a run writes in the job's directory; removed where the job turns out to be a mistake.
+    """
+
+    leaves: ClassVar[tuple[str, ...]]
 
     def start(self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path) -> Run:
         """Start a job's run. It never fails and never blocks for long: a tracker in trouble says so in one line.

@@ -111,13 +111,19 @@ def test_noise_that_changes_nothing_agrees_that_it_teaches_alike(write, kept, ou
 def test_logical_model_disagrees_and_a_parrot_agrees_that_premises_barely_move_conclusions(write, tasks):
     logical = on_domains(write, tasks, LOGICAL, method="full")
     parrot = on_domains(write, tasks, {"direct": 1.0}, method="lora")
-    assert [claims.barely_moved(jobs).agrees for jobs in (logical, parrot)] == ["disagrees", "agrees"]
+    assert [claims.barely("", jobs, "logic", "reach", "").agrees for jobs in (logical, parrot)] == [
+        "disagrees",
+        "agrees",
+    ]
 
 
 def test_model_that_raises_both_is_blind_to_negation_and_a_logical_one_is_not(write, tasks):
     logical = on_domains(write, tasks, LOGICAL, method="full")
     both = on_domains(write, tasks, {"direct": 1.0, "entailed": 0.8, "contradicted": 0.8}, method="lora")
-    assert [claims.blind(jobs).agrees for jobs in (logical, both)] == ["disagrees", "agrees"]
+    assert [claims.barely("", jobs, "negation", "gap", "").agrees for jobs in (logical, both)] == [
+        "disagrees",
+        "agrees",
+    ]
 
 
 def test_prompting_is_more_asymmetric_only_where_its_arrays_are(write, tasks):

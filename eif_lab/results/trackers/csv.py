@@ -22,6 +22,7 @@ class Csv(Options):
     """``tracker.csv`` in the job's directory: tidy, one value a row, so that files of jobs can be concatenated."""
 
     group: ClassVar[str] = "tracker"
+    leaves: ClassVar[tuple[str, ...]] = (FILE,)
 
     def start(self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path) -> Run:
         """Start the file with the job's config; where that fails, the job goes on untracked, with one line."""

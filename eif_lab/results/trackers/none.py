@@ -22,6 +22,7 @@ class NoTracker(Options):
     """Results stay in the job's directory; nothing else is told."""
 
     group: ClassVar[str] = "tracker"
+    leaves: ClassVar[tuple[str, ...]] = ()
 
     def start(self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path) -> Run:
         """A run that keeps silent."""

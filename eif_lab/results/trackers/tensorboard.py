@@ -23,6 +23,7 @@ class TensorBoard(Options):
     """Event files in the job's directory; ``tensorboard --logdir SWEEP`` shows all jobs of a sweep."""
 
     group: ClassVar[str] = "tracker"
+    leaves: ClassVar[tuple[str, ...]] = (FOLDER,)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -39,6 +39,7 @@ class Wandb(Options):
     """
 
     group: ClassVar[str] = "tracker"
+    leaves: ClassVar[tuple[str, ...]] = ("wandb",)
 
     project: str = option("eif_lab")
     entity: str | None = option(None)
