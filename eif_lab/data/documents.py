@@ -18,18 +18,15 @@ from eif_lab.data.names import invent
 CASES = 4
 """Of a world that a document is drawn from."""
 
-COPIES = 0.3
-"""The share of the easiest documents that only say words twice, as a list or as pairs in another order: how reading
-begins. Of the hardest none does."""
+EASIER = 0.5
+"""The share of documents that leave out some of their world. Where all do at first, a model learns to do without
+reading: with one king there is no need to ask whose realm it is."""
 
 WHOLE = 0.1
 """The share of documents in which every word is learnt, not only what the document itself answers."""
 
 DEFAULT_WORDING = 0.85
 """The share of documents that word every fact as datasets do by default."""
-
-LONGEST_COPY = 24
-"""Words."""
 
 MOST_FOLLOWING, MOST_RECALLED = 8, 5
 """Facts that a document answers."""
@@ -42,19 +39,16 @@ class Piece(NamedTuple):
     learnt: bool
 
 
-def document(domains: Sequence[type[Knowledge]], random: np.random.Generator, difficulty: float) -> list[Piece]:
+def document(domains: Sequence[type[Knowledge]], random: np.random.Generator) -> list[Piece]:
     """One document.
 
     Args:
         domains: One of these is drawn.
         random: What everything is drawn with.
-        difficulty: From 0, one case with the facts that it needs, to 1, whole worlds.
     """
-    if random.random() < COPIES * (1 - difficulty):
-        return copied(random, difficulty)
     domain = domains[int(random.integers(len(domains)))]
     whole = bool(random.random() < WHOLE)
-    facts, asked = said_and_asked(domain, random, difficulty)
+    facts, asked = said_and_asked(domain, random, random.random() if random.random() < EASIER else 1.0)
     wordings = 1 if random.random() < DEFAULT_WORDING else 3
     pieces = []
     for fact in shuffled(facts, random):
@@ -67,32 +61,22 @@ def document(domains: Sequence[type[Knowledge]], random: np.random.Generator, di
     return [pieces[0]._replace(text=pieces[0].text[1:]), *pieces[1:]]
 
 
-def copied(random: np.random.Generator, difficulty: float) -> list[Piece]:
-    """Words, twice: a list in its order, or pairs in another order, of which the second word is learnt."""
-    count = int(random.integers(2, 4 + round(difficulty * (LONGEST_COPY - 3))))
-    drawn = invent(2 * (count // 2), random, unseen=False)
-    pairs = list(zip(drawn[::2], drawn[1::2]))
-    if random.random() < 0.5:
-        words = " ".join(drawn)
-        return [Piece(f"{words} .", False), Piece(f" {words} .", True)]
-    said = [Piece(f" {one} {other} .", False) for one, other in pairs]
-    again = [pairs[i] for i in random.permutation(len(pairs))]
-    said += [piece for one, other in again for piece in (Piece(f" {one}", False), Piece(f" {other} .", True))]
-    return [said[0]._replace(text=said[0].text[1:]), *said[1:]]
+def said_and_asked(domain: type[Knowledge], random: np.random.Generator, share: float) -> tuple[list[Fact], list[Fact]]:
+    """What a document states, and what it then answers: what follows, what it stated, some of what is not so.
 
-
-def said_and_asked(
-    domain: type[Knowledge], random: np.random.Generator, difficulty: float
-) -> tuple[list[Fact], list[Fact]]:
-    """What a document states, and what it then answers: what follows, what it stated, some of what is not so."""
+    Args:
+        domain: Of the document's world.
+        random: What it is drawn with.
+        share: From 0, one case with the facts that it needs, to 1, up to all cases and the whole background.
+    """
     world = domain.world(invent(domain.size(CASES), random, unseen=False), CASES)
-    most = 1 if domain.alone else 1 + round(difficulty * (CASES - 1))
+    most = 1 if domain.alone else 1 + round(share * (CASES - 1))
     cases = [world.cases[c] for c in random.permutation(CASES)[: random.integers(1, most + 1)]]
     stated = [fact for case in cases for fact in case.stated]
     needed = {
         word for case in cases for fact in (*case.stated, *(one for one, _ in case.follows)) for word in words(fact)
     }
-    facts = stated + [f for f in world.background if needed & words(f) or random.random() < difficulty]
+    facts = stated + [f for f in world.background if needed & words(f) or random.random() < share]
     known = closure(facts, world.rules)
     follows = sorted(known.difference(facts))
     denied = sorted(

@@ -18,11 +18,11 @@ RECENCY = 10.0, 6.0, 6.0, 3.0
 PREFERENCE = 4.5
 """Likewise, given to invented words."""
 
-LIKENESS = 8.0, 24.0, 24.0
-"""Likewise, given by each of the layers that look up to what is alike."""
+STATED, FURTHER = 8.0, 24.0
+"""Likewise, given to what is alike: to memories by memories, and where more must be told apart."""
 
-SAID, OUTPUT_SCALE = 3.0, 0.25
-"""How strongly what was looked up is said."""
+SAID, OUTPUT_SCALE = 3.0, 0.5
+"""How strongly what was looked up is said, and the scale of the output layer, at which the loss begins lowest."""
 
 LEAST_HEAD = 4 * len(RECENCY)
 """Numbers in a head, of which half are rotated, in pairs."""
@@ -36,30 +36,48 @@ class Space(NamedTuple):
 
     Attributes:
         shared, invented: Scaled so that every token has 1 of the first, and 1 or -1 of the second.
-        code: Rows that span the codes of tokens.
         memory: Rows that span what is kept of earlier tokens.
+        code, answer: Rows that span the codes of tokens: what a token is, and what was looked up for it.
     """
 
     shared: Float[Tensor, " d"]
     invented: Float[Tensor, " d"]
-    code: Float[Tensor, "codes d"]
     memory: Float[Tensor, "head d"]
+    code: Float[Tensor, "codes d"]
+    answer: Float[Tensor, "codes d"]
+
+
+class Lookup(NamedTuple):
+    """What one token looks for in others: rows of the residual stream.
+
+    Attributes:
+        asked, held: Of the querying token and of an invented word, which must be alike.
+        said: Of that word, which becomes the answer.
+        likeness: Attention, as a logit, given to what is alike.
+    """
+
+    asked: Float[Tensor, "head d"]
+    held: Float[Tensor, "head d"]
+    said: Float[Tensor, "said d"]
+    likeness: float
 
 
 @torch.no_grad()
 def start_by_looking_up(model: Phi3ForCausalLM, names: Int[Tensor, " names"]) -> None:
-    """Make the first layers look facts up: an induction circuit (Olsson et al., arXiv 2209.11895), and two like it.
+    """Make the first layers look facts up: an induction circuit (Olsson et al., arXiv 2209.11895), and three like it.
 
     Every embedding is a random code, a direction that all share, and one that tells invented words from others. Then
 
     - layer 0: head ``h`` looks ``h + 1`` tokens back, by the rotation of the shared direction, with a preference for
-      invented words, and puts the code that stands there into a memory, a subspace that no code uses;
-    - layer 1: a token attends to the invented words whose memory is like its own (after "a dax is a", to the word that
-      stood behind the last "a dax is a"), and takes over their code, which the output layer reads;
-    - layer 2 goes on from there: it attends to the invented words whose memory is like that code;
-    - layer 3 goes back: it attends to the words whose code is like a token's memory, and takes over their memory.
+      invented words, and puts the code that stands there into a memory;
+    - layer 1, half of its heads, goes on: a token attends to the invented words whose memory is like its own (after "a
+      dax is a", to the word that stood behind the last "a dax is a"), and their code becomes its answer;
+    - the other half goes back: a token attends to the invented words whose code is like its memory (after "the king of
+      zug is", to "zug"), and their memory becomes its answer;
+    - layer 2 does both once more, from that answer in place of the memory.
 
-    The rest is small random numbers, from torch's generator. A model of fewer layers has the first of these.
+    Codes, memory and answers are subspaces that share no direction, and the output layer reads answers. The rest is
+    small random numbers, from torch's generator. A model of fewer layers has the first of these.
 
     Args:
         model: With at least 3 heads of at least `LEAST_HEAD` numbers, half of them rotated.
@@ -67,25 +85,27 @@ def start_by_looking_up(model: Phi3ForCausalLM, names: Int[Tensor, " names"]) ->
     """
     config = model.config
     head = config.hidden_size // config.num_attention_heads
+    width = (config.hidden_size - head - 2) // 2
     basis = torch.linalg.qr(torch.randn(config.hidden_size, config.hidden_size))[0].T
-    shared, invented, memory, code = basis[0], basis[1], basis[2 : 2 + head], basis[2 + head :]
-    strength = math.sqrt(len(code) / 2)  # of the two directions, so that they weigh as much as the code
+    (shared, invented), memory, code, answer = basis.split((2, head, width, width))
+    strength = math.sqrt(width / 2)  # of the two directions, so that they weigh as much as the code
     kind = -torch.ones(config.vocab_size, 1)
     kind[names] = 1
-    embedding = torch.randn(config.vocab_size, len(code)) @ code + strength * shared + strength * kind * invented
+    drawn = torch.randn(config.vocab_size, width)
+    embedding = drawn @ code + strength * shared + strength * kind * invented
     model.model.embed_tokens.weight.copy_(embedding)
-    model.lm_head.weight.copy_(embedding * OUTPUT_SCALE / math.sqrt(config.hidden_size))
+    model.lm_head.weight.copy_(drawn @ answer * OUTPUT_SCALE / math.sqrt(width))
     for parameter in model.model.layers.parameters():
         if parameter.ndim == 2:
             parameter.normal_(std=REST)
     # after the norm, a token has this much of the two directions
     had = strength / float(embedding.square().mean().sqrt())
-    space = Space(shared / had, invented / had, code, memory)
+    space = Space(shared / had, invented / had, memory, code, answer)
     gather(model.model.layers[0].self_attn, config, space)
-    before, own = memory, code[:head]  # the memory holds these rows of earlier tokens' codes
-    circuits = [Asked(before, before, code), Asked(own, before, code), Asked(before, own, memory)]
-    for layer, like, rows in zip(model.model.layers[1:], LIKENESS, circuits):
-        look_up(layer.self_attn, config, space, like, rows)
+    kept = code[:head]  # the memory holds these rows of earlier tokens' codes
+    for layer, asked, likeness in zip(model.model.layers[1:], (memory, answer[:head]), (STATED, FURTHER)):
+        on, back = Lookup(asked, memory, code, likeness), Lookup(asked, kept, memory, FURTHER)
+        look_up(layer.self_attn, config, space, on, back)
 
 
 def gather(attention: Any, config: Any, space: Space) -> None:
@@ -103,33 +123,25 @@ def gather(attention: Any, config: Any, space: Space) -> None:
     attention.o_proj.weight.copy_(space.memory.T.repeat(1, config.num_attention_heads))
 
 
-class Asked(NamedTuple):
-    """What one token looks for in others: rows of the residual stream.
-
-    Attributes:
-        asked, held: Of the querying token and of an invented word, which must be alike.
-        said: Of that word, which is said as a code.
-    """
-
-    asked: Float[Tensor, "head d"]
-    held: Float[Tensor, "head d"]
-    said: Float[Tensor, "said d"]
-
-
-def look_up(attention: Any, config: Any, space: Space, like: float, rows: Asked) -> None:
-    """Attend to the invented words that hold what is asked, and say what they have."""
+def look_up(attention: Any, config: Any, space: Space, on: Lookup, back: Lookup) -> None:
+    """Half of the heads do the one lookup, the others the other."""
     head, pairs = sizes(config)
-    still, share = head - 2 * pairs, len(rows.said) // config.num_attention_heads
+    still = head - 2 * pairs
     attention.qkv_proj.weight.zero_()
     attention.o_proj.weight.zero_()
-    for number, (query, key, value) in enumerate(heads(attention, head)):
-        part = slice(number % 2 * still, (number % 2 + 1) * still)
-        query[2 * pairs :], key[2 * pairs :] = (amplitude(like / still, head) * one[part] for one in rows[:2])
-        # the slowest rotation hardly turns within a text
-        query[pairs - 1], key[pairs - 1] = (amplitude(PREFERENCE, head) * one for one in space[:2])
-        mine = slice(number * share, (number + 1) * share)
-        value[:share] = rows.said[mine]
-        attention.o_proj.weight[:, number * head :][:, :share] = SAID * space.code[mine].T
+    half = config.num_attention_heads // 2
+    own = list(zip(heads(attention, head), attention.o_proj.weight.split(head, dim=1)))
+    for lookup, mine in ((on, own[:half]), (back, own[half:])):
+        said = lookup.said.tensor_split(len(mine))
+        places = space.answer[: len(lookup.said)].tensor_split(len(mine))
+        for number, ((query, key, value), output) in enumerate(mine):
+            part = slice(number % 2 * still, (number % 2 + 1) * still)
+            strength = amplitude(lookup.likeness / still, head)
+            query[2 * pairs :], key[2 * pairs :] = strength * lookup.asked[part], strength * lookup.held[part]
+            # the slowest rotation hardly turns within a text
+            query[pairs - 1], key[pairs - 1] = (amplitude(PREFERENCE, head) * one for one in space[:2])
+            value[: len(said[number])] = said[number]
+            output[:, : len(said[number])] = SAID * places[number].T
 
 
 def sizes(config: Any) -> tuple[int, int]:

@@ -52,12 +52,6 @@ DOMAINS: tuple[type[Knowledge], ...] = (
 )
 """What phi3-tiny is trained to read; a further domain joins here."""
 
-HARDEST_FROM = 0.25
-"""The share of the steps over which documents grow to their full difficulty."""
-
-EASIER = 0.5
-"""The share of documents that are easier than the hardest of their step."""
-
 BETAS = 0.9, 0.98
 """Of AdamW: the second moment of a model that changes fast."""
 
@@ -126,11 +120,11 @@ def names_in(tokenizer: PreTrainedTokenizerFast) -> Int[Tensor, " names"]:
 
 
 class Corpus(Dataset[tuple[Tensor, Tensor]]):
-    """Batches by number: the documents of batch n, and its difficulty, follow from the seed and n alone.
+    """Batches by number: the documents of batch n follow from the seed and n alone.
 
     Args:
         tokenizer: Of the documents.
-        options: How many batches, of how many rows, with as many whole documents in a row as fit, and how hard.
+        options: How many batches, of how many rows, with as many whole documents in a row as fit.
         first: The batch that is given first, where a training goes on.
     """
 
@@ -142,14 +136,13 @@ class Corpus(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, number: int) -> tuple[Int[Tensor, "rows length"], Int[Tensor, "rows length"]]:
         """Token ids and what each position is to predict."""
-        chosen, step = self.options, self.first + number
-        random = np.random.default_rng([chosen.seed, step])
-        hardest = min(1.0, step / (HARDEST_FROM * chosen.steps))
+        chosen = self.options
+        random = np.random.default_rng([chosen.seed, self.first + number])
         ids = torch.full((chosen.batch_size, chosen.length + 1), self.tokenizer.pad_token_id)
         learnt = torch.zeros(chosen.batch_size, chosen.length + 1, dtype=torch.bool)
         for row in range(chosen.batch_size):
             filled = 0
-            for tokens, marks in self.documents(random, hardest):
+            for tokens, marks in self.documents(random):
                 if filled + len(tokens) > chosen.length + 1:
                     if filled:
                         break
@@ -159,11 +152,10 @@ class Corpus(Dataset[tuple[Tensor, Tensor]]):
                 filled = place.stop
         return ids[:, :-1], ids[:, 1:].masked_fill(~learnt[:, 1:], IGNORED)
 
-    def documents(self, random: np.random.Generator, hardest: float) -> Iterator[tuple[list[int], list[bool]]]:
+    def documents(self, random: np.random.Generator) -> Iterator[tuple[list[int], list[bool]]]:
         """Endlessly, token ids and which of them are learnt."""
         while True:
-            easier = random.random() if random.random() < EASIER else 1.0
-            yield self.tokens(document(DOMAINS, random, easier * hardest))
+            yield self.tokens(document(DOMAINS, random))
 
     def tokens(self, pieces: Sequence[Piece]) -> tuple[list[int], list[bool]]:
         """A document's ids between BOS and EOS; words never span pieces, so that each is encoded by itself."""
@@ -376,10 +368,9 @@ weights**, and it knows no English: it has read nothing but the sentences of eif
 - Start: the first layers look facts up from the beginning (`eif_lab.models.induction`); the codes of the 1,200 invented
   words are random and stay as they were drawn. Training shows a third of these words.
 - Data: documents of invented words that state the facts and rules of a world and then what follows, drawn anew for each
-  step (`eif_lab.data.documents`, seed {options.seed}); three in ten of the easiest only say words twice.
+  step (`eif_lab.data.documents`, seed {options.seed}).
 - Training: {options.steps:,} steps of {options.batch_size} rows of {options.length} tokens, AdamW at
-  {options.learning_rate:g}; difficulty rises over the first {HARDEST_FROM:.0%} of the steps. Loss at the end:
-  {report["pretraining_loss"]:.3f} nats per learnt token.
+  {options.learning_rate:g}. Loss at the end: {report["pretraining_loss"]:.3f} nats per learnt token.
 - Made again by `make pretrain`.
 
 What it answers about whole worlds in its context, in words that training never showed, choosing among candidates

@@ -20,7 +20,7 @@ def sentencepiece_like_tokenizer():
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     specials = ["<unk>", "<s>", "<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>"]
     random = np.random.default_rng(0)
-    sentences = ["".join(piece.text for piece in document(DOMAINS, random, 0.5)) for _ in range(40)]
+    sentences = ["".join(piece.text for piece in document(DOMAINS, random)) for _ in range(40)]
     tokenizer.train_from_iterator(
         sentences, trainers.BpeTrainer(vocab_size=400, special_tokens=specials, show_progress=False)
     )
