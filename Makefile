@@ -10,7 +10,7 @@ SIZE ?= full
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu pretrain figures claims
+.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu attribution pretrain figures claims
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,11 @@ bench: $(BENCH)/.ready ## Compare with the floor, loops and other libraries; FLA
 $(BENCH)/.ready: $(READY)
 	$(BIN)/uv venv --quiet --allow-existing $(BENCH)
 	VIRTUAL_ENV=$(abspath $(BENCH)) $(BIN)/uv pip sync --quiet requirements.lock
-	VIRTUAL_ENV=$(abspath $(BENCH)) $(BIN)/uv pip install --quiet --constraint requirements.lock -e '.[bench]'
+	VIRTUAL_ENV=$(abspath $(BENCH)) $(BIN)/uv pip install --quiet --constraint requirements.lock -e '.[attribution]'
 	touch $@
+
+attribution: $(BENCH)/.ready ## Hold attribution methods to exact influence: outputs/attribution; FLAGS=--quick to try it.
+	$(BENCH)/bin/python -m benchmarks.attribution $(FLAGS)
 
 bench-gpu: $(READY) ## Likewise on an accelerator, at the size of Phi-3-mini; SIZE=small to try it anywhere.
 	$(BIN)/python -m benchmarks.gpu --size $(SIZE) $(FLAGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Case:
         update: The recipe.
         method: What moves.
         data: What the samples are, in words.
+        training: (inputs, targets) that the model was trained on; None where that does not matter.
     """
 
     model: nn.Module
@@ -45,6 +47,7 @@ class Case:
     update: Update
     method: str = "full"
     data: str = ""
+    training: Pairs | None = None
 
     @property
     def sizes(self) -> str:
@@ -60,17 +63,22 @@ class Case:
         """The same, updated for so many steps."""
         return replace(self, update=replace(self.update, steps=steps))
 
-    def influence(self, engine: str | Engine = "auto") -> np.ndarray:
-        """The array (stimuli, probes), by the public function."""
+    def influence(self, engine: str | Engine = "auto", readout: str | Sequence[str] = "log_prob") -> np.ndarray:
+        """The array (stimuli, probes), by the public function; of several readouts (stimuli, probes, readouts)."""
         return measure_influence(
             self.model,
             self.loss,
             self.stimuli,
             self.probes,
+            readout=readout,
             method=self.method,
             update=self.update,
             engine=eager(engine),
         ).values
+
+    def losses(self, output: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each row alone: (rows,)."""
+        return torch.stack([self.loss(*row) for row in zip(output.split(1), targets.split(1))])
 
 
 def eager(engine: str | Engine) -> str | Engine:

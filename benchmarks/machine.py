@@ -14,7 +14,7 @@ import torch
 
 from eif_lab.results.provenance import PACKAGE, git_state
 
-PACKAGES = ("torch", "transformers", "pytorch-lightning", "peft", "captum", "dattri", "kronfluence")
+PACKAGES = ("torch", "transformers", "pytorch-lightning", "peft", "captum", "dattri", "kronfluence", "traker")
 
 
 def machine() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Influence functions of kronfluence: EK-FAC factors fitted on the stimuli, then all pairs."""
+"""Influence functions of kronfluence: EK-FAC factors fitted on the training data or the stimuli, then all pairs."""
 
 from __future__ import annotations
 
@@ -9,32 +9,44 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from benchmarks.case import Case
+from eif_lab.influence.readout import log_prob
+from eif_lab.models.encoding import IGNORED
+
+ROWS_AT_ONCE = 128
 
 
-def scores(case: Case) -> np.ndarray:
-    """(stimuli, probes); positive means that training on the stimulus makes the target likelier."""
+def scores(case: Case, damping: float | None = None) -> np.ndarray:
+    """(stimuli, probes); positive means that training on the stimulus makes the target likelier.
+
+    The library knows linear layers and convolutions: embeddings and norms do not move in its prediction.
+
+    Args:
+        case: What is predicted.
+        damping: Added to the curvature; None for a tenth of its mean eigenvalue, as published.
+    """
     from kronfluence.analyzer import Analyzer, prepare_model
     from kronfluence.arguments import ScoreArguments
     from kronfluence.task import Task
 
-    class Classification(Task):
-        """Cross-entropy, summed over the batch, as the library asks."""
+    class Prediction(Task):
+        """The case's loss, summed over rows, as the library asks, and the surprise at a probe."""
 
         def compute_train_loss(self, batch: Any, model: nn.Module, sample: bool = False) -> Tensor:
             output = model(batch[0])
-            labels = torch.distributions.Categorical(logits=output.detach()).sample() if sample else batch[1]
-            return F.cross_entropy(output, labels, reduction="sum")
+            return case.losses(output, sampled(output.detach(), batch[1]) if sample else batch[1]).sum()
 
         def compute_measurement(self, batch: Any, model: nn.Module) -> Tensor:
-            return self.compute_train_loss(batch, model)
+            return -log_prob(model(batch[0]), batch[1]).sum()
+
+        def get_attention_mask(self, batch: Any) -> Tensor | None:
+            return (batch[1] != IGNORED).long() if batch[1].ndim > 1 else None
 
     torch.manual_seed(0)  # the factors are fitted to sampled labels
-    task = Classification()
+    task = Prediction()
     with tempfile.TemporaryDirectory() as folder:
         analyzer = Analyzer(
             "scores",
@@ -46,14 +58,21 @@ def scores(case: Case) -> np.ndarray:
             output_dir=folder,
         )
         stimuli, probes = TensorDataset(*case.stimuli), TensorDataset(*case.probes)
-        analyzer.fit_all_factors("ekfac", stimuli, per_device_batch_size=len(stimuli))
+        known = stimuli if case.training is None else TensorDataset(*case.training)
+        analyzer.fit_all_factors("ekfac", known, per_device_batch_size=min(len(known), ROWS_AT_ONCE))
         analyzer.compute_pairwise_scores(
             "pairs",
             "ekfac",
             query_dataset=probes,
             train_dataset=stimuli,
-            per_device_query_batch_size=len(probes),
-            per_device_train_batch_size=len(stimuli),
-            score_args=ScoreArguments(damping_factor=None),  # a tenth of the mean eigenvalue, as published
+            per_device_query_batch_size=min(len(probes), ROWS_AT_ONCE),
+            per_device_train_batch_size=min(len(stimuli), ROWS_AT_ONCE),
+            score_args=ScoreArguments(damping_factor=damping),
         )
         return analyzer.load_pairwise_scores("pairs")["all_modules"].numpy().T
+
+
+def sampled(output: Tensor, targets: Tensor) -> Tensor:
+    """Targets drawn from what the model predicts, where there are targets."""
+    drawn = torch.distributions.Categorical(logits=output).sample()
+    return torch.where(targets == IGNORED, IGNORED, drawn)

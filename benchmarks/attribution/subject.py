@@ -1,0 +1,87 @@
+"""Trained models whose exact influence predictions are held to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from benchmarks.case import Case, Pairs, parameters
+from eif_lab import calibrate
+from eif_lab.data.mnist import MNIST
+from eif_lab.data.ontology import Ontology
+from eif_lab.data.task import Task
+from eif_lab.influence.update import Update
+from eif_lab.models.base import BaseModel, Training
+from eif_lab.models.cnn import CNN
+from eif_lab.models.phi3 import TINY, Phi3
+from eif_lab.pipeline import without_neutral, without_worlds
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model with its stimuli and probes.
+
+    Attributes:
+        name: Model and data, as tables and figures show them.
+        case: Updated by one SGD step at the calibrated learning rate; ``training`` is what curvature is estimated on.
+        direct: Which cells are a stimulus on itself.
+        units: What each stimulus belongs to, numbered from 0: what intervals resample.
+        resampled: What a unit is.
+    """
+
+    name: str
+    case: Case
+    direct: Bool[np.ndarray, "stimuli probes"]
+    units: Int[np.ndarray, " stimuli"]
+    resampled: str
+
+
+def cnn(samples: int, training: int, cache: Path) -> Subject:
+    """The CNN trained on FashionMNIST, and test images as stimuli and as probes.
+
+    Args:
+        samples: How many.
+        training: How many of the training images curvature is estimated on.
+        cache: Where trained models are found again, and images are downloaded to where EIF_LAB_DATA names no folder.
+    """
+    data = str(cache / "data")
+    dataset = MNIST("fashion_mnist", samples, samples, root=os.environ.get("EIF_LAB_DATA", data), download=data)
+    task = dataset.load(0)
+    base = CNN(training=Training(steps=400)).prepare(task, cache, seed=0, device="cpu")
+    assert task.training is not None
+    known = base.encode(task.training.take(range(training)))
+    name = f"CNN ({parameters(base.module):,} parameters), FashionMNIST"
+    return subject(name, base, task, known, units=np.arange(samples), resampled="stimuli")
+
+
+def phi3_tiny(worlds: int, cache: Path) -> Subject:
+    """phi3-tiny, taught the background of invented worlds, and what is stated and follows in them.
+
+    Args:
+        worlds: How many, with three stimuli each.
+        cache: Where taught models are found again.
+    """
+    task = Ontology(worlds=worlds).load(0)
+    base = Phi3().prepare(task, cache, seed=0, device="cpu")
+    assert task.background is not None
+    known = base.encode(task.background.facts)
+    task = without_worlds(task, base.report["worlds_not_learnt"])
+    said = np.flatnonzero(np.isin(task.stimuli.ids, without_neutral(task.stimuli).ids))
+    task = task.take(said, np.arange(len(task.probes)))
+    units = np.unique(task.stimuli.coords["world"], return_inverse=True)[1]
+    name = f"{TINY} (ours, not Phi-3; {parameters(base.module):,} parameters), ontology"
+    return subject(name, base, task, known, units=units, resampled="worlds")
+
+
+def subject(
+    name: str, base: BaseModel, task: Task, training: Pairs, *, units: Int[np.ndarray, " stimuli"], resampled: str
+) -> Subject:
+    """A base model with a task, at the learning rate that one step is calibrated to."""
+    stimuli, probes = base.encode(task.stimuli), base.encode(task.probes)
+    rate = calibrate(base.module, base.loss, stimuli, update=Update()).learning_rate
+    case = Case(base.module, base.loss, stimuli, probes, Update(learning_rate=rate), training=training)
+    return Subject(name, case, task.relation == "direct", units, resampled)
