@@ -13,6 +13,7 @@ from benchmarks.loops import loops
 from benchmarks.memory import memory
 from benchmarks.over_floor import over_floor
 from benchmarks.peers import peers
+from benchmarks.plan import JOBS, SMALL_JOBS, plans
 from benchmarks.report import Report, Row
 
 Part = Callable[[], Iterator[Row]]
@@ -24,6 +25,7 @@ FULL: dict[str, Part] = {
     "growth": lambda: growth([(32, 128), (64, 256), (128, 512)], [(16, 32), (32, 64), (64, 128)], rounds=5),
     "memory": lambda: memory(stimuli=(64, 256, 1024), probes=64, rounds=3),
     "compiled": lambda: compiled(stimuli=512, probes=1024, rounds=3),
+    "plan": lambda: plans(JOBS),
 }
 QUICK: dict[str, Part] = {
     "floor": lambda: over_floor(cnn=(8, 64), language=(8, 16), rounds=3),
@@ -32,6 +34,7 @@ QUICK: dict[str, Part] = {
     "growth": lambda: growth([(4, 32), (8, 64)], [(4, 8), (8, 16)], rounds=2),
     "memory": lambda: memory(stimuli=(4, 16), probes=16, rounds=1),
     "compiled": lambda: compiled(stimuli=16, probes=64, rounds=1),
+    "plan": lambda: plans(SMALL_JOBS),
 }
 
 

@@ -9,8 +9,9 @@ import shutil
 import sys
 import traceback
 from argparse import ArgumentError
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,7 +19,10 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from eif_lab.schema import ConfigError, NotApplicable, read_job, rule_error, unknown_name, unknown_option
+from eif_lab.schema import ConfigError, Job, NotApplicable, read_job, rule_error, unknown_name, unknown_option
+
+if TYPE_CHECKING:
+    from eif_lab.results.store import JobResults
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,9 @@ ASKS_ONLY = (
     "--resolve",
 )
 FREE = "method.options."
+Jobs = list[tuple[list[str], Job | NotApplicable]]
+"""The overrides of each job of a command, with its options, or the reason why they do not go together."""
+
 USER_ERROR, JOB_FAILED = 2, 1
 
 
@@ -58,22 +65,49 @@ exit_code = 0
 
 
 def job(config: DictConfig) -> None:
-    """One job, in a sweep or alone; in a sweep a failure is recorded and the other jobs run."""
-    global exit_code  # noqa: PLW0603 - Hydra passes no result of a job on to the caller
+    """One job, in a sweep or alone, unless its directory holds it; in a sweep a failure is recorded, the others run."""
+    from eif_lab.results.store import finished, sole
+
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    with sole(directory):
+        done = finished(directory, plainly(config))
+        if done is None:
+            run_here(config, directory)
+        else:
+            log.info("%s is done: remove it to run it again", directory)
+            show(done)
+
+
+def show(done: JobResults) -> None:
+    """Print a job that has ended: in a sweep one line, alone its verdicts."""
     from eif_lab.results.console import print_finished
-    from eif_lab.results.store import open_job, write_job
     from eif_lab.results.table import print_job
 
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        print_finished(done)
+    else:
+        print_job(done)
+        print(f"results: {done.path}")
+
+
+def run_here(config: DictConfig, directory: Path) -> None:
+    """Run a job in its directory."""
+    global exit_code  # noqa: PLW0603 - Hydra passes no result of a job on to the caller
+    from eif_lab.results.store import LOCK, open_job, write_job
+
     context = HydraConfig.get()
-    directory = Path(context.runtime.output_dir)
-    made = {".hydra", "job.log"}
+    made = {".hydra", "job.log", LOCK}
     sweep = context.mode == RunMode.MULTIRUN
     plain = plainly(config)
     overrides = list(context.overrides.task)
     record: dict[str, Any] = {"name": " ".join(overrides) or "default", "config": plain, "overrides": overrides}
+    trace = ""
     quiet_libraries()
     try:
         options = read_job(plain)
+        if options.plan:
+            rule = "be false where Hydra alone knows the jobs, with another sweeper or another folder of configs"
+            raise rule_error("plan", rule, True, "Leave those out.")
         made |= {name for name in options.tracker.leaves if not (directory / name).exists()}
         from eif_lab.pipeline import job_name, run_job
 
@@ -88,16 +122,20 @@ def job(config: DictConfig) -> None:
             return
         record |= {"status": "not applicable" if isinstance(error, NotApplicable) else "failed", "reason": str(error)}
     except Exception as error:
-        (directory / "traceback.txt").write_text(traceback.format_exc())
+        trace = traceback.format_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         record |= {"status": "failed", "reason": reason}
     if "status" in record:
-        write_job(directory, record, None, [], {})
-    if sweep:
-        print_finished(open_job(directory))
-    else:
-        print_job(open_job(directory))
-        print(f"results: {directory}")
+        try:
+            write_job(directory, record, None, [], {})
+            if trace:
+                (directory / "traceback.txt").write_text(trace)
+        except OSError as error:  # where not even that can be written, the other jobs still may
+            print(f"{record['name']}: {record['reason']} ({error})", file=sys.stderr)
+            exit_code = JOB_FAILED
+            return
+    show(open_job(directory))
+    if not sweep:
         exit_code = JOB_FAILED if "status" in record else 0
 
 
@@ -131,15 +169,18 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def validate(arguments: list[str]) -> None:
+def validate(arguments: list[str]) -> Jobs:
     """Compose and check every job before anything is written.
+
+    Returns:
+        The overrides of each with its options, or the reason why they do not go together; none where only Hydra knows
+        the jobs, and each checks itself.
 
     Raises:
         ConfigError: A mistake in any job, or no job that applies.
         HydraException, OmegaConfBaseException: What Hydra refuses.
     """
     from hydra import compose, initialize_config_dir
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra._internal.utils import get_args_parser
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -160,7 +201,7 @@ def validate(arguments: list[str]) -> None:
         told, hint = "be left out, since it loads a pickle", "Give the job's overrides again."
         raise rule_error("--experimental-rerun", told, asked.experimental_rerun, hint)
     if folder != str(CONF):
-        return  # another config tree: each job checks itself
+        return []  # another config tree
     parser = OverridesParser.create()
     with initialize_config_dir(folder, version_base="1.3"):
         given = parser.parse_overrides(asked.overrides)
@@ -170,19 +211,47 @@ def validate(arguments: list[str]) -> None:
             whole = compose(name, [*fixed, "hydra.mode=MULTIRUN"], return_hydra_config=True)
             sweeper = whole.hydra.sweeper
             if not str(sweeper._target_).endswith(".BasicSweeper"):
-                return  # the sweeper alone knows its jobs; each job checks itself
-            params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
-            jobs = BasicSweeper.split_arguments(parser.parse_overrides([*params, *asked.overrides]), None)[0]
+                return []  # the sweeper alone knows its jobs
+            jobs = split_jobs(sweeper, asked.overrides)
             if not jobs:
                 raise rule_error("the sweep", "have at least one job", " ".join(asked.overrides), "Try a longer range.")
-        unfit: list[NotApplicable] = []
+        checked: Jobs = []
         for overrides in jobs:
             try:
-                read_job(plainly(compose(name, list(overrides))))
+                checked.append((overrides, read_job(plainly(compose(name, list(overrides))))))
             except NotApplicable as error:
-                unfit.append(error)
-        if len(unfit) == len(jobs):
-            raise unfit[0]
+                checked.append((overrides, error))
+    unfit = [error for _, error in checked if isinstance(error, NotApplicable)]
+    if len(unfit) == len(checked):
+        raise unfit[0]
+    return checked
+
+
+def print_plan(jobs: Jobs) -> int:
+    """Say what the jobs would take; 1 where one of them cannot be run or does not fit."""
+    from eif_lab.plan import plan_jobs
+    from eif_lab.results.plans import print_plans
+
+    plans = list(plan_jobs(jobs))
+    if len(plans) == 1 and plans[0].reason:
+        raise ConfigError(plans[0].reason)
+    print_plans(plans)
+    return JOB_FAILED if any(plan.lacks or (plan.reason and plan.applies) for plan in plans) else 0
+
+
+def split_jobs(sweeper: Mapping[str, Any], overrides: list[str]) -> list[list[str]]:
+    """The overrides of each job of a sweep.
+
+    Args:
+        sweeper: The config of Hydra's own sweeper.
+        overrides: Of the whole sweep, such as ``method=lora,full``.
+    """
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    params = [f"{key}={value}" for key, value in (sweeper["params"] or {}).items()]
+    parsed = OverridesParser.create().parse_overrides([*params, *overrides])
+    return [list(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
 
 
 def one_line(error: Exception) -> str:
@@ -250,9 +319,12 @@ def main() -> int:
     arguments = sys.argv[1:]
     run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     try:
-        if not any(argument.split("=")[0] in ASKS_ONLY for argument in arguments):
-            validate(arguments)
+        asks_only = any(argument.split("=")[0] in ASKS_ONLY for argument in arguments)
+        jobs = [] if asks_only else validate(arguments)
+        if any(isinstance(job, Job) and job.plan for _, job in jobs):
+            return print_plan(jobs)
         run()
+        return max(exit_code, sweep_table())
     except (ConfigError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         print(one_line(error), file=sys.stderr)
         return USER_ERROR
@@ -260,7 +332,6 @@ def main() -> int:
         sweep_table()
         print("interrupted", file=sys.stderr)
         return 130
-    return exit_code or sweep_table()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import logging
 import math
@@ -33,7 +34,7 @@ from eif_lab.influence.choices import AMONG
 from eif_lab.influence.context import measure_context
 from eif_lab.influence.first_order import FirstOrder
 from eif_lab.influence.lowrank import LowRank
-from eif_lab.influence.measure import measure_influence
+from eif_lab.influence.measure import OnChunk, measure_influence
 from eif_lab.influence.problem import Batch
 from eif_lab.influence.readout import UNITS, log_prob
 from eif_lab.influence.reference import Reference
@@ -44,9 +45,12 @@ from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
 from eif_lab.models.encoding import IGNORED, spell_out
 from eif_lab.results.console import Bar
+from eif_lab.results.provenance import package_versions
+from eif_lab.results.rows import DONE
 from eif_lab.results.scalars import NAMED, config_key, summarise
-from eif_lab.results.store import ArrayCache, array_key, write_job
+from eif_lab.results.store import ArrayCache, array_key, write_manifest, write_results
 from eif_lab.results.tracking import Run
+from eif_lab.results.unfinished import Parts, Unfinished, unfinished
 from eif_lab.schema import ConfigError, Job, rule_error
 
 log = logging.getLogger(__name__)
@@ -74,6 +78,34 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
         group: The sweep's name.
         overrides: What the job differs in from the defaults.
     """
+    with disk_trouble(job.cache, directory):
+        run_undisturbed(job, config, directory, group, overrides)
+
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@contextmanager
+def disk_trouble(*folders: str | Path) -> Iterator[None]:
+    """Turn a full disk, or a folder that may not be written, into one line.
+
+    Args:
+        folders: Where a job writes.
+
+    Raises:
+        ConfigError: With the system's own reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        told = f"{' and '.join(map(str, folders))} must be writable, got {error}."
+        raise ConfigError(f"{told} Make room: the same command then goes on from what is stored.") from error
+
+
+def run_undisturbed(job: Job, config: Mapping[str, Any], directory: Path, group: str, overrides: list[str]) -> None:
+    """As `run_job`, on a disk that is well."""
     started = time.perf_counter()
     name = job_name(job)
     names = {config_key(part): getattr(job, part).name for part in NAMED}
@@ -86,38 +118,56 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
     if inputs is not None:
         key = array_key(determinants(job))  # what was downloaded just now has an identity now
     tags, told = list(names.values()), {**config, **names}
-    with job.tracker.start(name=name, group=group, tags=tags, config=told, directory=directory) as run:
+    with unfinished(cache, key, needed=inputs is not None) as left:
         if inputs is not None:
-            with deterministic_algorithms(job.deterministic):
-                influence = measured(job, inputs, run)
-            cache.put(key, influence)
-        else:
-            log.info("influence array %s: found in %s", key, cache.root)
-        assert influence is not None
-        record = json.loads(influence.attrs["record"])
-        log_record(record)
-        finding = Finding(**record["direct_influence"])
-        verdicts, missing = evaluate_all(influence, job.desideratum, job.seed, job.readout[0])
-        if finding.verdict(DIRECT_ALPHA) != SATISFIED:
-            note = f"direct influence is not clearly above zero ({interval(finding)}): this verdict is about nothing"
-            verdicts = [about_nothing(verdict, note) for verdict in verdicts]
-        distance = distance_from_exact(job, influence, cache)
-        seconds = time.perf_counter() - started
-        manifest = {
-            "name": name,
-            "status": "done",
-            "config": config,
-            "overrides": overrides,
-            "seeds": [job.seed],
-            "array": key,
-            "seconds": seconds,
-            "first_order": distance,
-            **record,
-        }
-        write_job(directory, manifest, influence, verdicts, missing)
-        summary = summarise(finding, verdicts, pairs_per_second=record["pairs_per_second"], seconds=seconds)
-        summary |= {f"first_order/{name}": value for name, value in (distance or {}).items()}
-        run.finish(influence, verdicts, summary)
+            influence = cache.find(key)  # another process may have measured it meanwhile
+        with job.tracker.start(
+            name=name, group=group, tags=tags, config=told, directory=directory, run_id=left.run_id
+        ) as run:
+            if influence is None:
+                assert inputs is not None
+                with deterministic_algorithms(job.deterministic):
+                    influence = measured(job, inputs, run, left)
+                cache.put(key, influence)
+            else:
+                log.info("influence array %s: found in %s", key, cache.root)
+            verdicts, found = judged(job, influence, cache)
+            write_results(directory, influence, *verdicts)
+            found["seconds"] = time.perf_counter() - started
+            run.finish(influence, verdicts[0], summary(verdicts[0], found))
+        asked = {"name": name, "config": config, "overrides": overrides, "seeds": [job.seed], "array": key}
+        # not before the tracker knows all: a job without a manifest is given again, and its run continued
+        write_manifest(directory, {**asked, "status": DONE, **found})
+        left.remove()
+
+
+Judged = tuple[list[Verdict], dict[str, str]]
+"""Verdicts, and why desiderata have none."""
+
+
+def judged(job: Job, influence: xr.DataArray, cache: ArrayCache) -> tuple[Judged, dict[str, Any]]:
+    """What the desiderata say of an array, and the manifest's part on what was found.
+
+    Args:
+        job: The options.
+        influence: The array.
+        cache: Where the exact array of a prediction is, or the other way round.
+    """
+    record = json.loads(influence.attrs["record"])
+    log_record(record)
+    finding = Finding(**record["direct_influence"])
+    verdicts, missing = evaluate_all(influence, job.desideratum, job.seed, job.readout[0])
+    if finding.verdict(DIRECT_ALPHA) != SATISFIED:
+        note = f"direct influence is not clearly above zero ({interval(finding)}): this verdict is about nothing"
+        verdicts = [about_nothing(verdict, note) for verdict in verdicts]
+    return (verdicts, missing), {"first_order": distance_from_exact(job, influence, cache), **record}
+
+
+def summary(verdicts: Sequence[Verdict], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers and verdicts of a job by which runs are sorted."""
+    speed = {name: found[name] for name in ("pairs_per_second", "seconds")}
+    far = {f"first_order/{name}": value for name, value in (found["first_order"] or {}).items()}
+    return summarise(Finding(**found["direct_influence"]), verdicts, **speed) | far
 
 
 def distance_from_exact(job: Job, influence: xr.DataArray, cache: ArrayCache) -> dict[str, Any] | None:
@@ -199,7 +249,21 @@ def load(job: Job) -> Inputs:
     must_be_usable(job.device, getattr(job.model, "dtype", "float32"))
     plain = job.dataset.load(job.seed)
     perturbed = job.perturbation.apply(plain, job.seed)
-    base = job.model.prepare(plain, Path(job.cache), job.seed, job.device)
+    return ready(job, plain, perturbed, job.model.prepare(plain, Path(job.cache), job.seed, job.device))
+
+
+def ready(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
+    """Encode what is measured, and put the method into the base model.
+
+    Args:
+        job: The options.
+        plain: The data before the perturbation.
+        perturbed: The data after it.
+        base: Its module is changed.
+
+    Raises:
+        ConfigError: They do not go together.
+    """
     left_out = base.report.get("worlds_not_learnt", [])
     plain, task = without_worlds(plain, left_out), without_worlds(perturbed, left_out)
     if left_out:
@@ -320,15 +384,16 @@ def must_be_usable(device: str, dtype: str = "float32") -> None:
         raise rule_error("device", f"be one that torch can use here ({reason})", device, "Try cpu.") from None
 
 
-def measured(job: Job, inputs: Inputs, run: Run) -> xr.DataArray:
-    """Calibrate and measure: the array with its coordinates and its record."""
+def measured(job: Job, inputs: Inputs, run: Run, left: Unfinished) -> xr.DataArray:
+    """Calibrate and measure, or go on with it: the array with its coordinates and its record."""
     task, base = inputs.task, inputs.base
-    update = calibrated_update(job, inputs) if job.method.trains else prompt_update(job, inputs)
-    started = time.perf_counter()
-    measure = fine_tuned if job.method.trains else prompted
-    with Live(run, len(task.stimuli), started) as live:
-        array = measure(job, inputs, update, live)
-    seconds = time.perf_counter() - started
+    conditions = {"base_model": inputs.record["base_model"]["hash"], "versions": package_versions()}
+    recipe, measure = (calibrated_update, fine_tuned) if job.method.trains else (prompt_update, prompted)
+    update = left.settle(conditions, lambda: recipe(job, inputs))
+    earlier, started = left.seconds, time.perf_counter()
+    with Live(run, len(task.stimuli), left.parts("stimuli")) as live:
+        array = measure(job, inputs, update, live, left)
+    seconds = earlier + time.perf_counter() - started
     array = annotate(array, task, inputs.distances, default=next(iter(inputs.distances)))
     diverged = (~np.isfinite(array.values)).any(axis=(0, 2, 3, 4))
     record = {
@@ -366,7 +431,7 @@ def calibrated_update(job: Job, inputs: Inputs) -> dict[str, Any]:
     return {**dataclasses.asdict(update), "calibration": calibration and calibration.describe()}
 
 
-def fine_tuned(job: Job, inputs: Inputs, update: Mapping[str, Any], live: Live) -> xr.DataArray:
+def fine_tuned(job: Job, inputs: Inputs, update: Mapping[str, Any], live: Live, left: Unfinished) -> xr.DataArray:
     """Influence through the weights."""
     array = measure_influence(
         inputs.model,
@@ -382,6 +447,7 @@ def fine_tuned(job: Job, inputs: Inputs, update: Mapping[str, Any], live: Live) 
         seed=[job.seed],
         candidates=inputs.candidates,
         on_chunk=live,
+        measured=left.parts("stimuli").whole,
     )
     return array if "step" in array.dims else array.expand_dims(step=[update["steps"]], axis=2)
 
@@ -421,14 +487,14 @@ def prompt_update(job: Job, inputs: Inputs) -> dict[str, Any]:
     return {**record, "calibration": {"direct_influence": mean, "target": target, "reached": near(mean, target)}}
 
 
-def prompted(job: Job, inputs: Inputs, update: Mapping[str, Any], live: Live) -> xr.DataArray:
+def prompted(job: Job, inputs: Inputs, update: Mapping[str, Any], live: Live, left: Unfinished) -> xr.DataArray:
     """Influence through the context; where there are companions, less what these do alone."""
     probes = read_texts(inputs)
 
     def rows(context: str = "") -> tuple[Tensor, Tensor]:
         return job.method.rows(inputs.base.encode, probes, context)
 
-    def read(contexts: Sequence[str], on_chunk: Live | None) -> xr.DataArray:
+    def read(contexts: Sequence[str], known: Parts, on_chunk: OnChunk) -> xr.DataArray:
         return measure_context(
             inputs.model,
             rows(),
@@ -437,12 +503,14 @@ def prompted(job: Job, inputs: Inputs, update: Mapping[str, Any], live: Live) ->
             candidates=inputs.candidates,
             memory_budget=job.engine.memory_budget,
             on_chunk=on_chunk,
+            measured=known.whole,
         )
 
     said, companions = zip(*job.method.contexts(inputs.task.stimuli, job.seed))
-    array = read(said, live)
+    array = read(said, left.parts("stimuli"), live)
     if any(companions):
-        array = array.copy(data=array.values - read(companions, None).values)
+        alone = left.parts("companions")
+        array = array.copy(data=array.values - read(companions, alone, alone.append).values)
     return array.expand_dims(seed=[job.seed]).expand_dims(step=[update["steps"]], axis=2)
 
 
@@ -472,21 +540,31 @@ def feature_distances(base: BaseModel, stimuli: Batch, probes: Batch, device: st
 
 
 class Live(ExitStack):
-    """Tells the tracker, and the console, how far the measurement is."""
+    """Keeps what is measured, and tells the tracker, and the console, how far the measurement is."""
 
-    def __init__(self, run: Run, total: int, started: float) -> None:
+    def __init__(self, run: Run, total: int, parts: Parts) -> None:
         super().__init__()
-        self.run, self.total, self.started = run, total, started
+        self.run, self.total, self.parts = run, total, parts
         self.bar = self.enter_context(Bar(total))
         self.done = 0
         self.cells, self.absolute = 0, 0.0
+        for part in parts.whole:
+            self.count(part)
+        if self.done:
+            log.info("going on: %d of them were measured before", self.done)
+        self.before, self.started = self.done, time.perf_counter()
 
-    def __call__(self, part: np.ndarray) -> None:
-        """One chunk of (stimuli, steps, probes, readouts) is measured."""
+    def count(self, part: np.ndarray) -> None:
+        """Add a part to the running means."""
         known = np.abs(part[..., 0][np.isfinite(part[..., 0])])
         self.done += len(part)
         self.cells, self.absolute = self.cells + known.size, self.absolute + float(known.sum())
-        rate = self.done / (time.perf_counter() - self.started)
+
+    def __call__(self, part: np.ndarray) -> None:
+        """One chunk of (stimuli, steps, probes, readouts) is measured."""
+        self.parts.append(part)
+        self.count(part)
+        rate = (self.done - self.before) / (time.perf_counter() - self.started)
         self.bar.move(self.done, rate)
         running = {"mean_absolute_influence": self.absolute / self.cells if self.cells else math.nan}
         self.run.progress(self.done, self.total, rate, running)

@@ -165,6 +165,7 @@ class Job(Options):
     seed: int = option(0, at_least=0, at_most=2**32 - 1, hint="Try 0.")
     device: str = "cpu"
     deterministic: bool = False
+    plan: bool = False
     cache: str = "outputs/cache"
 
 

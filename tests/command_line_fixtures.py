@@ -85,7 +85,9 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest
     monkeypatch.setattr(entry.SweepDirectory, "path", None)
     monkeypatch.setattr(hub, "hub_answers", lambda: False)
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    monkeypatch.setitem(sys.modules, "eif_lab.models.training", SimpleNamespace(train=train))
+    monkeypatch.setitem(
+        sys.modules, "eif_lab.models.training", SimpleNamespace(train=train, unseen=lambda batches, _: batches)
+    )
     yield monkeypatch
     root.handlers[:], root.level = handlers, level
 

@@ -412,7 +412,7 @@ RESULTS = {
     "a manifest in other letters": (file("results/manifest.json", b"\xe9"), "results", "must be a job's manifest, got"),
     "a manifest that is a list": (file("results/manifest.json", [1]), "results", "must be a job's manifest, got TypeE"),
     "a manifest without a name": (
-        file("results/manifest.json", {"format": 1}), "results", "must be a job's manifest, got KeyError('name')"),
+        file("results/manifest.json", {"format": 1}), "results", "must be a job's manifest, got ValueError("),
     "a later version's manifest": (
         file("results/manifest.json", MANIFEST | {"format": 99}), "results", "format must be at most 1, got 99. Upgra"),
     "no claims": (file("results/manifest.json", MANIFEST), "results --claims claims.json", "claims.json"),

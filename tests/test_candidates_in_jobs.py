@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from eif_lab.models.encoding import Encoder
 from eif_lab.models.phi3 import token_loss
 from eif_lab.pipeline import load, measured
 from eif_lab.results.trackers.none import SilentRun
+from eif_lab.results.unfinished import Unfinished
 from eif_lab.schema import read_job
 
 TASK = Task(
@@ -67,7 +69,7 @@ def test_a_job_measures_what_measure_influence_does_of_rows_written_out_by_hand(
         model, token_loss, encode(TASK.stimuli), encode(Texts(prompts, answers, np.arange(6))),
         candidates=torch.tensor([0, 1, 1, 1, 2, 2]), readout=job.readout, update={"learning_rate": 0.05},
     )  # fmt: skip
-    array = measured(job, inputs, SilentRun())
+    array = measured(job, inputs, SilentRun(), Unfinished(Path(job.cache) / "unfinished"))
     assert array.sizes["probe"] == 3 and np.abs(expected).max() > 1e-4
     np.testing.assert_allclose(array.values[0, :, 0], expected, atol=1e-10)
 

@@ -34,6 +34,7 @@ def measure_context(
     candidates: Tensor | np.ndarray | None = None,
     memory_budget: float = 2.0,
     on_chunk: OnChunk | None = None,
+    measured: Sequence[np.ndarray] = (),
 ) -> xr.DataArray:
     r"""What reading each stimulus before each probe does to it.
 
@@ -51,6 +52,7 @@ def measure_context(
         candidates: As of `measure_influence`: (rows,), which probe each row is a candidate answer of.
         memory_budget: GiB that may be taken beside the model and the data.
         on_chunk: Called with each stimulus's part, (1, 1, probes, readouts), as it is measured.
+        measured: As of `measure_influence`: the parts of the first contexts, which are not read again.
 
     Returns:
         Dims ``(stimulus, probe)``, and ``readout`` after them if several are asked for; units and sign convention are
@@ -63,7 +65,7 @@ def measure_context(
     """
     plain, readouts = as_batch(probes, "probes"), named_readouts(readout)
     must_have_classes(plain, readouts)
-    parts: list[np.ndarray] = []
+    parts = list(measured)
     with prepared(model, None, 0) as ready, full_precision():
         reader = ContextReader(ready, readouts, candidates, memory_budget)
         before = reader.read(plain)
@@ -73,6 +75,9 @@ def measure_context(
             if len(batch.targets) != len(plain.targets):
                 rule = f"have a row for each of the {len(plain.targets)} rows of probes"
                 raise rule_error(f"contexts[{number}]", rule, len(batch.targets))
+            if number < len(measured):
+                reader.problem_of(batch)  # the first context of a length decides how all of that length are read
+                continue
             parts.append(((reader.read(batch) - before) * signs)[None, None].cpu().numpy())
             if on_chunk is not None:
                 on_chunk(parts[-1])
@@ -102,6 +107,10 @@ class ContextReader:
 
     def read(self, rows: Batch) -> Float[Tensor, "probes readouts"]:
         """Every readout of every probe, at least in float32."""
+        return raised(self.problem_of(rows).read_with({}))
+
+    def problem_of(self, rows: Batch) -> Problem:
+        """The reading of these rows, with all that is known of their length."""
         choices = None if self.candidates is None else Choices.of(self.candidates, rows.targets)
         if choices is not None and not choices.needed_for(self.readouts):
             rows, choices = rows.take(choices.own), None
@@ -110,7 +119,7 @@ class ContextReader:
         if length not in self.found:
             self.found[length] = {"passes": problem.passes, "shares_prefixes": problem.shares_prefixes}
         vars(problem).update(self.found[length])  # as cached as if the problem itself had found it out
-        return raised(problem.read_with({}))
+        return problem
 
     def problem(self, rows: Batch, choices: Choices | None) -> Problem:
         """The measurement of an update that never comes."""

@@ -54,13 +54,18 @@ class FirstOrder(Engine):
         layout = arranged(one_step(problem), pairs=True)
         return layout if isinstance(layout, str) else ""
 
+    def chunks(self, problem: Problem) -> Chunks:
+        """As many stimuli at once as the memory budget holds."""
+        layout = arranged(one_step(problem), pairs=True)
+        assert isinstance(layout, Layout)
+        return Chunks(samples_at_once(problem, layout), "stimuli")
+
     def run(self, problem: Problem) -> Iterator[Tensor]:
         """Influence itself, not readings: (stimuli, steps read, probes, readouts)."""
         layout = arranged(one_step(problem), pairs=True)
         assert isinstance(layout, Layout)
         states = response(problem.update) if problem.trajectory else response(problem.update)[-1:]
-        size = samples_at_once(problem, layout)
-        yield from Chunks(size, "stimuli").over(
+        yield from self.chunks(problem).over(
             len(problem.members), lambda place: predicted(problem, layout, states, problem.members[place])
         )
 

@@ -175,6 +175,8 @@ def disagreement(problem: Problem, layout: Layout) -> str:
     """
     members = problem.members[:2]
     batch = problem.samples.take(members)
+    if batch.inputs.is_meta:
+        return ""  # without numbers nothing can differ
     pairs, copies = backward(problem, layout, unmoved(problem, layout, len(members)), *batch)
     looked_at = some(problem.trained, problem.memory_budget * GIB / 8)
     for row, (inputs, targets) in enumerate(zip(*batch)):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from eif_lab.influence.cost import worth_compiling
 from eif_lab.influence.gradients import Layout, arranged, backward
+from eif_lab.influence.memory import Chunks
 from eif_lab.influence.pairs import Pair, joined
 from eif_lab.influence.problem import Engine, Problem
 from eif_lab.influence.reading import Reader
@@ -62,13 +63,18 @@ class LowRank(Engine):
         """Where it is asked for, or the job is long enough."""
         return worth_compiling(self, problem)
 
-    def run(self, problem: Problem) -> Iterator[Tensor]:
+    def chunks(self, problem: Problem) -> Chunks:
         """As many stimuli at once as the memory budget holds."""
         layout = arranged(problem, pairs=True)
         assert isinstance(layout, Layout)
+        return layout.chunks(problem, copies=4)
+
+    def run(self, problem: Problem) -> Iterator[Tensor]:
+        """Chunk by chunk."""
+        layout = arranged(problem, pairs=True)
+        assert isinstance(layout, Layout)
         reader = Reader(problem, layout.sites)
-        chunks = layout.chunks(problem, copies=4)
-        yield from chunks.over(
+        yield from self.chunks(problem).over(
             len(problem.members), lambda place: update_and_read(problem, layout, reader, problem.members[place])
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -53,6 +53,7 @@ def measure_influence(
     seed: int | np.integer | Sequence[int] = 0,
     candidates: Tensor | np.ndarray | None = None,
     on_chunk: OnChunk | None = None,
+    measured: Iterable[np.ndarray] = (),
 ) -> xr.DataArray:
     r"""The empirical influence function: what training on each stimulus alone does to each probe.
 
@@ -81,6 +82,8 @@ def measure_influence(
             ``correct`` are then against the probe's other candidates, by log-probability (per scored token where they
             differ in length); a probe with one row is read as ever, against all classes or sequences.
         on_chunk: Called with each finished part, (stimuli, steps, probes, readouts), as it is measured.
+        measured: Parts that ``on_chunk`` was called with, from the first one on, when the same was measured before and
+            interrupted: they are taken as they are, and the rest is measured.
 
     Returns:
         Dims ``(stimulus, probe)``, with ``seed`` before them if several seeds are given, ``step`` (1, 2, ...) between
@@ -106,6 +109,7 @@ def measure_influence(
     if recipe.learning_rate is None:
         raise rule_error("update.learning_rate", "be given", None, "Try 0.01, or find one with eif_lab.calibrate().")
     engine = engine if isinstance(engine, Engine) else named_engine(engine)
+    known = iter(measured)
 
     def one_seed(seed: int) -> tuple[np.ndarray, str]:
         with prepared(model, method, seed) as ready, full_precision():
@@ -125,7 +129,7 @@ def measure_influence(
             chosen = fit_engine(engine, problem)
             if chosen.compiles(problem):
                 problem = replace(problem, compiled=True)
-            return run(problem, chosen, perturbation, on_chunk), chosen.name
+            return run(problem, chosen, perturbation, on_chunk, known), chosen.name
 
     seeds = [int(seed)] if isinstance(seed, int | np.integer) else [int(one) for one in seed]
     values, names = zip(*[one_seed(one) for one in seeds])
@@ -193,8 +197,12 @@ def must_be_precise(problem: Problem) -> None:
             raise rule_error("method", rule, f"{name} in {parameter.dtype}", "Try float32, or method=lora.")
 
 
-def run(problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk | None) -> np.ndarray:
+def run(
+    problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk | None, known: Iterator[np.ndarray]
+) -> np.ndarray:
     """Influence as (stimuli, steps, probes, readouts), in the readings' own precision, at least float32.
+
+    Of ``known`` parts as many are taken as there are stimuli.
 
     Raises:
         ConfigError: All of it is below what the readings resolve.
@@ -207,8 +215,12 @@ def run(problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk |
         before, sign = engine.before(problem)[None] if engine.exact else problem.members.new_zeros(()).float(), 1
     before = raised(before)
     signs = before.new_tensor([-sign if name in BETTER_WHEN_LOWER else sign for name in problem.readouts])
-    parts = []
-    for after in engine.run(problem):
+    parts, done = list[np.ndarray](), 0
+    while done < len(problem.members) and (part := next(known, None)) is not None:
+        parts.append(part)
+        done += len(part)
+    rest = replace(problem, members=problem.members[done:]) if done else problem
+    for after in engine.run(rest) if len(rest.members) else ():
         parts.append(((raised(after) - before) * signs).cpu().numpy())
         if on_chunk is not None:
             on_chunk(parts[-1])

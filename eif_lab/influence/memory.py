@@ -7,6 +7,7 @@ import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -100,14 +101,14 @@ class Storages(TorchDispatchMode):
     def follow(self, address: int, storage: torch.UntypedStorage) -> None:
         """Count a storage until it dies."""
         size = storage.nbytes()
-
-        def forget(_: object) -> None:
-            self.alive -= size
-            del self.known[address]
-
-        self.known[address] = weakref.ref(storage, forget)
+        self.known[address] = weakref.ref(storage, partial(self.forget, address, size))
         self.alive += size
         self.peak = max(self.peak, self.alive)
+
+    def forget(self, address: int, size: int, _: object) -> None:
+        """Count a storage no longer."""
+        self.alive -= size
+        del self.known[address]
 
 
 def storages_in(tree: Any) -> dict[int, torch.UntypedStorage]:

@@ -261,6 +261,10 @@ class Engine(Options):
         """Whether to compile the passes over probes of this problem."""
         return False
 
+    def chunks(self, problem: Problem) -> Chunks:
+        """How many stimuli it takes at once."""
+        return Chunks(1, "stimuli")
+
     def before(self, problem: Problem) -> Tensor:
         """The readings before any update, by the same kernels as after: (probes, readouts)."""
         return problem.settled(problem.base_rows)

@@ -42,7 +42,9 @@ def log_odds(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     precise, index = raised(output), target.clamp(min=0)[..., None]
     others = precise.scatter(-1, index, -torch.inf).logsumexp(-1) - precise.logsumexp(-1)
     own = torch.log_softmax(precise, dim=-1).gather(-1, index)[..., 0]
-    logs = torch.where(own > -0.5, torch.log1p(-others.exp()), own)
+    certain = own > -0.5
+    others = others.masked_fill(~certain, -1.0)  # a slope of infinity would pass through the branch that is not taken
+    logs = torch.where(certain, torch.log1p(-others.exp()), own)
     logs = per_row(logs.masked_fill(target == IGNORED, 0.0)).sum(1)
     return logs - torch.log(-torch.expm1(logs))
 

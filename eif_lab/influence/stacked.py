@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eif_lab.influence.cost import worth_compiling
 from eif_lab.influence.gradients import Layout, arranged, backward, unmoved
+from eif_lab.influence.memory import Chunks
 from eif_lab.influence.problem import Engine, Problem
 from eif_lab.influence.reading import Reader
 
@@ -30,14 +31,19 @@ class Stacked(Engine):
         """Where it is asked for, or the job is long enough."""
         return worth_compiling(self, problem)
 
-    def run(self, problem: Problem) -> Iterator[Tensor]:
+    def chunks(self, problem: Problem) -> Chunks:
         """As many stimuli at once as the memory budget holds."""
         layout = arranged(problem, pairs=False)
         assert isinstance(layout, Layout)
-        reader = Reader(problem, layout.sites)
         states = {"sgd": 1 if problem.update.momentum else 0, "adam": 2, "adamw": 2}[problem.update.optimizer]
-        chunks = layout.chunks(problem, copies=3 + states)
-        yield from chunks.over(
+        return layout.chunks(problem, copies=3 + states)
+
+    def run(self, problem: Problem) -> Iterator[Tensor]:
+        """Chunk by chunk."""
+        layout = arranged(problem, pairs=False)
+        assert isinstance(layout, Layout)
+        reader = Reader(problem, layout.sites)
+        yield from self.chunks(problem).over(
             len(problem.members), lambda place: update_and_read(problem, layout, reader, problem.members[place])
         )
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
+from eif_lab.data.once import REPORT, made_once  # noqa: F401 - models find them here
 from eif_lab.data.task import Samples
-from eif_lab.schema import ConfigError, Options, option
+from eif_lab.schema import Options, option
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(output, targets) to a mean loss."""
-
-REPORT = "report.json"
 
 
 @dataclass
@@ -57,31 +54,37 @@ class BaseModel:
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def made_once(directory: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """The report of what ``make`` left in ``directory``, made now if it is not there.
+@dataclass(frozen=True)
+class Lesson:
+    """A training that a base model has yet to go through.
 
-    ``make`` works in a ``.partial`` folder beside it that outlives an interruption (training goes on from its last
-    checkpoint there) and is renamed when done; a lock that dies with its holder keeps a second process waiting.
-
-    Args:
-        directory: Where the result is looked for and kept.
-        make: Writes files to the folder it is given and returns a report that JSON can hold.
+    Attributes:
+        batches: Of (inputs, targets).
+        training: The options of one round.
+        rounds: At most so many.
+        examine: What follows each round.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory.with_name(directory.name + ".lock")):
-        if not (directory / REPORT).exists():
-            partial = directory.with_name(directory.name + ".partial")
-            partial.mkdir(exist_ok=True)
-            try:
-                report = make(partial)
-            except ConfigError:
-                if not any(partial.iterdir()):
-                    partial.rmdir()
-                raise
-            (partial / REPORT).write_text(json.dumps(report, indent=2))
-            shutil.rmtree(directory, ignore_errors=True)
-            partial.rename(directory)
-    return json.loads((directory / REPORT).read_text())
+
+    batches: DataLoader
+    training: Training
+    rounds: int
+    examine: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A base model to plan with: of its size and speed the weights before a training tell as much as those after.
+
+    Attributes:
+        base: The model; without numbers, on the meta device, where there are no weights at hand. Its report is that of
+            the finished one, where there is one.
+        lesson: What it takes to make it; None where it is made.
+        kept: Where the finished one is or will be kept; None where there is nothing to make.
+    """
+
+    base: BaseModel
+    lesson: Lesson | None = None
+    kept: Path | None = None
 
 
 def weights_hash(module: nn.Module) -> str:

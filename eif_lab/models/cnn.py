@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,9 +14,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from eif_lab.data.once import kept_report
 from eif_lab.data.task import Images, Samples, Task
-from eif_lab.models.base import BaseModel, Training, made_once
+from eif_lab.models.base import BaseModel, Lesson, Sketch, Training, made_once
 from eif_lab.schema import Options, option, rule_error
 
 
@@ -59,6 +63,20 @@ class CNN(Options):
 
     def prepare(self, task: Task, cache: Path, seed: int, device: str) -> BaseModel:
         """The network trained on ``task.training``, from the cache where it was trained before."""
+        net, directory = self._untrained(task, cache, seed)
+        report = made_once(directory, lambda folder: self._train(net, task, seed, folder, device))
+        net.load_state_dict(load_file(directory / "model.safetensors"))
+        return self._base(net, report, device)
+
+    def sketch(self, task: Task, cache: Path, seed: int, device: str) -> Sketch:
+        """The network as it is before its training, and what that takes; nothing is trained or written."""
+        net, directory = self._untrained(task, cache, seed)
+        report = kept_report(directory)
+        lesson = Lesson(self._batches(task, seed), self.training, 1, partial(accuracy, net, task.validation))
+        return Sketch(self._base(copy.deepcopy(net), report, device), None if report else lesson, directory)
+
+    def _untrained(self, task: Task, cache: Path, seed: int) -> tuple[ConvNet, Path]:
+        """The network with its first weights, and where the trained one is kept."""
         data = task.training
         if data is None:
             raise rule_error("dataset", "hold training images for model=cnn", "none", "Try dataset=digits.")
@@ -72,30 +90,29 @@ class CNN(Options):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = ConvNet((channels, height, width), len(data.classes), list(self.channels), self.hidden)
-        directory = cache / "models" / f"cnn-{self._key(data, seed)}"
-        report = made_once(directory, lambda folder: self._train(net, task, seed, folder, device))
-        net.load_state_dict(load_file(directory / "model.safetensors"))
+        return net, cache / "models" / f"cnn-{self._key(data, seed)}"
+
+    def _base(self, net: ConvNet, report: dict[str, Any], device: str) -> BaseModel:
         net.to(device).eval()
         return BaseModel(
             module=net, name=self.name, encode=encode, loss=F.cross_entropy, features=net.features, report=report
         )
 
-    def _train(self, net: ConvNet, task: Task, seed: int, folder: Path, device: str) -> dict[str, Any]:
-        from torch.utils.data import DataLoader, TensorDataset
-
-        from eif_lab.models.training import train
-
+    def _batches(self, task: Task, seed: int) -> DataLoader:
         data = task.training
         assert data is not None
-        batches = DataLoader(
+        return DataLoader(
             TensorDataset(data.pixels, data.labels),
             batch_size=min(self.training.batch_size, len(data)),
             shuffle=True,
             generator=torch.Generator().manual_seed(seed),
         )
-        loss = train(
-            net, F.cross_entropy, batches, self.training, directory=folder, title="cnn base training", device=device
-        )
+
+    def _train(self, net: ConvNet, task: Task, seed: int, folder: Path, device: str) -> dict[str, Any]:
+        from eif_lab.models.training import train, unseen
+
+        onward, title = unseen(self._batches(task, seed), folder), "cnn base training"
+        loss = train(net, F.cross_entropy, onward, self.training, directory=folder, title=title, device=device)
         net.cpu()
         save_file(net.state_dict(), folder / "model.safetensors")
         return {"training_loss": loss, "accuracy": accuracy(net, task.validation)}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 FIELD = "model.checkpoint"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PATIENCE = 5.0
 """Seconds that the hub has to answer before only local copies are looked at."""
 
@@ -57,6 +58,42 @@ def load_checkpoint(
         if not weight.isfinite().all():
             raise rule_error(FIELD, f"hold finite numbers, {name} has NaN or infinity", checkpoint)
     return model.eval(), tokenizer
+
+
+def load_outline(
+    checkpoint: str, *, dtype: str = "float32", attention: str = "sdpa"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """As `load_checkpoint`, from the configuration and the tokenizer alone: the weights are shapes, on the meta device.
+
+    Raises:
+        ConfigError: One of the two cannot be had, or it is no causal language model.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    local = check_directory(checkpoint)
+    checkpoint = str(Path(checkpoint).expanduser()) if local else checkpoint
+    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local or not hub_answers()}
+    with quiet_transformers(), one_line_errors(checkpoint, local):
+        config = causal_config(checkpoint, options)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(
+                config, dtype=getattr(torch, dtype), attn_implementation=attention, trust_remote_code=False
+            )
+    return model.eval(), tokenizer
+
+
+def weights_at_hand(checkpoint: str) -> bool:
+    """Whether a checkpoint's weights are on this machine: in its directory, or in the hub's local cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if check_directory(checkpoint):
+        return any(Path(checkpoint).expanduser().glob("*.safetensors"))
+    try:
+        places = [try_to_load_from_cache(checkpoint, name) for name in WEIGHTS]
+    except ValueError:  # the hub has no such names, as loading it will say
+        return False
+    return any(isinstance(place, str) for place in places)
 
 
 def check_directory(checkpoint: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -14,13 +15,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
+from eif_lab.data.once import kept_report
 from eif_lab.data.task import Background, Task
-from eif_lab.models.base import REPORT, BaseModel, Training, made_once, weights_hash
+from eif_lab.models.base import REPORT, BaseModel, Lesson, Sketch, Training, made_once, weights_hash
 from eif_lab.models.encoding import IGNORED, Encoder
-from eif_lab.models.hub import check_directory, load_checkpoint, quiet_transformers
+from eif_lab.models.hub import (
+    check_directory,
+    load_checkpoint,
+    load_outline,
+    quiet_transformers,
+    weights_at_hand,
+)
 from eif_lab.models.prefixes import TokenTree, sees_whole_text, share_prefixes
-from eif_lab.models.teaching import teach
+from eif_lab.models.teaching import background_accuracy, teach
 from eif_lab.schema import Options, option
 
 if TYPE_CHECKING:
@@ -99,9 +108,37 @@ class Phi3(Options):
             source, taught = self._taught(source, task.background, cache, seed, device)
             report |= taught
         model, encode = self._load(source, self.dtype)
-        module = CausalLM(model).to(device).eval()
+        return self._base(CausalLM(model).to(device), encode, report)
+
+    def sketch(self, task: Task, cache: Path, seed: int, device: str) -> Sketch:
+        """The model before it is taught, and what that takes; nothing is taught or written.
+
+        Args:
+            task: Texts.
+            cache: As of `prepare`.
+            seed: Likewise.
+            device: Likewise; on ``meta``, and where the weights are not on this machine, it has no numbers.
+
+        Raises:
+            ConfigError: Not even the checkpoint's configuration and tokenizer can be had.
+        """
+        source = self.checkpoint or str(SHIPPED)
+        outlined = device == "meta" or not weights_at_hand(source)
+        background = task.background
+        model, encode = self._load(source, self.dtype if background is None else "float32", outlined)
+        report: dict[str, Any] = {}
+        lesson = kept = None
+        if background is not None:
+            kept = None if outlined else self._kept(model, background, cache, seed)
+            report = kept_report(kept) if kept else {}
+            lesson = None if report else self._lesson(CausalLM(copy.deepcopy(model)), encode, background, seed)
+            model = model.to(getattr(torch, self.dtype))
+        module = Outline(model) if outlined else CausalLM(model).to(device)
+        return Sketch(self._base(module, encode, report), lesson, kept)
+
+    def _base(self, module: CausalLM, encode: Encoder, report: dict[str, Any]) -> BaseModel:
         return BaseModel(
-            module=module,
+            module=module.eval(),
             name=self.name,
             encode=encode,
             loss=token_loss,
@@ -109,8 +146,15 @@ class Phi3(Options):
             report=report,
         )
 
-    def _load(self, source: str, dtype: str) -> tuple[PreTrainedModel, Encoder]:
-        model, tokenizer = load_checkpoint(source, dtype=dtype, attention=self.attention)
+    def _lesson(self, module: CausalLM, encode: Encoder, background: Background, seed: int) -> Lesson:
+        facts, draw = TensorDataset(*encode(background.facts)), torch.Generator().manual_seed(seed)
+        batches = DataLoader(facts, self.teaching.batch_size, shuffle=True, generator=draw)
+        examine = partial(background_accuracy, module, encode, background)
+        return Lesson(batches, self.teaching, self.teaching.rounds, examine)
+
+    def _load(self, source: str, dtype: str, outlined: bool = False) -> tuple[PreTrainedModel, Encoder]:
+        load = load_outline if outlined else load_checkpoint
+        model, tokenizer = load(source, dtype=dtype, attention=self.attention)
         context = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
         embeddings: Any = model.get_input_embeddings()
         return model, Encoder(tokenizer, context, self.chat_template, len(embeddings.weight))
@@ -140,6 +184,11 @@ class Phi3(Options):
                 encode.tokenizer.save_pretrained(partial)
             return report
 
+        directory = self._kept(model, background, cache, seed)
+        return str(directory), made_once(directory, make)
+
+    def _kept(self, model: PreTrainedModel, background: Background, cache: Path, seed: int) -> Path:
+        """Where the taught copy of a model is kept."""
         lesson = [
             weights_hash(model),
             background.facts.prompts,
@@ -149,8 +198,7 @@ class Phi3(Options):
             self.chat_template,
             seed,
         ]
-        directory = cache / "models" / f"{self.name}-taught-{_hash(lesson)}"
-        return str(directory), made_once(directory, make)
+        return cache / "models" / f"{self.name}-taught-{_hash(lesson)}"
 
 
 class CausalLM(nn.Module):
@@ -206,6 +254,19 @@ class CausalLM(nn.Module):
             return False  # it cannot even read a tree
         context_effect = (plain[0, -1] - plain[1, -1]).abs().max()
         return bool((shared - plain).abs().max() < 0.25 * context_effect)
+
+
+class Outline(CausalLM):
+    """A model whose weights are shapes without numbers: the mask, which cannot be worked out then, is given."""
+
+    def forward(self, inputs: Int[Tensor, "n T"] | TokenTree) -> Float[Tensor, "n positions vocabulary"]:
+        """As of `CausalLM`."""
+        if isinstance(inputs, TokenTree):
+            return super().forward(inputs)
+        count, length = inputs.shape
+        mask = torch.zeros(count, 1, length, length, dtype=self.language_model.dtype, device=inputs.device)
+        logits = self.language_model(input_ids=inputs, attention_mask=mask, use_cache=False).logits
+        return logits[:, -length:]
 
 
 def token_loss(logits: Float[Tensor, "n T vocabulary"], targets: Int[Tensor, "n T"]) -> Float[Tensor, ""]:

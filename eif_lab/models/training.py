@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import shutil
@@ -18,7 +19,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from eif_lab.models.base import Loss, Training
 
@@ -85,7 +86,8 @@ def train(
     Args:
         model: Trained in train mode, left in eval mode.
         loss: Mean loss of (output, targets).
-        batches: Yields (inputs, targets); repeated until ``options.steps`` steps are done.
+        batches: Yields (inputs, targets); repeated until ``options.steps`` steps are done. `unseen` makes one that goes
+            on where the interrupted run was.
         options: Steps, learning rate and so on.
         directory: Checkpoints live in ``directory/checkpoints`` until the training is done.
         title: What the progress line calls it.
@@ -124,18 +126,48 @@ def train(
             **trainer_device(device),
             **SILENT,
         )
-        last = checkpoints / LAST
         module = Finetuner(model.train(), loss, adamw, schedule)
-        trainer.fit(module, batches, ckpt_path=last if last.exists() else None, weights_only=True)
+        start = checkpoints / LAST if steps_done(directory) else None
+        trainer.fit(module, batches, ckpt_path=start, weights_only=True)
     shutil.rmtree(checkpoints, ignore_errors=True)
     model.eval()
     return progress.recent_loss()
 
 
 def steps_done(directory: Path) -> int:
-    """How far the interrupted training in ``directory`` had come; 0 where there is none."""
+    """How far the interrupted training in ``directory`` had come; 0 where there is none, or where it cannot be read."""
     last = directory / CHECKPOINTS / LAST
-    return int(torch.load(last, map_location="cpu", weights_only=True)["global_step"]) if last.exists() else 0
+    if not last.exists():
+        return 0
+    try:
+        return int(torch.load(last, map_location="cpu", weights_only=True)["global_step"])
+    except RuntimeError:  # cut off: it is moved to its place, which is not one step where that is on another disk
+        log.warning("%s is damaged; training starts anew", last)
+        return 0
+
+
+class Unseen(IterableDataset):
+    """The batches of a loader, epoch after epoch, without the first ones.
+
+    Args:
+        batches: Whose order a generator of its own decides.
+        seen: How many to leave out.
+    """
+
+    def __init__(self, batches: DataLoader, seen: int) -> None:
+        self.batches, self.seen = batches, seen
+
+    def __iter__(self) -> Iterator[Any]:
+        endless = itertools.chain.from_iterable(itertools.repeat(self.batches))
+        return itertools.islice(endless, self.seen, None)
+
+
+def unseen(batches: DataLoader, directory: Path) -> DataLoader:
+    """The loader's batches from where the interrupted training in ``directory`` was, so that it ends like any other.
+
+    Lightning would begin the epoch again, in the order of the first one.
+    """
+    return DataLoader(Unseen(batches, steps_done(directory)), batch_size=None)
 
 
 SILENT: dict[str, Any] = {
@@ -175,19 +207,46 @@ def quiet_lightning() -> Iterator[None]:
 
 
 class Progress(Callback):
-    """One line that moves on a terminal; a line at the start and at the end elsewhere."""
+    """One line that moves on a terminal; a line at the start and at the end elsewhere.
+
+    Its part of a checkpoint is what the rest of the training must find as it was: losses, and torch's random numbers.
+    """
 
     def __init__(self, title: str, steps: int) -> None:
         self.title, self.steps = title, steps
         self.losses: list[Tensor] = []
+        self.before = 0
+        self.random: list[Tensor] = []
         self.started = time.perf_counter()
         self.live = sys.stderr.isatty()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        on_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        return {"losses": torch.stack(self.losses).cpu(), "random": [torch.get_rng_state(), *on_cuda]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what a checkpoint kept."""
+        self.losses = list(state_dict["losses"])
+        self.before = len(self.losses)
+        self.random = state_dict["random"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what begins."""
         self.started = time.perf_counter()
         if not self.live:
-            log.info("%s: %d steps", self.title, self.steps)
+            gone = f", {self.before} of them done before" if self.before else ""
+            log.info("%s: %d steps%s", self.title, self.steps, gone)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Draw on from where the checkpoint was: only here, because making a loader's iterator draws a number, too."""
+        if self.random:
+            torch.set_rng_state(self.random[0])
+            if self.random[1:]:
+                torch.cuda.set_rng_state_all(self.random[1:])
+            self.random = []
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -196,9 +255,10 @@ class Progress(Callback):
         self.losses.append(outputs["loss"].detach())
         done = trainer.global_step
         if self.live and (done % 10 == 0 or done == self.steps):
-            seconds = (time.perf_counter() - self.started) / len(self.losses) * (self.steps - done)
+            pace = (time.perf_counter() - self.started) / (len(self.losses) - self.before)
             end = "\n" if done == self.steps else ""
-            line = f"{self.title}: {done}/{self.steps} steps, loss {self.losses[-1]:.3f}, {seconds:.0f} s left "
+            left = f"{pace * (self.steps - done):.0f} s left"
+            line = f"{self.title}: {done}/{self.steps} steps, loss {self.losses[-1]:.3f}, {left} "
             print(f"\r{line:<79}", end=end, file=sys.stderr)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -210,4 +270,5 @@ class Progress(Callback):
         """Mean loss of the last tenth of the steps taken."""
         if not self.losses:
             return float("nan")
-        return torch.stack(self.losses[-max(1, len(self.losses) // 10) :]).mean().item()
+        recent = self.losses[-max(1, len(self.losses) // 10) :]
+        return torch.stack([loss.cpu() for loss in recent]).mean().item()

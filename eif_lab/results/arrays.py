@@ -1,12 +1,17 @@
-"""The influence array on disk: zarr v3, chunked by stimulus, and a checksum over every byte of it."""
+"""The influence array on disk: zarr v3, chunked by stimulus, every chunk held to its checksum when it is read."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from zarr.storage import LocalStore
+
+from eif_lab.data.checksums import difference
+from eif_lab.schema import ConfigError
 
 NAME = "influence"
 CHUNK_BYTES = 16 * 2**20
@@ -29,22 +34,49 @@ def write_array(path: Path, array: xr.DataArray) -> None:
     dataset.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
 
 
-def open_array(path: Path) -> xr.DataArray:
-    """The array at ``path``: coordinates in memory, values read when they are asked for (no dask)."""
+def open_array(path: Path, sums: Mapping[str, str] | None = None) -> xr.DataArray:
+    """The array at ``path``: coordinates in memory, values read when they are asked for (no dask).
+
+    Args:
+        path: The store's folder.
+        sums: What its files are held to as they are read, by their places below the folder that ``path`` is in; None
+            where that was done, or where there are none.
+
+    Raises:
+        ConfigError: A file is damaged or missing; also later, when values are read.
+    """
+    store = LocalStore(path, read_only=True) if sums is None else CheckedStore(path, sums)
     # Attributes such as `units` are the project's own: CF decoding would turn seconds into timedeltas.
-    array = xr.open_zarr(path, chunks=None, consolidated=False, decode_times=False, decode_timedelta=False)[NAME]
+    array = xr.open_zarr(store, chunks=None, consolidated=False, decode_times=False, decode_timedelta=False)[NAME]
     return array.assign_coords({name: _plain(values.variable.load()) for name, values in array.coords.items()})
 
 
-def checksum(path: Path) -> str:
-    """sha256 over the names and bytes of every file below ``path``, in hexadecimal."""
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
-        if file.is_file():
-            content = file.read_bytes()
-            digest.update(f"{file.relative_to(path).as_posix()}\0{len(content)}\0".encode())
-            digest.update(content)
-    return digest.hexdigest()
+class CheckedStore(LocalStore):
+    """A store to read, whose files are held to their checksums as they are read.
+
+    Zarr alone would take a chunk that is missing for one that was never filled.
+    """
+
+    def __init__(self, root: Path, sums: Mapping[str, str]) -> None:
+        super().__init__(root, read_only=True)
+        self.sums = sums
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+        """The file's contents, or the part of them that is asked for; None where there is no such file.
+
+        Raises:
+            ConfigError: It is not what was written.
+        """
+        whole = await super().get(key, prototype)
+        place = f"{self.root.name}/{key}"
+        if told := difference(place, None if whole is None else whole.to_bytes(), self.sums):
+            raise damaged(self.root.parent, told)
+        return whole if byte_range is None or whole is None else await super().get(key, prototype, byte_range)
+
+
+def damaged(folder: Path, told: str) -> ConfigError:
+    """What is said of results that are not what was written."""
+    return ConfigError(f"{folder} must be as it was written, got damage: {told}. Run the job again.")
 
 
 def _chunks(values: xr.Variable) -> tuple[int, ...]:

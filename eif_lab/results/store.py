@@ -4,7 +4,9 @@ The layout:
 
     <job>/influence.zarr      the influence array (`arrays`)
     <job>/verdicts.parquet    one row per finding (`rows.verdict_frame`)
+    <job>/checksums.txt       of both, in the format of sha256sum: what is read is held to it
     <job>/manifest.json       written last: a directory without it is not done
+    <job>/job.lock            held by the process that runs the job, as long as it lives
     <sweep>/<job>/...         a sweep is a directory of jobs
 """
 
@@ -12,13 +14,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import logging
 import math
-import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -28,18 +31,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from filelock import FileLock, Timeout
 
+from eif_lab.data.checksums import SUMS, damage, difference, read_sums, replace_file, sha256, write_sums
+from eif_lab.data.once import locked
 from eif_lab.desiderata.verdict import Verdict
-from eif_lab.results.arrays import checksum, open_array, write_array
+from eif_lab.results.arrays import damaged, open_array, write_array
 from eif_lab.results.comparison import above_neutral, per_nat
-from eif_lab.results.provenance import provenance
+from eif_lab.results.provenance import package_versions, provenance
 from eif_lab.results.rows import DONE, FAILED, NOT_APPLICABLE, sweep_table, verdict_frame
 from eif_lab.schema import ConfigError, rule_error
 
 FORMAT = 1
 """Raised when a reader of the previous format would misread what is written."""
 
-ARRAY, VERDICTS, MANIFEST, CHECKSUM = "influence.zarr", "verdicts.parquet", "manifest.json", "checksum.txt"
+ARRAY, VERDICTS, MANIFEST, LOCK = "influence.zarr", "verdicts.parquet", "manifest.json", "job.lock"
+STATUSES = (DONE, FAILED, NOT_APPLICABLE)
+CHECKED = (ARRAY, VERDICTS)
+"""What the checksums of a job are of; the manifest has the checksums' own."""
 
 MANIFEST_DEFAULTS: Mapping[str, Any] = {
     "reason": "",
@@ -71,7 +80,7 @@ def array_key(determinants: Mapping[str, Any]) -> str:
 
 
 class ArrayCache:
-    """Influence arrays by key, shared by jobs and processes: ``<root>/<key>/influence.zarr`` and its checksum.
+    """Influence arrays by key, shared by jobs and processes: ``<root>/<key>/influence.zarr`` and its checksums.
 
     An entry appears whole or not at all, and is checked before it is believed.
     """
@@ -84,8 +93,8 @@ class ArrayCache:
         entry = self.root / key
         if not entry.is_dir():
             return None
-        if not _intact(entry):
-            log.warning("cached array %s is damaged; it is computed again", entry)
+        if told := damage(entry):
+            log.warning("cached array %s is damaged, or another version's (%s); it is computed again", entry, told)
             return None
         return open_array(entry / ARRAY).load()
 
@@ -100,7 +109,7 @@ class ArrayCache:
         try:
             fresh.mkdir()
             write_array(fresh / ARRAY, array)
-            (fresh / CHECKSUM).write_text(checksum(fresh / ARRAY))
+            write_sums(fresh)
             self._install(fresh, self.root / key)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -116,7 +125,7 @@ class ArrayCache:
                     raise
             else:
                 return
-            if _intact(entry):
+            if not damage(entry):
                 return
             self._discard(entry)
 
@@ -128,6 +137,11 @@ class ArrayCache:
         except FileNotFoundError:
             return
         shutil.rmtree(aside, ignore_errors=True)
+
+    def clear_aside(self, key: str) -> None:
+        """Remove what a process that was killed while it stored ``key`` left; for who alone measures it."""
+        for left in self.root.glob(f".{key}.*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _beside(self, key: str) -> Path:
         return self.root / f".{key}.{uuid.uuid4().hex}"
@@ -150,12 +164,28 @@ class JobResults:
         """The influence array, dims (seed, stimulus, step, probe, readout); values are read when asked for.
 
         Raises:
-            ConfigError: The job left no array.
+            ConfigError: The job left no array, or what is read of it is damaged; also later, when values are read.
         """
         if not (self.path / ARRAY).is_dir():
             told = " ".join(filter(None, [self.manifest["status"], self.manifest["reason"]]))
             raise rule_error("results path", f"hold {ARRAY}", str(self.path), f"The job's status: {told}")
-        return open_array(self.path / ARRAY)
+        return open_array(self.path / ARRAY, self.sums)
+
+    @cached_property
+    def sums(self) -> Mapping[str, str] | None:
+        """The checksum of each file of the results; None where they were written before there were checksums.
+
+        Raises:
+            ConfigError: The checksums themselves are damaged.
+        """
+        if "checksum" not in self.manifest:
+            return None
+        file = self.path / SUMS
+        content = file.read_bytes() if file.is_file() else None
+        if told := difference(SUMS, content, {SUMS: self.manifest["checksum"]}):
+            raise damaged(self.path, told)
+        assert content is not None
+        return read_sums(content.decode())
 
     @cached_property
     def influence_per_nat(self) -> xr.DataArray:
@@ -184,8 +214,15 @@ class JobResults:
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """One row per finding, and one per desideratum that does not apply."""
-        return pd.read_parquet(self.path / VERDICTS)
+        """One row per finding, and one per desideratum that does not apply.
+
+        Raises:
+            ConfigError: They are damaged.
+        """
+        content = (self.path / VERDICTS).read_bytes()
+        if self.sums is not None and (told := difference(VERDICTS, content, self.sums)):
+            raise damaged(self.path, told)
+        return pd.read_parquet(io.BytesIO(content))
 
 
 @dataclass(frozen=True)
@@ -228,11 +265,25 @@ def write_job(
         ValueError: No name, or no such status.
         OSError: The directory cannot be written.
     """
-    if not manifest.get("name") or manifest.get("status") not in (DONE, FAILED, NOT_APPLICABLE):
-        raise ValueError(f"a manifest needs a name and a status (done, failed, not applicable), got {dict(manifest)}")
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    whole = {"format": FORMAT, **MANIFEST_DEFAULTS, **provenance(), "created": created, **manifest}
-    text = json.dumps(_strict(whole), indent=2, allow_nan=False)
+    must_be_told(manifest)
+    write_results(directory, influence, verdicts, not_applicable)
+    write_manifest(directory, manifest)
+
+
+def must_be_told(manifest: Mapping[str, Any]) -> None:
+    """Refuse a manifest that does not say what it is of.
+
+    Raises:
+        ValueError: No name, or no such status.
+    """
+    if not manifest.get("name") or manifest.get("status") not in STATUSES:
+        raise ValueError(f"a manifest needs a name and a status ({', '.join(STATUSES)}), got {dict(manifest)}")
+
+
+def write_results(
+    directory: Path, influence: xr.DataArray | None, verdicts: Sequence[Verdict], not_applicable: Mapping[str, str]
+) -> None:
+    """Write what a job found; without its manifest it is not done yet. Arguments and errors as of `write_job`."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / MANIFEST).unlink(missing_ok=True)
@@ -240,7 +291,52 @@ def write_job(
     if influence is not None:
         write_array(directory / ARRAY, influence)
     verdict_frame(verdicts, not_applicable).to_parquet(directory / VERDICTS)
+    write_sums(directory, CHECKED)
+
+
+def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Mark a job as done, or as it ended. Arguments and errors as of `write_job`."""
+    must_be_told(manifest)
+    directory = Path(directory)
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    held_to = {"checksum": sha256((directory / SUMS).read_bytes())}
+    whole = {"format": FORMAT, **MANIFEST_DEFAULTS, **provenance(), "created": created, **held_to, **manifest}
+    text = json.dumps(_strict(whole), indent=2, allow_nan=False)
     replace_file(directory / MANIFEST, text.encode())
+
+
+def finished(directory: Path, config: Mapping[str, Any]) -> JobResults | None:
+    """The job in ``directory`` if it is done and whole, and the same config and packages would make it again.
+
+    Args:
+        directory: The job's own.
+        config: What is asked for now, as plain containers.
+    """
+    try:
+        job = open_job(directory)
+        asked = {"status": DONE, "config": json.loads(json.dumps(_strict(config))), "versions": package_versions()}
+        same = {name: job.manifest.get(name) for name in asked} == asked
+        return job if same and job.sums is not None and not damage(directory, CHECKED) else None
+    except (ConfigError, OSError):
+        return None
+
+
+@contextmanager
+def sole(directory: Path) -> Iterator[None]:
+    """Within this, no other process runs the job of ``directory``; one that does is waited for."""
+    with locked(directory / LOCK, "runs this job"):
+        yield
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a process that lives runs the job of ``directory``."""
+    if not (directory / LOCK).exists():
+        return False
+    try:
+        with FileLock(directory / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def open_results(path: str | Path) -> JobResults | SweepResults:
@@ -260,16 +356,6 @@ def open_results(path: str | Path) -> JobResults | SweepResults:
     return SweepResults(path, sorted(jobs, key=lambda job: (job.manifest["name"], job.path)))
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old one or the whole new one."""
-    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        fresh.write_bytes(content)
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
 def open_job(path: Path) -> JobResults:
     """Open a job's directory.
 
@@ -278,19 +364,14 @@ def open_job(path: Path) -> JobResults:
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-        version, _, _ = int(manifest["format"]), manifest["name"], manifest["status"]
-    except (ValueError, KeyError, TypeError) as error:
+        version = int(manifest["format"])
+        if version <= FORMAT:
+            must_be_told(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path / MANIFEST} must be a job's manifest, got {error!r}. Run the job again.") from error
     if version > FORMAT:
         raise rule_error(f"{path / MANIFEST} format", f"be at most {FORMAT}", version, "Upgrade eif_lab.")
     return JobResults(path, manifest)
-
-
-def _intact(entry: Path) -> bool:
-    try:
-        return checksum(entry / ARRAY).encode() == (entry / CHECKSUM).read_bytes()
-    except OSError:
-        return False
 
 
 def _plain(value: Any, place: str) -> Any:

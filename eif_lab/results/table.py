@@ -16,9 +16,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from eif_lab.data.checksums import replace_file
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.results.rows import DONE, NOT_APPLICABLE, sweep_table, verdict_frame
-from eif_lab.results.store import JobResults, SweepResults, open_results, replace_file
+from eif_lab.results.store import JobResults, SweepResults, open_results
 from eif_lab.schema import rule_error
 
 __all__ = ["page", "print_job", "print_sweep", "sweep_table", "verdict_frame", "write_sweep"]

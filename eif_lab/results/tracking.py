@@ -48,7 +48,9 @@ class Tracker(Protocol):
 
     leaves: ClassVar[tuple[str, ...]]
 
-    def start(self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path) -> Run:
+    def start(
+        self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path, run_id: str
+    ) -> Run:
         """Start a job's run. It never fails and never blocks for long: a tracker in trouble says so in one line.
 
         Args:
@@ -58,4 +60,5 @@ class Tracker(Protocol):
             config: The resolved config, in plain containers, and the names of what was chosen
                 (`eif_lab.results.scalars.config_key`).
             directory: The job's directory.
+            run_id: Eight hexadecimal digits; the same as before where an interrupted job goes on.
         """

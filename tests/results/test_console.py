@@ -16,6 +16,7 @@ from eif_lab.results.console import duration, print_finished
 from eif_lab.results.store import open_results, write_job
 from eif_lab.results.table import WIDTH, page
 from eif_lab.results.trackers.none import SilentRun
+from eif_lab.results.unfinished import Parts
 
 
 class Screen(io.StringIO):
@@ -35,7 +36,7 @@ def screen(monkeypatch):
     for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    clock = iter(range(2, 1000, 2))
+    clock = iter(range(0, 1000, 2))
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
 
     def put(terminal, columns=100):
@@ -55,8 +56,14 @@ class Recorded(SilentRun):
         self.points.append(point)
 
 
-def measure(run, *chunks, total=40):
-    with pipeline.Live(run, total, started=0.0) as live:
+@pytest.fixture
+def parts(tmp_path):
+    """Where nothing was measured before."""
+    return Parts(tmp_path / "stimuli")
+
+
+def measure(run, parts, *chunks, total=40):
+    with pipeline.Live(run, total, parts) as live:
         for stimuli in chunks:
             live(np.ones((stimuli, 1, 3, 1)))
 
@@ -67,9 +74,9 @@ def frames(screen):
     return [" ".join(re.sub("[━╸╺]+", "", line).split()) for line in re.split(r"[\r\n]+", plain) if line.strip()]
 
 
-def test_terminal_shows_stimuli_per_second_and_time_left(screen):
+def test_terminal_shows_stimuli_per_second_and_time_left(screen, parts):
     terminal = screen(True)
-    measure(SilentRun(), 10, 20, 10)
+    measure(SilentRun(), parts, 10, 20, 10)
     shown = frames(terminal)
     assert "10/40 stimuli, 5 per second, 6 s left" in shown
     assert "30/40 stimuli, 7.5 per second, 1 s left" in shown
@@ -77,10 +84,10 @@ def test_terminal_shows_stimuli_per_second_and_time_left(screen):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_terminal_is_left_clean(screen, fails):
+def test_terminal_is_left_clean(screen, fails, parts):
     terminal = screen(True)
     try:
-        measure(SilentRun(), 10, "no chunk" if fails else 30)
+        measure(SilentRun(), parts, 10, "no chunk" if fails else 30)
     except TypeError:
         assert fails
     codes = terminal.getvalue()
@@ -88,34 +95,34 @@ def test_terminal_is_left_clean(screen, fails):
     assert codes.rindex("\x1b[2K") > codes.rindex("stimuli")  # the bar's line is erased
 
 
-def test_bar_comes_with_the_first_chunk_so_that_lines_before_it_stay_whole(screen):
+def test_bar_comes_with_the_first_chunk_so_that_lines_before_it_stay_whole(screen, parts):
     terminal = screen(True)
-    with pipeline.Live(SilentRun(), 40, started=0.0) as live:
+    with pipeline.Live(SilentRun(), 40, parts) as live:
         assert terminal.getvalue() == ""
         live(np.ones((10, 1, 3, 1)))
         assert "10/40" in terminal.getvalue()
 
 
-def test_bar_never_wraps_on_a_narrow_terminal(screen):
+def test_bar_never_wraps_on_a_narrow_terminal(screen, parts):
     terminal = screen(True, columns=30)
-    measure(SilentRun(), 10, 30)
+    measure(SilentRun(), parts, 10, 30)
     assert frames(terminal) and max(map(len, frames(terminal))) <= 30
 
 
-def test_without_a_terminal_there_is_one_plain_line_at_the_start(screen, caplog):
+def test_without_a_terminal_there_is_one_plain_line_at_the_start(screen, caplog, parts):
     file = screen(False)
     with caplog.at_level(logging.INFO, logger="eif_lab"):
-        measure(SilentRun(), 10, 20, 10)
+        measure(SilentRun(), parts, 10, 20, 10)
     assert file.getvalue() == ""
     assert [record.getMessage() for record in caplog.records] == ["measuring: 40 stimuli"]
 
 
-def test_tracker_is_told_the_rate_and_the_mean_over_all_cells(screen):
+def test_tracker_is_told_the_rate_and_the_mean_over_all_cells(screen, parts):
     screen(False)
     run = Recorded()
     chunks = [np.full((10, 1, 3, 2), -2.0), np.full((30, 1, 3, 2), 1.0)]
     chunks[1][0, 0, 0, 0] = np.nan
-    with pipeline.Live(run, 40, started=0.0) as live:
+    with pipeline.Live(run, 40, parts) as live:
         for chunk in chunks:
             live(chunk)
     mean = np.nanmean(np.abs(np.concatenate(chunks)[..., 0]))

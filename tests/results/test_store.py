@@ -15,8 +15,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eif_lab.data.checksums import SUMS
 from eif_lab.results import arrays
-from eif_lab.results.arrays import CHUNK_BYTES, checksum, open_array, write_array
+from eif_lab.results.arrays import CHUNK_BYTES, open_array, write_array
 from eif_lab.results.provenance import git_state, package_versions
 from eif_lab.results.rows import verdict_frame
 from eif_lab.results.store import ArrayCache, JobResults, SweepResults, array_key, open_results, write_job
@@ -126,9 +127,8 @@ def test_cache_finds_what_was_put_and_nothing_else(tmp_path, make_influence):
 def test_second_put_keeps_the_array_that_stands_there(tmp_path, make_influence):
     cache = ArrayCache(tmp_path)
     cache.put("k", make_influence(random=1))
-    before = checksum(tmp_path / "k")
     cache.put("k", make_influence(random=2))
-    assert checksum(tmp_path / "k") == before
+    xr.testing.assert_identical(cache.find("k"), make_influence(random=1))
 
 
 def data_chunk(root):
@@ -152,7 +152,7 @@ def test_damaged_entry_is_absent_with_one_line_and_can_be_put_again(tmp_path, ma
         file = tmp_path / "k" / "influence.zarr" / "influence" / "zarr.json"
         file.write_text(file.read_text().replace("after minus before", "before minus after"))
     else:
-        (tmp_path / "k" / "checksum.txt").unlink()
+        (tmp_path / "k" / SUMS).unlink()
     with caplog.at_level(logging.WARNING):
         assert cache.find("k") is None
     assert len(caplog.records) == 1 and str(tmp_path / "k") in caplog.text
@@ -165,11 +165,11 @@ def test_interrupted_put_leaves_nothing(tmp_path, make_influence, monkeypatch):
     cache = ArrayCache(tmp_path)
 
     def interrupt(path):
-        assert data_chunk(path.parent).stat().st_size  # the array is all there: only the last step is missing
+        assert data_chunk(path).stat().st_size  # the array is all there: only the last step is missing
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("eif_lab.results.store.checksum", interrupt)
+        patch.setattr("eif_lab.results.store.write_sums", interrupt)
         cache.put("k", make_influence())
     assert list(tmp_path.iterdir()) == []
     assert cache.find("k") is None
@@ -178,7 +178,7 @@ def test_interrupted_put_leaves_nothing(tmp_path, make_influence, monkeypatch):
 KILLED = """
 import os, sys, xarray as xr
 from eif_lab.results import store
-store.checksum = lambda path: os._exit(9)
+store.write_sums = lambda path: os._exit(9)
 array = xr.DataArray([[[[[1.0]]]]], dims=("seed", "stimulus", "step", "probe", "readout"))
 store.ArrayCache(sys.argv[1]).put("k", array)
 """

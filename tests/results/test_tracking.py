@@ -8,6 +8,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,8 @@ def run_files(directory):
 
 
 def arguments(directory, name="model=cnn,method=lora", **config):
-    return {"name": name, "group": "sweep 1", "tags": ["cnn"], "config": config, "directory": Path(directory)}
+    told = {"name": name, "group": "sweep 1", "tags": ["cnn"], "config": config, "directory": Path(directory)}
+    return told | {"run_id": f"{zlib.crc32(f'{directory}{name}'.encode()):08x}"}
 
 
 def start(directory, **config):
@@ -91,9 +93,8 @@ def test_four_runs_in_one_process_hold_only_their_own_config(tmp_path, capfd):
             directory = tmp_path / f"{model}_{method}"
             directory.mkdir()
             tracker = Wandb(mode="offline", project="lab", tags=["mine"])
-            with tracker.start(
-                name=name, group="sweep 1", tags=[model, "mine"], config=configs[name], directory=directory
-            ) as run:
+            asked = arguments(directory, name, **configs[name]) | {"tags": [model, "mine"]}
+            with tracker.start(**asked) as run:
                 run.progress(1, 4, 2.5, {"direct": len(configs)})
     files = [file for directory in sorted(tmp_path.iterdir()) for file in run_files(directory)]
     assert len(files) == 4
@@ -310,7 +311,7 @@ from eif_lab.results.trackers.none import NoTracker
 import eif_lab.results.trackers.wandb
 directory = Path(sys.argv[1])
 array = xr.DataArray(np.ones((1, 2, 1, 2, 1)), dims=("seed", "stimulus", "step", "probe", "readout"))
-with NoTracker().start(name="j", group="g", tags=[], config={}, directory=directory) as run:
+with NoTracker().start(name="j", group="g", tags=[], config={}, directory=directory, run_id="0") as run:
     run.progress(1, 2, 1.0, {})
     write_job(directory, {"name": "j", "status": "done"}, array, [], {})
     run.finish(array, [], {})
@@ -406,7 +407,7 @@ def test_job_writes_the_keys_of_the_list_and_names_its_choices(tmp_path, monkeyp
     """The pipeline, with what it measures and judges made up, and what W&B holds of the job afterwards."""
     verdicts = [make_verdict(name, (0.5, 0.2, 0.8, 0.01)) for name in ("symmetry", "logic")]
 
-    def measured(job, inputs, run):
+    def measured(job, inputs, run, left):
         run.progress(6, 6, 3.0, {"mean_absolute_influence": 1.0})
         return make_influence().assign_attrs(record=json.dumps(MEASURED))
 

@@ -24,7 +24,9 @@ class Csv(Options):
     group: ClassVar[str] = "tracker"
     leaves: ClassVar[tuple[str, ...]] = (FILE,)
 
-    def start(self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path) -> Run:
+    def start(
+        self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path, run_id: str
+    ) -> Run:
         """Start the file with the job's config; where that fails, the job goes on untracked, with one line."""
         try:
             from eif_lab.results.trackers.csv_run import CsvRun

@@ -24,7 +24,9 @@ class NoTracker(Options):
     group: ClassVar[str] = "tracker"
     leaves: ClassVar[tuple[str, ...]] = ()
 
-    def start(self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path) -> Run:
+    def start(
+        self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path, run_id: str
+    ) -> Run:
         """A run that keeps silent."""
         return SilentRun()
 

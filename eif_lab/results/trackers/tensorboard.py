@@ -31,7 +31,9 @@ class TensorBoard(Options):
             hint = "Try pip install 'eif-lab[tensorboard]'."
             raise rule_error("tracker", "be one whose package is installed", "tensorboard", hint)
 
-    def start(self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path) -> Run:
+    def start(
+        self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path, run_id: str
+    ) -> Run:
         """Start a run; where that fails, the job goes on untracked, with one line."""
         # Whatever breaks inside the tracker must not cost a measurement: the job goes on without it.
         try:

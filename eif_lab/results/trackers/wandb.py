@@ -49,8 +49,10 @@ class Wandb(Options):
     init_timeout: float = option(20.0, above=0, hint="Try 20.")
     finish_timeout: float = option(60.0, above=0, hint="Try 60.")
 
-    def start(self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path) -> Run:
-        """Start a run; falls back to offline, and at last to no tracking, with one line that says why."""
+    def start(
+        self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path, run_id: str
+    ) -> Run:
+        """Start a run or go on with it; falls back to offline, and at last to no tracking, with one line on why."""
         arguments = {
             "project": self.project,
             "entity": self.entity,
@@ -59,6 +61,8 @@ class Wandb(Options):
             "tags": list(dict.fromkeys([*self.tags, *tags])),
             "config": config,
             "dir": str(directory),
+            "id": run_id,
+            "resume": "allow",
         }
         # Whatever breaks inside the tracker must not cost a measurement: the job goes on without it.
         try:
@@ -86,6 +90,8 @@ class Wandb(Options):
                     return self._init(arguments, "online")
                 except (wandb.Error, TimeoutError) as error:
                     trouble = first_line(error)
+                    wandb.teardown()  # its service still holds the run's id
+                    wandb.setup(wandb.Settings(silent=True))
             log.warning("W&B is not reachable (%s); %s is tracked offline", trouble, arguments["name"])
         return self._init(arguments, "offline" if mode == "online" else mode)
 

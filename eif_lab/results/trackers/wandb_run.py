@@ -35,9 +35,9 @@ class WandbRun(CarefulRun):
     def progress(
         self, stimuli_done: int, stimuli_total: int, stimuli_per_second: float, running: Mapping[str, float]
     ) -> None:
-        """Log one point of the live charts."""
+        """Log one point of the live charts; its step is the number of stimuli, so that a run that goes on fits on."""
         point = progress_point(stimuli_done, stimuli_total, stimuli_per_second, running)
-        self.attempt(lambda: self.run.log(point))
+        self.attempt(lambda: self.run.log(point, step=stimuli_done, commit=True))
 
     def finish(self, influence: xr.DataArray, verdicts: Sequence[Verdict], summary: Mapping[str, Any]) -> None:
         """Log heat map, means by relation and class, verdicts and summary, and the stored array as an artifact."""

@@ -1,0 +1,105 @@
+"""What ``plan=true`` says of a job beside what the job takes, each in a process of its own, from an empty cache."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.memory import peak
+from benchmarks.report import Row, attempt
+
+JOBS = {
+    "CNN, digits, lora, 3 steps": "model=cnn method=lora dataset.stimuli=400 dataset.probes=400 update.steps=3",
+    "phi3-tiny, ontology, full": "model=phi3 method=full",
+    "phi3-tiny, transitivity, full, AdamW": "model=phi3 dataset=transitivity method=full update=adamw",
+}
+"""Every engine's kind of work: copies, pairs, and copies with an optimizer's averages; base training included."""
+
+SMALL_JOBS = {
+    "CNN, digits, full": "model=cnn method=full dataset.stimuli=20 dataset.probes=20 model.training.steps=10",
+}
+
+TIME, MEMORY = "<= 1.3", "<= 1.2"
+"""How far the plan may be off, either way, as a factor."""
+
+MIB = 2**20
+
+
+def plans(jobs: Mapping[str, str]) -> Iterator[Row]:
+    """Two rows for each job: its time and its peak memory.
+
+    Args:
+        jobs: The overrides, by name.
+    """
+    for name, overrides in jobs.items():
+        yield from attempt(f"{name}: plan", compared(name, overrides))
+
+
+def compared(name: str, overrides: str) -> Iterator[Row]:
+    """The plan and the measurement of one job, as the larger over the smaller."""
+    with TemporaryDirectory() as folder:
+        planned, measured = (in_own_process(task, overrides, folder) for task in ("plan", "run"))
+    parts = ", ".join(f"{part} {some:.3g}" for part, some in planned["parts"].items())
+    both = {"planned": planned["seconds"], "measured": measured["seconds"]}
+    note = f"planned: {parts}; measured: {measured['trials']} rates tried, measuring {measured['measuring']:.3g}"
+    yield Row(f"{name}: time, planned against measured", off(both), goal=TIME, seconds=both, note=note)
+    sizes = {"planned": planned["peak"], "measured": measured["peak"]}
+    told = ", ".join(f"{which} {size:.0f} MiB" for which, size in sizes.items())
+    above = f"{measured['base']:.0f} MiB of it before: Python and its libraries"
+    yield Row(f"{name}: peak memory, planned against measured", off(sizes), goal=MEMORY, note=f"{told}; {above}")
+
+
+def off(both: Mapping[str, float]) -> float:
+    """The larger over the smaller."""
+    return max(both.values()) / min(both.values())
+
+
+def in_own_process(task: str, overrides: str, folder: str) -> dict[str, Any]:
+    """What this module prints for a task, from a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.plan", task, folder, *overrides.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the process died")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Plan, or run, one job in this process."""
+    import pytorch_lightning  # noqa: F401  # starting Python and its libraries is no part of a plan
+    from hydra import compose, initialize_config_dir
+
+    from eif_lab.__main__ import CONF, plainly
+    from eif_lab.pipeline import run_job
+    from eif_lab.plan import plan_job
+    from eif_lab.results.store import open_job
+    from eif_lab.schema import read_job
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=["plan", "run"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("overrides", nargs="*")
+    asked = parser.parse_args()
+    overrides = [*asked.overrides, "tracker=none", f"cache={asked.folder}/cache"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = plainly(compose("config", overrides))
+    base = peak()
+    if asked.task == "plan":
+        plan = plan_job(read_job(config), set())
+        told = {"seconds": plan.total_seconds, "parts": dict(plan.seconds), "peak": plan.peak / MIB}
+    else:
+        run_job(read_job(config), config, asked.folder / "job", "", overrides)
+        done = open_job(asked.folder / "job").manifest
+        search = done["update"]["calibration"] or {"trials": 0}
+        told = {"seconds": done["seconds"], "measuring": done["measuring_seconds"], "trials": search["trials"]}
+        told |= {"peak": peak(), "base": base}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What is slow to make is made by one process and found by the others."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from eif_lab.data.checksums import damage, write_sums
+from eif_lab.schema import ConfigError
+
+log = logging.getLogger(__name__)
+
+REPORT = "report.json"
+
+
+@contextmanager
+def locked(path: Path, does: str) -> Iterator[None]:
+    """Within this, no other process holds the lock file ``path``; the lock dies with its holder.
+
+    Args:
+        path: Stays there afterwards: to remove it would let in two at once.
+        does: What another holder does, for the line that says what is waited for.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("waiting for another process that %s", does)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def made_once(directory: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """The report of what ``make`` left in ``directory``, made now if it is not there, or no longer what was made.
+
+    ``make`` works in a ``.partial`` folder beside it that outlives an interruption (training goes on from its last
+    checkpoint there) and is renamed when done; a lock that dies with its holder keeps a second process waiting.
+
+    Args:
+        directory: Where the result is looked for and kept.
+        make: Writes files to the folder it is given and returns a report that JSON can hold.
+    """
+    if not _there(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with locked(directory.with_name(directory.name + ".lock"), f"makes {directory.name}"):
+            if not _there(directory):  # the other process may have made it meanwhile
+                partial = directory.with_name(directory.name + ".partial")
+                partial.mkdir(exist_ok=True)
+                if damage(partial):
+                    _make(partial, make)
+                if directory.is_dir():
+                    log.warning("%s is damaged, or another version's (%s); made again", directory, damage(directory))
+                    shutil.rmtree(directory)
+                partial.rename(directory)
+    return json.loads((directory / REPORT).read_text())
+
+
+def kept_report(directory: Path) -> dict[str, Any]:
+    """The report of what was made in ``directory``; empty where `made_once` would make it now."""
+    return json.loads((directory / REPORT).read_text()) if _there(directory) else {}
+
+
+def _there(directory: Path) -> bool:
+    return directory.is_dir() and not damage(directory)
+
+
+def _make(partial: Path, make: Callable[[Path], dict[str, Any]]) -> None:
+    try:
+        report = make(partial)
+    except ConfigError:
+        if partial.is_dir() and not any(partial.iterdir()):
+            partial.rmdir()
+        raise
+    (partial / REPORT).write_text(json.dumps(report, indent=2))
+    write_sums(partial)

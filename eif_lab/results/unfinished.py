@@ -1,0 +1,166 @@
+"""What an interrupted measurement leaves: the parts that are whole, and what the others must find as it was.
+
+The layout, beside the arrays that are whole:
+
+    <root>/<key>.lock                       held by the process that measures, as long as it lives
+    <root>/<key>.partial/run                the tracker's run, which is continued
+    <root>/<key>.partial/settled            what was decided before the first part
+    <root>/<key>.partial/<series>/<row>     a part, by its first row
+
+Every file begins with its own checksum. None is flushed to the disk at once: what a loss of power takes shows by that.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eif_lab.data.checksums import read_checked, write_checked
+from eif_lab.data.once import locked
+from eif_lab.results.store import ArrayCache
+from eif_lab.schema import ConfigError
+
+log = logging.getLogger(__name__)
+
+RUN, SETTLED = "run", "settled"
+
+
+class Unfinished:
+    """What there is of an array that is being measured.
+
+    Args:
+        folder: Where it is kept until the job is done.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.series: dict[str, Parts] = {}
+
+    @property
+    def run_id(self) -> str:
+        """The name of the tracker's run: that of the interrupted one, or a new one."""
+        found = (read_checked(self.folder / RUN) or b"").decode()
+        if not re.fullmatch("[0-9a-f]{8}", found):
+            found = uuid.uuid4().hex[:8]
+            if os.access(self.folder.parent, os.W_OK):
+                write_checked(self.folder / RUN, found.encode())
+        return found
+
+    def settle(self, given: Mapping[str, Any], decide: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """What was decided before the first part, or is decided now; parts under other conditions are thrown away.
+
+        Args:
+            given: The conditions, in what JSON holds: all that the array's key does not say.
+            decide: Makes what all parts share, in what JSON holds.
+        """
+        found = json.loads(read_checked(self.folder / SETTLED) or "{}")
+        if found.get("given") != given:
+            if found:
+                log.warning("%s was measured under other conditions (%s); it begins anew", self.folder, found["given"])
+            for series in (path for path in self.folder.glob("*") if path.is_dir()):
+                shutil.rmtree(series)
+            found = {"given": given, "decided": decide()}
+            write_checked(self.folder / SETTLED, json.dumps(found).encode())
+        return json.loads(json.dumps(found["decided"]))
+
+    def parts(self, series: str) -> Parts:
+        """The parts of one series of rows, after `settle`."""
+        if series not in self.series:
+            self.series[series] = Parts(self.folder / series)
+        return self.series[series]
+
+    @property
+    def seconds(self) -> float:
+        """What all parts took."""
+        return sum(self.parts(path.name).seconds for path in self.folder.glob("*") if path.is_dir())
+
+    def remove(self) -> None:
+        """Nothing is left to do."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Parts:
+    """Parts of an array in their order, as far as they are whole; more are kept as they are measured.
+
+    Attributes:
+        whole: (rows, ...) each.
+        rows: Of all.
+        seconds: That they took.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.whole: list[np.ndarray] = []
+        self.rows, self.seconds = 0, 0.0
+        while (part := self._read()) is not None:
+            self._count(*part)
+        self.started = time.perf_counter()
+
+    def append(self, part: np.ndarray) -> None:
+        """Keep the next part.
+
+        Raises:
+            OSError: It cannot be written, for instance because the disk is full.
+        """
+        now = time.perf_counter()
+        buffer = io.BytesIO()
+        np.savez(buffer, part=part, seconds=now - self.started)
+        write_checked(self._next, buffer.getvalue())
+        self._count(part, now - self.started)
+        self.started = now
+
+    @property
+    def _next(self) -> Path:
+        return self.folder / f"{self.rows:09d}"
+
+    def _read(self) -> tuple[np.ndarray, float] | None:
+        content = read_checked(self._next)
+        if content is None:
+            if self._next.exists():
+                log.warning("%s is damaged; from there on it is measured again", self._next)
+            return None
+        with np.load(io.BytesIO(content), allow_pickle=False) as found:
+            return found["part"], float(found["seconds"])
+
+    def _count(self, part: np.ndarray, seconds: float) -> None:
+        self.whole.append(part)
+        self.rows += len(part)
+        self.seconds += seconds
+
+
+@contextmanager
+def unfinished(cache: ArrayCache, key: str, needed: bool = True) -> Iterator[Unfinished]:
+    """Within this, no other process measures the array ``key``; one that does is waited for.
+
+    Args:
+        cache: Where the array is looked for.
+        key: The array's.
+        needed: Whether it is to be measured; otherwise a cache that cannot be written is good enough.
+    """
+    if needed:
+        cache.root.mkdir(parents=True, exist_ok=True)
+    lock = cache.root / f"{key}.lock"
+    left = Unfinished(cache.root / f"{key}.partial")
+    with locked(lock, "measures the same array") if needed or os.access(cache.root, os.W_OK) else nullcontext():
+        if needed:
+            cache.clear_aside(key)
+        try:
+            yield left
+        except ConfigError:  # what is refused is refused to all who ask for it
+            left.remove()
+            lock.unlink(missing_ok=True)
+            with suppress(OSError):
+                cache.root.rmdir()
+            raise

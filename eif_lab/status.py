@@ -1,0 +1,163 @@
+"""How far a sweep is: ``python -m eif_lab.status <sweep>``."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shlex
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from eif_lab.schema import ConfigError, in_one_line, rule_error
+
+RUNNING, LEFT = "running", "left"
+SWEEP, OVERRIDES = "multirun.yaml", ".hydra/overrides.yaml"
+"""What Hydra writes before the first job, and as each one begins."""
+
+LONGEST_NAME = 40
+
+
+class JobStatus(NamedTuple):
+    """Where one job of a sweep is.
+
+    Attributes:
+        folder: Its name in the sweep; empty where the job has not begun.
+        status: ``done``, ``running``, ``failed``, ``not applicable`` or ``left``.
+        overrides: What tells it from the defaults.
+        reason: Why it is not done, where that is known.
+    """
+
+    folder: str
+    status: str
+    overrides: tuple[str, ...]
+    reason: str = ""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print where each job of a sweep is.
+
+    Returns:
+        0; 2 for a mistake in what was asked, told in one line.
+    """
+    parser = argparse.ArgumentParser(prog="python -m eif_lab.status", description=__doc__)
+    parser.add_argument("sweep", type=Path, help="the folder that a sweep writes to")
+    given = parser.parse_args(arguments)
+    return in_one_line(lambda: told(given.sweep))
+
+
+def told(sweep: Path) -> str:
+    """The table of a sweep's jobs, their counts, and the command that goes on with it.
+
+    Raises:
+        ConfigError: There is no sweep, or what describes it is damaged.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from eif_lab.results.store import STATUSES
+    from eif_lab.results.table import page
+
+    jobs, command = read_sweep(sweep)
+    shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("job", "status", "overrides", "reason"):
+        table.add_column(column, overflow="fold", max_width=LONGEST_NAME if column == "overrides" else None)
+    for job in jobs:
+        own = " ".join(one for one in job.overrides if one not in shared)
+        table.add_row(*(Text(cell) for cell in (job.folder, job.status, own, job.reason)))
+    counts = Counter(job.status for job in jobs)
+    text = io.StringIO()
+    console = page(text)
+    console.print(table)
+    console.print("   ".join(f"{counts[status]} {status}" for status in (*STATUSES, RUNNING, LEFT)))
+    unfinished = counts["failed"] + counts[LEFT]
+    onward = f"\ngo on: {command}" if command and unfinished else ""
+    return text.getvalue().rstrip() + onward
+
+
+def read_sweep(sweep: Path) -> tuple[list[JobStatus], str]:
+    """Where each job of a sweep is, begun or not, and the command that goes on with it, if that is known.
+
+    Raises:
+        ConfigError: There is no sweep, or what describes it is damaged.
+    """
+    folders = sorted((path for path in sweep.glob("*") if path.is_dir()), key=in_order)
+    begun = [job for folder in folders if (job := begun_job(folder)) is not None]
+    asked, command = asked_for(sweep) if (sweep / SWEEP).is_file() else ([], "")
+    if not begun and not asked:
+        rule = f"be a sweep (a folder with {SWEEP}, or of jobs)"
+        raise rule_error("sweep", rule, str(sweep), "Give the folder that the sweep printed.")
+    seen = Counter(job.overrides for job in begun)
+    absent = Counter(asked) - seen
+    return [*begun, *(JobStatus("", LEFT, overrides, "not begun") for overrides in absent.elements())], command
+
+
+def in_order(folder: Path) -> tuple[int, str]:
+    """Numbered folders by their number."""
+    return (int(folder.name) if folder.name.isdecimal() else sys.maxsize, folder.name)
+
+
+def begun_job(folder: Path) -> JobStatus | None:
+    """Where the job of a folder is; None where none has begun there."""
+    from eif_lab.results.store import MANIFEST, is_running, open_job
+
+    manifest, reason = None, "interrupted"
+    try:
+        if (folder / MANIFEST).is_file():
+            manifest = open_job(folder).manifest
+    except ConfigError as error:
+        reason = str(error)
+    try:
+        overrides = tuple(str(one) for one in read_yaml(folder / OVERRIDES))
+    except (ConfigError, OSError):
+        if manifest is None:
+            return None
+        overrides = tuple(manifest.get("overrides") or ())
+    if is_running(folder):
+        return JobStatus(folder.name, RUNNING, overrides)
+    if manifest is None:
+        return JobStatus(folder.name, LEFT, overrides, reason)
+    return JobStatus(folder.name, manifest["status"], overrides, " ".join(str(manifest.get("reason", "")).split()))
+
+
+def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
+    """The overrides of each job that a sweep is to run, and the command that runs it again in the same folder.
+
+    Raises:
+        ConfigError: What Hydra wrote about it is damaged.
+    """
+    from hydra.errors import HydraException
+
+    from eif_lab.__main__ import split_jobs
+
+    hydra = read_yaml(sweep / SWEEP)
+    try:
+        hydra = hydra["hydra"]
+        task, own = ([str(one) for one in hydra["overrides"][part]] for part in ("task", "hydra"))
+        jobs = split_jobs(hydra["sweeper"], task)
+    except (HydraException, KeyError, TypeError) as error:
+        raise rule_error(str(sweep / SWEEP), "be what Hydra wrote", f"{type(error).__name__}: {error}") from None
+    kept = [one for one in own if not one.startswith(("hydra.sweep.dir=", "hydra.mode="))]
+    command = ["python", "-m", "eif_lab", "-m", *task, *kept, f"hydra.sweep.dir={sweep}"]
+    return [tuple(job) for job in jobs], shlex.join(command)
+
+
+def read_yaml(file: Path) -> Any:
+    """What a file of Hydra's says, in plain containers; interpolations stay.
+
+    Raises:
+        ConfigError: It is damaged.
+        OSError: It is not there.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise rule_error(str(file), "be what Hydra wrote", f"{type(error).__name__}: {error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""A plan says what a job then takes, and runs and writes nothing."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import math
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from language import save_checkpoint
+from rich.console import Console
+
+from eif_lab.__main__ import validate
+from eif_lab.influence import forecast
+from eif_lab.influence.first_order import FirstOrder
+from eif_lab.influence.forecast import flops, grown, in_all, operations, peak, timings, trace
+from eif_lab.influence.lowrank import LowRank
+from eif_lab.influence.measure import memberships
+from eif_lab.influence.memory import peak_bytes
+from eif_lab.influence.problem import Batch, Problem
+from eif_lab.influence.readout import named_readouts
+from eif_lab.influence.reference import Reference
+from eif_lab.influence.stacked import Stacked
+from eif_lab.influence.update import Update
+from eif_lab.methods import named_method
+from eif_lab.models.cnn import ConvNet
+from eif_lab.models.phi3 import CausalLM, Outline, token_loss
+from eif_lab.plan import lacking, plan_job
+from eif_lab.results.plans import TRAINING, Plan, print_plans
+
+pytest_plugins = ["command_line_fixtures"]
+
+SMALL = "dataset.stimuli=12 dataset.probes=10 model.channels=[4,4] model.hidden=16 desideratum=[sparsity]"
+
+
+def nothing(folder: Path) -> None:
+    """No file is written beforehand."""
+
+
+def problem(model, loss, inputs, targets, **options) -> Problem:
+    """All samples are stimuli, and all are probes."""
+    batch = Batch(inputs, targets)
+    return Problem(
+        model=model.eval(),
+        loss=loss,
+        samples=batch,
+        members=memberships(len(targets), "include").to(inputs.device),
+        probes=batch,
+        readouts=named_readouts("log_prob"),
+        update=Update(learning_rate=0.01, steps=2, momentum=0.9),
+        **options,
+    )
+
+
+@pytest.fixture
+def images():
+    generator = torch.Generator().manual_seed(0)
+    net = ConvNet((1, 8, 8), 10, [4], 64)
+    pixels = torch.rand(12, 1, 8, 8, generator=generator)
+    return problem(net, F.cross_entropy, pixels, torch.randint(10, (12,), generator=generator))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_hurry(monkeypatch):
+    """Nothing here is about how exactly times are told."""
+    monkeypatch.setattr(forecast, "LONGEST", 0.02)
+
+
+def texts(model, count=3):
+    generator = torch.Generator().manual_seed(0)
+    device = next(model.parameters()).device
+    ids = torch.randint(5, 300, (count, 9), generator=generator)
+    asked = problem(named_method("full").apply(model, 0), token_loss, ids.to(device), ids.to(device))
+    vars(asked)["shares_prefixes"] = False
+    return asked
+
+
+@pytest.mark.parametrize(("stimuli", "rows"), [((1, 7), (3, 6)), ((1,), (3, 6)), ((1, 7), (1,)), ((1,), (1,))])
+def test_a_quantity_grows_by_what_is_done_once_per_stimulus_per_row_and_per_pair(stimuli, rows):
+    def quantity(n, m):
+        return 3.0 + 0.5 * n + 7.0 * m + 11.0 * n * m
+
+    found = {(n, m): quantity(n, m) for n in stimuli for m in rows}
+    # where there is one stimulus, or one row, nothing can be said of several, nor need it
+    size = (100 if len(stimuli) > 1 else 1, 1000 if len(rows) > 1 else 1)
+    assert grown(found, size) == pytest.approx(quantity(*size))
+
+
+@pytest.mark.parametrize("engine", [LowRank(), Stacked(), Reference(), FirstOrder()], ids=lambda one: one.name)
+def test_operations_of_two_stimuli_tell_those_of_all(engine, images):
+    assert flops(engine, images) == pytest.approx(operations(partial(trace, engine, images)), rel=0.02)
+
+
+@pytest.mark.parametrize("engine", [LowRank(), Stacked(), Reference()], ids=lambda one: one.name)
+def test_memory_of_some_stimuli_tells_that_of_a_whole_chunk(engine, images):
+    # of `reference`, what its copy takes is beyond what operators allocate
+    unseen = sum(p.nbytes for p in images.model.parameters()) if engine.name == "reference" else 0
+    whole = peak_bytes(partial(trace, engine, images)) + unseen
+    assert peak(engine, images, most=6) == pytest.approx(whole, rel=0.15)
+    assert peak(engine, images) == pytest.approx(whole, rel=0.02)
+
+
+def test_less_memory_budget_is_less_peak(images):
+    tight = replace(images, memory_budget=2e-4)
+    assert peak(Stacked(), tight) < 0.5 * peak(Stacked(), images)
+
+
+def test_a_model_without_numbers_tells_the_same_operations_and_memory(language_model):
+    language_model.config.num_hidden_layers = 1
+    asked = texts(CausalLM(copy.deepcopy(language_model)))
+    outlined = texts(Outline(copy.deepcopy(language_model)).to("meta"))
+    assert flops(LowRank(), outlined) == pytest.approx(flops(LowRank(), asked), rel=0.05)
+    assert peak(LowRank(), outlined) == pytest.approx(peak(LowRank(), asked), rel=0.2)
+
+
+def test_time_of_parts_makes_a_time_of_the_whole(images, monkeypatch):
+    monkeypatch.setattr(forecast, "LONGEST", 10.0)
+    found = timings(Stacked(), images)
+    whole = in_all(Stacked(), images, found)
+    assert max(found) == (len(images.members), len(images.probes.targets))
+    assert whole == pytest.approx(max(found.values()))  # the largest part is all of it
+
+
+def test_planning_a_sweep_runs_nothing_writes_nothing_and_counts_once_what_is_made_once(command, monkeypatch):
+    monkeypatch.setattr("eif_lab.pipeline.run_job", lambda *_: pytest.fail("a job ran"))
+    done = command(nothing, f"-m method=full,lora,prompt plan=true {SMALL}")
+    assert done.code == 0, done.err
+    assert done.left == []
+    lines = [line for line in done.out.splitlines() if not line.startswith("INFO")]
+    assert max(map(len, lines)) <= 100
+    assert "cnn digits lora" in done.out and "2 jobs in all" in done.out and "calibrating" in done.out
+    # in the columns of memory and of time, of the first job alone
+    assert sum(line.count("base training") for line in lines) == 2
+    assert "not applicable: method must be one for images" in " ".join(done.out.split())
+
+
+def jobs_of(arguments: str, folder: Path):
+    return validate([*arguments.split(), "tracker=none", f"cache={folder}/cache"])
+
+
+def test_a_given_rate_is_not_searched_for_and_after_the_job_only_verdicts_are_left(command, monkeypatch):
+    arguments = f"{SMALL} update.learning_rate=0.01 hydra.run.dir=job"
+    [(_, asked)] = jobs_of(arguments, Path("outputs"))
+    made: set[str] = set()
+    before, again = plan_job(asked, made), plan_job(asked, made)
+    assert again.fine_tunes == again.total_seconds == 0 and "an earlier job of this sweep" in again.notes[0]
+    assert (before.fine_tunes, before.probe_passes) == (12, (12 + 1) * 10)
+    assert "calibrating" not in before.seconds
+    assert command(nothing, f"{arguments} cache=outputs/cache").code == 0
+    stored = [file for place in ("outputs/cache", "job/influence.zarr") for file in Path(place).rglob("*")]
+    assert before.disk == pytest.approx(sum(file.stat().st_size for file in stored if file.is_file()), rel=0.3)
+    after = plan_job(asked, set())
+    assert list(after.seconds) == ["verdicts"] and after.fine_tunes == 0
+
+
+def test_what_does_not_fit_is_said_with_what_to_try(tmp_path):
+    [(_, asked)] = jobs_of(SMALL, tmp_path)
+    plan = Plan("job", engine="stacked", memory={"stacked": 3 * 2**30, "lowrank": 2**30}, disk=1)
+    assert lacking(plan, asked, 4 * 2**30) == ""
+    told = lacking(plan, asked, 2 * 2**30)
+    assert told == "it needs 3 GiB of memory, 2 GiB are there. Try engine=lowrank."
+    assert lacking(plan, asked, 2**20).endswith("Try method=lora, or a smaller engine.memory_budget.")
+    assert "of disk" in lacking(replace(plan, disk=2**80), asked, None)
+
+
+def test_a_checkpoint_without_weights_is_planned_from_its_configuration(isolated, tmp_path, tokenizer):
+    place = tmp_path / "shapes"
+    save_checkpoint(place, tokenizer, context=512)
+    (place / "model.safetensors").unlink()
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    small = "dataset.worlds=1 dataset.stimuli_per_world=1 dataset.background=context update.learning_rate=0.01"
+    [(_, asked)] = jobs_of(f"model=phi3 method=lora model.checkpoint={place} {small}", tmp_path)
+    plan = plan_job(asked, set())
+    assert math.isnan(plan.total_seconds) and "weights are not on this machine" in plan.notes[0]
+    assert plan.engine in plan.memory and plan.flops > 0 and plan.disk > 0
+
+
+def test_an_accelerator_that_is_not_here_is_planned_for(isolated, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    [(_, asked)] = jobs_of(f"{SMALL} device=cuda update.learning_rate=0.01", tmp_path)
+    plan = plan_job(asked, set())
+    assert math.isnan(plan.total_seconds) and plan.flops > 0 and plan.peak > 0
+    assert plan.notes[0].startswith("device=cuda cannot be used")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("model=phi3 model.checkpoint=./none", "model.checkpoint must be a directory that exists"),
+        ("device=tpux", "device must be one that torch can use here"),
+        ("dataset.stimuli=5000", "dataset.stimuli must be at most 898"),
+    ],
+)
+def test_what_cannot_be_run_is_not_planned_and_told_in_one_line(command, arguments, told):
+    done = command(nothing, f"plan=true {arguments}")
+    assert done.code == 2 and done.left == []
+    assert done.err.startswith(told) and len(done.err.splitlines()) == 1
+
+
+def test_a_job_that_hydra_alone_knows_is_not_run_by_mistake(job):
+    done = job(nothing, "plan=true")
+    assert done.code == 2 and done.err.startswith("plan must be false where Hydra alone knows the jobs")
+
+
+def test_every_row_of_the_table_fits_and_tells_the_unknown():
+    plans = [
+        Plan(
+            "Phi-3-mini-4k-instruct compositionality peft-prefix_tuning template",
+            engine="lowrank",
+            memory={"lowrank": 7e10, "stacked": 3e13, "reference": 1e11, TRAINING: 5e10},
+            fine_tunes=10**6,
+            probe_passes=10**12,
+            flops=1e24,
+            disk=1e12,
+            seconds={"loading": 5.0, TRAINING: 3e5, "measuring": math.nan},
+            lacks="it needs 65.2 GiB of memory, 20 GiB are there. Try method=lora.",
+        ),
+        Plan("cnn digits full", reason="dataset.root must hold MNIST/raw"),
+    ]
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_plans([plans[0], plans[0], plans[1]], console)
+    told = console.export_text()
+    assert max(map(len, told.splitlines())) <= 100
+    assert told.count("1,000,000,000,000") == 2 and "2,000,000,000,000" in told
+    assert "unknown" in told and "cannot be run" in told and "does not fit" in told

@@ -1,0 +1,58 @@
+"""``python -m eif_lab.status``: where each job of a sweep is."""
+
+from __future__ import annotations
+
+import pytest
+
+from eif_lab.results.store import sole, write_job
+from eif_lab.status import main
+
+OVERRIDES = ["method=lora", "method=full", "method=adapter", "method=ia3", "method=prompt"]
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A sweep of six jobs, of which five have begun."""
+    text = "hydra: {sweeper: {params: null}, overrides: {task: ['seed=3', 'method=%s,peft'], hydra: []}}\n"
+    (tmp_path / "multirun.yaml").write_text(text % ",".join(one.split("=")[1] for one in OVERRIDES))
+    for number, override in enumerate(OVERRIDES):
+        (tmp_path / str(number) / ".hydra").mkdir(parents=True)
+        (tmp_path / str(number) / ".hydra" / "overrides.yaml").write_text(f"- seed=3\n- {override}\n")
+    ends = {0: "done", 1: "failed", 4: "not applicable"}
+    for number, status in ends.items():
+        reason = "" if status == "done" else f"because of {number}"
+        write_job(tmp_path / str(number), {"name": str(number), "status": status, "reason": reason}, None, [], {})
+    return tmp_path
+
+
+def rows(capsys):
+    """Each printed line's words."""
+    return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_every_job_of_a_sweep_is_told_with_where_it_is(sweep, capsys):
+    with sole(sweep / "2"):
+        assert main([str(sweep)]) == 0
+    told = rows(capsys)
+    assert ["0", "done", "method=lora"] in told
+    assert ["1", "failed", "method=full", "because", "of", "1"] in told
+    assert ["2", "running", "method=adapter"] in told
+    assert ["3", "left", "method=ia3", "interrupted"] in told
+    assert ["4", "not", "applicable", "method=prompt", "because", "of", "4"] in told
+    assert ["left", "method=peft", "not", "begun"] in told
+    assert ["1", "done", "1", "failed", "1", "not", "applicable", "1", "running", "2", "left"] in told
+    assert any(line[:2] == ["go", "on:"] for line in told)
+    assert all(len(" ".join(line)) <= 100 for line in told if line[:1] != ["go"])
+
+
+def test_a_job_whose_process_died_is_not_running(sweep, capsys):
+    with sole(sweep / "2"):
+        pass
+    assert main([str(sweep)]) == 0
+    assert ["2", "left", "method=adapter", "interrupted"] in rows(capsys)
+
+
+def test_a_folder_that_is_no_sweep_is_one_line(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("sweep must be a sweep") and "\n" not in told
