@@ -11,7 +11,7 @@ from docs_session import ROOT, Session, parts
 
 pytest_plugins = ["command_line_fixtures"]
 
-GUIDES = ("attribution", "extending")
+GUIDES = ("attribution", "cost", "extending", "science", "tutorial")
 DOCUMENTS = [ROOT / "benchmarks" / "README.md", *(ROOT / "docs" / f"{name}.md" for name in GUIDES)]
 
 
