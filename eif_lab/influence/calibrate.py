@@ -69,8 +69,8 @@ def calibrate(
 
     On average over the stimuli, ``mean I[i, i]`` is to be ``update.direct_influence``, or where that is None
     ``update.headroom * mean(-log_prob before)``. Influence rises with the rate until it overshoots: rates are tried by
-    factors of four, upwards or downwards, until the target is bracketed on the rising side, then halved in the
-    logarithm.
+    factors of four, upwards or downwards, until the target is bracketed on the rising side, then where it lies on a
+    power law through the bracket's ends.
 
     Args:
         model, loss, method, engine, seed: As of `measure_influence`.
@@ -108,9 +108,9 @@ def calibrate(
         high = min(rate for rate in tried if tried[rate] >= target)
         low = max(rate for rate in tried if rate < high)
     for _ in range(12):
-        if high is None or abs(direct(high) - target) <= 0.02 * target:
+        if high is None or min(abs(direct(rate) - target) for rate in (low, high)) <= 0.02 * target:
             break
-        middle = math.sqrt(low * high)
+        middle = between(low, high, direct, target)
         if direct(middle) < target:
             low = middle
         else:
@@ -144,6 +144,14 @@ def bracket(direct: Direct, target: float, start: float) -> tuple[float, float |
             return low, None
         low, high = high, high * FACTOR
     return low, high
+
+
+def between(low: float, high: float, direct: Direct, target: float) -> float:
+    """Where the target lies if influence is a power of the rate from ``low`` to ``high``; never close to either."""
+    if direct(low) <= 0:
+        return math.sqrt(low * high)
+    share = math.log(target / direct(low)) / math.log(direct(high) / direct(low))
+    return low * (high / low) ** min(max(share, 0.1), 0.9)
 
 
 def climb(direct: Direct, tried: Mapping[float, float]) -> float:
