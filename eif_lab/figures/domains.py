@@ -57,9 +57,9 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
     """A panel for each domain."""
-    columns = min(4, len(jobs))
+    columns = min(2, len(jobs))
     rows = math.ceil(len(jobs) / columns)
-    figure = canvas(4.6 * columns, 3.6 * rows + 0.4)
+    figure = canvas(5.6 * columns, 3.5 * rows + 0.4)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.ravel()[len(jobs) :]:
         axes.set_axis_off()
@@ -95,8 +95,8 @@ def draw_domain(axes: Axes, job: JobResults) -> None:
         size = 160 / len(labels)
         axes.scatter(columns, rows, s=size, color=BLACK, linewidths=0.5, label=name, **mark)
     numbers = [str(place + 1) for place in range(len(labels))]
-    axes.set_yticks(range(len(labels)), [f"{label}  {n}" for label, n in zip(labels, numbers)], fontsize=4.6)
-    axes.set_xticks(range(len(labels)), numbers, fontsize=4.6, rotation=90)
+    axes.set_yticks(range(len(labels)), [f"{label}  {n}" for label, n in zip(labels, numbers)], fontsize=5.6)
+    axes.set_xticks(range(len(labels)), numbers, fontsize=5.6, rotation=90)
     axes.tick_params(length=0)
     title = f"{dataset_title(job)}, {model_title(job)}, {worlds} worlds"
     found = finding(job, "symmetry")

@@ -140,4 +140,6 @@ def draw_strength(axes: Axes, found: Sequence[Compared], colors: Colormap) -> No
         s=10,
         c=[colors(0.9 * np.log(one.steps) / np.log(max(most, 2))) for one in known],
     )
-    axes.set_xscale("log")
+    axes.set_xscale("log", subs=[2, 5])
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks("{x:g}")
