@@ -168,7 +168,7 @@ class Architecture:
     vocab_size: int
 
 
-TINY = Architecture(192, 512, 4, 6, 512)
+TINY = Architecture(128, 320, 4, 4, 1691)
 """Of phi3-tiny."""
 
 MINI = Architecture(3072, 8192, 32, 32, 32064)

@@ -28,7 +28,7 @@ WHOLE = 0.1
 DEFAULT_WORDING = 0.85
 """The share of documents that word every fact as datasets do by default."""
 
-MOST_FOLLOWING, MOST_RECALLED = 8, 5
+MOST_FOLLOWING, MOST_RECALLED = 8, 8
 """Facts that a document answers."""
 
 
