@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := .venv-bench
+SCALE := .venv-scale
 SIZE ?= full
 
 # Compiled modules are kept: importing this stack anew takes ten seconds more.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu attribution pretrain figures claims
+.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu attribution pretrain test-ray figures claims
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,15 @@ bench-gpu: $(READY) ## Likewise on an accelerator, at the size of Phi-3-mini; SI
 
 test: $(READY) ## Run the tests.
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+$(SCALE)/.ready: $(READY)
+	$(BIN)/uv venv --quiet --allow-existing $(SCALE)
+	VIRTUAL_ENV=$(abspath $(SCALE)) $(BIN)/uv pip sync --quiet requirements.lock
+	VIRTUAL_ENV=$(abspath $(SCALE)) $(BIN)/uv pip install --quiet --constraint requirements.lock -e '.[launchers]'
+	touch $@
+
+test-ray: $(SCALE)/.ready ## Test a job that Ray actors share, some of them killed (about 5 minutes).
+	$(SCALE)/bin/python -m pytest tests/scale/test_ray.py
 
 lint: $(READY) ## Check style.
 	$(BIN)/ruff check .

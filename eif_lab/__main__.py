@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import re
@@ -9,7 +10,7 @@ import shutil
 import sys
 import traceback
 from argparse import ArgumentError
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,6 +45,12 @@ ASKS_ONLY = (
     "--resolve",
 )
 FREE = "method.options."
+LAUNCHERS = {
+    "joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
+    "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm"),
+    "ray": ("ray", "ray"),
+}
+"""What each launcher of ``conf/hydra/launcher`` imports, and the extra that installs it."""
 Jobs = list[tuple[list[str], Job | NotApplicable]]
 """The overrides of each job of a command, with its options, or the reason why they do not go together."""
 
@@ -51,13 +58,21 @@ USER_ERROR, JOB_FAILED = 2, 1
 
 
 class SweepDirectory(Callback):
-    """Remembers where a sweep writes, so that its table can be made after the last job, however the jobs ended."""
+    """Remembers where a sweep writes, so that its table can be made after the last job, however the jobs ended.
+
+    Attributes:
+        path: The sweep's directory.
+        launcher: What runs its jobs, where that is not this process.
+    """
 
     path: Path | None = None
+    launcher: str = ""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Keep the sweep's directory."""
+        """Keep both."""
         SweepDirectory.path = Path(config.hydra.sweep.dir).absolute()
+        chosen = str(config.hydra.runtime.choices["hydra/launcher"])
+        SweepDirectory.launcher = "" if chosen == "basic" else chosen
 
 
 exit_code = 0
@@ -209,6 +224,7 @@ def validate(arguments: list[str]) -> Jobs:
         if asked.multirun:
             fixed = [str(one.input_line) for one in given if not one.is_sweep_override()]
             whole = compose(name, [*fixed, "hydra.mode=MULTIRUN"], return_hydra_config=True)
+            must_be_installed(whole.hydra.runtime.choices["hydra/launcher"])
             sweeper = whole.hydra.sweeper
             if not str(sweeper._target_).endswith(".BasicSweeper"):
                 return []  # the sweeper alone knows its jobs
@@ -225,6 +241,22 @@ def validate(arguments: list[str]) -> Jobs:
     if len(unfit) == len(checked):
         raise unfit[0]
     return checked
+
+
+def must_be_installed(launcher: str) -> None:
+    """Refuse a launcher whose package is not there.
+
+    Raises:
+        ConfigError: With what installs it.
+    """
+    module, extra = LAUNCHERS.get(launcher, ("hydra", ""))
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # of the package that it would be in
+        found = None
+    if found is None:
+        rule, hint = "be one whose package is installed", f"Try pip install 'eif-lab[{extra}]', or leave it out."
+        raise rule_error("hydra/launcher", rule, launcher, hint)
 
 
 def print_plan(jobs: Jobs) -> int:
@@ -303,6 +335,24 @@ def sweep_table() -> int:
     return JOB_FAILED if (table["status"] == "failed").any() else 0
 
 
+def run_launched(run: Callable[[], None]) -> None:
+    """Run, and say in one line what became of jobs in other processes that ended without a word.
+
+    Args:
+        run: Hydra's main; what it raises of this process's own jobs is not touched.
+    """
+    global exit_code  # noqa: PLW0603
+    try:
+        run()
+    except Exception as error:
+        if not SweepDirectory.launcher or isinstance(error, ConfigError):
+            raise
+        told = f"hydra/launcher={SweepDirectory.launcher}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        hint = f"Give the same command again with hydra.sweep.dir={SweepDirectory.path}: what is done is kept."
+        print(f"{told}. {hint}", file=sys.stderr)
+        exit_code = JOB_FAILED
+
+
 def main() -> int:
     """Run the command line.
 
@@ -323,7 +373,7 @@ def main() -> int:
         jobs = [] if asks_only else validate(arguments)
         if any(isinstance(job, Job) and job.plan for _, job in jobs):
             return print_plan(jobs)
-        run()
+        run_launched(run)
         return max(exit_code, sweep_table())
     except (ConfigError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         print(one_line(error), file=sys.stderr)

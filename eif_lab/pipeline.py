@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from eif_lab.influence.measure import OnChunk, measure_influence
 from eif_lab.influence.problem import Batch
 from eif_lab.influence.readout import UNITS, log_prob
 from eif_lab.influence.reference import Reference
-from eif_lab.influence.rounding import COUNTS
+from eif_lab.influence.rounding import COUNTS, LostToRounding
 from eif_lab.influence.stacked import Stacked
 from eif_lab.influence.update import Update
 from eif_lab.methods.method import trained_summary
@@ -388,11 +388,15 @@ def measured(job: Job, inputs: Inputs, run: Run, left: Unfinished) -> xr.DataArr
     """Calibrate and measure, or go on with it: the array with its coordinates and its record."""
     task, base = inputs.task, inputs.base
     conditions = {"base_model": inputs.record["base_model"]["hash"], "versions": package_versions()}
-    recipe, measure = (calibrated_update, fine_tuned) if job.method.trains else (prompt_update, prompted)
+    recipe = calibrated_update if job.method.trains else prompt_update
     update = left.settle(conditions, lambda: recipe(job, inputs))
     earlier, started = left.seconds, time.perf_counter()
+    job.workers.measure(job, update, left, len(task.stimuli))
     with Live(run, len(task.stimuli), left.parts("stimuli")) as live:
-        array = measure(job, inputs, update, live, left)
+        if job.method.trains:
+            array = fine_tuned(job, inputs, update, left.parts("stimuli"), live)
+        else:
+            array = prompted(job, inputs, update, left, live)
     seconds = earlier + time.perf_counter() - started
     array = annotate(array, task, inputs.distances, default=next(iter(inputs.distances)))
     diverged = (~np.isfinite(array.values)).any(axis=(0, 2, 3, 4))
@@ -431,8 +435,10 @@ def calibrated_update(job: Job, inputs: Inputs) -> dict[str, Any]:
     return {**dataclasses.asdict(update), "calibration": calibration and calibration.describe()}
 
 
-def fine_tuned(job: Job, inputs: Inputs, update: Mapping[str, Any], live: Live, left: Unfinished) -> xr.DataArray:
-    """Influence through the weights."""
+def fine_tuned(
+    job: Job, inputs: Inputs, update: Mapping[str, Any], known: Parts, on_chunk: OnChunk, *, rows: slice | None = None
+) -> xr.DataArray:
+    """Influence through the weights, of all stimuli or of some rows, of which some parts are known."""
     array = measure_influence(
         inputs.model,
         inputs.base.loss,
@@ -446,10 +452,21 @@ def fine_tuned(job: Job, inputs: Inputs, update: Mapping[str, Any], live: Live, 
         trajectory=job.trajectory,
         seed=[job.seed],
         candidates=inputs.candidates,
-        on_chunk=live,
-        measured=left.parts("stimuli").whole,
+        on_chunk=on_chunk,
+        measured=known.whole,
+        rows=rows,
     )
     return array if "step" in array.dims else array.expand_dims(step=[update["steps"]], axis=2)
+
+
+def measure_rows(job: Job, inputs: Inputs, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
+    """Measure some stimuli, and keep their parts; whether the whole array is lost to rounding, it alone can tell."""
+    with deterministic_algorithms(job.deterministic), suppress(LostToRounding):
+        if job.method.trains:
+            fine_tuned(job, inputs, update, parts, parts.append, rows=rows)
+        else:
+            said = [own for own, _ in job.method.contexts(inputs.task.stimuli, job.seed)]
+            read_before(job, inputs, said[rows], parts, parts.append)
 
 
 def must_fit_context(job: Job, inputs: Inputs) -> None:
@@ -487,31 +504,33 @@ def prompt_update(job: Job, inputs: Inputs) -> dict[str, Any]:
     return {**record, "calibration": {"direct_influence": mean, "target": target, "reached": near(mean, target)}}
 
 
-def prompted(job: Job, inputs: Inputs, update: Mapping[str, Any], live: Live, left: Unfinished) -> xr.DataArray:
+def prompted(job: Job, inputs: Inputs, update: Mapping[str, Any], left: Unfinished, on_chunk: OnChunk) -> xr.DataArray:
     """Influence through the context; where there are companions, less what these do alone."""
+    said, companions = zip(*job.method.contexts(inputs.task.stimuli, job.seed))
+    array = read_before(job, inputs, said, left.parts("stimuli"), on_chunk)
+    if any(companions):
+        alone = left.parts("companions")
+        array = array.copy(data=array.values - read_before(job, inputs, companions, alone, alone.append).values)
+    return array.expand_dims(seed=[job.seed]).expand_dims(step=[update["steps"]], axis=2)
+
+
+def read_before(job: Job, inputs: Inputs, contexts: Sequence[str], known: Parts, on_chunk: OnChunk) -> xr.DataArray:
+    """What each context does that is read before the probes, of which some parts are known."""
     probes = read_texts(inputs)
 
     def rows(context: str = "") -> tuple[Tensor, Tensor]:
         return job.method.rows(inputs.base.encode, probes, context)
 
-    def read(contexts: Sequence[str], known: Parts, on_chunk: OnChunk) -> xr.DataArray:
-        return measure_context(
-            inputs.model,
-            rows(),
-            (rows(context) for context in contexts),
-            readout=job.readout,
-            candidates=inputs.candidates,
-            memory_budget=job.engine.memory_budget,
-            on_chunk=on_chunk,
-            measured=known.whole,
-        )
-
-    said, companions = zip(*job.method.contexts(inputs.task.stimuli, job.seed))
-    array = read(said, left.parts("stimuli"), live)
-    if any(companions):
-        alone = left.parts("companions")
-        array = array.copy(data=array.values - read(companions, alone, alone.append).values)
-    return array.expand_dims(seed=[job.seed]).expand_dims(step=[update["steps"]], axis=2)
+    return measure_context(
+        inputs.model,
+        rows(),
+        (rows(context) for context in contexts),
+        readout=job.readout,
+        candidates=inputs.candidates,
+        memory_budget=job.engine.memory_budget,
+        on_chunk=on_chunk,
+        measured=known.whole,
+    )
 
 
 def without_worlds(task: Task, worlds: list[int]) -> Task:

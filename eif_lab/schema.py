@@ -158,6 +158,7 @@ class Job(Options):
     engine: Any = None
     desideratum: dict[str, Any] = option({})
     tracker: Any = None
+    workers: Any = None
     readout: list[str] = option(
         ["log_prob"], one_of=["log_prob", "log_odds", "prob", "rank", "correct"], hint="Try [log_prob]."
     )
@@ -169,7 +170,7 @@ class Job(Options):
     cache: str = "outputs/cache"
 
 
-GROUPS = ("dataset", "model", "method", "perturbation", "update", "engine", "tracker")
+GROUPS = ("dataset", "model", "method", "perturbation", "update", "engine", "tracker", "workers")
 
 
 def read_job(config: Mapping[str, Any]) -> Job:

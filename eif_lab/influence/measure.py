@@ -54,6 +54,7 @@ def measure_influence(
     candidates: Tensor | np.ndarray | None = None,
     on_chunk: OnChunk | None = None,
     measured: Iterable[np.ndarray] = (),
+    rows: slice | None = None,
 ) -> xr.DataArray:
     r"""The empirical influence function: what training on each stimulus alone does to each probe.
 
@@ -84,6 +85,7 @@ def measure_influence(
         on_chunk: Called with each finished part, (stimuli, steps, probes, readouts), as it is measured.
         measured: Parts that ``on_chunk`` was called with, from the first one on, when the same was measured before and
             interrupted: they are taken as they are, and the rest is measured.
+        rows: Measure these stimuli alone, such as ``slice(32, 64)``; with ``exclude`` the others are still trained on.
 
     Returns:
         Dims ``(stimulus, probe)``, with ``seed`` before them if several seeds are given, ``step`` (1, 2, ...) between
@@ -103,6 +105,7 @@ def measure_influence(
     must_have_classes(watched, readouts)
     choices = None if candidates is None else Choices.of(candidates, watched.targets)
     count = len(watched.targets) if choices is None else len(choices)
+    asked = rows or slice(None)
     if choices is not None and not choices.needed_for(readouts):
         watched, choices = watched.take(choices.own), None
     recipe = update if isinstance(update, Update) else named_update(update)
@@ -118,7 +121,7 @@ def measure_influence(
                 model=ready,
                 loss=loss,
                 samples=Batch(*(t.to(device) for t in samples)),
-                members=memberships(len(samples.targets), perturbation).to(device),
+                members=memberships(len(samples.targets), perturbation)[asked].to(device),
                 probes=Batch(*(t.to(device) for t in watched)),
                 readouts=readouts,
                 update=recipe,
@@ -138,7 +141,7 @@ def measure_influence(
         dims=("seed", "stimulus", "step", "probe", "readout"),
         coords={
             "seed": seeds,
-            "stimulus": np.arange(len(samples.targets)),
+            "stimulus": np.arange(len(samples.targets))[asked],
             "step": np.arange(1, recipe.steps + 1) if trajectory else [recipe.steps],
             "probe": np.arange(count),
             "readout": list(readouts),

@@ -81,6 +81,24 @@ class Unfinished:
             self.series[series] = Parts(self.folder / series)
         return self.series[series]
 
+    def missing(self, series: str, rows: int, size: int) -> list[slice]:
+        """The places, none of them over a multiple of ``size``, whose parts are not whole; after `settle`.
+
+        Args:
+            series: Of which parts.
+            rows: Of all.
+            size: Rows of a place, but for the first and the last.
+        """
+        self.series.pop(series, None)  # who measures them writes there meanwhile
+        folder, places = self.folder / series, list[slice]()
+        start = Parts(folder).rows
+        while start < rows:
+            stop = min((start // size + 1) * size, rows)
+            if Parts(folder, start, stop).rows < stop - start:
+                places.append(slice(start, stop))
+            start = stop
+        return places
+
     @property
     def seconds(self) -> float:
         """What all parts took."""
@@ -94,17 +112,22 @@ class Unfinished:
 class Parts:
     """Parts of an array in their order, as far as they are whole; more are kept as they are measured.
 
+    Args:
+        folder: Of the series.
+        first: The row that the first part begins with.
+        stop: The row before which the last one ends; None where all are wanted.
+
     Attributes:
         whole: (rows, ...) each.
         rows: Of all.
         seconds: That they took.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, first: int = 0, stop: int | None = None) -> None:
+        self.folder, self.first = folder, first
         self.whole: list[np.ndarray] = []
         self.rows, self.seconds = 0, 0.0
-        while (part := self._read()) is not None:
+        while (stop is None or first + self.rows < stop) and (part := self._read()) is not None:
             self._count(*part)
         self.started = time.perf_counter()
 
@@ -123,7 +146,7 @@ class Parts:
 
     @property
     def _next(self) -> Path:
-        return self.folder / f"{self.rows:09d}"
+        return self.folder / f"{self.first + self.rows:09d}"
 
     def _read(self) -> tuple[np.ndarray, float] | None:
         content = read_checked(self._next)
