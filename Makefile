@@ -11,7 +11,7 @@ SIZE ?= full
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu attribution pretrain test-ray figures claims
+.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu attribution pretrain test-ray test-slurm figures claims
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,8 +56,12 @@ $(SCALE)/.ready: $(READY)
 	VIRTUAL_ENV=$(abspath $(SCALE)) $(BIN)/uv pip install --quiet --constraint requirements.lock -e '.[launchers]'
 	touch $@
 
-test-ray: $(SCALE)/.ready ## Test a job that Ray actors share, some of them killed (about 5 minutes).
-	$(SCALE)/bin/python -m pytest tests/scale/test_ray.py
+test-ray: $(SCALE)/.ready ## Test Ray, with processes killed, and the launchers joblib and ray (about 10 minutes).
+	$(SCALE)/bin/python -m pytest -rs tests/scale/test_ray.py tests/scale/test_launchers.py
+
+test-slurm: $(SCALE)/.ready ## Test a sweep on a one-node Slurm, with a job killed; root on Debian installs it.
+	-test -x /usr/sbin/slurmctld || test "$$(id -u)" != 0 || apt-get install --yes --quiet slurm-wlm munge
+	$(SCALE)/bin/python -m pytest -rs tests/scale/test_slurm.py
 
 lint: $(READY) ## Check style.
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import traceback
+import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from eif_lab.results.store import JobResults
 
 log = logging.getLogger(__name__)
+
+# that a launcher's preset is held to its plugin's schema is what it should be; here, because workers import this too
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
 
 HERE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (HERE / "conf", HERE.parent / "conf") if folder.is_dir())
