@@ -331,10 +331,12 @@ def sweep_table() -> int:
     """Write and print the table of the sweep that ran, if one did; 1 where a job failed."""
     if SweepDirectory.path is None or not any(SweepDirectory.path.glob("*/manifest.json")):
         return 0
+    from eif_lab.results.seeds import print_seeds, write_seeds
     from eif_lab.results.table import print_sweep, write_sweep
 
     table = write_sweep(SweepDirectory.path)
     print_sweep(table)
+    print_seeds(write_seeds(SweepDirectory.path))
     print(f"results: {SweepDirectory.path}")
     return JOB_FAILED if (table["status"] == "failed").any() else 0
 

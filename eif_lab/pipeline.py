@@ -206,7 +206,9 @@ def determinants(job: Job) -> dict[str, Any]:
     }
     if not job.method.trains:  # these have no say, but for what direct influence is compared with
         groups |= {"update": {"direct_influence": job.update.direct_influence}, "engine": {}}
-    rest = {name: getattr(job, name) for name in ("seed", "readout", "trajectory", "device", "deterministic")}
+    rest = {
+        name: getattr(job, name) for name in ("seed", "data_seed", "readout", "trajectory", "device", "deterministic")
+    }
     return {"format": ARRAY_FORMAT, **groups, **rest}
 
 
@@ -247,8 +249,8 @@ class Inputs:
 def load(job: Job) -> Inputs:
     """Data, base model, perturbation and method: all that a user can still have got wrong shows here."""
     must_be_usable(job.device, getattr(job.model, "dtype", "float32"))
-    plain = job.dataset.load(job.seed)
-    perturbed = job.perturbation.apply(plain, job.seed)
+    plain = job.dataset.load(job.data_seed)
+    perturbed = job.perturbation.apply(plain, job.data_seed)
     return ready(job, plain, perturbed, job.model.prepare(plain, Path(job.cache), job.seed, job.device))
 
 

@@ -124,8 +124,8 @@ def plan_job(job: Job, made: set[str]) -> Plan:
     made.add(key)
     barred = why_barred(job)
     started = time.perf_counter()
-    plain = job.dataset.load(job.seed)
-    perturbed = job.perturbation.apply(plain, job.seed)
+    plain = job.dataset.load(job.data_seed)
+    perturbed = job.perturbation.apply(plain, job.data_seed)
     sketch = sketched(job, plain, META if barred else job.device)
     loading = time.perf_counter() - started
     schooling = schooled(sketch, job, made)

@@ -164,6 +164,7 @@ class Job(Options):
     )
     trajectory: bool = False
     seed: int = option(0, at_least=0, at_most=2**32 - 1, hint="Try 0.")
+    data_seed: int = option(0, at_least=0, at_most=2**32 - 1, hint="Try 0.")
     device: str = "cpu"
     deterministic: bool = False
     plan: bool = False

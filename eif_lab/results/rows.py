@@ -116,7 +116,7 @@ def sweep_table(jobs: Sequence[Job]) -> pd.DataFrame:
     ``direct_target`` is what direct influence was to be, in nats, and ``target_reached`` whether the method came near;
     both are undefined where nothing was asked for.
     """
-    blocks = [block for job, name in zip(jobs, _distinct_names(jobs)) for block in _job_blocks(job, name)]
+    blocks = [block for job, name in zip(jobs, distinct_names(jobs)) for block in _job_blocks(job, name)]
     tested = [(rows, verdict) for rows, verdict in blocks if verdict is not None]
     for (rows, verdict), p_adjusted in zip(tested, adjust([verdict.p_value for _, verdict in tested])):
         for row in rows:
@@ -179,7 +179,7 @@ def _read_verdict(rows: pd.DataFrame) -> Verdict:
     )
 
 
-def _distinct_names(jobs: Sequence[Job]) -> list[str]:
+def distinct_names(jobs: Sequence[Job]) -> list[str]:
     """The jobs' names; where several share one, with the overrides that they do not all share."""
     names = [str(job.manifest["name"]) for job in jobs]
     overrides = [[str(one) for one in job.manifest.get("overrides") or []] for job in jobs]

@@ -1,0 +1,172 @@
+"""Jobs that differ in nothing but their seeds, as one array, and what their effects are over the seeds."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from scipy import stats
+
+from eif_lab.data.checksums import replace_file
+from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
+from eif_lab.results.rows import DONE, distinct_names
+from eif_lab.results.store import JobResults, SweepResults, open_results
+from eif_lab.results.table import ASCII_MARKS, MARKS, page
+from eif_lab.schema import rule_error
+
+SEEDS = ("seed", "data_seed")
+VERDICTS = (SATISFIED, VIOLATED, INCONCLUSIVE)
+LEVEL = 0.95
+ALIKE = ["plan", "cache", "tracker", "workers"]
+"""Options that decide no value."""
+
+
+def same_but_for_seeds(jobs: Sequence[JobResults]) -> list[list[JobResults]]:
+    """The jobs that are done, in groups that differ in nothing but their seeds, each by ``seed`` and ``data_seed``."""
+    groups: dict[str, list[JobResults]] = {}
+    for job in jobs:
+        if job.manifest["status"] == DONE and job.manifest["config"]:
+            shared = {name: v for name, v in job.manifest["config"].items() if name not in (*SEEDS, *ALIKE)}
+            groups.setdefault(json.dumps(shared, sort_keys=True), []).append(job)
+    return [sorted(group, key=seeds_of) for group in groups.values()]
+
+
+def seeds_of(job: JobResults) -> tuple[int, int]:
+    """Of base training and method, and of the draw of samples."""
+    config = job.manifest["config"]
+    return int(config["seed"]), int(config.get("data_seed", config["seed"]))
+
+
+def over_seeds(jobs: Sequence[JobResults]) -> xr.DataArray:
+    """The influence arrays of jobs that differ in nothing but their seeds, as one, in memory.
+
+    Args:
+        jobs: For example ``open_results(sweep).jobs`` of ``-m seed=0,1,2``.
+
+    Returns:
+        Dims (seed, stimulus, step, probe, readout), with ``data_seed`` along ``seed``. What is the same for all seeds
+        is a coordinate as ever; where they watch other samples, stimuli are matched by their place, and the coordinates
+        that differ have the dimension ``seed`` too. A stimulus and probe of other words or pixels are then the same in
+        no more than their place in the draw.
+
+    Raises:
+        ConfigError: The jobs are fewer than two, differ in more than seeds, or hold arrays of different sizes.
+    """
+    groups = same_but_for_seeds(jobs)
+    if len(groups) != 1 or len(groups[0]) < 2:
+        sizes = [len(group) for group in groups]
+        rule = "be at least two that are done and differ in nothing but seed and data_seed"
+        raise rule_error("jobs", rule, f"groups of {sizes}", "Give one group of same_but_for_seeds().")
+    arrays = [job.influence.load() for job in groups[0]]
+    shapes = {seeds_of(job): array.shape for job, array in zip(groups[0], arrays)}
+    if len(set(shapes.values())) > 1:
+        told = ", ".join(f"{shape} for seeds {seeds}" for seeds, shape in shapes.items())
+        raise rule_error("jobs", "hold arrays of one size", told, "Leave out the seed that excluded worlds.")
+    first = arrays[0]
+    coords: dict[Any, Any] = {name: _along_seed(name, arrays) for name in first.coords if name != "seed"}
+    coords["seed"] = [seed for seed, _ in shapes]
+    coords["data_seed"] = ("seed", [drawn for _, drawn in shapes])
+    values = np.concatenate([array.values for array in arrays], axis=first.dims.index("seed"))
+    return xr.DataArray(values, dims=first.dims, coords=coords, name=first.name, attrs=first.attrs)
+
+
+def _along_seed(name: Any, arrays: Sequence[xr.DataArray]) -> Any:
+    """A coordinate as all have it, or with the dimension ``seed``; of a dimension, that of the first."""
+    own = [array.coords[name] for array in arrays]
+    same = all(np.array_equal(one.values, own[0].values, equal_nan=one.dtype.kind == "f") for one in own)
+    if same or name in arrays[0].dims:
+        return own[0].variable
+    return xr.Variable(("seed", *own[0].dims), np.stack([one.values for one in own]))
+
+
+def mean_over_seeds(array: xr.DataArray) -> xr.Dataset:
+    """Mean of each cell over the seeds, with Student's interval: variables ``mean``, ``low``, ``high``."""
+    mean, low, high = interval(array.values, array.dims.index("seed"))
+    shared = array.drop_vars([name for name, own in array.coords.items() if "seed" in own.dims])
+    plain = shared.isel(seed=0, drop=True)
+    return xr.Dataset({"mean": plain.copy(data=mean), "low": plain.copy(data=low), "high": plain.copy(data=high)})
+
+
+def interval(values: np.ndarray, axis: int = 0) -> tuple[Any, Any, Any]:
+    """Mean and Student's 95 % interval along an axis of at least two independent draws."""
+    count, mean = values.shape[axis], values.mean(axis)
+    half = stats.t.ppf((1 + LEVEL) / 2, count - 1) * values.std(axis, ddof=1) / np.sqrt(count)
+    return mean, mean - half, mean + half
+
+
+def seeds_table(jobs: Sequence[JobResults], table: pd.DataFrame) -> pd.DataFrame:
+    """Each finding of each group of at least two seeds: the mean of its effects and Student's interval over seeds.
+
+    Args:
+        jobs: Of a sweep.
+        table: The sweep's, whose corrected verdicts are counted.
+
+    Returns:
+        ``job``, ``desideratum``, ``finding``, ``statistic``, ``threshold``, ``seeds`` (how many), ``mean``, ``low``,
+        ``high``, and how many seeds were ``satisfied``, ``violated``, ``inconclusive``; empty where no group has two.
+    """
+    rows = []
+    groups = same_but_for_seeds(jobs)
+    for group, name in zip(groups, group_names(groups)):
+        paths = [str(job.path) for job in group]
+        own = table[table["path"].isin(paths) & (table["status"] == DONE)]
+        for (desideratum, finding), found in own.groupby(["desideratum", "finding"], sort=False):
+            if len(found) > 1:
+                mean, low, high = interval(found["effect"].to_numpy())
+                told = {"job": name, "desideratum": desideratum, "finding": finding, "seeds": len(found)}
+                told |= {column: found[column].iloc[0] for column in ("statistic", "threshold")}
+                counts = {one: int((found["verdict"] == one).sum()) for one in VERDICTS}
+                rows.append({**told, "mean": mean, "low": low, "high": high, **counts})
+    return pd.DataFrame(rows)
+
+
+def write_seeds(directory: Path) -> pd.DataFrame:
+    """Write a sweep's `seeds_table` to ``<directory>/seeds.parquet``, where it has rows; the table."""
+    sweep = open_results(directory)
+    assert isinstance(sweep, SweepResults)
+    table = seeds_table(sweep.jobs, sweep.table)
+    if len(table):
+        buffer = io.BytesIO()
+        table.to_parquet(buffer)
+        replace_file(directory / "seeds.parquet", buffer.getvalue())
+    return table
+
+
+def print_seeds(table: pd.DataFrame, console: Console | None = None) -> None:
+    """Print a `seeds_table`; nothing where it is empty."""
+    if not len(table):
+        return
+    console = console or page()
+    marks = ASCII_MARKS if console.options.ascii_only else MARKS
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("job", "finding"):
+        shown.add_column(name, overflow="fold")
+    for name in ("seeds", "mean", "interval", *(marks[name] for name in VERDICTS)):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in table.to_dict("records"):
+        told = f"{row['desideratum']}: {row['statistic']}".replace("_", " ")
+        within = Text(f"[{row['low']:.2g}, {row['high']:.2g}]")
+        counts = (str(row[name]) for name in VERDICTS)
+        shown.add_row(
+            Text(row["job"]), f"{told} > {row['threshold']:g}", str(row["seeds"]), f"{row['mean']:.2g}", within, *counts
+        )
+    console.print(shown)
+    console.print(Text("over seeds: mean effect with Student's 95 % interval, and how many seeds gave each verdict"))
+
+
+def group_names(groups: Sequence[Sequence[JobResults]]) -> list[str]:
+    """The groups' names; where several share one, with the overrides that they do not all share."""
+    first = [group[0] for group in groups]
+    told = [[one for one in job.manifest["overrides"] if str(one).split("=")[0] not in SEEDS] for job in first]
+    return distinct_names([replace(job, manifest={**job.manifest, "overrides": own}) for job, own in zip(first, told)])

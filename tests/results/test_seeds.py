@@ -1,0 +1,97 @@
+"""Jobs that differ in their seeds alone, as one array, and intervals over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from eif_lab import open_results
+from eif_lab.results.seeds import interval, mean_over_seeds, over_seeds, print_seeds, same_but_for_seeds, seeds_table
+from eif_lab.schema import ConfigError
+
+pytest_plugins = ["command_line_fixtures"]
+
+SMALL = (
+    "dataset=digits dataset.stimuli=20 dataset.probes=10 model.channels=[4] model.hidden=8 update.learning_rate=0.01 "
+    "desideratum=[symmetry,sparsity] hydra.sweep.dir=sweep"
+)
+
+
+@pytest.fixture
+def sweep(command, tmp_path):
+    """Runs a sweep over seeds and opens it."""
+
+    def run(options):
+        ended = command(lambda _: None, f"-m {SMALL} {options}")
+        assert ended.code == 0, ended.err
+        return open_results(Path("sweep")), ended.out
+
+    return run
+
+
+def test_base_models_differ_and_samples_do_not_where_the_data_seed_is_fixed(sweep):
+    results, out = sweep("seed=0,1,2 data_seed=5 method=full,lora trajectory=true update.steps=2")
+    full, lora = same_but_for_seeds(results.jobs)
+    array = over_seeds(full)
+    assert array.sizes["seed"] == 3 and array.seed.values.tolist() == [0, 1, 2] and array.sizes["step"] == 2
+    assert array.data_seed.values.tolist() == [5, 5, 5]
+    assert array["stimulus_id"].dims == ("stimulus",) and array["distance_pixel"].dims == ("stimulus", "probe")
+    for place, job in enumerate(full):
+        assert np.array_equal(array.values[place], job.influence.values[0])
+    hashes = {job.manifest["base_model"]["hash"] for job in full}
+    assert len(hashes) == 3 and hashes == {job.manifest["base_model"]["hash"] for job in lora}
+    assert "over seeds: mean effect" in out and (results.path / "seeds.parquet").is_file()
+    table = seeds_table(results.jobs, results.table)
+    assert set(table["job"]) == {job[0].manifest["name"] for job in (full, lora)}
+    row = table[(table["job"] == full[0].manifest["name"]) & (table["statistic"] == "correlation")].iloc[0]
+    effects = [job.verdicts.query("statistic == 'correlation'")["effect"].item() for job in full]
+    expected = stats.ttest_1samp(effects, 0).confidence_interval(0.95)
+    np.testing.assert_allclose([row["mean"], row["low"], row["high"]], [np.mean(effects), *expected])
+    assert row["seeds"] == row["satisfied"] + row["violated"] + row["inconclusive"] == 3
+
+
+def test_other_samples_are_matched_by_place_and_keep_their_names_by_seed(sweep):
+    results, _ = sweep("seed=7 data_seed=0,1")
+    array = over_seeds(results.jobs)
+    assert array.seed.values.tolist() == [7, 7] and array.data_seed.values.tolist() == [0, 1]
+    assert array["stimulus_id"].dims == ("seed", "stimulus")
+    assert not np.array_equal(array["stimulus_id"][0], array["stimulus_id"][1])
+    whole = mean_over_seeds(array)
+    np.testing.assert_allclose(whole["mean"], array.values.mean(0))
+    assert "stimulus_id" not in whole.coords and (whole["low"] <= whole["high"]).all()
+
+
+def test_what_is_no_group_of_seeds_is_refused_in_one_line(sweep):
+    results, out = sweep("method=full,lora")
+    assert "over seeds" not in out and not (results.path / "seeds.parquet").exists()
+    with pytest.raises(ConfigError, match="differ in nothing but seed and data_seed"):
+        over_seeds(results.jobs)
+
+
+def test_arrays_of_different_sizes_are_refused_with_their_seeds(sweep):
+    results, _ = sweep("seed=0,1")
+    one, other = results.jobs
+    vars(other)["influence"] = other.influence.isel(stimulus=slice(5))
+    with pytest.raises(ConfigError, match=r"jobs must hold arrays of one size.* for seeds \(1, 1\)"):
+        over_seeds([one, other])
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(3.0, 2.0, (4, 20_000))
+    _, low, high = interval(draws)
+    covered = ((low <= 3) & (high >= 3)).mean()
+    assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / draws.shape[1])
+
+
+def test_the_table_fits_and_says_nothing_where_there_is_nothing(sweep):
+    results, _ = sweep("seed=0,1")
+    console = Console(record=True, width=100, file=open("console", "w"))  # noqa: SIM115
+    table = seeds_table(results.jobs, results.table)
+    print_seeds(table, console)
+    assert "sparsity: share on related" in console.export_text()
+    print_seeds(table.iloc[:0], console)
+    assert console.export_text() == ""
