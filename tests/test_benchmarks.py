@@ -25,7 +25,9 @@ from benchmarks.machine import Neighbours
 from benchmarks.over_floor import one_row
 from benchmarks.peers import PEERS, peer_scores, timed
 from benchmarks.report import Report, Row, attempt
+from benchmarks.scale import MODELS, Shape, fitted, written
 from benchmarks.timing import interleaved, ratio
+from eif_lab.influence.forecast import operations
 from eif_lab.influence.readout import log_prob
 from eif_lab.influence.update import Update
 
@@ -189,3 +191,27 @@ def test_the_accelerator_benchmarks_run_small_on_a_cpu():
 
 def test_a_quick_run_has_the_same_parts_as_a_full_one():
     assert list(QUICK) == list(FULL)
+
+
+def test_the_cost_models_operations_and_parameters_are_those_of_the_model():
+    shape = Shape(64, 160, 2, 4, 4, 512)
+    module = language_case(1, 1, architecture=Architecture(64, 160, 2, 4, 512), tokens=10).model
+    assert shape.parameters == parameters(module)
+    tokens = 16
+    counted = operations(lambda: module(torch.randint(4, 512, (1, tokens))))
+    attention = 4 * tokens**2 * 64 * 2  # which torch's counter leaves out of kernels for the CPU
+    assert counted in (shape.forward_flops(tokens), shape.forward_flops(tokens) - attention)
+    assert MODELS["Phi-3-mini, 3.8 billion"].parameters == 3_821_079_552
+    assert 70e9 < MODELS["70 billion (the shape of Llama 3 70B)"].parameters < 71e9
+
+
+def test_the_fit_finds_what_times_were_made_of():
+    found = [(str(flops), flops, 0.25 + flops / 3e9) for flops in (1e8, 1e9, 7e9)]
+    np.testing.assert_allclose(fitted(found), (0.25, 3e9))
+
+
+def test_each_table_replaces_the_one_between_its_marks():
+    page = "a\n<!-- fit: written by python -m benchmarks.scale -->\nold\n<!-- end of fit -->\nb"
+    once = written(page, {"fit": "new"})
+    assert "old" not in once and once.startswith("a\n") and once.endswith("\nb")
+    assert written(once, {"fit": "new"}) == once

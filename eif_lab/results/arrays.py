@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from eif_lab.schema import ConfigError
 
 NAME = "influence"
 CHUNK_BYTES = 16 * 2**20
+LARGEST_COORDINATE = 256 * 2**20
+"""Bytes of a coordinate that is read at once; of a text, 16 for each."""
 
 
 def write_array(path: Path, array: xr.DataArray) -> None:
@@ -37,6 +39,8 @@ def write_array(path: Path, array: xr.DataArray) -> None:
 def open_array(path: Path, sums: Mapping[str, str] | None = None) -> xr.DataArray:
     """The array at ``path``: coordinates in memory, values read when they are asked for (no dask).
 
+    A coordinate of more than `LARGEST_COORDINATE` is read when it is asked for, too.
+
     Args:
         path: The store's folder.
         sums: What its files are held to as they are read, by their places below the folder that ``path`` is in; None
@@ -48,7 +52,22 @@ def open_array(path: Path, sums: Mapping[str, str] | None = None) -> xr.DataArra
     store = LocalStore(path, read_only=True) if sums is None else CheckedStore(path, sums)
     # Attributes such as `units` are the project's own: CF decoding would turn seconds into timedeltas.
     array = xr.open_zarr(store, chunks=None, consolidated=False, decode_times=False, decode_timedelta=False)[NAME]
-    return array.assign_coords({name: _plain(values.variable.load()) for name, values in array.coords.items()})
+    small = {name: one.variable for name, one in array.coords.items() if one.nbytes <= LARGEST_COORDINATE}
+    return array.assign_coords({name: _plain(one.load()) for name, one in small.items()})
+
+
+def blocks(array: xr.DataArray, most: int = 4 * CHUNK_BYTES) -> Iterator[xr.DataArray]:
+    """The array some stimuli at a time, each block in memory with its coordinates, for what is too large at once.
+
+    Args:
+        array: With the dimension ``stimulus``, such as `open_array` gives.
+        most: Bytes of a block's values, but for the rows of one chunk at least.
+    """
+    place = array.dims.index("stimulus")
+    rows = _chunks(array.variable)[place]
+    step = rows * max(1, most // max(array.nbytes // max(array.sizes["stimulus"], 1) * rows, 1))
+    for start in range(0, array.sizes["stimulus"], step):
+        yield array.isel(stimulus=slice(start, start + step)).load()
 
 
 class CheckedStore(LocalStore):
