@@ -61,8 +61,8 @@ from eif_lab.schema import ConfigError, Job, NotApplicable, rule_error
 META = "meta"
 """Torch's device whose tensors have shapes alone."""
 
-TRIALS = 8
-"""Learning rates that a calibration tries: 5 to 10 in 18 jobs of two models and three methods, 8 in the middle."""
+TRIALS = 5
+"""Learning rates that a calibration tries: 3 to 7 in 70 jobs of two models and four methods, 5 in the middle."""
 
 STEPS = (2, 8)
 """Of a base training, that are timed."""
