@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -99,8 +100,22 @@ class Accelerator:
     share: float = 0.4
 
 
-def measured(sizes: Sequence[tuple[int, int, int, int]], rounds: int) -> Iterator[tuple[str, float, float]]:
-    """Time of ``lowrank`` on Phi-3 models of several widths, sizes and lengths: name, operations, median seconds.
+class Measured(NamedTuple):
+    """A measurement that was timed: what it was, its stimuli, its operations, and its median time."""
+
+    name: str
+    stimuli: int
+    flops: float
+    seconds: float
+
+    @property
+    def terms(self) -> np.ndarray:
+        """What the cost model multiplies its three numbers with."""
+        return np.array([1.0, self.stimuli, self.flops])
+
+
+def measured(sizes: Sequence[tuple[int, int, int, int]], rounds: int) -> Iterator[Measured]:
+    """Times of ``lowrank`` on Phi-3 models of several widths, sizes and lengths.
 
     Args:
         sizes: Hidden size, stimuli, probes, tokens.
@@ -111,11 +126,8 @@ def measured(sizes: Sequence[tuple[int, int, int, int]], rounds: int) -> Iterato
         shape = Shape(hidden, architecture.intermediate_size, 4, 4, 4, 512)
         case = language_case(stimuli, probes, architecture=architecture, tokens=tokens)
         [times] = interleaved({"lowrank": lambda case=case: case.influence("lowrank")}, rounds).values()
-        yield (
-            f"hidden {hidden}, {stimuli} x {probes}, {tokens} tokens",
-            work(shape, stimuli, probes, tokens),
-            statistics.median(times),
-        )
+        name = f"hidden {hidden}, {stimuli} x {probes}, {tokens} tokens"
+        yield Measured(name, stimuli, work(shape, stimuli, probes, tokens), statistics.median(times))
 
 
 def work(shape: Shape, stimuli: int, probes: int, tokens: int, steps: int = 1) -> float:
@@ -123,33 +135,26 @@ def work(shape: Shape, stimuli: int, probes: int, tokens: int, steps: int = 1) -
     return (3 * steps * stimuli + stimuli * probes) * shape.forward_flops(tokens)
 
 
-def fitted(found: Sequence[tuple[str, float, float]]) -> tuple[float, float]:
-    """Seconds per measurement, and operations per second, by least squares on relative errors."""
-    flops, seconds = (np.array([one[i] for one in found]) for i in (1, 2))
-    rows = np.stack([np.ones_like(flops), flops], axis=1) / seconds[:, None]
-    (once, each), *_ = np.linalg.lstsq(rows, np.ones_like(seconds), rcond=None)
-    return float(once), float(1 / each)
+def fitted(found: Sequence[Measured]) -> np.ndarray:
+    """Seconds of a measurement, of each stimulus, and of an operation, by least squares on relative errors: (3,)."""
+    seconds = np.array([one.seconds for one in found])
+    rows = np.array([one.terms for one in found]) / seconds[:, None]
+    return np.linalg.lstsq(rows, np.ones_like(seconds), rcond=None)[0]
 
 
-def fit_table(found: Sequence[tuple[str, float, float]]) -> str:
+def fit_table(found: Sequence[Measured]) -> str:
     """Measured beside fitted, and beside what a fit without that row says."""
-    told, (once, rate) = machine(), fitted(found)
+    told, (once, stimulus, operation) = machine(), fitted(found)
     lines = [
-        f"`seconds = {once:.2g} + operations / {rate:.3g} per second`,",
+        f"`seconds = {once:.2g} + {stimulus:.2g} * stimuli + operations / {1 / operation:.3g} per second`,",
         f"on {told['processor']} with {told['cores']} cores, float32, Phi-3 with random weights, `lowrank`, one step:",
         "",
         "| what | operations | measured, s | fitted, s | fitted without it, s |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for place, (name, flops, seconds) in enumerate(found):
-        apart_once, apart_rate = fitted([*found[:place], *found[place + 1 :]])
-        cells = [
-            name,
-            f"{flops:.2g}",
-            f"{seconds:.2f}",
-            f"{once + flops / rate:.2f}",
-            f"{apart_once + flops / apart_rate:.2f}",
-        ]
+    for place, one in enumerate(found):
+        both = (float(one.terms @ fitted(rows)) for rows in (found, [*found[:place], *found[place + 1 :]]))
+        cells = [one.name, f"{one.flops:.2g}", f"{one.seconds:.2f}", *(f"{seconds:.2f}" for seconds in both)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
