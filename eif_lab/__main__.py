@@ -348,10 +348,14 @@ def run_launched(run: Callable[[], None]) -> None:
         run: Hydra's main; what it raises of this process's own jobs is not touched.
     """
     global exit_code  # noqa: PLW0603
+    from hydra.errors import HydraException
+
     try:
         run()
+    except (ConfigError, HydraException):
+        raise
     except Exception as error:
-        if not SweepDirectory.launcher or isinstance(error, ConfigError):
+        if not SweepDirectory.launcher:
             raise
         told = f"hydra/launcher={SweepDirectory.launcher}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         hint = f"Give the same command again with hydra.sweep.dir={SweepDirectory.path}: what is done is kept."

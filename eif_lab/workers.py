@@ -83,10 +83,9 @@ class RayWorkers(Options):
 
         with self.cluster():
             kind = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_restarts=-1, max_task_retries=-1)(Worker)
-            alone = dataclasses.replace(job, workers=None, tracker=None, cache=str(Path(job.cache).absolute()))
-            given = ray.put((alone, dict(update)))
+            given = ray.put((dataclasses.replace(job, workers=None, tracker=None), dict(update)))
             folder = (left.folder / "stimuli").absolute()
-            actors = [kind.remote(given, folder, self.cpus) for _ in range(min(self.actors, len(places)))]
+            actors = [kind.remote(given, folder, self.cpus, Path.cwd()) for _ in range(min(self.actors, len(places)))]
             log.info(
                 "%d Ray actors measure %d of %d stimuli", len(actors), sum(p.stop - p.start for p in places), stimuli
             )
@@ -135,13 +134,15 @@ class Worker:
         given: The job, and its update.
         folder: Where parts are kept.
         threads: That it computes with.
+        here: Where the job runs, from which its paths are.
     """
 
-    def __init__(self, given: tuple[Job, Mapping[str, Any]], folder: Path, threads: int) -> None:
+    def __init__(self, given: tuple[Job, Mapping[str, Any]], folder: Path, threads: int, here: Path) -> None:
         import torch
 
         from eif_lab.pipeline import load
 
+        os.chdir(here)
         torch.set_num_threads(threads)
         self.job, self.update = given
         self.folder = folder
@@ -155,7 +156,3 @@ class Worker:
         if parts.rows < place.stop - place.start:
             measure_rows(self.job, self.inputs, self.update, parts, place)
         return place.stop - place.start
-
-    def process(self) -> int:
-        """Its process."""
-        return os.getpid()

@@ -69,14 +69,14 @@ def over_seeds(jobs: Sequence[JobResults]) -> xr.DataArray:
         rule = "be at least two that are done and differ in nothing but seed and data_seed"
         raise rule_error("jobs", rule, f"groups of {sizes}", "Give one group of same_but_for_seeds().")
     arrays = [job.influence.load() for job in groups[0]]
-    shapes = {seeds_of(job): array.shape for job, array in zip(groups[0], arrays)}
-    if len(set(shapes.values())) > 1:
-        told = ", ".join(f"{shape} for seeds {seeds}" for seeds, shape in shapes.items())
+    seeds = [seeds_of(job) for job in groups[0]]
+    if len({array.shape for array in arrays}) > 1:
+        told = ", ".join(f"{array.shape} for seeds {own}" for own, array in zip(seeds, arrays))
         raise rule_error("jobs", "hold arrays of one size", told, "Leave out the seed that excluded worlds.")
     first = arrays[0]
     coords: dict[Any, Any] = {name: _along_seed(name, arrays) for name in first.coords if name != "seed"}
-    coords["seed"] = [seed for seed, _ in shapes]
-    coords["data_seed"] = ("seed", [drawn for _, drawn in shapes])
+    coords["seed"] = [seed for seed, _ in seeds]
+    coords["data_seed"] = ("seed", [drawn for _, drawn in seeds])
     values = np.concatenate([array.values for array in arrays], axis=first.dims.index("seed"))
     return xr.DataArray(values, dims=first.dims, coords=coords, name=first.name, attrs=first.attrs)
 

@@ -19,6 +19,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from eif_lab.schema import rule_error
+
 log = logging.getLogger(__name__)
 
 PASSED_ON = ("HYDRA_FULL_ERROR", "OMP_WAIT_POLICY", "CUBLAS_WORKSPACE_CONFIG", "EIF_LAB_DATA", "WANDB_MODE")
@@ -35,6 +37,8 @@ class RayLauncher(Launcher):
     """
 
     def __init__(self, address: str | None = None, cpus: int = 1, gpus: float = 0) -> None:
+        if not isinstance(cpus, int) or cpus < 1:
+            raise rule_error("hydra.launcher.cpus", "be a whole number of at least 1", cpus, "Try 1.")
         self.address, self.cpus, self.gpus = address, cpus, gpus
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -58,7 +62,7 @@ class RayLauncher(Launcher):
         ray.init(self.address, runtime_env={"env_vars": passed}, include_dashboard=False, logging_level=logging.WARNING)
         try:
             task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=-1)(execute)
-            shared = ray.put((self.context, self.config, self.task_function, Singleton.get_state()))
+            shared = ray.put((self.context, self.config, self.task_function, Singleton.get_state(), Path.cwd()))
             for number, overrides in enumerate(job_overrides, initial_job_idx):
                 log.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
             return ray.get([task.remote(n, list(one), shared) for n, one in enumerate(job_overrides, initial_job_idx)])
@@ -66,9 +70,12 @@ class RayLauncher(Launcher):
             ray.shutdown()
 
 
-def execute(number: int, overrides: list[str], shared: tuple[HydraContext, DictConfig, TaskFunction, Any]) -> JobReturn:
+def execute(
+    number: int, overrides: list[str], shared: tuple[HydraContext, DictConfig, TaskFunction, Any, Path]
+) -> JobReturn:
     """One job, in a worker of Ray."""
-    context, config, task_function, singletons = shared
+    context, config, task_function, singletons, here = shared
+    os.chdir(here)
     setup_globals()
     Singleton.set_state(singletons)
     own = context.config_loader.load_sweep_config(config, overrides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ class LastFirst(NoWorkers):
     """Two workers of this process, which take what is missing by turns, the last stimuli first."""
 
     def measure(self, job, update, left, stimuli):
-        workers = [Worker((job, update), left.folder / "stimuli", 1) for _ in range(2)]
+        workers = [Worker((job, update), left.folder / "stimuli", 1, Path.cwd()) for _ in range(2)]
         places = left.missing("stimuli", stimuli, 4)
         assert len(places) > 1
         for number, place in enumerate(reversed(places)):
