@@ -91,7 +91,7 @@ def draw_lorenz(axes: Axes, jobs: Sequence[JobResults]) -> None:
     axes.set_xlabel("share of the probes, least moved first")
     axes.set_ylabel("share of |I|")
     axes.set_title(model_title(jobs[0]))
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", fontsize=5.8, labelspacing=0.15, handlelength=1.4, borderaxespad=0)
 
 
 def draw_numbers(axes: Axes, jobs: Sequence[JobResults]) -> None:
