@@ -7,13 +7,13 @@ stimuli where that process looks for measured parts. What they leave when they, 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,7 +59,7 @@ class RayWorkers(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if importlib.util.find_spec("ray") is None:
+        if find_spec("ray") is None:
             hint = "Try pip install 'eif-lab[ray]', or workers=none."
             raise rule_error("workers", "be one whose package is installed", "ray", hint)
 

@@ -25,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole jobs first: they take longest, and must not be what one worker is left with at the end."""
-    items.sort(key=lambda item: item.path.name not in ("test_main_job.py", "test_command_line.py"))
+    items.sort(key=lambda item: item.path.name not in ("test_main_job.py", "test_command_line.py", "test_docs.py"))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +90,7 @@ def test_a_part_that_begins_in_the_middle_is_gone_on_with(tmp_path):
 
 
 def test_ray_that_is_not_installed_is_one_line(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("eif_lab.workers.find_spec", lambda _: None)
     with pytest.raises(
         ConfigError, match=r"workers must be one whose package is installed.*pip install 'eif-lab\[ray\]'"
     ):
