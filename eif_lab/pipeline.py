@@ -572,7 +572,7 @@ class Live(ExitStack):
         for part in parts.whole:
             self.count(part)
         if self.done:
-            log.info("going on: %d of them were measured before", self.done)
+            log.info("going on: %d of them are measured already", self.done)
         self.before, self.started = self.done, time.perf_counter()
 
     def count(self, part: np.ndarray) -> None:

@@ -62,7 +62,7 @@ META = "meta"
 """Torch's device whose tensors have shapes alone."""
 
 TRIALS = 5
-"""Learning rates that a calibration tries: 3 to 7 in 70 jobs of two models and four methods, 5 in the middle."""
+"""Learning rates that a calibration tries: 3 to 7 in 64 jobs of two models and four methods, 5 in the middle."""
 
 STEPS = (2, 8)
 """Of a base training, that are timed."""

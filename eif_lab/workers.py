@@ -82,17 +82,37 @@ class RayWorkers(Options):
         from ray.exceptions import RayTaskError
 
         with self.cluster():
+            number = min(self.actors, len(places))
+            self.must_fit(number, ray.cluster_resources(), ray.available_resources())
             kind = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_restarts=-1, max_task_retries=-1)(Worker)
             given = ray.put((dataclasses.replace(job, workers=None, tracker=None), dict(update)))
             folder = (left.folder / "stimuli").absolute()
-            actors = [kind.remote(given, folder, self.cpus, Path.cwd()) for _ in range(min(self.actors, len(places)))]
-            log.info(
-                "%d Ray actors measure %d of %d stimuli", len(actors), sum(p.stop - p.start for p in places), stimuli
-            )
+            actors = [kind.remote(given, folder, self.cpus, Path.cwd()) for _ in range(number)]
+            count = sum(place.stop - place.start for place in places)
+            log.info("%d Ray actors measure %d of %d stimuli", number, count, stimuli)
             try:
                 self.share(actors, places)
             except RayTaskError as error:
                 raise error.cause if isinstance(error.cause, Exception) else error from None
+
+    def must_fit(self, actors: int, has: Mapping[str, float], free: Mapping[str, float]) -> None:
+        """Refuse what the cluster has no room for, and say of what has to wait that it waits.
+
+        Args:
+            actors: How many are started.
+            has: Of each of Ray's resources, such as ``CPU`` and ``GPU``.
+            free: Likewise, what nobody uses.
+
+        Raises:
+            ConfigError: Which resource is short: the actors that get none would be waited for for ever.
+        """
+        for name, each in (("cpus", self.cpus), ("gpus", self.gpus)):
+            resource = name[:-1].upper()
+            if actors * each > has.get(resource, 0):
+                rule = f"be no more, for {actors} actors, than the {has.get(resource, 0):g} that the cluster has"
+                raise rule_error(f"workers.{name}", rule, each, "Try fewer workers.actors.")
+            if actors * each > free.get(resource, 0):
+                log.warning("others use the cluster: this waits until it has %g %s free", actors * each, resource)
 
     def share(self, actors: list[Any], places: list[slice]) -> None:
         """Give out the places, the next one to whoever is done, and wait for the last."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,17 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 from scipy import stats
 
-from eif_lab.data.checksums import replace_file
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.results.rows import DONE, distinct_names
 from eif_lab.results.store import JobResults, SweepResults, open_results
-from eif_lab.results.table import ASCII_MARKS, MARKS, page
+from eif_lab.results.table import ASCII_MARKS, MARKS, grid, interval_text, page, write_frame
 from eif_lab.schema import rule_error
 
 SEEDS = ("seed", "data_seed")
@@ -137,9 +133,7 @@ def write_seeds(directory: Path) -> pd.DataFrame:
     assert isinstance(sweep, SweepResults)
     table = seeds_table(sweep.jobs, sweep.table)
     if len(table):
-        buffer = io.BytesIO()
-        table.to_parquet(buffer)
-        replace_file(directory / "seeds.parquet", buffer.getvalue())
+        write_frame(directory / "seeds.parquet", table)
     return table
 
 
@@ -149,14 +143,14 @@ def print_seeds(table: pd.DataFrame, console: Console | None = None) -> None:
         return
     console = console or page()
     marks = ASCII_MARKS if console.options.ascii_only else MARKS
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    shown = grid()
     for name in ("job", "finding"):
         shown.add_column(name, overflow="fold")
     for name in ("seeds", "mean", "interval", *(marks[name] for name in VERDICTS)):
         shown.add_column(name, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
         told = f"{row['desideratum']}: {row['statistic']}".replace("_", " ")
-        within = Text(f"[{row['low']:.2g}, {row['high']:.2g}]")
+        within = Text(interval_text(row["low"], row["high"], 2))
         counts = (str(row[name]) for name in VERDICTS)
         shown.add_row(
             Text(row["job"]), f"{told} > {row['threshold']:g}", str(row["seeds"]), f"{row['mean']:.2g}", within, *counts

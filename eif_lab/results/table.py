@@ -43,10 +43,15 @@ def write_sweep(directory: str | Path) -> pd.DataFrame:
     sweep = open_results(directory)
     if not isinstance(sweep, SweepResults):
         raise rule_error("results path", "be a sweep (a folder of jobs)", str(directory), "Give the folder above it.")
-    buffer = io.BytesIO()
-    sweep.table.to_parquet(buffer)
-    replace_file(sweep.path / "sweep.parquet", buffer.getvalue())
+    write_frame(sweep.path / "sweep.parquet", sweep.table)
     return sweep.table
+
+
+def write_frame(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as parquet, whole or not at all."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer)
+    replace_file(path, buffer.getvalue())
 
 
 def page(file: Any = None) -> Console:
@@ -119,7 +124,7 @@ def _columns(table: pd.DataFrame) -> list[_Column]:
 
 
 def _job_table(tested: pd.DataFrame, console: Console) -> Table:
-    table = _grid()
+    table = grid()
     for name in ("desideratum", "statistic"):
         table.add_column(name, overflow="fold", min_width=16)
     for name in ("effect", "interval", "p", "n"):
@@ -134,7 +139,7 @@ def _job_table(tested: pd.DataFrame, console: Console) -> Table:
             Text(_spaced(row.desideratum) if first else ""),
             Text(f"{_spaced(row.statistic)} > {row.threshold:g}"),
             f"{row.effect:.3g}",
-            Text(_interval(row.low, row.high, 3)),
+            Text(interval_text(row.low, row.high, 3)),
             f"{row.finding_p_value:.2g}",
             Text(f"{row.n} {row.unit}"),
             verdict,
@@ -143,7 +148,7 @@ def _job_table(tested: pd.DataFrame, console: Console) -> Table:
 
 
 def _sweep_block(table: pd.DataFrame, columns: list[_Column], console: Console) -> Table:
-    block = _grid()
+    block = grid()
     block.add_column("job", overflow="fold", max_width=24)
     block.add_column("direct", justify="right", no_wrap=True)
     for head in [column.head for column in columns] or ["status"]:
@@ -170,7 +175,7 @@ def _cell(rows: pd.DataFrame, column: _Column, console: Console) -> Text:
     for row in found.itertuples():
         mark = f"{_marks(console)[row.verdict]} " if column.first else ""
         told = Text(f"{mark}{row.effect:.2g}{' *' if row.note else ''}", style=STYLES[row.verdict] if mark else "")
-        return told + Text(f"\n{_interval(row.low, row.high, 2)}", style="default")
+        return told + Text(f"\n{interval_text(row.low, row.high, 2)}", style="default")
     return Text("")
 
 
@@ -204,7 +209,8 @@ def _print_note(console: Console, head: str, why: str) -> None:
         console.print(Padding(Text(why), (0, 0, 0, 4), expand=False))
 
 
-def _grid() -> Table:
+def grid() -> Table:
+    """A table in the style of all that is printed."""
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
@@ -213,7 +219,8 @@ def _spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _interval(low: float, high: float, digits: int) -> str:
+def interval_text(low: float, high: float, digits: int) -> str:
+    """An interval with so many significant digits."""
     return f"[{low:.{digits}g}, {high:.{digits}g}]"
 
 

@@ -161,7 +161,7 @@ def test_a_sweep_on_slurm_whose_jobs_are_killed_ends_as_the_sweep_on_one_process
     again = start(shared, cluster, *SLURM)
     assert again.wait(600) == 0, (shared / "log").read_text()[-3000:]
     told = (shared / "log").read_text() + "".join(p.read_text() for p in shared.glob("sweep/.submitit/*/*_log.*"))
-    assert "p-values corrected over the sweep" in told and "of them were measured before" in told
+    assert "p-values corrected over the sweep" in told and "of them are measured already" in told
     for number in range(2):
         job, same = (open_results(folder / "sweep" / str(number)) for folder in (shared, alone))
         assert job.manifest["name"] == same.manifest["name"]

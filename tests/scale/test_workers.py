@@ -89,6 +89,19 @@ def test_a_part_that_begins_in_the_middle_is_gone_on_with(tmp_path):
     assert Parts(tmp_path, 8, 12).rows == 2 and Parts(tmp_path, 0).rows == 0
 
 
+def test_more_actors_than_the_cluster_has_room_for_are_refused_and_not_waited_for(monkeypatch, caplog):
+    monkeypatch.setattr("eif_lab.workers.find_spec", bool)
+    two = {"CPU": 2.0}
+    RayWorkers(actors=2).must_fit(2, two, two)
+    assert not caplog.records
+    RayWorkers(actors=2).must_fit(2, two, {"CPU": 1.0})
+    assert "this waits until it has 2 CPU free" in caplog.text
+    with pytest.raises(ConfigError, match=r"workers.cpus must be no more, for 3 actors, than the 2 that"):
+        RayWorkers(actors=3).must_fit(3, two, two)
+    with pytest.raises(ConfigError, match=r"workers.gpus must be no more, for 1 actors, than the 0 that"):
+        RayWorkers(gpus=1).must_fit(1, two, two)
+
+
 def test_ray_that_is_not_installed_is_one_line(monkeypatch):
     monkeypatch.setattr("eif_lab.workers.find_spec", lambda _: None)
     with pytest.raises(
