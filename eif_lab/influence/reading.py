@@ -75,8 +75,10 @@ class Reader:
 
 
 def rows_through(problem: Problem, modules: Mapping[int, str]) -> dict[str, float]:
-    """How many rows all probes send through each of the modules, as the first pass has it."""
+    """How many rows all probes send through each of the modules, as the first pass has it, or its first probe."""
     every = len(problem.probes.targets)
     first = slice(min(problem.passes.size, every))
+    if isinstance(problem.arranged(first)[0], Tensor):  # no prefixes are shared: all probes are alike
+        first = slice(1)
     rows = count_rows(lambda: problem.read_some(problem.model, *problem.arranged(first)), modules)
     return {name: count * every / first.stop for name, count in rows.items()}

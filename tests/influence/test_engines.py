@@ -18,6 +18,7 @@ from eif_lab.influence.auto import Auto
 from eif_lab.influence.first_order import FirstOrder
 from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.stacked import Stacked
+from eif_lab.influence.versions import Patches
 from eif_lab.methods import named_method
 
 METHODS = ["full", "lora", "adapter", "ia3", {"name": "peft", "tuner": "LOKR"}]
@@ -286,6 +287,24 @@ def test_unusual_model_gets_the_reference_array(kind, batch, engine):
     ]
     assert np.abs(arrays[1]).max() > 1e-4
     np.testing.assert_allclose(arrays[0], arrays[1], atol=1e-11)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "padding", "stride"),
+    [
+        ((3, 3), (1, 1), (1, 1), (1, 1)),
+        ((3, 2), (2, 1), (0, 2), (2, 3)),
+        ((5, 5), (1, 2), (2, 1), (1, 2)),
+    ],
+)
+def test_patches_and_their_gradient_are_those_of_unfold(kernel, dilation, padding, stride, layout):
+    images = torch.randn(3, 4, 13, 11, generator=torch.Generator().manual_seed(0)).to(memory_format=layout)
+    images.requires_grad_()
+    both = [unfold(images, kernel, dilation, padding, stride) for unfold in (F.unfold, Patches.apply)]
+    assert torch.equal(*both)
+    towards = torch.randn(both[0].shape, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(*[torch.autograd.grad(patches, images, towards)[0] for patches in both])
 
 
 def test_stacked_refuses_a_model_whose_vectorised_gradient_is_wrong(batch):
