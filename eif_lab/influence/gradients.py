@@ -8,14 +8,15 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from eif_lab.influence.memory import Chunks, out_of_memory, peak_bytes
 from eif_lab.influence.pairs import Outer, Pair, Rows, joined
-from eif_lab.influence.problem import GIB, Problem
+from eif_lab.influence.problem import GIB, Batch, Problem
 from eif_lab.influence.versions import Change, Site, Version, count_rows, find_sites, installed, losses, whole
 
 log = logging.getLogger(__name__)
@@ -32,11 +33,15 @@ class Layout:
         sites: The modules that compute with them.
         paired: Weights kept as pairs.
         copied: Parameters kept as a copy per stimulus.
+        work: Bytes that a stimulus takes in a backward pass.
+        noted: Bytes of the pairs that it leaves.
     """
 
     sites: Sequence[Site]
     paired: tuple[str, ...]
     copied: tuple[str, ...]
+    work: int = 0
+    noted: int = 0
 
     def chunks(self, problem: Problem, copies: int) -> Chunks:
         """How many stimuli go at once: as many as the budget holds beside a pass over probes.
@@ -45,16 +50,10 @@ class Layout:
             problem: What is asked.
             copies: How often what is copied is held: as it is, and what the optimizer keeps of it.
         """
-        batch, taken = problem.samples.take(problem.members[:1]), dict[str, list[Pair]]()
-
-        def one() -> None:
-            taken.update(backward(problem, self, unmoved(problem, self, 1), *batch)[0])
-
-        work = peak_bytes(one, batch.inputs.device)
-        kept = 2 * problem.update.steps * sum(pair.nbytes for own in taken.values() for pair in own)
+        kept = 2 * problem.update.steps * self.noted
         held = copies * sum(problem.trained[name].nbytes for name in self.copied)
         room = problem.memory_budget * GIB - problem.pass_bytes - sum(problem.trained[n].nbytes for n in self.paired)
-        return Chunks(max(1, min(LARGEST_CHUNK, int(room / (work + kept + held)))), "stimuli")
+        return Chunks(max(1, min(LARGEST_CHUNK, int(room / (self.work + kept + held)))), "stimuli")
 
 
 def arranged(problem: Problem, pairs: bool) -> Layout | str:
@@ -76,7 +75,7 @@ def tried(problem: Problem, pairs: bool) -> Layout | str:
         try:
             paired = worth_pairing(problem, sites) if pairs else ()
             layout = Layout(sites, paired, tuple(name for name in trained if name not in paired))
-            reason = disagreement(problem, layout)
+            layout, reason = on_trial(problem, layout)
         except (RuntimeError, NotImplementedError, ValueError, TypeError, IndexError, AttributeError) as error:
             if out_of_memory(error):
                 raise
@@ -168,16 +167,28 @@ def unmoved(problem: Problem, layout: Layout, count: int) -> dict[str, Version]:
     return versions
 
 
-def disagreement(problem: Problem, layout: Layout) -> str:
-    """Where the gradient of the first two stimuli differs from autograd's plain one; empty where it does not.
+def on_trial(problem: Problem, layout: Layout) -> tuple[Layout, str]:
+    """The layout with what a stimulus takes, and where the first two's gradient is wrong; empty where it is not."""
+    members = problem.members[:2]
+    batch, found = problem.samples.take(members), list[Any]()
+
+    def together() -> None:
+        found.append(backward(problem, layout, unmoved(problem, layout, len(members)), *batch))
+
+    work = peak_bytes(together, batch.inputs.device)
+    pairs, copies = found.pop()
+    noted = sum(pair.nbytes for own in pairs.values() for pair in own)
+    known = replace(layout, work=work // len(members), noted=noted // len(members))
+    return known, "" if batch.inputs.is_meta else disagreement(problem, batch, pairs, copies)
+
+
+def disagreement(
+    problem: Problem, batch: Batch, pairs: Mapping[str, Sequence[Pair]], copies: Mapping[str, Tensor]
+) -> str:
+    """Where the gradient of some stimuli differs from autograd's plain one; empty where it does not.
 
     Of a model whose gradient would not fit the budget, some parameters are looked at.
     """
-    members = problem.members[:2]
-    batch = problem.samples.take(members)
-    if batch.inputs.is_meta:
-        return ""  # without numbers nothing can differ
-    pairs, copies = backward(problem, layout, unmoved(problem, layout, len(members)), *batch)
     looked_at = some(problem.trained, problem.memory_budget * GIB / 8)
     for row, (inputs, targets) in enumerate(zip(*batch)):
         with torch.enable_grad():

@@ -83,6 +83,7 @@ class Storages(TorchDispatchMode):
         self.alive = 0
         self.peak = 0
         self.known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self.given: dict[int, torch.UntypedStorage] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -90,11 +91,14 @@ class Storages(TorchDispatchMode):
         """Run the operator, and count what it returns on storages that it was not given."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        unknown = {address: one for address, one in storages_in(result).items() if address not in self.known}
-        # `torch.tensor` makes its storage out of sight, and hands it to this operator, which returns it
-        given = storages_in((args, kwargs)) if unknown and func is not torch.ops.aten.lift_fresh.default else {}
-        for address in unknown.keys() - given.keys():
-            self.follow(address, unknown[address])
+        for address, storage in storages_in(result).items():
+            if address in self.known or address in self.given:
+                continue
+            # `torch.tensor` makes its storage out of sight, and hands it to this operator, which returns it
+            if func is not torch.ops.aten.lift_fresh.default and address in storages_in((args, kwargs)):
+                self.given[address] = storage  # kept, so that its address is not another's later
+            else:
+                self.follow(address, storage)
         return result
 
     def follow(self, address: int, storage: torch.UntypedStorage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -148,9 +149,34 @@ class Problem:
         def call(inputs: Any) -> Tensor:
             if self.compiled and isinstance(inputs, Tensor) and len(inputs) == size:
                 return self.kernels(own, inputs)
-            return functional_call(self.model, own, (inputs,))  # another size would compile anew
+            with self.holding(own):  # another size would compile anew
+                return self.model(inputs)
 
         return self.over_rows(lambda place: self.read_some(call, *self.arranged(place)))
+
+    @contextmanager
+    def holding(self, parameters: Mapping[str, Tensor]) -> Iterator[None]:
+        """Within this, the model has these: ``torch.func.functional_call``, which looks for their places every time."""
+        places = [(held, local, own) for name, own in parameters.items() for held, local in self.places[name]]
+        before = [held[local] for held, local, _ in places]
+        try:
+            for held, local, own in places:
+                held[local] = own
+            yield
+        finally:
+            for (held, local, _), own in zip(places, before):
+                held[local] = own
+
+    @cached_property
+    def places(self) -> dict[str, list[tuple[dict[str, Any], str]]]:
+        """By name, each module's own mapping that holds the parameter, and its name there; tied ones have several."""
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        places: dict[str, list[tuple[dict[str, Any], str]]] = {name: [] for name in names.values()}
+        for module in self.model.modules():
+            for local, parameter in module._parameters.items():
+                if parameter is not None:
+                    places[names[id(parameter)]].append((module._parameters, local))
+        return places
 
     def over_rows(self, read: Callable[[slice], Tensor]) -> Tensor:
         """Pass after pass: (rows, columns)."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,8 +25,8 @@ Readout = Callable[[Tensor, Tensor], Tensor]
 
 def log_prob(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     """Log-probability of the target, in nats."""
-    logs = torch.log_softmax(raised(output), dim=-1).gather(-1, target.clamp(min=0)[..., None])[..., 0]
-    return per_row(logs.masked_fill(target == IGNORED, 0.0)).sum(1)
+    logs = -F.cross_entropy(raised(output).flatten(0, -2), target.flatten(), reduction="none", ignore_index=IGNORED)
+    return per_row(logs.view_as(target)).sum(1)
 
 
 def prob(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import torch
@@ -219,46 +220,50 @@ def convolution(site: Site, count: int, own: Mapping[str, Version], _: Record | 
     def forward(x: Tensor) -> Tensor:
         if weight is None:
             y = F.conv2d(x, module.weight, None, module.stride, module.padding, module.dilation)
-            y = y.view(count, -1, *y.shape[1:])
-        else:
-            patches = Patches.apply(x, module.kernel_size, module.dilation, module.padding, module.stride)
-            patches = patches.view(count, -1, *patches.shape[1:])
-            rows, places = patches.shape[1], patches.shape[3]
-            together = patches.transpose(1, 2).reshape(count, patches.shape[2], rows * places)
-            y = torch.bmm(weight.flatten(2), together).view(count, -1, rows, *output_size(module, x)).transpose(1, 2)
-        if bias is None and module.bias is not None:
-            y = y + module.bias[:, None, None]
-        if bias is not None:
-            y = y + bias[:, None, :, None, None]
-        return y.flatten(0, 1)
+            own_bias = given["bias"]  # or it would not be a site
+            return (y.view(count, -1, *y.shape[1:]) + own_bias[:, None, :, None, None]).flatten(0, 1)
+        patches = Patches.apply(x, module.kernel_size, module.dilation, module.padding, module.stride)
+        rows = patches.view(count, -1, patches.shape[-1])
+        matrix = weight.permute(0, 3, 4, 2, 1).flatten(1, 3)
+        added = module.bias if bias is None else bias[:, None]
+        y = torch.bmm(rows, matrix) if added is None else torch.baddbmm(added, rows, matrix)
+        return y.view(*patches.shape[:3], -1).permute(0, 3, 1, 2)
 
     return forward
 
 
 class Patches(torch.autograd.Function):
-    """``torch.nn.functional.unfold`` by one strided copy, which on a CPU takes a fraction of its time."""
+    """``torch.nn.functional.unfold`` with the channels last, by strided copies: on a CPU in a fraction of its time."""
 
     @staticmethod
     def forward(x: Tensor, kernel: Sides, dilation: Sides, padding: Sides, stride: Sides) -> Tensor:
-        """(n, channels, height, width) to (n, channels * kernel, places)."""
+        """(n, channels, height, width) to (n, places down, places across, kernel * channels)."""
         padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+        padded = padded.contiguous(memory_format=torch.channels_last)
         n, channels, *sides = padded.shape
         places = [(size - d * (k - 1) - 1) // s + 1 for size, k, d, s in zip(sides, kernel, dilation, stride)]
-        batch, channel, down, right = padded.stride()
-        shape = (n, channels, *kernel, *places)
-        strides = (batch, channel, down * dilation[0], right * dilation[1], down * stride[0], right * stride[1])
-        return padded.as_strided(shape, strides).reshape(n, channels * kernel[0] * kernel[1], -1)
+        batch, channel, down, across = padded.stride()
+        steps = (down * stride[0], across * stride[1], down * dilation[0], across * dilation[1])
+        return padded.as_strided((n, *places, *kernel, channels), (batch, *steps, channel)).flatten(3)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keep the shapes alone."""
         x, *ctx.options = inputs
-        ctx.size = x.shape[2:]
+        ctx.shape = x.shape
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients at the patches, added up where they overlap."""
-        return F.fold(gradient, ctx.size, *ctx.options), None, None, None, None
+        (n, channels, height, width), (kernel, dilation, padding, stride) = ctx.shape, ctx.options
+        parts = gradient.unflatten(3, (*kernel, channels))
+        padded = gradient.new_zeros(n, height + 2 * padding[0], width + 2 * padding[1], channels)
+        for i, j in product(*map(range, kernel)):
+            down = slice(i * dilation[0], i * dilation[0] + stride[0] * (parts.shape[1] - 1) + 1, stride[0])
+            across = slice(j * dilation[1], j * dilation[1] + stride[1] * (parts.shape[2] - 1) + 1, stride[1])
+            padded[:, down, across] += parts[:, :, :, i, j]
+        inside = padded[:, padding[0] : padding[0] + height, padding[1] : padding[1] + width]
+        return inside.permute(0, 3, 1, 2), None, None, None, None
 
 
 def vectorised(site: Site, count: int, own: Mapping[str, Version], _: Record | None) -> Callable[..., Any]:
@@ -296,14 +301,6 @@ def vectorised(site: Site, count: int, own: Mapping[str, Version], _: Record | N
 def tensors(own: Mapping[str, Version]) -> dict[str, Tensor]:
     """Those versions that are copies."""
     return {name: version for name, version in own.items() if isinstance(version, Tensor)}
-
-
-def output_size(module: Any, x: Tensor) -> tuple[int, ...]:
-    """Height and width of a convolution's output."""
-    return tuple(
-        (size + 2 * p - d * (k - 1) - 1) // s + 1
-        for size, p, d, k, s in zip(x.shape[2:], module.padding, module.dilation, module.kernel_size, module.stride)
-    )
 
 
 def scaled(y: Tensor, scale: float) -> Tensor:

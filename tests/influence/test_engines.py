@@ -299,12 +299,14 @@ def test_unusual_model_gets_the_reference_array(kind, batch, engine):
     ],
 )
 def test_patches_and_their_gradient_are_those_of_unfold(kernel, dilation, padding, stride, layout):
-    images = torch.randn(3, 4, 13, 11, generator=torch.Generator().manual_seed(0)).to(memory_format=layout)
-    images.requires_grad_()
-    both = [unfold(images, kernel, dilation, padding, stride) for unfold in (F.unfold, Patches.apply)]
-    assert torch.equal(*both)
-    towards = torch.randn(both[0].shape, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(*[torch.autograd.grad(patches, images, towards)[0] for patches in both])
+    whole = torch.randint(-9, 9, (3, 4, 13, 11), generator=torch.Generator().manual_seed(0)).double()  # adds up exactly
+    images = whole.to(memory_format=layout).requires_grad_()
+    theirs = F.unfold(images, kernel, dilation, padding, stride)
+    ours = Patches.apply(images, kernel, dilation, padding, stride)
+    ours = ours.unflatten(3, (-1, 4)).permute(0, 4, 3, 1, 2).reshape(theirs.shape)
+    assert torch.equal(ours, theirs)
+    towards = torch.randint(-9, 9, theirs.shape, generator=torch.Generator().manual_seed(1)).double()
+    assert torch.equal(*[torch.autograd.grad(patches, images, towards)[0] for patches in (ours, theirs)])
 
 
 def test_stacked_refuses_a_model_whose_vectorised_gradient_is_wrong(batch):
