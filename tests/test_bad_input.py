@@ -180,6 +180,11 @@ CONFIGS = {
     "a launcher that is none": (nothing, "-m hydra/launcher=slrum", "hydra/launcher must be one of .*got 'slrum'"),
     "a group taken away": (nothing, "~update", "update must be a choice from conf/ .*got None"),
     "an option taken away that is none": (nothing, "~model.hiddn", "model.hiddn"),
+    "an option that is none, added": (nothing, "+typo=1", "typo must be an option, one of"),
+    "an option that is none": (nothing, "typo=1", "typo must be an option, one of"),
+    "a misspelt option": (nothing, "model.hiden=3", "got '3'. Did you mean model.hidden?"),
+    "a misspelt option, added": (nothing, "method=lora +method.rnk=3", "got 3. Did you mean method.rank?"),
+    "an option of PEFT's, not added": (nothing, "method=peft method.options.r=4", "Try +method.options.r=4"),
     "an option given twice over": (nothing, "+seed=1", "item is already at 'seed'"),
     "an option of an option": (nothing, "+seed.value=1", "seed must be a whole number, got {'value': 1}. Try 0."),
     "an unbalanced bracket": (nothing, "model.channels=[4", "Try python -m eif_lab --help"),
@@ -209,6 +214,13 @@ CONFIGS = {
         nothing, "method._target_=eif_lab.influence.update.Update", "name a class whose group is method"),
     "a part for the whole": (nothing, "model._target_=eif_lab.models.base.Training", "whose group is model"),
     # types
+    "nothing for a group": (nothing, "method=null", "Config group override must be a string or a list."),
+    "text for a whole number": (
+        nothing, "method=lora method.rank=abc", "method.rank must be a whole number, got 'abc'. Try 8."),
+    "text for a number": (
+        nothing, "update.learning_rate=fast", "update.learning_rate must be a number or null, got 'fast'."),
+    "text in a list of numbers": (
+        nothing, "model.channels=[4,x]", "model.channels[1] must be a list of a whole number, got 'x'."),
     "a number for a group": (nothing, "tracker=3", "Config group override must be a string or a list. Got int."),
     "a number for nested options": (nothing, "model.training=5", "model.training must hold options (steps, .*got 5."),
     "nothing for nested options": (nothing, "model.training=null", "model.training must hold options (.*got None."),
@@ -220,6 +232,17 @@ CONFIGS = {
     "a mapping for a list": (nothing, "model.channels={a:1}", "Error merging override model.channels={a:1}."),
     "a number for options by name": (nothing, "method=peft method.options=3", "method.options must be"),
     # values
+    "a readout that is none": (
+        nothing, "readout=[logprob]", "readout must be one of log_prob, log_odds, prob, rank, correct, got 'logprob'."),
+    "a seed below zero": (nothing, "seed=-1", "seed must be at least 0, got -1. Try 0."),
+    "a seed beyond all numbers": (nothing, "seed=99999999999999999999999", "seed must be"),
+    "a rank of zero": (nothing, "method=lora method.rank=0", "method.rank must be at least 1, got 0. Try 8."),
+    "no training": (nothing, "model.training.steps=0", "model.training.steps must be at least 1, got 0."),
+    "more than the digits have": (nothing, "dataset.stimuli=5000", "dataset.stimuli must be at most 898"),
+    "an endless rate": (
+        nothing, "update.learning_rate=inf", "update.learning_rate must be a finite number, got inf."),
+    "no strength": (nothing, "perturbation=noise perturbation.levels=[]", "perturbation.levels must hold at least one"),
+    "a level of two": (nothing, "desideratum.symmetry.alpha=2", "alpha must be below 1, got 2.0."),
     "no readout": (nothing, "readout=[]", "readout must name at least one readout, and each once, got []. Try [log"),
     "a readout twice": (nothing, "readout=[rank,rank]", "and each once, got ['rank', 'rank']. Try [log_prob]."),
     "a seed that is too large": (nothing, "seed=4294967296", "seed must be at most 4294967295, got 4294967296. Try 0."),
@@ -241,7 +264,13 @@ CONFIGS = {
     "no memory": (nothing, "engine.memory_budget=0", "engine.memory_budget must be above 0, got 0.0. Try 2 (GiB)."),
     "too few resamples": (nothing, "desideratum.symmetry.resamples=1", "resamples must be at least 19, got 1"),
     "a wording that is none": (nothing, "model=phi3 dataset.wording=3", "dataset.wording must be at most 2, got 3"),
+    "a tuner that is none": (nothing, f"method=peft method.tuner=NOPE {SOON}", "method.tuner must be one of"),
+    "a layer that is none": (
+        nothing, f"method=lora method.target_modules=[foo] {SOON}", "method.target_modules must name at least one"),
     # what does not go together
+    "momentum for Adam": (
+        nothing, "update=adam update.momentum=0.9", "update.momentum must be 0 with optimizer=adam, got 0.9."),
+    "a sweep of texts for images": (nothing, "--multirun dataset=ontology", "dataset must hold images for model=cnn"),
     "texts for images": (nothing, "dataset=reversal", "dataset must hold images for model=cnn, got 'reversal' (texts)"),
     "a prompt of images": (nothing, "method=prompt", "method must be one for images with model=cnn, got 'prompt'"),
     "a prediction without training": (
@@ -254,6 +283,7 @@ CONFIGS = {
     "leaving out the only one": (
         nothing, f"perturbation=exclude dataset.stimuli=1 {SOON}", "perturbation must have at least 2 stimuli"),
     "a device that is not there": (nothing, "device=cuda:99", "device must be one that torch can use here"),
+    "a device that is none": (nothing, "device=tpux", "device must be one that torch can use here"),
     "a device without numbers": (nothing, "device=meta", "device must be one that torch can use here"),
     "an optimizer that lowrank cannot do": (
         nothing, f"update=adam engine=lowrank {SOON}", "engine must be one that can do this"),
