@@ -238,6 +238,8 @@ CONFIGS = {
     "a seed beyond all numbers": (nothing, "seed=99999999999999999999999", "seed must be"),
     "a rank of zero": (nothing, "method=lora method.rank=0", "method.rank must be at least 1, got 0. Try 8."),
     "no training": (nothing, "model.training.steps=0", "model.training.steps must be at least 1, got 0."),
+    "a data set that is not there": (
+        nothing, "dataset=mnist dataset.root=data dataset.download=fetched", "dataset.root must hold MNIST/raw"),
     "more than the digits have": (nothing, "dataset.stimuli=5000", "dataset.stimuli must be at most 898"),
     "an endless rate": (
         nothing, "update.learning_rate=inf", "update.learning_rate must be a finite number, got inf."),

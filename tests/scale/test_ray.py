@@ -39,6 +39,14 @@ JOB = [
 RAY = ["workers=ray", "workers.actors=2", f"workers.stimuli={PLACE}"]
 
 
+def is_worker(process: psutil.Process) -> bool:
+    """Whether it is a living process that runs our actor."""
+    try:
+        return process.is_running() and "ray::Worker" in "".join(process.cmdline())  # which Ray itself is not called
+    except psutil.Error:  # it has just died
+        return False
+
+
 class Attempt:
     """The command line in a process of its own."""
 
@@ -56,8 +64,7 @@ class Attempt:
 
     def actors(self) -> list[psutil.Process]:
         """The processes of its actors."""
-        below = psutil.Process(self.process.pid).children(recursive=True)
-        return [process for process in below if process.is_running() and "Worker" in "".join(process.cmdline())]
+        return [one for one in psutil.Process(self.process.pid).children(recursive=True) if is_worker(one)]
 
     def until(self, reached: Callable[[], bool]) -> None:
         """Wait for something that happens before the job ends."""
