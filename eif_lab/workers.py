@@ -110,7 +110,7 @@ class RayWorkers(Options):
             resource = name[:-1].upper()
             if actors * each > has.get(resource, 0):
                 rule = f"be no more, for {actors} actors, than the {has.get(resource, 0):g} that the cluster has"
-                raise rule_error(f"workers.{name}", rule, each, "Try fewer workers.actors.")
+                raise rule_error(f"workers.{name}", rule, each, f"Try a smaller workers.{name}, or fewer actors.")
             if actors * each > free.get(resource, 0):
                 log.warning("others use the cluster: this waits until it has %g %s free", actors * each, resource)
 

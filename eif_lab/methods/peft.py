@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -136,7 +137,11 @@ class LoRALayer:
 
 
 def lora_layers(model: nn.Module) -> list[LoRALayer]:
-    """The model's LoRA layers that can be merged: plain ones on a linear layer or convolution of the same precision."""
+    """The model's LoRA layers that can be merged: plain ones on a linear layer or convolution of the same precision.
+
+    Nor is a weight merged into that another module has too, such as the embedding that is tied to an output head.
+    """
+    held = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     found = []
     for name, layer in model.named_modules():
         if not (type(layer).__module__.startswith("peft.tuners.lora") and hasattr(layer, "lora_A")):
@@ -150,6 +155,7 @@ def lora_layers(model: nn.Module) -> list[LoRALayer]:
             and not getattr(layer, "fan_in_fan_out", False)
             and not any(layer.lora_bias.values())
             and getattr(base, "groups", 1) == 1
+            and held[id(base.weight)] == 1
         )
         if plain and layer.lora_A[active[0]].weight.dtype == base.weight.dtype:
             [adapter] = active

@@ -157,6 +157,19 @@ def test_no_weight_is_copied_and_no_weight_gradient_formed():
     np.testing.assert_allclose(measured, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("layers", [["lm_head"], ["lm_head", "o_proj"]], ids="+".join)
+def test_lora_on_a_head_that_is_tied_to_the_embedding_leaves_the_embedding_alone(layers):
+    model, stimuli = small_phi3(tied=True), texts(4, 0)
+    probes = tuple(part.repeat(8, 1) for part in texts(6, 1))  # so many that merging would pay
+    options = {"method": {"name": "lora", "rank": 2, "target_modules": layers}, "update": {"learning_rate": 0.05}}
+    measured, expected = (
+        measure_influence(model, token_loss, stimuli, probes, engine=engine, **options)
+        for engine in ("stacked", "reference")
+    )
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(measured, expected, atol=1e-9)
+
+
 def test_low_precision_base_keeps_the_update_that_its_weights_would_lose():
     model = small_phi3(tied=True).float()
     stimuli = texts(4, 0)
