@@ -19,6 +19,7 @@ from eif_lab.influence.auto import Auto
 from eif_lab.influence.choices import Choices
 from eif_lab.influence.first_order import FirstOrder
 from eif_lab.influence.lowrank import LowRank
+from eif_lab.influence.memory import pages_kept
 from eif_lab.influence.problem import Batch, Engine, Problem
 from eif_lab.influence.readout import BETTER_WHEN_LOWER, READOUTS, UNITS, Readout, named_readouts, raised
 from eif_lab.influence.reference import Reference
@@ -115,7 +116,7 @@ def measure_influence(
     known = iter(measured)
 
     def one_seed(seed: int) -> tuple[np.ndarray, str]:
-        with prepared(model, method, seed) as ready, full_precision():
+        with prepared(model, method, seed) as ready, full_precision(), pages_kept():
             device = next(ready.parameters()).device
             problem = Problem(
                 model=ready,

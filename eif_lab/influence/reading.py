@@ -28,7 +28,7 @@ class Reader:
         self.weights = {name: p.detach() for name, p in problem.model.named_parameters(remove_duplicate=False)}
         lora = lora_layers(problem.model)
         modules = {id(site.module): site.weight for site in self.sites if site.weight is not None}
-        modules |= {id(one.layer.get_base_layer()): one.weight for one in lora}
+        modules |= {id(one.base): one.weight for one in lora}
         self.rows = rows_through(problem, modules) if modules else {}
         self.lora = [one for one in lora if self.merges(one.weight, one.rank)]
         self.memory: dict[str, Tensor] = {}

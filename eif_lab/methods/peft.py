@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -108,12 +109,14 @@ class LoRALayer:
 
     Attributes:
         layer: PEFT's layer.
+        base: The layer that it is around.
         weight, down, up: The model's names of the base weight, of A and of B.
         scale: What the product is multiplied with.
         rank: Rows of A and columns of B.
     """
 
     layer: Any
+    base: nn.Module
     weight: str
     down: str
     up: str
@@ -126,14 +129,19 @@ class LoRALayer:
             weight.flatten(1), up.flatten(1), down.flatten(1), alpha=self.scale, out=out.view(len(weight), -1)
         ).view_as(weight)
 
+    @cached_property
+    def base_forward(self) -> Any:
+        """One object for good: another would be compiled anew."""
+        return self.base.forward
+
     @contextmanager
     def bypassed(self) -> Iterator[None]:
         """Within this, only the base layer computes."""
-        self.layer._disable_adapters = True
+        self.layer.__dict__["forward"] = self.base_forward
         try:
             yield
         finally:
-            self.layer._disable_adapters = False
+            del self.layer.__dict__["forward"]
 
 
 def lora_layers(model: nn.Module) -> list[LoRALayer]:
@@ -156,11 +164,12 @@ def lora_layers(model: nn.Module) -> list[LoRALayer]:
             and not any(layer.lora_bias.values())
             and getattr(base, "groups", 1) == 1
             and held[id(base.weight)] == 1
+            and "forward" not in vars(layer)
         )
         if plain and layer.lora_A[active[0]].weight.dtype == base.weight.dtype:
             [adapter] = active
             ends = (f"lora_A.{adapter}.weight", f"lora_B.{adapter}.weight")
             down, up = (f"{name}.{end}" for end in ends)
-            rank = layer.lora_A[adapter].weight.shape[0]
-            found.append(LoRALayer(layer, f"{name}.base_layer.weight", down, up, float(layer.scaling[adapter]), rank))
+            rank, scale = layer.lora_A[adapter].weight.shape[0], float(layer.scaling[adapter])
+            found.append(LoRALayer(layer, base, f"{name}.base_layer.weight", down, up, scale, rank))
     return found

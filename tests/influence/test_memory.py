@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from eif_lab.influence.memory import Chunks, TooLittleMemory, out_of_memory, peak_bytes, with_halving
+from eif_lab.influence.memory import Chunks, TooLittleMemory, glibc, out_of_memory, peak_bytes, with_halving
 from eif_lab.schema import ConfigError
 
 N = 1000
@@ -266,3 +268,34 @@ def test_a_chunk_is_not_kept_while_the_next_is_made():
         del part
     assert len(made) == 3
     assert isinstance(TooLittleMemory(""), ConfigError)
+
+
+KEPT = """
+import resource, torch
+from eif_lab.influence.memory import pages_kept
+
+def faults():
+    for size in (2_000_000, 3_000_000):
+        held = [torch.ones(size), torch.ones(size)]
+        del held
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+with pages_kept():
+    torch.ones(100_000_000)
+    faults()
+    before = faults()
+    within = faults() - before, resident()
+torch.ones(1_000_000)
+print(*within, resident())
+"""
+
+
+@pytest.mark.skipif(glibc() is None, reason="only of glibc is it known how it gives memory back")
+def test_freed_memory_is_kept_while_it_is_needed_and_given_back_afterwards():
+    ended = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
+    faults, within, afterwards = map(int, ended.stdout.split())
+    assert faults < 500  # 40 MB are 10,000 pages
+    assert within - afterwards > 3e8
