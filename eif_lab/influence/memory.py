@@ -27,6 +27,10 @@ SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_F
 """What a RuntimeError says where memory is too little: of the CPU's allocators, of MPS, of CUDA's libraries."""
 
 
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""As malloc.h numbers them, in bytes: idle memory above the one, and freed blocks above the other, are given back."""
+
+
 class TooLittleMemory(ConfigError):
     """Not even one fits; whoever works on many such at once can still try with less of those."""
 
@@ -156,20 +160,18 @@ def pages_kept() -> Iterator[None]:
     With glibc; elsewhere nothing happens. It holds for the whole process. Afterwards it is given back, and from then on
     as in a process that has freed a block of 32 MiB, to which glibc adjusts itself.
     """
+    libc = glibc()
+    if libc is None:
+        yield
+        return
     try:
-        give_back_above(mapped=2**30, idle=2**31 - 1)
+        libc.mallopt(MMAP_THRESHOLD, 2**30)
+        libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
         yield
     finally:
-        give_back_above(mapped=2**25, idle=2**26)
-        if libc := glibc():
-            libc.malloc_trim(0)
-
-
-def give_back_above(mapped: int, idle: int) -> None:
-    """Have glibc give back blocks of at least ``mapped`` bytes when they are freed, and idle memory above ``idle``."""
-    if libc := glibc():
-        libc.mallopt(-3, mapped)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, idle)  # M_TRIM_THRESHOLD
+        libc.mallopt(MMAP_THRESHOLD, 2**25)
+        libc.mallopt(TRIM_THRESHOLD, 2**26)
+        libc.malloc_trim(0)
 
 
 @cache

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -129,15 +128,10 @@ class LoRALayer:
             weight.flatten(1), up.flatten(1), down.flatten(1), alpha=self.scale, out=out.view(len(weight), -1)
         ).view_as(weight)
 
-    @cached_property
-    def base_forward(self) -> Any:
-        """One object for good: another would be compiled anew."""
-        return self.base.forward
-
     @contextmanager
     def bypassed(self) -> Iterator[None]:
         """Within this, only the base layer computes."""
-        self.layer.__dict__["forward"] = self.base_forward
+        self.layer.__dict__["forward"] = self.base.forward
         try:
             yield
         finally:
@@ -147,7 +141,8 @@ class LoRALayer:
 def lora_layers(model: nn.Module) -> list[LoRALayer]:
     """The model's LoRA layers that can be merged: plain ones on a linear layer or convolution of the same precision.
 
-    Nor is a weight merged into that another module has too, such as the embedding that is tied to an output head.
+    Nor is a weight merged into that another module has too, such as the embedding that is tied to an output head, nor
+    one whose layer computes by a forward of its own, as hooks of accelerate give it.
     """
     held = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     found = []

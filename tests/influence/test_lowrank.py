@@ -15,6 +15,8 @@ from eif_lab import measure_influence
 from eif_lab.influence import gradients, reading
 from eif_lab.influence.cost import cheaper_merged
 from eif_lab.influence.lowrank import LowRank
+from eif_lab.methods.lora import LoRA
+from eif_lab.methods.peft import lora_layers
 from eif_lab.models.phi3 import CausalLM, token_loss
 
 UPDATES = {
@@ -168,6 +170,14 @@ def test_lora_on_a_head_that_is_tied_to_the_embedding_leaves_the_embedding_alone
     )
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(measured, expected, atol=1e-9)
+
+
+def test_a_lora_layer_with_a_forward_of_its_own_is_not_merged():
+    model = LoRA(target_modules=["o_proj"]).apply(small_phi3(tied=True), seed=0)
+    layers = [one.layer for one in lora_layers(model)]
+    assert len(layers) > 1
+    layers[0].forward = lambda x: 2 * type(layers[0]).forward(layers[0], x)
+    assert [one.layer for one in lora_layers(model)] == layers[1:]
 
 
 def test_low_precision_base_keeps_the_update_that_its_weights_would_lose():
