@@ -29,13 +29,13 @@ from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.influence.agreement import agreement
 from eif_lab.influence.annotate import annotate
 from eif_lab.influence.auto import Auto
+from eif_lab.influence.batch import Batch
 from eif_lab.influence.calibrate import MOST_STIMULI, calibrate, near
 from eif_lab.influence.choices import AMONG
 from eif_lab.influence.context import measure_context
 from eif_lab.influence.first_order import FirstOrder
 from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.measure import OnChunk, measure_influence
-from eif_lab.influence.problem import Batch
 from eif_lab.influence.readout import UNITS, log_prob
 from eif_lab.influence.reference import Reference
 from eif_lab.influence.rounding import COUNTS, LostToRounding

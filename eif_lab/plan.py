@@ -30,13 +30,14 @@ from eif_lab.data.task import Task
 from eif_lab.desiderata import evaluate_all
 from eif_lab.influence.annotate import annotate
 from eif_lab.influence.auto import Auto
+from eif_lab.influence.batch import Batch
 from eif_lab.influence.calibrate import MOST_STIMULI, START
 from eif_lab.influence.context import ContextReader
 from eif_lab.influence.forecast import flops, grown, in_all, operations, peak, seconds, timings
 from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.measure import measure_influence, memberships, must_be_precise
 from eif_lab.influence.memory import peak_bytes
-from eif_lab.influence.problem import Batch, Engine, Problem
+from eif_lab.influence.problem import Engine, Problem
 from eif_lab.influence.readout import named_readouts
 from eif_lab.influence.reference import Reference
 from eif_lab.influence.rounding import LostToRounding, full_precision
@@ -266,12 +267,12 @@ def tuned(job: Job, inputs: Inputs) -> Work:
     started = time.perf_counter()
     engine = taken_engine(job.engine, problem)
     choosing = time.perf_counter() - started
-    outlined = problem.probes.inputs.is_meta
+    outlined = problem.members.is_meta
     found = {} if outlined else timings(engine, problem)
     most = int(max((stimuli for stimuli, _ in found), default=SHAPES_AT_ONCE))
     search = searched(job, inputs) if job.update.learning_rate is None else Work()
     measuring = math.nan if outlined else choosing + in_all(engine, problem, found)
-    updates, rows = len(problem.members), len(problem.probes.targets)
+    updates, rows = len(problem.members), len(problem.probes)
     reads = problem.update.steps if problem.trajectory else 1
     compiled = "passes over probes will be compiled, which is not timed here: it takes less"
     return Work(
@@ -298,7 +299,7 @@ def searched(job: Job, inputs: Inputs) -> Work:
                 inputs.model, inputs.base.loss, batch, batch, method=None, update=problem.update, engine=engine
             )
 
-    each = math.nan if problem.probes.inputs.is_meta else seconds(trial)
+    each = math.nan if problem.members.is_meta else seconds(trial)
     return Work(
         fine_tunes=TRIALS * count,
         probe_passes=TRIALS * count * (count + 1),
@@ -314,9 +315,9 @@ def problem_of(job: Job, inputs: Inputs, stimuli: Batch, probes: Batch, membersh
     problem = Problem(
         model=inputs.model,
         loss=inputs.base.loss,
-        samples=Batch(*(part.to(device) for part in stimuli)),
+        samples=stimuli.to(device),
         members=memberships(len(stimuli.targets), membership or job.perturbation.membership).to(device),
-        probes=Batch(*(part.to(device) for part in probes)),
+        probes=probes.to(device),
         readouts=named_readouts(job.readout),
         update=replace(job.update, learning_rate=START[job.update.optimizer] if rate is None else rate),
         trajectory=job.trajectory,

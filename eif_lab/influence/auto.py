@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
+from eif_lab.influence.loop import Loop
 from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.problem import Engine, Problem
-from eif_lab.influence.reference import Reference
 from eif_lab.influence.stacked import Stacked
 
 
@@ -17,14 +17,14 @@ from eif_lab.influence.stacked import Stacked
 class Auto(Engine):
     """Takes the first engine, fastest first, that does not refuse; the log says which and why, once.
 
-    ``lowrank`` copies least, where it has something not to copy; ``stacked`` takes any optimizer and any layer;
-    ``reference`` refuses nothing.
+    ``lowrank`` copies least, where it has something not to copy; ``stacked`` takes any optimizer; ``loop`` takes any
+    model. Should stimuli turn out to be other together than alone while they are measured, ``loop`` does them again.
     """
 
     def choose(self, problem: Problem) -> Engine:
         """The engine that it would run."""
         refusals: list[str] = []
-        for kind in (LowRank, Stacked, Reference):
+        for kind in (LowRank, Stacked, Loop):
             engine = kind(**asdict(self))
             reason = engine.refuses(problem) or engine.gains_nothing(problem)
             if not reason:
@@ -32,7 +32,7 @@ class Auto(Engine):
                 self.say(f"engine auto: {engine.name} ({because})")
                 return engine
             refusals.append(f"not {engine.name}: {reason}")
-        raise AssertionError("the reference engine refuses nothing")
+        raise AssertionError("the loop refuses nothing")
 
     def run(self, problem: Problem) -> Iterator[Tensor]:
         """As the chosen engine."""

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from eif_lab.influence.measure import Data, as_batch, measure_influence, named_engine, prepared
+from eif_lab.influence.batch import Data, as_batch, called, device_of
+from eif_lab.influence.measure import measure_influence, named_engine, prepared
 from eif_lab.influence.problem import Engine
 from eif_lab.influence.readout import log_prob
 from eif_lab.influence.rounding import LostToRounding
@@ -82,8 +83,8 @@ def calibrate(
     engine = named_engine(engine) if isinstance(engine, str) else engine
     batch = as_batch(stimuli, "stimuli").take(slice(largest))
     with prepared(model, method, seed) as ready, torch.no_grad():
-        device = next(ready.parameters()).device
-        before = log_prob(ready(batch.inputs.to(device)), batch.targets.to(device))
+        here = batch.map(torch.clone).to(device_of(ready))
+        before = log_prob(called(ready, here.inputs), here.targets)
     target = update.direct_influence or update.headroom * -before.mean().item()
     tried: dict[float, float] = {}
     lost: set[float] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from eif_lab.influence.batch import Batch, Data, as_batch, device_of
 from eif_lab.influence.choices import Choices
-from eif_lab.influence.measure import Data, OnChunk, as_batch, must_have_classes, prepared
-from eif_lab.influence.problem import Batch, Problem
+from eif_lab.influence.measure import OnChunk, must_have_classes, prepared
+from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.readout import BETTER_WHEN_LOWER, UNITS, Readout, named_readouts, raised
 from eif_lab.influence.rounding import full_precision
+from eif_lab.influence.state import State
 from eif_lab.influence.update import Update
 from eif_lab.models.phi3 import token_loss
 from eif_lab.schema import rule_error
@@ -72,9 +75,9 @@ def measure_context(
         signs = before.new_tensor([-1 if name in BETTER_WHEN_LOWER else 1 for name in readouts])
         for number, rows in enumerate(contexts):
             batch = as_batch(rows, f"contexts[{number}]")
-            if len(batch.targets) != len(plain.targets):
-                rule = f"have a row for each of the {len(plain.targets)} rows of probes"
-                raise rule_error(f"contexts[{number}]", rule, len(batch.targets))
+            if len(batch) != len(plain):
+                rule = f"have a row for each of the {len(plain)} rows of probes"
+                raise rule_error(f"contexts[{number}]", rule, len(batch))
             if number < len(measured):
                 reader.problem_of(batch)  # the first context of a length decides how all of that length are read
                 continue
@@ -105,6 +108,11 @@ class ContextReader:
     memory_budget: float
     found: dict[int, dict[str, Any]] = field(default_factory=dict)
 
+    @cached_property
+    def state(self) -> State:
+        """The model as it came."""
+        return State(self.model, room=self.memory_budget * GIB / 2)
+
     def read(self, rows: Batch) -> Float[Tensor, "probes readouts"]:
         """Every readout of every probe, at least in float32."""
         return raised(self.problem_of(rows).read_with({}))
@@ -123,8 +131,8 @@ class ContextReader:
 
     def problem(self, rows: Batch, choices: Choices | None) -> Problem:
         """The measurement of an update that never comes."""
-        device = next(self.model.parameters()).device
-        probes = Batch(*(t.to(device) for t in rows))
+        device = device_of(self.model)
+        probes = rows.to(device)
         return Problem(
             model=self.model,
             loss=token_loss,
@@ -135,6 +143,7 @@ class ContextReader:
             update=Update(learning_rate=0.0),
             memory_budget=self.memory_budget,
             choices=None if choices is None else choices.to(device),
+            base_state=self.state,
         )
 
 

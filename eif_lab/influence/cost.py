@@ -50,5 +50,5 @@ def worth_compiling(engine: Engine, problem: Problem) -> bool:
     with FlopCounterMode(display=False) as counter:
         problem.read_some(problem.model, *problem.arranged(slice(1)))
     reads = problem.update.steps if problem.trajectory else 1
-    total = counter.get_total_flops() * len(problem.probes.targets) * len(problem.members) * reads
-    return total > COMPILING_PAYS.get(problem.probes.inputs.device.type, float("inf"))
+    total = counter.get_total_flops() * len(problem.probes) * len(problem.members) * reads
+    return total > COMPILING_PAYS.get(problem.probes.device.type, float("inf"))

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.func import jvp
 
+from eif_lab.influence.batch import Batch
 from eif_lab.influence.gradients import GIB, Layout, arranged, backward, unmoved
 from eif_lab.influence.memory import Chunks, peak_bytes
 from eif_lab.influence.pairs import Pair, by_matrices, crossed
-from eif_lab.influence.problem import Batch, Engine, Problem
+from eif_lab.influence.problem import Engine, Problem
 from eif_lab.influence.readout import Readout
 from eif_lab.influence.sgd import Gradients, clipping, each, response
 from eif_lab.models.base import Loss
@@ -84,11 +85,12 @@ def predicted_rows(problem: Problem, layout: Layout, states: list[tuple[float, f
     taught = gradients(problem, layout, problem.samples.take(members))
     factor = clipping(problem.update, taught)
     blocks = []
-    for inputs, targets in zip(problem.probes.inputs.split(len(members)), problem.probes.targets.split(len(members))):
+    for start in range(0, len(problem.probes), len(members)):
+        probes = problem.probes.take(slice(start, start + len(members))).map(lambda tensor: tensor[:, None])
         columns = []
         for readout in problem.columns:
             asked = replace(problem, loss=summed(readout))
-            read = gradients(asked, layout, Batch(inputs[:, None], targets[:, None]))
+            read = gradients(asked, layout, probes.map(torch.clone))
             products = each(factor, inner_products(taught, read))
             shrunk = along(problem, read) if problem.update.weight_decay else products.new_zeros(())
             columns.append(torch.stack([weight * products + shrink * shrunk for shrink, weight in states], dim=1))
@@ -108,7 +110,7 @@ def summed(readout: Readout) -> Loss:
 
 def gradients(problem: Problem, layout: Layout, batch: Batch) -> dict[str, list[Pair] | Tensor]:
     """Each sample's gradient of ``problem.loss`` at the base model, by parameter."""
-    pairs, copies = backward(problem, layout, unmoved(problem, layout, len(batch.targets)), *batch)
+    pairs, copies = backward(problem, layout, unmoved(problem, layout, len(batch)), batch)
     return {**pairs, **copies}
 
 
@@ -145,7 +147,7 @@ def total(parts: list[Tensor]) -> Tensor:
 def samples_at_once(problem: Problem, layout: Layout) -> int:
     """How many gradients of stimuli, and as many of probes, the budget holds with the Gram matrices between them."""
     batch = problem.samples.take(problem.members[:1])
-    one = peak_bytes(lambda: gradients(problem, layout, batch), batch.inputs.device)
+    one = peak_bytes(lambda: gradients(problem, layout, batch), batch.device)
     pairs = [pair for own in gradients(problem, layout, batch).values() if not isinstance(own, Tensor) for pair in own]
     matrices = sum(math.prod(pair.shape) * pair.right.element_size() for pair in pairs if by_matrices(pair, pair))
     gram = 3 * max((pair.right.shape[1] ** 2 * pair.right.element_size() for pair in pairs), default=0)

@@ -6,7 +6,6 @@ each row, and for each pair. A few small sizes give the four numbers.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from eif_lab.influence.gradients import LARGEST_CHUNK
+from eif_lab.influence.loop import Loop
 from eif_lab.influence.memory import peak_bytes
 from eif_lab.influence.problem import Engine, Problem
 from eif_lab.influence.reference import Reference
@@ -49,7 +49,7 @@ def corners(engine: Engine, problem: Problem, stimuli: int) -> list[Size]:
     A prediction takes as many probes at once as stimuli, so that of it only whole chunks tell anything.
     """
     several = (1, stimuli) if engine.exact else (at_once(engine, problem),)
-    rows = min(len(problem.probes.targets), 2 * (problem.passes.size if engine.exact else several[0]))
+    rows = min(len(problem.probes), 2 * (problem.passes.size if engine.exact else several[0]))
     return sorted({(n, m) for n in several for m in (max(1, rows // 2), rows)})
 
 
@@ -71,7 +71,7 @@ def grown(found: Mapping[Size, float], size: Size) -> float:
 
 def in_all(engine: Engine, problem: Problem, found: Mapping[Size, float]) -> float:
     """A quantity of the whole measurement, from what it is for parts."""
-    every, rows = len(problem.members), len(problem.probes.targets)
+    every, rows = len(problem.members), len(problem.probes)
     if engine.exact:
         return max(*found.values(), grown(found, (every, rows)))  # times are noisy
     stimuli = max(found)[0]
@@ -99,7 +99,7 @@ def peak(engine: Engine, problem: Problem, most: int = LARGEST_CHUNK) -> int:
         problem: What is asked.
         most: Stimuli that are tried at once; where the engine takes more, by what each of them adds.
     """
-    device, rows = problem.probes.inputs.device, min(len(problem.probes.targets), problem.passes.size)
+    device, rows = problem.probes.device, min(len(problem.probes), problem.passes.size)
     chunk, most = at_once(engine, problem), max(2, most)
     unseen = sum(p.nbytes for p in problem.model.parameters()) if isinstance(engine, Reference) else 0
 
@@ -156,20 +156,4 @@ def trace(engine: Engine, problem: Problem) -> None:
     if not isinstance(engine, Reference):
         run(engine, problem)
         return
-    problem.read(problem.model)
-    for place in range(len(problem.members)):
-        plain_fit(problem, place)
-
-
-def plain_fit(problem: Problem, place: int) -> None:
-    """What the reference does with one stimulus, without its trainer, which knows no meta device."""
-    model = copy.deepcopy(problem.model)
-    optimizer = problem.update.make_optimizer(p for p in model.parameters() if p.requires_grad)
-    inputs, targets = problem.samples.take(problem.members[place])
-    for step in range(1, problem.update.steps + 1):
-        optimizer.zero_grad()
-        with torch.enable_grad():
-            problem.loss(model(inputs), targets).backward()
-        optimizer.step()
-        if problem.trajectory or step == problem.update.steps:
-            problem.read(model)
+    run(Loop(engine.memory_budget), problem)  # without the trainer, which knows no meta device

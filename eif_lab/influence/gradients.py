@@ -1,4 +1,4 @@
-"""Each stimulus's own gradient, all in one backward pass, and the trial that it is right."""
+"""Each stimulus's own gradient, all in one backward pass, and the layout under which it is right."""
 
 from __future__ import annotations
 
@@ -8,21 +8,40 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
+from eif_lab.influence.alone import Gradient, disagreement, first_line, gradient_alone, norm, some_trained
+from eif_lab.influence.axes import Call, Disagreement, calls_of
+from eif_lab.influence.batch import Batch, called
 from eif_lab.influence.memory import Chunks, out_of_memory, peak_bytes
 from eif_lab.influence.pairs import Outer, Pair, Rows, joined
-from eif_lab.influence.problem import GIB, Batch, Problem
-from eif_lab.influence.versions import Change, Site, Version, count_rows, find_sites, installed, losses, whole
+from eif_lab.influence.problem import GIB, Problem
+from eif_lab.influence.versions import Change, Site, Version, find_sites, installed, losses, whole
 
 log = logging.getLogger(__name__)
 
 LARGEST_CHUNK = 32
 """Stimuli at once at most, so that a long measurement is heard of while it runs."""
+
+MOST_LOOKED_AT = 16
+"""Stimuli that are looked at for two whose gradients say something."""
+
+FAILURES = (
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    KeyError,
+    AssertionError,
+)
+"""What a model raises that stimuli cannot go through together."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +54,15 @@ class Layout:
         copied: Parameters kept as a copy per stimulus.
         work: Bytes that a stimulus takes in a backward pass.
         noted: Bytes of the pairs that it leaves.
+        calls: What is known of each site's calls, by the shapes of one stimulus's inputs.
     """
 
     sites: Sequence[Site]
-    paired: tuple[str, ...]
-    copied: tuple[str, ...]
+    paired: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
     work: int = 0
     noted: int = 0
+    calls: dict[tuple[Any, ...], list[list[Call]]] = field(default_factory=dict)
 
     def chunks(self, problem: Problem, copies: int) -> Chunks:
         """How many stimuli go at once: as many as the budget holds beside a pass over probes.
@@ -54,6 +75,24 @@ class Layout:
         held = copies * sum(problem.trained[name].nbytes for name in self.copied)
         room = problem.memory_budget * GIB - problem.pass_bytes - sum(problem.trained[n].nbytes for n in self.paired)
         return Chunks(max(1, min(LARGEST_CHUNK, int(room / (self.work + kept + held)))), "stimuli")
+
+    def calls_for(self, problem: Problem, batch: Batch) -> list[list[Call]]:
+        """What is known of each site's calls with stimuli of these shapes, found out now where nothing is.
+
+        Args:
+            problem: What is asked.
+            batch: (stimuli, size, ...).
+        """
+        key = tuple(tuple(leaf.shape[1:]) for leaf in tree_leaves(batch.inputs))
+        if key not in self.calls:
+            first = batch.take(slice(1)).map(lambda tensor: tensor[0])
+
+            def run(times: int) -> None:
+                several = first.map(lambda tensor: torch.cat([tensor] * times))
+                called(problem.model, several.inputs)
+
+            self.calls[key] = calls_of([site.module for site in self.sites], run)
+        return self.calls[key]
 
 
 def arranged(problem: Problem, pairs: bool) -> Layout | str:
@@ -70,55 +109,68 @@ def arranged(problem: Problem, pairs: bool) -> Layout | str:
 
 def tried(problem: Problem, pairs: bool) -> Layout | str:
     """As `arranged`, found out now."""
-    trained, reason = problem.trained, ""
-    for sites in (find_sites(problem.model, trained), whole(problem.model, trained)):
+    if reason := problem.together:
+        return reason
+    trained = problem.trained
+    for sites in (find_sites(problem.model, trained, problem.likes_channels_last), whole(problem.model, trained)):
         try:
-            paired = worth_pairing(problem, sites) if pairs else ()
-            layout = Layout(sites, paired, tuple(name for name in trained if name not in paired))
-            layout, reason = on_trial(problem, layout)
-        except (RuntimeError, NotImplementedError, ValueError, TypeError, IndexError, AttributeError) as error:
+            layout = Layout(sites)
+            paired = worth_pairing(problem, layout) if pairs else ()
+            layout = replace(layout, paired=paired, copied=tuple(name for name in trained if name not in paired))
+            return on_trial(problem, layout)
+        except FAILURES as error:
             if out_of_memory(error):
                 raise
-            reason = f"torch.func cannot vectorise this model ({str(error).strip().splitlines()[0]})"
-        if not reason:
-            return layout
+            told = first_line(error)
+            reason = told if isinstance(error, Disagreement) else f"torch.func cannot vectorise this model ({told})"
+        finally:
+            problem.state.restore()  # such as tensors of a vmap that did not come to its end
     return reason
 
 
-def worth_pairing(problem: Problem, sites: Sequence[Site]) -> tuple[str, ...]:
+def worth_pairing(problem: Problem, layout: Layout) -> tuple[str, ...]:
     """Weights whose pairs are smaller than themselves, over all steps; in low precision all, to lose no update."""
+    sites = layout.sites
     weights = [site.weight for site in sites]
     elsewhere = {name for site in sites if site.weight is None for name in site.own.values()}
     elsewhere |= {name for site in sites for local, name in site.own.items() if local != "weight"}
-    batch = problem.samples.take(problem.members[0])
-    rows = count_rows(lambda: problem.model(batch.inputs), {id(s.module): s.weight for s in sites if s.weight})
+    rows: dict[str, int] = defaultdict(int)
+    for site, calls in zip(sites, layout.calls_for(problem, problem.samples.take(problem.members[:1]))):
+        if site.weight is not None:
+            rows[site.weight] += sum(math.prod(call.gave[0][:-1]) for call in calls if call.gave[0] is not None)
 
     def smaller(name: str) -> bool:
         weight = problem.trained[name]
-        size = rows.get(name, 0) * problem.update.steps * sum(weight.shape)
+        size = rows[name] * problem.update.steps * sum(weight.shape)
         return size < weight.numel() or torch.finfo(weight.dtype).bits < 32
 
-    return tuple(name for name in problem.trained if name in weights and name not in elsewhere and smaller(name))
+    return tuple(
+        name
+        for name in problem.trained
+        if name in weights and name not in elsewhere and smaller(name) and not problem.trained[name].is_complex()
+    )
 
 
-def backward(
-    problem: Problem, layout: Layout, versions: Mapping[str, Version], inputs: Tensor, targets: Tensor
-) -> tuple[dict[str, list[Pair]], dict[str, Tensor]]:
+Gradients = tuple[dict[str, list[Pair]], dict[str, Tensor]]
+"""Pairs by weight, and of what is copied (stimuli, *shape) each. What no stimulus's loss depends on is in neither."""
+
+
+def backward(problem: Problem, layout: Layout, versions: Mapping[str, Version], batch: Batch) -> Gradients:
     """The gradient of each stimulus's loss by its own parameters.
 
     Args:
         problem: What is asked.
         layout: How parameters are held.
-        versions: The parameters, of as many stimuli as there are rows of ``inputs``.
-        inputs, targets: (stimuli, size, ...).
+        versions: The parameters, of as many stimuli as there are rows of ``batch``.
+        batch: (stimuli, size, ...); a model or loss may change it.
 
-    Returns:
-        Pairs by weight, and gradients of what is copied, (stimuli, *shape) each.
+    Raises:
+        Disagreement: Stimuli go otherwise through the model together than one alone.
     """
-    count = len(inputs)
+    count, size = batch.targets.shape[:2]
     pairs: dict[str, list[Pair]] = defaultdict(list)
     copies = {name: v.detach().requires_grad_() for name, v in versions.items() if isinstance(v, Tensor)}
-    start = torch.zeros((), device=inputs.device, requires_grad=True)
+    start = torch.zeros((), device=batch.device, requires_grad=True)
 
     def record(name: str, rows: Tensor, y: Tensor) -> Tensor:
         rows = rows.detach()
@@ -134,15 +186,24 @@ def backward(
         y.register_hook(keep)
         return y
 
-    with torch.enable_grad(), frozen(problem), installed(layout.sites, count, {**versions, **copies}, record):
-        outputs = problem.model(inputs.flatten(0, 1))
-        total = losses(problem.loss, outputs, targets)
+    calls = layout.calls_for(problem, batch) if count > 1 else None
+    site_versions = {**versions, **copies}
+    with (
+        torch.enable_grad(),
+        frozen(problem),
+        installed(layout.sites, site_versions, count=count, size=size, calls=calls, record=record),
+        warnings.catch_warnings(),
+    ):
+        # where an operator has no batching rule it is looped over: slower, and right
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        outputs = called(problem.model, batch.map(lambda tensor: tensor.flatten(0, 1)).inputs)
+        total = losses(problem.loss, outputs, batch.targets)
         asked = [*copies.values(), start]
-        with warnings.catch_warnings():  # where an operator has no batching rule it is looped over: slower, and right
-            warnings.filterwarnings("ignore", message="There is a performance drop")
+        gradients: Sequence[Tensor | None] = [None] * len(asked)
+        if total.requires_grad:
             gradients = torch.autograd.grad(total, asked, allow_unused=True)
-    zeros = (torch.zeros_like(v) if g is None else g for v, g in zip(copies.values(), gradients))
-    return {name: joined(own) for name, own in pairs.items()}, dict(zip(copies, zeros))
+    found = {name: gradient for name, gradient in zip(copies, gradients) if gradient is not None}
+    return {name: joined(own) for name, own in pairs.items()}, found
 
 
 @contextmanager
@@ -167,51 +228,57 @@ def unmoved(problem: Problem, layout: Layout, count: int) -> dict[str, Version]:
     return versions
 
 
-def on_trial(problem: Problem, layout: Layout) -> tuple[Layout, str]:
-    """The layout with what a stimulus takes, and where the first two's gradient is wrong; empty where it is not."""
-    members = problem.members[:2]
-    batch, found = problem.samples.take(members), list[Any]()
+def own_gradient(gradients: Gradients, index: int) -> dict[str, Tensor]:
+    """One stimulus's gradient as it would be alone."""
+    pairs, copies = gradients
+    dense = {name: total([pair.only(index).dense()[0] for pair in own]) for name, own in pairs.items()}
+    return {**dense, **{name: own[index] for name, own in copies.items()}}
+
+
+def total(parts: Sequence[Tensor]) -> Tensor:
+    """Their sum."""
+    return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(0)
+
+
+def on_trial(problem: Problem, layout: Layout) -> Layout:
+    """The layout with what a stimulus takes, where the gradient of two is what each has alone.
+
+    Raises:
+        Disagreement: It is not.
+    """
+    rows, alone = zip(*telling(problem))
+    members = torch.stack(rows)
+    found: list[Gradients] = []
 
     def together() -> None:
-        found.append(backward(problem, layout, unmoved(problem, layout, len(members)), *batch))
+        found.append(backward(problem, layout, unmoved(problem, layout, len(members)), problem.samples.take(members)))
 
-    work = peak_bytes(together, batch.inputs.device)
-    pairs, copies = found.pop()
-    noted = sum(pair.nbytes for own in pairs.values() for pair in own)
-    known = replace(layout, work=work // len(members), noted=noted // len(members))
-    return known, "" if batch.inputs.is_meta else disagreement(problem, batch, pairs, copies)
-
-
-def disagreement(
-    problem: Problem, batch: Batch, pairs: Mapping[str, Sequence[Pair]], copies: Mapping[str, Tensor]
-) -> str:
-    """Where the gradient of some stimuli differs from autograd's plain one; empty where it does not.
-
-    Of a model whose gradient would not fit the budget, some parameters are looked at.
-    """
-    looked_at = some(problem.trained, problem.memory_budget * GIB / 8)
-    for row, (inputs, targets) in enumerate(zip(*batch)):
-        with torch.enable_grad():
-            loss = problem.loss(problem.model(inputs), targets)
-            plain = torch.autograd.grad(loss, [problem.trained[name] for name in looked_at], allow_unused=True)
-        expected = [torch.zeros_like(problem.trained[n]) if g is None else g for n, g in zip(looked_at, plain)]
-        largest = max(float(g.abs().max()) for g in expected)
-        if not math.isfinite(largest):
-            continue  # this stimulus diverges in any engine
-        loose = 1e-2 if all(torch.finfo(g.dtype).bits >= 32 for g in expected) else 0.1
-        for name, gradient in zip(looked_at, expected):
-            own = copies[name][row] if name in copies else sum(p.only(row).dense()[0] for p in pairs.get(name, ()))
-            # a gradient that is zero in truth is rounding noise, of the size of the others' rounding
-            slack = 0.1 * loose * float(gradient.abs().max()) + 1e-4 * loose * largest
-            if not torch.allclose(torch.as_tensor(own).to(gradient), gradient, rtol=loose, atol=slack):
-                return f"torch.func gives another gradient of {name} than autograd"
-    return ""
+    work = peak_bytes(together, members.device)
+    gradients = found.pop()
+    noted = sum(pair.nbytes for own in gradients[0].values() for pair in own)
+    strict = problem.update.moves_without_gradient
+    for index, gradient in enumerate(alone):
+        if gradient and (reason := disagreement(own_gradient(gradients, index), gradient, strict)):
+            raise Disagreement(reason)
+    return replace(layout, work=work // len(members), noted=noted // len(members))
 
 
-def some(trained: Mapping[str, Tensor], size: float) -> list[str]:
-    """Names spread over the model whose gradients take no more than ``size`` bytes; at least one."""
-    names = list(trained)
-    step = 1
-    while step < len(names) and sum(trained[name].nbytes for name in names[::step]) > size:
-        step += 1
-    return names[::step]
+def telling(problem: Problem) -> list[tuple[Tensor, Gradient]]:
+    """The rows of two stimuli with the gradients that they have alone, of the first few that say something."""
+    if problem.members.is_meta:
+        return [(rows, {}) for rows in problem.members[:2]]
+    said, silent = list[tuple[Tensor, Gradient]](), list[tuple[Tensor, Gradient]]()
+    looked_at = some_trained(problem)
+    for rows in problem.members[:: math.ceil(len(problem.members) / MOST_LOOKED_AT)]:
+        gradient = gradient_alone(problem, problem.samples.take(rows), looked_at)
+        (said if says_something(gradient) else silent).append((rows, gradient))
+        if len(said) == 2:
+            break
+        del silent[2:]
+    return (said + silent)[:2]
+
+
+def says_something(gradient: Gradient) -> bool:
+    """Whether a gradient is finite, and not zero."""
+    norms = [float(norm(one)) for one in gradient.values() if one is not None]
+    return any(norms) and all(map(math.isfinite, norms))

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from eif_lab.influence.cost import worth_compiling
-from eif_lab.influence.gradients import Layout, arranged, backward
-from eif_lab.influence.memory import Chunks
+from eif_lab.influence.axes import Disagreement
+from eif_lab.influence.gradients import Gradients, Layout, arranged
 from eif_lab.influence.pairs import Pair, joined
-from eif_lab.influence.problem import Engine, Problem
-from eif_lab.influence.reading import Reader
+from eif_lab.influence.problem import Problem
 from eif_lab.influence.sgd import clipping, each
-from eif_lab.influence.update import Update
+from eif_lab.influence.versioned import Versioned
 from eif_lab.influence.versions import Change, Version
 
 
 @dataclass
-class LowRank(Engine):
+class LowRank(Versioned):
     """Weights of linear layers and embeddings change by what went into their gradient: (output gradient, input) pairs.
 
     SGD is linear in the gradients, so that after any number of steps a parameter is ``a * base + sum_k c_k g_k`` with
@@ -30,6 +27,7 @@ class LowRank(Engine):
     """
 
     stores_weights: ClassVar[bool] = False
+    pairs: ClassVar[bool] = True
 
     def refuses(self, problem: Problem) -> str:
         """It steps by SGD alone, and keeps in low precision only what it need not copy."""
@@ -59,37 +57,13 @@ class LowRank(Engine):
         every = sum(p.numel() for p in problem.trained.values())
         return f"{copied} of {every} parameters are copied per stimulus, such as {layout.copied[0]}"
 
-    def compiles(self, problem: Problem) -> bool:
-        """Where it is asked for, or the job is long enough."""
-        return worth_compiling(self, problem)
+    def copies(self, problem: Problem) -> int:
+        """As it is, moved, its velocity and its gradient."""
+        return 4
 
-    def chunks(self, problem: Problem) -> Chunks:
-        """As many stimuli at once as the memory budget holds."""
-        layout = arranged(problem, pairs=True)
-        assert isinstance(layout, Layout)
-        return layout.chunks(problem, copies=4)
-
-    def run(self, problem: Problem) -> Iterator[Tensor]:
-        """Chunk by chunk."""
-        layout = arranged(problem, pairs=True)
-        assert isinstance(layout, Layout)
-        reader = Reader(problem, layout.sites)
-        yield from self.chunks(problem).over(
-            len(problem.members), lambda place: update_and_read(problem, layout, reader, problem.members[place])
-        )
-
-
-def update_and_read(problem: Problem, layout: Layout, reader: Reader, members: Tensor) -> Tensor:
-    """Readings after updating one version per row of ``members``: (stimuli, steps read, probes, readouts)."""
-    batch = problem.samples.take(members)
-    movement = Movement(problem, layout, len(members))
-    readings = []
-    for step in range(1, problem.update.steps + 1):
-        movement.step(problem.update, *backward(problem, layout, movement.versions(), *batch))
-        if problem.trajectory or step == problem.update.steps:
-            versions = movement.versions()
-            readings.append(torch.stack([reader.read(versions, i) for i in range(len(members))]))
-    return torch.stack(readings, dim=1)
+    def start(self, problem: Problem, layout: Layout, count: int) -> Movement:
+        """Where SGD begins."""
+        return Movement(problem, layout, count)
 
 
 @dataclass
@@ -108,7 +82,8 @@ class Movement:
 
     With learning rate ``r``, momentum ``m``, weight decay ``d`` and clipped gradients ``g_k``, torch's SGD is
     ``v_k = m v_{k-1} + g_k + d p_{k-1}`` and ``p_k = p_{k-1} - r v_k``. Both are sums over base and gradients, so that
-    their coefficients follow the same recursion.
+    their coefficients follow the same recursion. Parameters without a gradient stay, as ``torch.optim`` leaves them:
+    those that the first step doesn't name.
     """
 
     problem: Problem
@@ -117,6 +92,7 @@ class Movement:
     scale: float = 1.0
     pull: float = 0.0
     taken: list[Taken] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)
     moved: dict[str, Tensor] = field(default_factory=dict)
     speed: dict[str, Tensor] = field(default_factory=dict)
 
@@ -125,17 +101,26 @@ class Movement:
         trained, versions = self.problem.trained, dict[str, Version]()
         for name in self.layout.paired:
             parts = [pair.scaled(t.factor * t.weight) for t in self.taken for pair in t.pairs.get(name, ())]
-            versions[name] = Change(self.scale, joined(parts))
+            versions[name] = Change(self.scale_of(name), joined(parts))
         for name in self.layout.copied:
             base = trained[name].detach().to(torch.promote_types(trained[name].dtype, torch.float32))
-            own = (base * self.scale).expand(self.count, *base.shape)
+            own = (base * self.scale_of(name)).expand(self.count, *base.shape)
             versions[name] = own + self.moved[name] if name in self.moved else own.clone()
         return versions
 
-    def step(self, update: Update, pairs: dict[str, list[Pair]], copies: dict[str, Tensor]) -> None:
+    def scale_of(self, name: str) -> float:
+        """What is left of the base's parameter."""
+        return self.scale if name in self.named else 1.0
+
+    def step(self, gradients: Gradients) -> None:
         """One step of SGD."""
+        update, (pairs, copies) = self.problem.update, gradients
         rate, momentum, decay = update.learning_rate, update.momentum, update.weight_decay
         assert rate is not None
+        named = {*pairs, *copies}
+        if self.taken and named != self.named:
+            raise Disagreement("other parameters have a gradient in one step than in another")
+        self.named = named
         factor = clipping(update, {**pairs, **copies})
         self.pull = momentum * self.pull + decay * self.scale
         for taken in self.taken:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,24 +14,29 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
-from torch.utils.data import Dataset, default_collate
 
+from eif_lab.influence.alone import first_line
 from eif_lab.influence.auto import Auto
+from eif_lab.influence.axes import Disagreement
+from eif_lab.influence.batch import Batch, Data, as_batch, device_of
 from eif_lab.influence.choices import Choices
 from eif_lab.influence.first_order import FirstOrder
+from eif_lab.influence.loop import Loop
 from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.memory import pages_kept
-from eif_lab.influence.problem import Batch, Engine, Problem
+from eif_lab.influence.problem import Engine, Problem
 from eif_lab.influence.readout import BETTER_WHEN_LOWER, READOUTS, UNITS, Readout, named_readouts, raised
 from eif_lab.influence.reference import Reference
 from eif_lab.influence.rounding import full_precision, must_be_resolved, must_hold_update
+from eif_lab.influence.soundness import is_compiled, must_be_sound, must_hold_numbers
 from eif_lab.influence.stacked import Stacked
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method, named_method
 from eif_lab.models.base import Loss
 from eif_lab.schema import build, rule_error, unknown_name
 
-Data = tuple[Tensor, Tensor] | Dataset
+log = logging.getLogger(__name__)
+
 OnChunk = Callable[[np.ndarray], None]
 
 SIGN = {
@@ -66,16 +72,17 @@ def measure_influence(
     is run, not approximated. Batch-norm and dropout are in eval mode throughout. The model is left as it was.
 
     Args:
-        model: Any module, called as ``model(inputs)``.
+        model: Any module, called as ``model(inputs)``; with a tuple of inputs as ``model(*inputs)``, with a dict as
+            ``model(**inputs)``. It returns one tensor, with a row for each of the inputs'.
         loss: ``loss(output, target)``, a mean over the batch, such as ``torch.nn.functional.cross_entropy``.
-        stimuli: (inputs, targets) with a row per stimulus, or a data set of such pairs.
-        probes: Likewise.
+        stimuli: (inputs, targets) with a row per stimulus, tensors or arrays of NumPy; or a data set of such pairs.
+        probes: Likewise. All that are read in one pass go through the model as one batch.
         readout: ``log_prob``, ``log_odds``, ``prob``, ``rank``, ``correct``, a function (output, target) to one scalar
             per row, or several of these.
         method: What moves: ``full``, ``lora``, ``adapter``, ``ia3``, a `Method`, ``dict(name="lora", rank=4)``, or None
             for exactly the parameters that require a gradient.
         update: The recipe; by default one SGD step at 0.01. See `Update`.
-        engine: ``auto``, ``stacked``, ``reference``, or an `Engine`.
+        engine: ``auto``, ``lowrank``, ``stacked``, ``loop``, ``reference``, or an `Engine`.
         perturbation: ``include`` or ``exclude``.
         trajectory: Read after every step, not only after the last.
         seed: Of what the method draws (LoRA's initial weights); several give the array a dimension ``seed``.
@@ -105,8 +112,10 @@ def measure_influence(
     readouts = named_readouts(readout)
     must_have_classes(watched, readouts)
     choices = None if candidates is None else Choices.of(candidates, watched.targets)
-    count = len(watched.targets) if choices is None else len(choices)
+    count = len(watched) if choices is None else len(choices)
     asked = rows or slice(None)
+    if not range(len(samples))[asked]:
+        raise rule_error("rows", f"name at least one of the {len(samples)} stimuli", rows, "Try None for all.")
     if choices is not None and not choices.needed_for(readouts):
         watched, choices = watched.take(choices.own), None
     recipe = update if isinstance(update, Update) else named_update(update)
@@ -117,32 +126,31 @@ def measure_influence(
 
     def one_seed(seed: int) -> tuple[np.ndarray, str]:
         with prepared(model, method, seed) as ready, full_precision(), pages_kept():
-            device = next(ready.parameters()).device
+            device = device_of(ready)
             problem = Problem(
                 model=ready,
                 loss=loss,
-                samples=Batch(*(t.to(device) for t in samples)),
-                members=memberships(len(samples.targets), perturbation)[asked].to(device),
-                probes=Batch(*(t.to(device) for t in watched)),
+                samples=samples.to(device),
+                members=memberships(len(samples), perturbation)[asked].to(device),
+                probes=watched.to(device),
                 readouts=readouts,
                 update=recipe,
                 trajectory=trajectory,
                 memory_budget=engine.memory_budget,
                 choices=None if choices is None else choices.to(device),
             )
-            chosen = fit_engine(engine, problem)
-            if chosen.compiles(problem):
-                problem = replace(problem, compiled=True)
-            return run(problem, chosen, perturbation, on_chunk, known), chosen.name
+            return measured_array(problem, engine, perturbation, on_chunk, known)
 
     seeds = [int(seed)] if isinstance(seed, int | np.integer) else [int(one) for one in seed]
+    if not seeds:
+        raise rule_error("seed", "name at least one seed", seeds, "Try 0.")
     values, names = zip(*[one_seed(one) for one in seeds])
     array = xr.DataArray(
         np.stack(values),
         dims=("seed", "stimulus", "step", "probe", "readout"),
         coords={
             "seed": seeds,
-            "stimulus": np.arange(len(samples.targets))[asked],
+            "stimulus": np.arange(len(samples))[asked],
             "step": np.arange(1, recipe.steps + 1) if trajectory else [recipe.steps],
             "probe": np.arange(count),
             "readout": list(readouts),
@@ -166,9 +174,81 @@ def measure_influence(
 def must_have_classes(probes: Batch, readouts: Mapping[str, Readout]) -> None:
     """Refuse real-valued targets where a readout takes them for classes."""
     reads_classes = any(one in READOUTS.values() for one in readouts.values())
-    if reads_classes and probes.targets.is_floating_point():
+    kind = probes.targets.dtype
+    if reads_classes and (kind.is_floating_point or kind.is_complex or kind == torch.bool):
         rule = f"have whole numbers as targets with readout={', '.join(readouts)}"
-        raise rule_error("probes", rule, probes.targets.dtype, "Give a function (output, target) as readout.")
+        raise rule_error("probes", rule, str(kind), "Give a function (output, target) as readout.")
+
+
+def measured_array(
+    problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk | None, known: Iterator[np.ndarray]
+) -> tuple[np.ndarray, str]:
+    """Influence as of `run`, and the engine that measured it.
+
+    What ``auto`` takes may find that stimuli are other together than alone; then ``loop`` measures all of them anew,
+    and what was handed on before must be what it finds.
+    """
+    if must_be_sound(problem):
+        log.warning("a probe's output depends on the probes beside it: all of them are read in one pass")
+        problem = replace(problem, one_pass=True)
+    chosen = fit_engine(engine, problem)
+    if chosen.compiles(problem) and not is_compiled(problem.model):
+        problem = replace(problem, compiled=True)
+    handed = list[np.ndarray]()
+
+    def hand(part: np.ndarray) -> None:
+        if on_chunk is not None:
+            on_chunk(part)
+        handed.append(part)
+
+    before = taken(known, len(problem.members))
+    try:
+        return run(problem, chosen, perturbation, hand, before), chosen.name
+    except Disagreement as error:
+        if not isinstance(engine, Auto):
+            raise rule_error("engine", f"be one that can do this ({error})", chosen.name, "Try auto or loop.") from None
+        reason, one_pass = str(error), problem.one_pass or error.of_probes
+    finally:
+        problem.state.restore(every=True)
+    log.warning("engine auto: loop in place of %s: %s", chosen.name, reason)
+    plain = replace(problem, compiled=False, one_pass=one_pass, plainly=True)
+    try:
+        return again(plain, Loop(memory_budget=engine.memory_budget), perturbation, on_chunk, before + handed), "loop"
+    finally:
+        problem.state.restore(every=True)
+
+
+def taken(known: Iterator[np.ndarray], count: int) -> list[np.ndarray]:
+    """The first parts of an earlier measurement that hold no more stimuli than there are."""
+    parts = list[np.ndarray]()
+    while sum(map(len, parts)) < count and (part := next(known, None)) is not None:
+        parts.append(part)
+    return parts
+
+
+def again(
+    problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk | None, handed: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Influence as of `run`, when some of it was handed on before by an engine that is not right.
+
+    Raises:
+        ConfigError: What was handed on is wrong.
+    """
+    old = np.concatenate(handed) if handed else np.empty(0)
+    done = 0
+
+    def check(part: np.ndarray) -> None:
+        nonlocal done
+        known, new = old[done : done + len(part)], part[max(0, len(old) - done) :]
+        largest = np.nanmax(np.abs(part)) if np.isfinite(part).any() else 0.0
+        if len(known) and not np.allclose(known, part[: len(known)], rtol=0, atol=0.01 * largest, equal_nan=True):
+            hint = "Throw the parts that were kept away, and try engine=loop."
+            raise rule_error("engine", "be one that takes each stimulus as if alone", f"stimulus {done}", hint)
+        done += len(part)
+        if len(new) and on_chunk is not None:
+            on_chunk(new)
+
+    return run(problem, engine, perturbation, check, [])
 
 
 def fit_engine(engine: Engine, problem: Problem) -> Engine:
@@ -202,27 +282,25 @@ def must_be_precise(problem: Problem) -> None:
 
 
 def run(
-    problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk | None, known: Iterator[np.ndarray]
+    problem: Problem, engine: Engine, perturbation: str, on_chunk: OnChunk | None, known: Sequence[np.ndarray]
 ) -> np.ndarray:
     """Influence as (stimuli, steps, probes, readouts), in the readings' own precision, at least float32.
 
-    Of ``known`` parts as many are taken as there are stimuli.
+    Its first parts, where they are ``known``, are taken as they are.
 
     Raises:
         ConfigError: All of it is below what the readings resolve.
     """
     if perturbation == "exclude":
-        everything = torch.arange(len(problem.samples.targets), device=problem.members.device)[None]
+        everything = torch.arange(len(problem.samples), device=problem.members.device)[None]
         [with_all] = engine.run(replace(problem, members=everything))
         before, sign = with_all[0], -1
     else:
         before, sign = engine.before(problem)[None] if engine.exact else problem.members.new_zeros(()).float(), 1
     before = raised(before)
     signs = before.new_tensor([-sign if name in BETTER_WHEN_LOWER else sign for name in problem.readouts])
-    parts, done = list[np.ndarray](), 0
-    while done < len(problem.members) and (part := next(known, None)) is not None:
-        parts.append(part)
-        done += len(part)
+    parts = list(known)
+    done = sum(map(len, parts))
     rest = replace(problem, members=problem.members[done:]) if done else problem
     for after in engine.run(rest) if len(rest.members) else ():
         parts.append(((raised(after) - before) * signs).cpu().numpy())
@@ -248,44 +326,54 @@ def memberships(count: int, perturbation: str) -> Tensor:
 def prepared(model: nn.Module, method: str | Method | Mapping[str, Any] | None, seed: int) -> Iterator[nn.Module]:
     """The model in eval mode with the method's parameters marked; afterwards the caller's model is as it was.
 
-    A method that adds modules works on a copy.
+    A method that adds modules works on a copy. What ``torch.compile`` made of the model is left aside: within this it
+    computes as it is written.
+
+    Raises:
+        ConfigError: The model has no numbers, cannot be copied or cannot be put into eval mode.
     """
+    must_hold_numbers(model)
     chosen = named_method(method) if isinstance(method, str | Mapping) else method
-    ready = model if chosen is None or not chosen.adds_modules else copy.deepcopy(model)
+    ready = getattr(model, "_orig_mod", model)
+    if chosen is not None and chosen.adds_modules:
+        ready = copied(ready)
     modes = [(module, module.training) for module in ready.modules()]
-    flags = [(p, p.requires_grad) for p in ready.parameters()]
+    flags = [(p, p.requires_grad, p.grad) for p in ready.parameters()]
+    eager = torch.compiler.set_stance("force_eager") if is_compiled(model) else nullcontext()
     try:
         if chosen is not None:
             ready = chosen.apply(ready, seed)
-        yield ready.eval()
+        try:
+            ready.eval()
+        except NotImplementedError:
+            hint = "Try the module that it was exported from."
+            raise rule_error("model", "be a module that has an eval mode", type(model).__name__, hint) from None
+        for parameter in ready.parameters():
+            parameter.grad = None
+        with eager:
+            yield ready
     finally:
         for module, training in modes:
             module.training = training
-        for parameter, flag in flags:
+        for parameter, flag, gradient in flags:
             parameter.requires_grad_(flag)
+            parameter.grad = gradient
 
 
-def as_batch(data: Any, field: str) -> Batch:
-    """A pair of tensors, or a data set of pairs, as one batch.
+def copied(model: nn.Module) -> nn.Module:
+    """A copy to put modules into.
 
     Raises:
-        ConfigError: It is neither, it is empty, or inputs and targets differ in length.
+        ConfigError: There is no way to copy it.
     """
-    if isinstance(data, Dataset):
-        rows = [data[i] for i in range(len(cast(Sized, data)))]
-        if not rows:
-            raise rule_error(field, "hold at least one sample", 0)
-        data = default_collate(rows)
-    if not (isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(t, Tensor) for t in data)):
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        reason = first_line(error)
+        hint = "Try method=full, which needs no copy."
         raise rule_error(
-            field, "be a pair of tensors (inputs, targets) or a data set of such pairs", type(data).__name__
-        )
-    inputs, targets = data
-    if len(inputs) != len(targets):
-        raise rule_error(field, "have as many inputs as targets", (len(inputs), len(targets)))
-    if not len(inputs):
-        raise rule_error(field, "hold at least one sample", 0)
-    return Batch(inputs, targets)
+            "model", f"be one that copy.deepcopy can copy ({reason})", type(model).__name__, hint
+        ) from error
 
 
 def named_update(update: Mapping[str, Any] | None) -> Update:
@@ -295,7 +383,8 @@ def named_update(update: Mapping[str, Any] | None) -> Update:
 
 def named_engine(name: str) -> Engine:
     """The engine class in the module of this room that goes by ``name``."""
-    engines = {"auto": Auto, "first_order": FirstOrder, "lowrank": LowRank, "stacked": Stacked, "reference": Reference}
+    kinds = (Auto, FirstOrder, LowRank, Stacked, Loop, Reference)
+    engines: dict[str, type[Engine]] = {kind().name: kind for kind in kinds}
     if name not in engines:
         raise unknown_name("engine", name, engines)
     return engines[name]()

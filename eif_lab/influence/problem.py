@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_map
 
+from eif_lab.influence.batch import Batch, Inputs, called
 from eif_lab.influence.choices import Choices
 from eif_lab.influence.memory import Chunks, out_of_memory, peak_bytes
 from eif_lab.influence.readout import READOUTS, Readout, log_prob
+from eif_lab.influence.state import State
 from eif_lab.influence.update import Update
 from eif_lab.models.base import Loss
 from eif_lab.models.phi3 import CausalLM
@@ -36,17 +39,6 @@ WORTH_SHARING = 0.1
 """The share of a pass's tokens that must be saved for prefixes to be shared: a mask and a gather cost something."""
 
 
-class Batch(NamedTuple):
-    """Rows of inputs with their targets."""
-
-    inputs: Tensor
-    targets: Tensor
-
-    def take(self, rows: Tensor | slice) -> Batch:
-        """The rows, in that order."""
-        return Batch(self.inputs[rows], self.targets[rows])
-
-
 @dataclass(frozen=True)
 class Problem:
     """One influence measurement: which model, updated how, on which batches, watched by which probes.
@@ -63,6 +55,9 @@ class Problem:
         memory_budget: GiB that may be taken beside the model and the data.
         compiled: Whether passes over probes go through ``torch.compile``.
         choices: Which rows are candidates of the same probe; None where each row is a probe of its own.
+        one_pass: All probes go through the model in one pass, because a row's output depends on the rows beside it.
+        plainly: Probes go through it as they are, in no faster arrangement.
+        base_state: The model as it is before any update; noted now unless it is given.
     """
 
     model: nn.Module
@@ -76,6 +71,38 @@ class Problem:
     memory_budget: float = 2.0
     compiled: bool = False
     choices: Choices | None = None
+    one_pass: bool = False
+    plainly: bool = False
+    base_state: State | None = None
+
+    def __post_init__(self) -> None:
+        if self.base_state is None:
+            object.__setattr__(self, "base_state", State(self.model, room=self.memory_budget * GIB / 2))
+
+    @property
+    def state(self) -> State:
+        """The model as it is before any update."""
+        assert self.base_state is not None
+        return self.base_state
+
+    def restore(self) -> None:
+        """Put the model back as it was before any update, after something that may have changed it."""
+        self.state.restore(every=bool(self.together))
+
+    @cached_property
+    def together(self) -> str:
+        """Why stimuli cannot go through the model together, whatever the layout; empty where they may."""
+        if any(isinstance(module, torch.jit.ScriptModule) for module in self.model.modules()):
+            return "a scripted or traced module cannot be taken apart"
+        if self.members.is_meta:
+            return ""
+        try:
+            with torch.no_grad():
+                called(self.model, self.samples.take(self.members[0]).inputs)
+            changed = self.state.changed(values=True)
+        finally:
+            self.state.restore(every=True)
+        return f"a call of the model changes its {changed}" if changed else ""
 
     @cached_property
     def trained(self) -> dict[str, nn.Parameter]:
@@ -95,31 +122,32 @@ class Problem:
     def probes_at_once(self) -> int:
         """On a CPU as many as keep a pass in the cache, elsewhere as many as half the memory budget holds."""
         room = self.memory_budget * GIB / 2
-        if self.probes.inputs.device.type == "cpu":
+        if self.probes.device.type == "cpu":
             room = min(room, CACHE)
         return 2 ** max(0, min(int(room / self.probe_bytes), LARGEST_PASS).bit_length() - 1)
 
     @cached_property
     def probe_bytes(self) -> int:
         """What reading one probe takes, beside the model."""
-        few = slice(min(4, len(self.probes.targets)))
+        few = slice(min(4, len(self.probes)))
         arranged = self.arranged(few)  # here, so that finding out how is no part of the peak
-        peak = peak_bytes(lambda: self.read_some(self.model, *arranged), self.probes.inputs.device)
+        peak = peak_bytes(lambda: self.read_some(self.model, *arranged), self.probes.device)
+        self.state.restore()
         return max(1, peak // few.stop)
 
     @property
     def pass_bytes(self) -> int:
         """What one pass over probes takes, beside the model."""
-        return self.probe_bytes * min(self.passes.size, len(self.probes.targets))
+        return self.probe_bytes * min(self.passes.size, len(self.probes))
 
-    def read(self, call: Callable[[Tensor], Tensor]) -> Tensor:
+    def read(self, model: Callable[..., Any]) -> Tensor:
         """Every readout of every probe, the plain way: (probes, readouts).
 
         Args:
-            call: Inputs to the output of the base or an updated model. It sees the same probes in the same passes
-                every time, so that an update that changes nothing changes no bit of what is read.
+            model: The base or an updated one. It sees the same probes in the same passes every time, so that an update
+                that changes nothing changes no bit of what is read.
         """
-        return self.settled(self.over_rows(lambda place: self.read_some(call, *self.probes.take(place))))
+        return self.settled(self.over_rows(lambda place: self.read_some(model, *self.probes.take(place))))
 
     def read_with(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Every readout of every probe under the model with other parameters, the fast way: (probes, readouts)."""
@@ -144,13 +172,13 @@ class Problem:
     def read_rows(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """What is read of each row under the model with other parameters, the fast way: (rows, columns)."""
         own = {**self.laid_out, **{name: self.in_layout(value) for name, value in parameters.items()}}
-        size = min(self.passes.size, len(self.probes.targets))
+        size = min(self.passes.size, len(self.probes))
 
-        def call(inputs: Any) -> Tensor:
-            if self.compiled and isinstance(inputs, Tensor) and len(inputs) == size:
-                return self.kernels(own, inputs)
+        def call(*args: Any, **kwargs: Any) -> Tensor:
+            if self.compiled and len(args) == 1 and isinstance(args[0], Tensor) and len(args[0]) == size:
+                return self.kernels(own, args[0])
             with self.holding(own):  # another size would compile anew
-                return self.model(inputs)
+                return self.model(*args, **kwargs)
 
         return self.over_rows(lambda place: self.read_some(call, *self.arranged(place)))
 
@@ -180,7 +208,9 @@ class Problem:
 
     def over_rows(self, read: Callable[[slice], Tensor]) -> Tensor:
         """Pass after pass: (rows, columns)."""
-        return torch.cat(list(self.passes.over(len(self.probes.targets), read)))
+        if self.one_pass:
+            return read(slice(len(self.probes)))
+        return torch.cat(list(self.passes.over(len(self.probes), read)))
 
     @cached_property
     def kernels(self) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
@@ -188,16 +218,19 @@ class Problem:
         return compiled(lambda parameters, inputs: functional_call(self.model, parameters, (inputs,)))
 
     @torch.no_grad()
-    def read_some(self, call: Callable[[Any], Tensor], inputs: Any, targets: Tensor) -> Tensor:
+    def read_some(self, model: Callable[..., Any], inputs: Inputs, targets: Tensor) -> Tensor:
         """What is read of the rows of one pass: (rows, columns)."""
-        output = call(inputs)
-        return torch.stack([readout(output, targets) for readout in self.columns], dim=-1)
+        output = called(model, inputs)
+        own = [one if one in READOUTS.values() else on_copies(one) for one in self.columns]
+        return torch.stack([readout(output, targets) for readout in own], dim=-1)
 
     def arranged(self, place: slice) -> tuple[Any, Tensor]:
         """Inputs and targets of some rows as they go through the model fastest."""
         inputs, targets = self.probes.take(place)
-        if self.convolves:
-            return self.in_layout(inputs), targets
+        if self.plainly:
+            return inputs, targets
+        if self.likes_channels_last:
+            return tree_map(in_channels_last, inputs), targets
         if self.shares_prefixes:
             key = (place.start or 0, len(targets))
             if key not in self.trees:
@@ -208,20 +241,34 @@ class Problem:
 
     @cached_property
     def convolves(self) -> bool:
-        """Whether the model is one whose kernels like the channels last."""
+        """Whether the model is one of images."""
         return any(isinstance(module, nn.Conv2d) for module in self.model.modules())
 
-    def in_layout(self, tensor: Tensor) -> Tensor:
-        """Images, and weights of convolutions, with the channels last."""
-        if self.convolves and tensor.ndim == 4:
-            return tensor.to(memory_format=torch.channels_last)  # also sets the strides of a single channel
-        return tensor
+    @cached_property
+    def likes_channels_last(self) -> bool:
+        """Whether images may go through it with the channels last, which is faster: a ``view`` may forbid it."""
+        if not self.convolves or self.plainly:
+            return False
+        inputs, targets = self.probes.take(slice(2))
+        try:
+            with self.holding(weights_in_channels_last(self.model)):
+                self.read_some(self.model, tree_map(in_channels_last, inputs), targets)
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            return False
+        finally:
+            self.state.restore()
+        return True
+
+    def in_layout(self, weight: Tensor) -> Tensor:
+        """A parameter as it is used."""
+        return in_channels_last(weight) if self.likes_channels_last else weight
 
     @cached_property
     def laid_out(self) -> dict[str, Tensor]:
         """The base's weights that are used in another layout than they have."""
-        own = ((name, parameter.detach()) for name, parameter in self.model.named_parameters())
-        return {name: self.in_layout(value) for name, value in own if self.convolves and value.ndim == 4}
+        return weights_in_channels_last(self.model) if self.likes_channels_last else {}
 
     @cached_property
     def shares_prefixes(self) -> bool:
@@ -233,6 +280,22 @@ class Problem:
     def trees(self) -> dict[tuple[int, int], tuple[TokenTree, Tensor]]:
         """Passes over texts that share prefixes, by where they begin and how many texts they hold."""
         return {}
+
+
+def on_copies(readout: Readout) -> Readout:
+    """A readout that may change what it is given."""
+    return lambda output, targets: readout(output.clone(), targets.clone())
+
+
+def in_channels_last(tensor: Tensor) -> Tensor:
+    """Images, and weights of convolutions, with the channels last; it also sets the strides of a single channel."""
+    return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+def weights_in_channels_last(model: nn.Module) -> dict[str, Tensor]:
+    """A model's weights of convolutions with the channels last, by name."""
+    every = ((name, parameter.detach()) for name, parameter in model.named_parameters())
+    return {name: in_channels_last(value) for name, value in every if value.ndim == 4}
 
 
 def compiled(call: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -34,8 +34,8 @@ class Reader:
         self.memory: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def read(self, versions: Mapping[str, Version], index: int) -> Tensor:
-        """Readings under the version of the stimulus at ``index``: (probes, readouts)."""
+    def read_rows(self, versions: Mapping[str, Version], index: int) -> Tensor:
+        """What is read of each row under the version of the stimulus at ``index``: (rows, columns)."""
         plain: dict[str, Tensor] = {}
         beside: dict[str, Version] = {}
         for name, version in versions.items():
@@ -50,13 +50,13 @@ class Reader:
                 down, up = (plain.pop(name) if name in plain else self.weights[name] for name in (one.down, one.up))
                 plain[one.weight] = one.merged(self.weights[one.weight], down, up, self.room(one.weight))
                 stack.enter_context(one.bypassed())
-            stack.enter_context(installed(self.sites, 1, beside))
-            return self.problem.read_with(plain)
+            stack.enter_context(installed(self.sites, beside))
+            return self.problem.read_rows(plain)
 
     def merges(self, name: str, rank: int) -> bool:
         """Whether a change of this rank is put into its weight; never in low precision, where it would be lost."""
         weight = self.weights[name]
-        if torch.finfo(weight.dtype).bits < 32:
+        if not weight.is_floating_point() or torch.finfo(weight.dtype).bits < 32:
             return False
         return self.problem.compiled or cheaper_merged(weight.flatten(1).shape, rank, self.rows.get(name, 0))
 
@@ -76,7 +76,7 @@ class Reader:
 
 def rows_through(problem: Problem, modules: Mapping[int, str]) -> dict[str, float]:
     """How many rows all probes send through each of the modules, as the first pass has it, or its first probe."""
-    every = len(problem.probes.targets)
+    every = len(problem.probes)
     first = slice(min(problem.passes.size, every))
     if isinstance(problem.arranged(first)[0], Tensor):  # no prefixes are shared: all probes are alike
         first = slice(1)

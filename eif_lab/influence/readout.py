@@ -4,7 +4,8 @@ This is against all classes or sequences; what a probe with candidates reads is 
 
 An output is (n, classes) with targets (n,), or (n, positions, vocabulary) with targets (n, positions), where a target
 of -100 is not read; ``targets[:, t]`` is what ``output[:, t]`` predicts. Of a sequence the probability is the product
-over its positions.
+over its positions. As in ``torch.nn.functional.cross_entropy`` the classes may also be the second dimension: of
+(n, classes, height, width) they are, of (n, a, b) where the targets are (n, b) and not (n, a).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ Readout = Callable[[Tensor, Tensor], Tensor]
 
 def log_prob(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     """Log-probability of the target, in nats."""
-    logs = -F.cross_entropy(raised(output).flatten(0, -2), target.flatten(), reduction="none", ignore_index=IGNORED)
+    precise = raised(scores(output, target)).flatten(0, -2)
+    logs = -F.cross_entropy(precise, target.flatten(), reduction="none", ignore_index=IGNORED)
     return per_row(logs.view_as(target)).sum(1)
 
 
@@ -40,7 +42,7 @@ def log_odds(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     Where a position is nearly certain, its log-probability is taken from the probability of the others, so that the
     odds of a certain target stay finite.
     """
-    precise, index = raised(output), target.clamp(min=0)[..., None]
+    precise, index = raised(scores(output, target)), target.clamp(min=0)[..., None]
     others = precise.scatter(-1, index, -torch.inf).logsumexp(-1) - precise.logsumexp(-1)
     own = torch.log_softmax(precise, dim=-1).gather(-1, index)[..., 0]
     certain = own > -0.5
@@ -55,6 +57,7 @@ def rank(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
 
     NaN where an output is not finite: it ranks nothing.
     """
+    output = scores(output, target)
     own = output.gather(-1, target.clamp(min=0)[..., None])
     likelier = (output > own).sum(-1).to(raised(output).dtype)
     likelier = likelier.masked_fill(~output.isfinite().all(-1), torch.nan).masked_fill(target == IGNORED, 0)
@@ -69,6 +72,28 @@ def correct(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
 def first(place: Tensor) -> Tensor:
     """1 where a rank is 0, else 0; NaN where it is NaN."""
     return torch.where(place.isnan(), place, (place == 0).to(place.dtype))
+
+
+def scores(output: Tensor, target: Tensor) -> Tensor:
+    """An output with its classes as the last dimension.
+
+    Raises:
+        ConfigError: The shapes do not go together.
+    """
+    moved = classes_last(output, target)
+    if moved is None:
+        raise rule_error("probes", f"have targets that fit outputs of shape {tuple(output.shape)}", tuple(target.shape))
+    return moved
+
+
+def classes_last(output: Tensor, target: Tensor) -> Tensor | None:
+    """As `scores`; None where the shapes do not go together."""
+    if output.ndim != target.ndim + 1:
+        return None
+    last, second = output.shape[:-1] == target.shape, output.shape[:1] + output.shape[2:] == target.shape
+    if second and (output.ndim > 3 or not last):
+        return output.movedim(1, -1)
+    return output if last else None
 
 
 def raised(output: Tensor) -> Tensor:

@@ -19,7 +19,10 @@ class Reference(Engine):
 
     def before(self, problem: Problem) -> Tensor:
         """The plain way, as after a fit."""
-        return problem.read(problem.model)
+        try:
+            return problem.read(problem.model)
+        finally:
+            problem.restore()
 
     def run(self, problem: Problem) -> Iterator[Tensor]:
         """One chunk per stimulus."""
@@ -54,9 +57,10 @@ def fit_and_read(problem: Problem, rows: Tensor) -> Tensor:
             callbacks=[reader],
             enable_checkpointing=False,
             gradient_clip_val=problem.update.gradient_clip,
-            **trainer_device(str(batch.inputs.device)),
+            **trainer_device(str(batch.device)),
             **SILENT,
         )
         module = Finetuner(model, problem.loss, problem.update.make_optimizer)
-        trainer.fit(module, DataLoader(cast(Dataset, [tuple(batch)] * problem.update.steps), batch_size=None))
+        batches = [tuple(problem.samples.take(rows)) for _ in range(problem.update.steps)]
+        trainer.fit(module, DataLoader(cast(Dataset, batches), batch_size=None))
     return torch.stack(reader.readings)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from eif_lab.influence.alone import gradient_alone, placed
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.readout import READOUTS, Readout, log_odds, log_prob, prob, raised
 from eif_lab.influence.update import Update
@@ -112,17 +113,13 @@ def first_step(problem: Problem, rows: Tensor) -> Iterator[tuple[float, float]]:
         stored.grad = own_gradient
         problem.update.make_optimizer([stored]).step()
         kept = (in_float64(stored) - in_float64(own)) / rate
-        yield stride * (kept - exact).square().sum().item(), stride * exact.square().sum().item()
+        yield stride * (kept - exact).abs().square().sum().item(), stride * exact.abs().square().sum().item()
 
 
 def gradients(problem: Problem, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Each trained parameter that the loss depends on, with its gradient, clipped as the recipe says."""
-    inputs, targets = problem.samples.take(rows)
-    parameters = list(problem.trained.values())
-    with torch.enable_grad():
-        loss = problem.loss(problem.model(inputs), targets)
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    pairs = [(p.detach(), g.to_dense()) for p, g in zip(parameters, found) if g is not None]
+    found = gradient_alone(problem, problem.samples.take(rows))
+    pairs = [(problem.trained[n].detach(), g.to_dense()) for n, g in found.items() if g is not None]
     largest = problem.update.gradient_clip
     if largest is None:
         return pairs
@@ -147,7 +144,8 @@ def step_per_rate(update: Update, parameter: Tensor, gradient: Tensor) -> Tensor
 
 def in_float64(tensor: Tensor) -> Tensor:
     """In float64, on the CPU where the device has none (MPS)."""
-    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+    own = tensor.cpu() if tensor.device.type == "mps" else tensor
+    return own.to(torch.promote_types(own.dtype, torch.float64))
 
 
 def must_be_resolved(problem: Problem, before: Tensor, influence: np.ndarray) -> None:
@@ -156,7 +154,7 @@ def must_be_resolved(problem: Problem, before: Tensor, influence: np.ndarray) ->
     The largest influence is compared with `resolution`, readout by readout; one entry above it suffices. So rows of
     zeros (stimuli that the model is sure of), probes that do not move and readouts that do not show what another one
     shows are all fine; what is refused is an array of which every number could be noise. Readouts that count are not
-    looked at. Nor is an array of zeros refused where the updates are zero, as of a loss that is already at its least.
+    looked at. Nor is an array of zeros refused where no larger step would move the readings.
 
     Args:
         problem: What was asked.
@@ -168,7 +166,7 @@ def must_be_resolved(problem: Problem, before: Tensor, influence: np.ndarray) ->
     """
     if not problem.update.learning_rate:
         return
-    parameters = (p for p in problem.model.parameters() if p.is_floating_point())
+    parameters = (p for p in problem.model.parameters() if p.is_floating_point() or p.is_complex())
     coarsest = max(torch.finfo(p.dtype).eps for p in parameters)
     largest: dict[str, tuple[float, float]] = {}
     for index, (name, readout) in enumerate(problem.readouts.items()):
@@ -179,7 +177,7 @@ def must_be_resolved(problem: Problem, before: Tensor, influence: np.ndarray) ->
         readings, moved = readings[readings.isfinite()], moved[np.isfinite(moved)]
         if len(moved) and not counts(readout, readings):
             largest[name] = float(moved.max()), resolution(readout, readings, coarsest)
-    if largest and all(moved <= least for moved, least in largest.values()) and any_update(problem):
+    if largest and all(moved <= least for moved, least in largest.values()) and would_move(problem):
         name, (moved, least) = next(iter(largest.items()))
         rule = f"be large enough to move {name} by more than rounding does, {least:.1g}"
         raise refusal(problem, f"{rule} (it moved by {moved:.1g} at most)")
@@ -214,10 +212,38 @@ def resolution(readout: Readout, readings: Tensor, coarsest: float) -> float:
     return units * float(size.max()) if len(size) else 0.0
 
 
-def any_update(problem: Problem) -> bool:
-    """Whether a step moves anything at all, for any of the stimuli that are tried."""
-    steps = (step_per_rate(problem.update, *one) for rows in tried(problem) for one in gradients(problem, rows))
-    return any(bool(step.any()) for step in steps)
+MAGNIFIED = 0.01
+"""How far, of its own size, a parameter is moved to see whether a larger step would move the readings."""
+
+
+def would_move(problem: Problem) -> bool:
+    """Whether a larger step moves a readout, for any of the stimuli that are tried.
+
+    Readings that no step moves are exact: those of words that no stimulus has, or of a loss that is at its least.
+    """
+    if not (step_of := [one for rows in tried(problem) if (one := magnified(problem, rows))]):
+        return False
+    before = problem.read(problem.model)
+    for values in step_of:
+        with placed(problem, values):
+            if not torch.equal(problem.read(problem.model), before):
+                return True
+    return False
+
+
+def magnified(problem: Problem, rows: Tensor) -> dict[str, Tensor]:
+    """What is trained after a first step of a size that any precision holds; nothing where the step is zero."""
+    found = gradient_alone(problem, problem.samples.take(rows))
+    known = [(name, problem.trained[name].detach(), g.to_dense()) for name, g in found.items() if g is not None]
+    steps = {name: step_per_rate(problem.update, parameter, gradient) for name, parameter, gradient in known}
+    largest = max((float(step.abs().max()) for step in steps.values()), default=0.0)
+    if not largest or not math.isfinite(largest):
+        return {}
+    size = max(float(parameter.abs().max()) for _, parameter, _ in known) or 1.0
+    return {
+        name: (in_float64(parameter) + steps[name] * (MAGNIFIED * size / largest)).to(parameter)
+        for name, parameter, _ in known
+    }
 
 
 def refusal(problem: Problem, rule: str) -> LostToRounding:

@@ -37,12 +37,12 @@ def clipping(update: Update, gradients: Gradients) -> Tensor | float:
 
     The rule of ``torch.nn.utils.clip_grad_norm_``; the norm of what is kept as pairs follows from their Gram matrices.
     """
-    if update.gradient_clip is None:
+    if update.gradient_clip is None or not gradients:
         return 1.0
     squares = []
     for own in gradients.values():
         if isinstance(own, Tensor):
-            squares.append(own.flatten(1).square().sum(1))
+            squares.append(own.flatten(1).abs().square().sum(1))
         else:
             squares += [inner(a, b) for a in own for b in own]
     precise = functools.reduce(torch.promote_types, (s.dtype for s in squares), torch.float32)

@@ -47,6 +47,11 @@ class Update(Options):
                 "update.momentum", f"be 0 with optimizer={self.optimizer}", self.momentum, "Try update.optimizer=sgd."
             )
 
+    @property
+    def moves_without_gradient(self) -> bool:
+        """Whether a parameter with a gradient of zero can move, which one without a gradient never does."""
+        return bool(self.weight_decay) or (self.steps > 1 and (self.optimizer != "sgd" or bool(self.momentum)))
+
     def make_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
         """The ``torch.optim`` optimizer; elementwise, so that it steps stacked parameters like single ones."""
         if self.learning_rate is None:

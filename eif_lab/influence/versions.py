@@ -3,14 +3,14 @@
 A batch holds the rows of stimulus 0, then those of stimulus 1, and so on. The modules that own what is trained compute
 with each stimulus's own parameters; everything else is computed as always, for all rows at once. Linear layers,
 embeddings and convolutions do so by batched matrix products (a convolution of its unfolded input), any other module by
-``torch.func.vmap`` over itself.
+``torch.func.vmap`` over itself. Which axis of a tensor is the stimuli's is known from `axes`.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -19,8 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.utils.parametrize import is_parametrized
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from eif_lab.influence.axes import Call, Calls, Disagreement, joined, split, spread
 from eif_lab.influence.pairs import Pair, rows_of
 from eif_lab.models.base import Loss
 
@@ -54,18 +57,56 @@ and the output, which it hands back."""
 
 
 @dataclass(frozen=True)
+class Stack:
+    """How stimuli go through one module together.
+
+    Attributes:
+        count: How many there are.
+        size: Rows of each.
+        calls: What is known of the module's calls.
+        record: What is told of each pass through a layer whose weight is a `Change`.
+    """
+
+    count: int
+    size: int
+    calls: Calls
+    record: Record | None = None
+
+    def place(self, *leaves: Any) -> Call | None:
+        """What is known of the next call, given these; None where there is one stimulus, and nothing to be known."""
+        return None if self.count == 1 else self.calls.next(leaves)
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """What a layer is given, by stimulus, and how what it gives is put together again.
+
+        Returns:
+            (stimuli, *the shape for one), and a function of such a tensor whose axes are the same but for the last.
+        """
+        if self.count == 1:
+            return x[None], lambda y: y[0]
+        call = self.place(x)
+        assert call is not None
+        [axis] = call.given_axes
+        if axis is None:
+            return x.expand(self.count, *x.shape), lambda y: spread(y, self.size)
+        return split(x, axis, self.count), lambda y: joined(y, axis)
+
+
+@dataclass(frozen=True)
 class Site:
     """A module that computes with trained parameters.
 
     Attributes:
         module: The module.
         own: Its trained parameters: name in the module to name in the model.
-        forward: (site, count, versions, record) to the forward that computes with each stimulus's own.
+        forward: (site, versions, stack) to the forward that computes with each stimulus's own.
+        channels_last: Whether images may come out with the channels last.
     """
 
     module: Any
     own: Mapping[str, str]
     forward: Callable[..., Callable[..., Any]] = field(repr=False)
+    channels_last: bool = False
 
     @property
     def weight(self) -> str | None:
@@ -73,7 +114,7 @@ class Site:
         return self.own.get("weight") if self.forward in (linear, embedding) else None
 
 
-def find_sites(model: nn.Module, trained: Mapping[str, nn.Parameter]) -> list[Site]:
+def find_sites(model: nn.Module, trained: Mapping[str, nn.Parameter], channels_last: bool) -> list[Site]:
     """The smallest modules that together own all that is trained."""
     names = {id(p): name for name, p in trained.items()}
     sites: list[Site] = []
@@ -83,16 +124,20 @@ def find_sites(model: nn.Module, trained: Mapping[str, nn.Parameter]) -> list[Si
         parameters = module.named_parameters(recurse=recurse, remove_duplicate=False)
         return {local: names[id(p)] for local, p in parameters if id(p) in names}
 
+    def used_by(module: nn.Module) -> bool:
+        """Whether it computes with parameters that its children hold for it."""
+        held = (nn.ParameterList, nn.ParameterDict)
+        return is_parametrized(module) or any(isinstance(c, held) and owned(c, True) for c in module.children())
+
     def visit(module: nn.Module) -> None:
         if id(module) in seen:
             return
         seen.add(id(module))
-        own, rule = owned(module, recurse=False), batched_rule(module)
-        inside = [c for c in module.children() if isinstance(c, nn.ParameterList | nn.ParameterDict) and owned(c, True)]
-        if own and rule is not None:
-            sites.append(Site(module, own, rule))
-        elif own or inside:
-            sites.append(Site(module, owned(module, recurse=True), vectorised))
+        own, rule, every = owned(module, recurse=False), batched_rule(module), owned(module, recurse=True)
+        if own and rule is not None and len(own) == len(every):
+            sites.append(Site(module, own, rule, channels_last))
+        elif own or (every and used_by(module)):
+            sites.append(Site(module, every, vectorised))
         else:
             for child in module.children():
                 visit(child)
@@ -109,6 +154,8 @@ def whole(model: nn.Module, trained: Mapping[str, nn.Parameter]) -> list[Site]:
 def batched_rule(module: nn.Module) -> Callable[..., Callable[..., Any]] | None:
     """How a layer computes with a weight per stimulus by batched products; None where that is not known."""
     forward = type(module).forward
+    if "forward" in vars(module) or not {name for name, _ in module.named_parameters()} <= {"weight", "bias"}:
+        return None
     if forward is nn.Linear.forward:
         return linear
     if isinstance(module, nn.Embedding) and forward is nn.Embedding.forward:
@@ -116,7 +163,7 @@ def batched_rule(module: nn.Module) -> Callable[..., Callable[..., Any]] | None:
         return embedding if plain else None
     if isinstance(module, nn.Conv2d) and forward is nn.Conv2d.forward:
         plain = module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
-        return convolution if plain else None
+        return convolution if plain and not module.weight.is_complex() else None
     return None
 
 
@@ -145,19 +192,38 @@ def count_rows(call: Callable[[], Any], modules: Mapping[int, str]) -> dict[str,
 
 @contextmanager
 def installed(
-    sites: Sequence[Site], count: int, versions: Mapping[str, Version], record: Record | None = None
+    sites: Sequence[Site],
+    versions: Mapping[str, Version],
+    *,
+    count: int = 1,
+    size: int = 1,
+    calls: Sequence[Sequence[Call]] | None = None,
+    record: Record | None = None,
 ) -> Iterator[None]:
-    """Within this, each site that has a version computes with it; batches hold ``count`` stimuli's rows in turn."""
-    modules = []
+    """Within this, each site that has a version computes with it.
+
+    Args:
+        sites: The modules.
+        versions: By name.
+        count: Of how many stimuli; a batch holds their rows in turn.
+        size: Rows of each.
+        calls: Of each site what is known of its calls; with one stimulus nothing need be.
+        record: Called with each pass through a layer whose weight is a `Change`.
+    """
+    modules: list[tuple[Any, Any]] = []
+    stack = ExitStack()
     try:
-        for site in sites:
+        for site, known in zip(sites, calls or [()] * len(sites)):
             own = {local: versions[name] for local, name in site.own.items() if name in versions}
+            if own and not modules:
+                stack.enter_context(as_written())
             if own:
-                site_forward = site.forward(site, count, own, record)
+                site_forward = site.forward(site, own, Stack(count, size, Calls(known, count), record))
                 modules.append((site.module, site.module.__dict__.get("forward")))
                 site.module.__dict__["forward"] = site_forward
         yield
     finally:
+        stack.close()
         for module, before in modules:
             if before is None:
                 del module.__dict__["forward"]
@@ -165,12 +231,24 @@ def installed(
                 module.__dict__["forward"] = before
 
 
-def linear(site: Site, count: int, own: Mapping[str, Version], record: Record | None) -> Callable[..., Tensor]:
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Within this, torch's attention computes by its layers' own forwards, and not by a fast path past them."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def linear(site: Site, own: Mapping[str, Version], stack: Stack) -> Callable[..., Tensor]:
     """``x W_i^T + b_i``."""
     module, weight, bias = site.module, own.get("weight", Change()), tensors(own).get("bias")
 
-    def forward(x: Tensor) -> Tensor:
-        rows = x.reshape(count, -1, x.shape[-1])
+    def forward(input: Tensor) -> Tensor:
+        parts, together = stack.parts(input)
+        rows = parts.reshape(stack.count, -1, parts.shape[-1])
         plain_bias = None if bias is not None else module.bias
         if isinstance(weight, Tensor):
             y = torch.bmm(rows, weight.mT)
@@ -184,50 +262,59 @@ def linear(site: Site, count: int, own: Mapping[str, Version], record: Record | 
             y = y if plain_bias is None else y + plain_bias
         if bias is not None:
             y = (y + bias[:, None]).to(y.dtype)
-        if record is not None and "weight" in own and isinstance(weight, Change):
-            y = record(site.own["weight"], rows, y)
-        return y.view(*x.shape[:-1], -1)
+        if stack.record is not None and "weight" in own and isinstance(weight, Change):
+            y = stack.record(site.own["weight"], rows, y)
+        return together(y.view(*parts.shape[:-1], y.shape[-1]))
 
     return forward
 
 
-def embedding(site: Site, count: int, own: Mapping[str, Version], record: Record | None) -> Callable[..., Tensor]:
+def embedding(site: Site, own: Mapping[str, Version], stack: Stack) -> Callable[..., Tensor]:
     """Rows of ``W_i``; what stands at the padding index is not trained."""
     module, weight = site.module, own["weight"]
 
-    def forward(ids: Tensor) -> Tensor:
-        flat = ids.reshape(count, -1)
+    def forward(input: Tensor) -> Tensor:
+        parts, together = stack.parts(input)
+        flat = parts.reshape(stack.count, -1)
         if isinstance(weight, Tensor):
-            y = weight[torch.arange(count, device=ids.device)[:, None], flat]
+            y = weight[torch.arange(stack.count, device=flat.device)[:, None], flat]
         else:
             y = scaled(F.embedding(flat, module.weight), weight.scale)
             for pair in weight.pairs:
                 y = y + rows_of(pair, flat)
-        if record is not None and isinstance(weight, Change):
-            y = record(site.own["weight"], flat, y)
-        if module.padding_idx is not None:
-            y = torch.where((flat == module.padding_idx)[..., None], y.detach(), y)
-        return y.view(*ids.shape, -1)
+        if stack.record is not None and isinstance(weight, Change):
+            y = stack.record(site.own["weight"], flat, y)
+        y = unpadded(y, flat, module.padding_idx)
+        return together(y.view(*parts.shape, y.shape[-1]))
 
     return forward
 
 
-def convolution(site: Site, count: int, own: Mapping[str, Version], _: Record | None) -> Callable[..., Tensor]:
+def unpadded(y: Tensor, ids: Tensor, padding_idx: int | None) -> Tensor:
+    """Rows of an embedding with no gradient where padding stands."""
+    return y if padding_idx is None else torch.where((ids == padding_idx)[..., None], y.detach(), y)
+
+
+def convolution(site: Site, own: Mapping[str, Version], stack: Stack) -> Callable[..., Tensor]:
     """``W_i`` times the unfolded input: a convolution whose weights differ per sample is slow."""
-    module, given = site.module, tensors(own)
+    module, given, count = site.module, tensors(own), stack.count
     weight, bias = given.get("weight"), given.get("bias")
 
-    def forward(x: Tensor) -> Tensor:
+    def forward(input: Tensor) -> Tensor:
+        x, call = input, stack.place(input)
+        if x.ndim != 4 or (call is not None and call.given_axes[0] != 0):
+            raise Disagreement(f"a convolution is given {tuple(x.shape)} for {count} stimuli, not a row for each")
         if weight is None:
             y = F.conv2d(x, module.weight, None, module.stride, module.padding, module.dilation)
             own_bias = given["bias"]  # or it would not be a site
-            return (y.view(count, -1, *y.shape[1:]) + own_bias[:, None, :, None, None]).flatten(0, 1)
+            return (y.reshape(count, -1, *y.shape[1:]) + own_bias[:, None, :, None, None]).flatten(0, 1)
         patches = Patches.apply(x, module.kernel_size, module.dilation, module.padding, module.stride)
-        rows = patches.view(count, -1, patches.shape[-1])
+        rows = patches.reshape(count, -1, patches.shape[-1])
         matrix = weight.permute(0, 3, 4, 2, 1).flatten(1, 3)
         added = module.bias if bias is None else bias[:, None]
         y = torch.bmm(rows, matrix) if added is None else torch.baddbmm(added, rows, matrix)
-        return y.view(*patches.shape[:3], -1).permute(0, 3, 1, 2)
+        y = y.view(*patches.shape[:3], -1).permute(0, 3, 1, 2)
+        return y if site.channels_last else y.contiguous()
 
     return forward
 
@@ -266,36 +353,83 @@ class Patches(torch.autograd.Function):
         return inside.permute(0, 3, 1, 2), None, None, None, None
 
 
-def vectorised(site: Site, count: int, own: Mapping[str, Version], _: Record | None) -> Callable[..., Any]:
-    """Any module, by ``vmap`` over its parameters and every tensor that it is given."""
+class Embeddings(TorchFunctionMode):
+    """Within this, looking up an embedding is right under ``vmap``.
+
+    torch's batching rule leaves out the gradient at the padding index for the first of the batch alone.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Look up without a padding index, and take the gradient away here."""
+        if func is not F.embedding:
+            return func(*args, **(kwargs or {}))
+        names = ("input", "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+        given = dict(zip(names, args)) | dict(kwargs or {})
+        if given.get("max_norm") is not None or given.get("scale_grad_by_freq") or given.get("sparse"):
+            raise NotImplementedError("an embedding with max_norm, scale_grad_by_freq or sparse")
+        ids, weight, padding_idx = given["input"], given["weight"], given.get("padding_idx")
+        if padding_idx is not None and padding_idx < 0:
+            padding_idx += weight.shape[0]
+        return unpadded(func(ids, weight), ids, padding_idx)
+
+
+def vectorised(site: Site, own: Mapping[str, Version], stack: Stack) -> Callable[..., Any]:
+    """Any module, by ``vmap`` over its parameters and every tensor that it is given an axis of stimuli of."""
     module = copy.copy(site.module)
-    module.__dict__.pop("forward", None)
-    for hooks in ("_forward_hooks", "_forward_pre_hooks"):
+    for hooks in HOOKS:  # the module itself calls them, once for all
         module.__dict__[hooks] = type(getattr(module, hooks))()
-    versions = tensors(own)
+    versions, count = tensors(own), stack.count
     narrow = any(v.dtype != site.module.get_parameter(local).dtype for local, v in versions.items())
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         leaves, structure = pytree.tree_flatten((args, kwargs))
-        split = [isinstance(leaf, Tensor) and leaf.ndim > 0 and leaf.shape[0] % count == 0 for leaf in leaves]
-        parts = [leaf.reshape(count, -1, *leaf.shape[1:]) if s else leaf for leaf, s in zip(leaves, split)]
+        call = stack.place(*leaves)
+        axes = (None,) * len(leaves) if call is None else call.given_axes
+        parts = [x if axis is None else split(x, axis, count) for x, axis in zip(leaves, axes)]
+        form: list[Any] = []  # the leaves of what it gives, and their structure, the same for all
 
-        def one(parameters: dict[str, Tensor], *given: Any) -> Any:
+        def one(parameters: dict[str, Tensor], *given: Any) -> tuple[Tensor, ...]:
             positional, named = pytree.tree_unflatten(list(given), structure)
-            return functional_call(module, parameters, positional, named)
+            with Embeddings():
+                result = functional_call(module, parameters, positional, named)
+            form[:] = pytree.tree_flatten(result)
+            return tuple(leaf for leaf in form[0] if isinstance(leaf, Tensor))
 
-        result = vmap(one, in_dims=(0, *(0 if s else None for s in split)))(versions, *parts)
+        if call is None:
+            every = iter(one({name: v[0] for name, v in versions.items()}, *leaves))
+        else:
+            in_axes = (0, *(None if axis is None else 0 for axis in axes))
+            every = iter(vmap(one, in_dims=in_axes)(versions, *parts))
         like = next((leaf.dtype for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()), None)
+        gave, gave_structure = form
+        gave_axes = (None,) * len(gave) if call is None else call.gave_axes
+        if len(gave) != len(gave_axes):
+            raise Disagreement("a layer gives more for several stimuli than for one")
 
-        def joined(leaf: Any) -> Any:
+        def together(leaf: Any, axis: int | None) -> Any:
             if not isinstance(leaf, Tensor):
                 return leaf
-            flat = leaf.flatten(0, 1) if leaf.ndim > 1 else leaf
-            return flat.to(like) if narrow and like is not None else flat
+            own_part = next(every)
+            if call is not None:
+                own_part = spread(own_part, stack.size) if axis is None else joined(own_part, axis)
+            return own_part.to(like) if narrow and like is not None and own_part.is_floating_point() else own_part
 
-        return pytree.tree_map(joined, result)
+        return pytree.tree_unflatten([together(*one) for one in zip(gave, gave_axes)], gave_structure)
 
     return forward
+
+
+HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
 
 
 def tensors(own: Mapping[str, Version]) -> dict[str, Tensor]:

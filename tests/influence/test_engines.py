@@ -66,7 +66,7 @@ def by_hand(model, loss, stimuli, probes, update, method="full", perturbation="i
     return torch.stack([tuned([i]) - read(base) for i in everyone]).numpy()
 
 
-@pytest.mark.parametrize("engine", ["reference", "stacked", "auto"])
+@pytest.mark.parametrize("engine", ["reference", "loop", "stacked", "auto"])
 @pytest.mark.parametrize("perturbation", ["include", "exclude"])
 @pytest.mark.parametrize("update", UPDATES, ids=lambda u: f"{u['optimizer']}-{u['steps']}")
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m if isinstance(m, str) else m["tuner"])
@@ -193,7 +193,7 @@ def test_method_none_trains_exactly_what_requires_a_gradient(net, batch):
     np.testing.assert_allclose(only_head.values, tail, atol=1e-12)
 
 
-def test_auto_takes_lowrank_for_sgd_stacked_for_adam_and_reference_where_torch_func_cannot_go(net, batch, caplog):
+def test_auto_takes_lowrank_for_sgd_stacked_for_adam_and_the_loop_where_torch_func_cannot_go(net, batch, caplog):
     caplog.set_level("INFO")
     taken = {}
     for name, options in {
@@ -203,7 +203,7 @@ def test_auto_takes_lowrank_for_sgd_stacked_for_adam_and_reference_where_torch_f
         "loha": {"method": {"name": "peft", "tuner": "LOHA"}},
     }.items():
         taken[name] = measure_influence(net, F.cross_entropy, batch, batch, **options).attrs["engine"]
-    assert taken == {"sgd": "lowrank", "adam": "stacked", "small": "stacked", "loha": "reference"}
+    assert taken == {"sgd": "lowrank", "adam": "stacked", "small": "stacked", "loha": "loop"}
     assert "engine auto: stacked (not lowrank: it steps by sgd alone, not adam)" in caplog.text
     assert "engine auto: stacked (not lowrank: no weight is larger than the pairs that would change it)" in caplog.text
     assert "not stacked: torch.func cannot vectorise" in caplog.text
@@ -311,7 +311,7 @@ def test_patches_and_their_gradient_are_those_of_unfold(kernel, dilation, paddin
 
 def test_stacked_refuses_a_model_whose_vectorised_gradient_is_wrong(batch):
     array = measure_influence(Liar(), F.cross_entropy, batch, batch, engine=Auto())
-    assert array.attrs["engine"] == "reference"
+    assert array.attrs["engine"] == "loop"
 
 
 class Attention(nn.Module):
@@ -333,7 +333,7 @@ def test_stacked_does_not_take_rounding_noise_for_a_wrong_gradient(batch):
         torch.manual_seed(0)
         model = Attention()
     stimuli = (batch[0].float(), batch[1])
-    assert measure_influence(model, F.cross_entropy, stimuli, stimuli).attrs["engine"] != "reference"
+    assert measure_influence(model, F.cross_entropy, stimuli, stimuli).attrs["engine"] != "loop"
 
 
 def test_first_stimulus_that_diverges_does_not_cost_the_engine(net, batch):

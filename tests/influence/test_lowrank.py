@@ -12,9 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from eif_lab import measure_influence
-from eif_lab.influence import gradients, reading
+from eif_lab.influence import gradients, problem, reading, versioned
 from eif_lab.influence.cost import cheaper_merged
 from eif_lab.influence.lowrank import LowRank
+from eif_lab.influence.state import State
 from eif_lab.methods.lora import LoRA
 from eif_lab.methods.peft import lora_layers
 from eif_lab.models.phi3 import CausalLM, token_loss
@@ -65,8 +66,8 @@ def texts(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def all_paired(monkeypatch):
     """However small a weight is, it is kept as pairs."""
 
-    def every(_, sites):
-        return tuple(dict.fromkeys(site.weight for site in sites if site.weight is not None))
+    def every(_, layout):
+        return tuple(dict.fromkeys(site.weight for site in layout.sites if site.weight is not None))
 
     monkeypatch.setattr(gradients, "worth_pairing", every)
 
@@ -143,6 +144,18 @@ class Largest(TorchDispatchMode):
         return result
 
 
+class Unchecked:
+    """In place of `Recheck`."""
+
+    step = 0
+
+    def __init__(self, *_):
+        pass
+
+    def readings(self, *_):
+        pass
+
+
 def test_no_weight_is_copied_and_no_weight_gradient_formed():
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -150,7 +163,10 @@ def test_no_weight_is_copied_and_no_weight_gradient_formed():
         stimuli = torch.randn(3, 64), torch.randint(3, (3,))
     engine = LowRank()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gradients, "disagreement", lambda *_: "")  # the trial looks at plain gradients
+        # the trial, and the stimulus that is done again, take plain gradients
+        patch.setattr(gradients, "telling", lambda asked: [(rows, {}) for rows in asked.members[:2]])
+        patch.setattr(versioned, "Recheck", Unchecked)
+        patch.setattr(problem, "State", lambda model, room: State(model, 0))
         with Largest(model) as seen:
             update = {"learning_rate": 0.1, "steps": 2, "momentum": 0.5}
             measured = measure_influence(model, F.cross_entropy, stimuli, stimuli, update=update, engine=engine)

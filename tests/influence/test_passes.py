@@ -12,7 +12,7 @@ from test_lowrank import small_phi3, texts
 from torch import nn
 
 from eif_lab import measure_influence
-from eif_lab.influence import cost, gradients, lowrank, problem, stacked
+from eif_lab.influence import cost, gradients, problem, versioned
 from eif_lab.influence.first_order import FirstOrder
 from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.memory import peak_bytes
@@ -65,18 +65,18 @@ def test_a_larger_budget_is_used(wide):
     assert chunks[8] < chunks[2] < 24
 
 
-@pytest.mark.parametrize(("engine", "room"), [("stacked", stacked), ("lowrank", lowrank)])
-def test_out_of_memory_halves_the_stimuli_and_goes_on(net, batch, monkeypatch, caplog, engine, room):
+@pytest.mark.parametrize("engine", ["stacked", "lowrank"])
+def test_out_of_memory_halves_the_stimuli_and_goes_on(net, batch, monkeypatch, caplog, engine):
     update = {"learning_rate": 0.1, "steps": 2}
     plain = measure_influence(net, F.cross_entropy, batch, batch, update=update, engine=engine)
     backward = gradients.backward
 
-    def scarce(problem, layout, versions, inputs, targets):
-        if len(inputs) > 2:
+    def scarce(problem, layout, versions, samples):
+        if len(samples) > 2:
             raise torch.OutOfMemoryError("no more")
-        return backward(problem, layout, versions, inputs, targets)
+        return backward(problem, layout, versions, samples)
 
-    monkeypatch.setattr(room, "backward", scarce)
+    monkeypatch.setattr(versioned, "backward", scarce)
     array = measure_influence(net, F.cross_entropy, batch, batch, update=update, engine=engine)
     np.testing.assert_allclose(array, plain, atol=1e-12)
     assert [r.getMessage() for r in caplog.records if "out of memory" in r.getMessage()] == [

@@ -59,7 +59,7 @@ def test_auto_engine_equals_reference_on_phi3(phi3, batches, method, update):
     assert np.abs(arrays[1]).max() > 1e-5
     np.testing.assert_allclose(arrays[0], arrays[1], atol=1e-9)
     if name_of(method) in ("full", "lora", "adapter", "ia3"):
-        assert arrays[0].attrs["engine"] != "reference"
+        assert arrays[0].attrs["engine"] not in ("reference", "loop")
 
 
 @pytest.mark.parametrize("method", METHODS[:6], ids=name_of)

@@ -1,0 +1,169 @@
+"""Whether model, loss, data and readouts are such that influence can be measured; if not, one line says so."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+from torch.utils._pytree import tree_leaves
+
+from eif_lab.influence.alone import told
+from eif_lab.influence.batch import Batch, called
+from eif_lab.influence.problem import Problem
+from eif_lab.influence.readout import READOUTS, Readout, classes_last, log_prob
+from eif_lab.models.encoding import IGNORED
+from eif_lab.schema import ConfigError, rule_error
+
+FEW = 4
+"""Rows of probes that the model is tried on."""
+
+MOST_TRIED = 16
+"""Stimuli that are looked at for one whose loss depends on what is trained."""
+
+
+def must_hold_numbers(model: nn.Module) -> None:
+    """Refuse a model without parameters, or whose parameters are shapes alone."""
+    if not isinstance(model, nn.Module):
+        raise rule_error("model", "be a torch.nn.Module", type(model).__name__)
+    parameters = dict(model.named_parameters())
+    if not parameters:
+        raise rule_error("model", "have parameters", f"none in {type(model).__name__}")
+    for name, parameter in parameters.items():
+        if isinstance(parameter, UninitializedParameter):
+            hint = "Try calling the model on a batch first."
+            raise rule_error("model", "have its lazy parameters initialised", name, hint)
+        if parameter.is_meta:
+            hint = "Try model.to_empty(device=...) and loading its weights."
+            raise rule_error("model", "have numbers in its parameters", f"{name} on the meta device", hint)
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether it, or a module in it, goes through ``torch.compile``."""
+    return any(
+        hasattr(module, "_torchdynamo_orig_callable") or getattr(module, "_compiled_call_impl", None) is not None
+        for module in model.modules()
+    )
+
+
+def must_be_sound(problem: Problem) -> bool:
+    """Try the model on a few probes and its loss on a stimulus.
+
+    Returns:
+        Whether a probe's output depends on the probes beside it.
+
+    Raises:
+        ConfigError: Something is not what it should be.
+    """
+    few = slice(min(FEW, len(problem.probes)))
+    try:
+        batch = problem.probes.take(few)
+        with torch.no_grad():
+            output = output_of(problem, batch, "probes")
+            problem.state.restore(every=True)
+            again = output_of(problem, problem.probes.take(few), "probes")
+        slack = 1e-3 * float(output.abs().nan_to_num(0, 0, 0).max()) if output.numel() else 0.0
+        if not torch.allclose(output, again, rtol=0, atol=slack, equal_nan=True):
+            hint = "Try a model whose dropout is off in eval mode."
+            raise rule_error("model", "give the same output for the same inputs", "another one each time", hint)
+        for name, readout in problem.readouts.items():
+            must_be_readable(problem, name, readout, output, problem.probes.take(few).targets)
+        problem.state.restore(every=True)
+        must_be_a_loss(problem)
+        problem.state.restore(every=True)
+        return depends_on_others(problem, few)
+    finally:
+        problem.state.restore(every=True)
+
+
+def output_of(problem: Problem, batch: Batch, field: str) -> Tensor:
+    """The model's output, which is a tensor with a row for each."""
+    shapes = ", ".join(str(tuple(leaf.shape)) for leaf in tree_leaves(batch.inputs))
+    with told(f"model on {field} of shape {shapes}"):
+        output = called(problem.model, batch.inputs)
+    if not isinstance(output, Tensor):
+        hint = "Try a module whose forward returns the logits alone."
+        raise ConfigError(f"model must return one tensor, got {type(output).__name__}. {hint}")
+    if output.ndim == 0 or len(output) != len(batch):
+        raise rule_error("model", f"return a row for each of {len(batch)} inputs", f"shape {tuple(output.shape)}")
+    return output
+
+
+def must_be_readable(problem: Problem, name: str, readout: Readout, output: Tensor, targets: Tensor) -> None:
+    """Refuse what a readout cannot read: (output, targets) of a few probes."""
+    if readout in READOUTS.values():
+        must_have_classes(problem, name, output, targets)
+        return
+    with told(f"readout {name}"):
+        read = readout(output.clone(), targets)
+    rule = f"give one number for each of {len(output)} probes"
+    if not isinstance(read, Tensor):
+        raise rule_error("readout", rule, f"{type(read).__name__} from {name}")
+    if read.shape != (len(output),) or read.is_complex():
+        raise rule_error("readout", rule, f"{read.dtype} of shape {tuple(read.shape)} from {name}")
+
+
+OWN_READOUT = "Try a function (output, target) as readout."
+
+
+def must_have_classes(problem: Problem, name: str, output: Tensor, targets: Tensor) -> None:
+    """Refuse outputs that are no scores of classes, or targets that are no classes."""
+    shapes = f"outputs of shape {tuple(output.shape)} and targets of shape {tuple(targets.shape)}"
+    moved = classes_last(output, targets)
+    if moved is None:
+        rule = f"have a class as target for each place of the output with readout={name}"
+        raise ConfigError(f"probes must {rule}, got {shapes}. {OWN_READOUT}")
+    classes = moved.shape[-1]
+    if classes < 2 or moved.is_complex():
+        raise ConfigError(f"model must return a score for each of two classes or more, got {shapes}. {OWN_READOUT}")
+    known = problem.probes.targets[problem.probes.targets != IGNORED]
+    if len(known) and not (int(known.min()) >= 0 and int(known.max()) < classes):
+        wrong = known[(known < 0) | (known >= classes)][0]
+        raise rule_error("probes", f"have targets from 0 to {classes - 1}, the model's classes", int(wrong))
+    if output.ndim == 3 and output.shape[1] == output.shape[2]:
+        must_be_last(problem, output, targets)
+
+
+def must_be_last(problem: Problem, output: Tensor, targets: Tensor) -> None:
+    """Refuse (n, classes, positions) where it looks like (n, positions, classes), and the loss says what it is."""
+    try:
+        loss = float(problem.loss(output.clone(), targets.clone()))
+    except Exception:
+        return
+    scored = (targets != IGNORED).sum()
+    last, second = (-float(log_prob(one, targets).sum() / scored) for one in (output, output.movedim(1, -1)))
+    if abs(loss - second) < 1e-4 * abs(second) and abs(loss - last) > 1e-3 * abs(last):
+        rule = "return (rows, positions, classes), which the loss takes for (rows, classes, positions)"
+        raise rule_error("model", rule, f"shape {tuple(output.shape)}", OWN_READOUT)
+
+
+def must_be_a_loss(problem: Problem) -> None:
+    """Refuse a loss that is not one number, or depends on nothing that is trained."""
+    if not callable(problem.loss):
+        raise rule_error("loss", "be a function (output, target)", type(problem.loss).__name__)
+    for rows in problem.members[:MOST_TRIED]:
+        batch = problem.samples.take(rows)
+        with torch.enable_grad():
+            output = output_of(problem, batch, "stimuli")
+            with told("loss on a stimulus"):
+                loss = problem.loss(output, batch.targets)
+        if not isinstance(loss, Tensor):
+            raise rule_error("loss", "return one number, a mean over the batch", type(loss).__name__)
+        if loss.numel() != 1 or loss.ndim or not loss.is_floating_point():
+            received = f"{loss.dtype} of shape {tuple(loss.shape)}"
+            raise rule_error("loss", "return one number, a mean over the batch", received, 'Try reduction="mean".')
+        if loss.requires_grad:
+            return
+    raise rule_error("loss", "depend on a parameter that is trained", "none", "Try another method.")
+
+
+def depends_on_others(problem: Problem, few: slice) -> bool:
+    """Whether a probe's output depends on those beside it, so that a pass over some of them says something else."""
+    size = problem.passes.size
+    if size >= len(problem.probes) or problem.shares_prefixes:
+        return False
+    alone = problem.read_some(problem.model, *problem.probes.take(few))
+    if problem.together:
+        among = problem.read_some(problem.model, *problem.probes.take(slice(size)))[few]
+    else:
+        among = problem.base_rows[few]
+    return not torch.allclose(alone, among, rtol=1e-2, atol=1e-4, equal_nan=True)

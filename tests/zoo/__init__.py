@@ -1,0 +1,1 @@
+"""A table of many kinds of torch models and tasks, each held to a loop written by hand."""
