@@ -55,7 +55,7 @@ class Batch:
         return len(self.targets)
 
 
-Data = tuple[Inputs, Tensor | np.ndarray] | Dataset | Batch
+Data = tuple[Inputs, Tensor | np.ndarray] | list[Any] | Dataset | Batch
 
 
 def called(model: Callable[..., Any], inputs: Inputs) -> Any:

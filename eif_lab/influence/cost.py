@@ -47,8 +47,11 @@ def worth_compiling(engine: Engine, problem: Problem) -> bool:
     possible = all(torch.finfo(w.dtype).bits >= 32 for w in weights) and merged < problem.memory_budget * 2**30 / 2
     if engine.compile != "auto" or not possible or not problem.convolves:
         return possible and engine.compile == "always"
-    with FlopCounterMode(display=False) as counter:
-        problem.read_some(problem.model, *problem.arranged(slice(1)))
+    try:
+        with FlopCounterMode(display=False) as counter:
+            problem.read_some(problem.model, *problem.arranged(slice(1)))
+    except (AssertionError, NotImplementedError, RuntimeError):
+        return False  # torch's counter goes by hooks that some modules do not bear
     reads = problem.update.steps if problem.trajectory else 1
     total = counter.get_total_flops() * len(problem.probes) * len(problem.members) * reads
     return total > COMPILING_PAYS.get(problem.probes.device.type, float("inf"))

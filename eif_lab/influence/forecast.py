@@ -38,7 +38,9 @@ def part(problem: Problem, size: Size) -> Problem:
     """The same measurement of the first stimuli and rows alone, with what was found out about all."""
     stimuli, rows = (int(one) for one in size)
     few = replace(problem, members=problem.members[:stimuli], probes=problem.probes.take(slice(rows)))
-    known = {name: getattr(problem, name) for name in ("layouts", "probe_bytes", "shares_prefixes")}
+    known = {
+        name: getattr(problem, name) for name in ("layouts", "probe_bytes", "shares_prefixes", "likes_channels_last")
+    }
     vars(few).update(known)  # as cached as if the part itself had found it out
     return few
 

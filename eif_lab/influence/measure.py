@@ -28,7 +28,7 @@ from eif_lab.influence.problem import Engine, Problem
 from eif_lab.influence.readout import BETTER_WHEN_LOWER, READOUTS, UNITS, Readout, named_readouts, raised
 from eif_lab.influence.reference import Reference
 from eif_lab.influence.rounding import full_precision, must_be_resolved, must_hold_update
-from eif_lab.influence.soundness import is_compiled, must_be_sound, must_hold_numbers
+from eif_lab.influence.soundness import is_compiled, must_be_callable, must_be_sound, must_hold_numbers
 from eif_lab.influence.stacked import Stacked
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method, named_method
@@ -106,6 +106,7 @@ def measure_influence(
 
     Source: Matelsky, Ungar, Kording, arXiv 2406.00509.
     """
+    must_be_callable(loss)
     if perturbation not in SIGN:
         raise unknown_name("perturbation", perturbation, SIGN)
     samples, watched = as_batch(stimuli, "stimuli"), as_batch(probes, "probes")
@@ -323,11 +324,11 @@ def memberships(count: int, perturbation: str) -> Tensor:
 
 
 @contextmanager
-def prepared(model: nn.Module, method: str | Method | Mapping[str, Any] | None, seed: int) -> Iterator[nn.Module]:
+def prepared(model: Any, method: str | Method | Mapping[str, Any] | None, seed: int) -> Iterator[nn.Module]:
     """The model in eval mode with the method's parameters marked; afterwards the caller's model is as it was.
 
-    A method that adds modules works on a copy. What ``torch.compile`` made of the model is left aside: within this it
-    computes as it is written.
+    Anything but a module with numbers is refused. A method that adds modules works on a copy. What
+    ``torch.compile`` made of the model is left aside: within this it computes as it is written.
 
     Raises:
         ConfigError: The model has no numbers, cannot be copied or cannot be put into eval mode.

@@ -85,6 +85,8 @@ class Storages(TorchDispatchMode):
         peak: The most there were.
     """
 
+    supports_higher_order_operators = True  # such as torch.cond, whose insides are then not seen
+
     def __init__(self) -> None:
         super().__init__()
         self.alive = 0

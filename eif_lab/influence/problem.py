@@ -87,22 +87,28 @@ class Problem:
 
     def restore(self) -> None:
         """Put the model back as it was before any update, after something that may have changed it."""
-        self.state.restore(every=bool(self.together))
+        self.state.restore(every=bool(self.state.leaks))
 
     @cached_property
     def together(self) -> str:
-        """Why stimuli cannot go through the model together, whatever the layout; empty where they may."""
+        """Why stimuli cannot go through the model together, whatever the layout; empty where they may.
+
+        It is found out before anything moves.
+        """
         if any(isinstance(module, torch.jit.ScriptModule) for module in self.model.modules()):
             return "a scripted or traced module cannot be taken apart"
-        if self.members.is_meta:
-            return ""
+        if self.state.leaks is None:
+            self.state.leaks = "" if self.members.is_meta else self.leak()
+        return f"a call of the model changes its {self.state.leaks}" if self.state.leaks else ""
+
+    def leak(self) -> str:
+        """What a call of the model changes; empty for nothing."""
         try:
             with torch.no_grad():
                 called(self.model, self.samples.take(self.members[0]).inputs)
-            changed = self.state.changed(values=True)
+            return self.state.changed(values=True)
         finally:
             self.state.restore(every=True)
-        return f"a call of the model changes its {changed}" if changed else ""
 
     @cached_property
     def trained(self) -> dict[str, nn.Parameter]:

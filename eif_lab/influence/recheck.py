@@ -48,7 +48,7 @@ class Recheck:
         self.precise = all(torch.finfo(p.dtype).bits >= 32 for p in trained)
         self.fits = 3 * sum(p.nbytes for p in trained) < problem.memory_budget * GIB
         whole = self.precise and self.fits
-        self.step = 0 if members.is_meta else (problem.update.steps if whole else 1)
+        self.step = problem.update.steps if whole else 1
         self.draw = torch.Generator().manual_seed(0 if members.is_meta else int(members[0, 0]))
         self.index = 0
 
@@ -58,20 +58,22 @@ class Recheck:
         Raises:
             Disagreement: They differ.
         """
+        if changed := self.problem.state.changed():
+            self.problem.restore()
+            raise Disagreement(f"a call of the model changes its {changed}")
         names = some_trained(self.problem)
         for index in torch.randperm(len(self.members), generator=self.draw)[:MOST_DRAWN].tolist():
             values = dense(self.problem, versions, index) if self.step > 1 else {}
             with placed(self.problem, values):
                 alone = gradient_alone(self.problem, self.problem.samples.take(self.members[index]), names)
+            if self.members.is_meta:  # shapes alone, which take as long
+                break
             strict = self.problem.update.moves_without_gradient
             if reason := disagreement(own_gradient(gradients, index), alone, strict):
                 raise Disagreement(reason)
             self.index = index
             if says_something(alone):
                 break
-        if changed := self.problem.state.changed():
-            self.problem.restore()
-            raise Disagreement(f"a call of the model changes its {changed}")
 
     def readings(self, versions: Mapping[str, Version], rows: Tensor) -> None:
         """Hold what is read of some probes after the update to what is read of them in a batch of their own.
@@ -84,7 +86,7 @@ class Recheck:
             Disagreement: They differ.
         """
         problem = self.problem
-        if not (self.step and self.precise and self.fits):
+        if not (self.precise and self.fits):
             return
         few = torch.randperm(rows.shape[1], generator=self.draw)[:PROBES].sort().values.to(problem.members.device)
         if problem.one_pass:
@@ -92,15 +94,16 @@ class Recheck:
         before = problem.read_some(problem.model, *problem.probes.take(few))
         with placed(problem, dense(problem, versions, self.index)):
             after = problem.read_some(problem.model, *problem.probes.take(few))
+        if few.is_meta:
+            return
         alone, own = after - before, rows[self.index, few] - problem.base_rows[few]
         coarsest = max(torch.finfo(p.dtype).eps for p in problem.model.parameters() if is_number(p))
         for column, readout in enumerate(problem.columns):
             finite = before[:, column][before[:, column].isfinite()]
             if counts(readout, finite):
                 continue
-            slack = OFF * float(alone[:, column].abs().nan_to_num(0, 0, 0).max()) + 4 * resolution(
-                readout, finite, coarsest
-            )
+            largest = float(alone[:, column].abs().nan_to_num(0, 0, 0).max())
+            slack = OFF * largest + 4 * resolution(readout, finite, coarsest)
             if not torch.allclose(own[:, column], alone[:, column], rtol=0, atol=slack, equal_nan=True):
                 raise ReadOtherwise("probes are read otherwise among others than in a batch of their own")
         for index in (~rows.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()[:1]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
@@ -17,11 +19,21 @@ from eif_lab.schema import ConfigError, rule_error
 FEW = 4
 """Rows of probes that the model is tried on."""
 
+OFTEN = 8
+"""Times that a model which draws random numbers is called again."""
+
 MOST_TRIED = 16
 """Stimuli that are looked at for one whose loss depends on what is trained."""
 
 
-def must_hold_numbers(model: nn.Module) -> None:
+def must_be_callable(loss: Any) -> None:
+    """Refuse a loss that is no function."""
+    if not callable(loss):
+        hint = "Try torch.nn.functional.cross_entropy."
+        raise rule_error("loss", "be a function (output, target)", type(loss).__name__, hint)
+
+
+def must_hold_numbers(model: Any) -> None:
     """Refuse a model without parameters, or whose parameters are shapes alone."""
     if not isinstance(model, nn.Module):
         raise rule_error("model", "be a torch.nn.Module", type(model).__name__)
@@ -58,21 +70,29 @@ def must_be_sound(problem: Problem) -> bool:
     try:
         batch = problem.probes.take(few)
         with torch.no_grad():
+            random = torch.get_rng_state()
             output = output_of(problem, batch, "probes")
-            problem.state.restore(every=True)
-            again = output_of(problem, problem.probes.take(few), "probes")
-        slack = 1e-3 * float(output.abs().nan_to_num(0, 0, 0).max()) if output.numel() else 0.0
-        if not torch.allclose(output, again, rtol=0, atol=slack, equal_nan=True):
-            hint = "Try a model whose dropout is off in eval mode."
-            raise rule_error("model", "give the same output for the same inputs", "another one each time", hint)
+            draws = not torch.equal(random, torch.get_rng_state())
+            for _ in range(OFTEN if draws else 1):
+                problem.state.restore(every=True)
+                must_be_the_same(output, output_of(problem, problem.probes.take(few), "probes"))
         for name, readout in problem.readouts.items():
             must_be_readable(problem, name, readout, output, problem.probes.take(few).targets)
         problem.state.restore(every=True)
         must_be_a_loss(problem)
         problem.state.restore(every=True)
+        problem.together  # noqa: B018 - found out before anything moves
         return depends_on_others(problem, few)
     finally:
         problem.state.restore(every=True)
+
+
+def must_be_the_same(output: Tensor, again: Tensor) -> None:
+    """Refuse a model that draws what it gives."""
+    slack = 1e-3 * float(output.abs().nan_to_num(0, 0, 0).max()) if output.numel() else 0.0
+    if output.shape != again.shape or not torch.allclose(output, again, rtol=0, atol=slack, equal_nan=True):
+        hint = "Try a model whose dropout is off in eval mode."
+        raise rule_error("model", "give the same output for the same inputs", "another one each time", hint)
 
 
 def output_of(problem: Problem, batch: Batch, field: str) -> Tensor:
@@ -138,8 +158,6 @@ def must_be_last(problem: Problem, output: Tensor, targets: Tensor) -> None:
 
 def must_be_a_loss(problem: Problem) -> None:
     """Refuse a loss that is not one number, or depends on nothing that is trained."""
-    if not callable(problem.loss):
-        raise rule_error("loss", "be a function (output, target)", type(problem.loss).__name__)
     for rows in problem.members[:MOST_TRIED]:
         batch = problem.samples.take(rows)
         with torch.enable_grad():

@@ -21,10 +21,14 @@ class State:
     Args:
         model: Any module. Of scripted ones, whose attributes are out of reach, the parameters and buffers are kept.
         room: Bytes that a copy of the parameters may take.
+
+    Attributes:
+        leaks: What a call of the model was seen to change; empty for nothing, None where it was not looked at.
     """
 
     def __init__(self, model: nn.Module, room: float) -> None:
         self.model = model
+        self.leaks: str | None = None
         self.containers: list[tuple[str, Container, Container]] = []
         for name, module in model.named_modules():
             if not isinstance(module, torch.jit.ScriptModule):
@@ -67,13 +71,8 @@ class State:
                 ``tensor.data`` and of running statistics.
         """
         for name, container, items in self.containers:
-            if differs(container, items):
-                changed = (
-                    next((key for key in items if differs_at(container, items, key)), "")
-                    if isinstance(items, dict)
-                    else ""
-                )
-                return ".".join(part for part in (name, str(changed)) if part) or type(self.model).__name__
+            if keys := differences(container, items):
+                return ".".join(part for part in (name, str(keys[0])) if part)
         for key, (tensor, kept) in self.tensors.items():
             other = values and kept is not None and not same(tensor, kept)
             if other or version(tensor) != self.versions[key]:
@@ -88,7 +87,7 @@ class State:
             every: Also what was changed with nothing counted.
         """
         for _, container, items in self.containers:
-            if differs(container, items):
+            if differences(container, items):
                 container.clear()
                 container.update(items) if isinstance(container, dict) else container.extend(items)
         for key, (tensor, kept) in self.tensors.items():
@@ -106,22 +105,21 @@ def held_by(module: nn.Module) -> Iterator[Container]:
             yield one
 
 
-def differs(container: Container, items: Container) -> bool:
-    """Whether a container holds anything else than it held."""
+def differences(container: Any, items: Any) -> list[Any]:
+    """Keys, or places, at which a container holds anything else than it held."""
+    if isinstance(items, dict):
+        if container.keys() != items.keys():
+            return [*(container.keys() ^ items.keys())]
+        return [key for key, old in items.items() if container[key] is not old and other(container[key], old)]
     if len(container) != len(items):
-        return True
-    keys = items if isinstance(items, dict) else range(len(items))
-    return any(differs_at(container, items, key) for key in keys)
+        return [len(items)]
+    pairs = enumerate(zip(container, items))
+    return [place for place, (new, old) in pairs if new is not old and other(new, old)]
 
 
-def differs_at(container: Any, items: Any, key: Any) -> bool:
-    """Whether it holds anything else in one place."""
-    if isinstance(container, dict) and key not in container:
-        return True
-    now, before = container[key], items[key]
-    if now is before:
-        return False
-    return not (isinstance(now, bool | int | float | str) and type(now) is type(before) and now == before)
+def other(new: Any, old: Any) -> bool:
+    """Whether one object is not the same as another: numbers, truth values and texts are where they are equal."""
+    return not (isinstance(new, bool | int | float | str) and type(new) is type(old) and new == old)
 
 
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

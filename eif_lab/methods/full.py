@@ -12,12 +12,12 @@ from eif_lab.methods.method import Method
 
 @dataclass
 class Full(Method):
-    """Every floating-point parameter moves."""
+    """Every parameter that is a number moves, real or complex."""
 
     adds_modules: ClassVar[bool] = False
 
     def apply(self, model: nn.Module, seed: int) -> nn.Module:
-        """Mark every floating-point parameter as trained."""
+        """Mark every floating-point and complex parameter as trained."""
         for parameter in model.parameters():
-            parameter.requires_grad_(parameter.is_floating_point())
+            parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
         return model

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from eif_lab.methods.method import Method, layers
+from eif_lab.methods.method import Method
 from eif_lab.methods.peft import add_tuner
 
 
@@ -15,8 +15,8 @@ class IA3(Method):
     """Each target's output is multiplied by a vector that starts at one (Liu et al., 2022).
 
     Attributes:
-        target_modules: Names, or last parts of names, of linear layers and convolutions; None for all but a language
-            model's output head.
+        target_modules: Names, or last parts of names, of linear layers and convolutions; None for all that (IA)^3
+            takes but a language model's output head.
         feedforward_modules: Those targets whose input is scaled in place of their output; ``down_proj`` is Phi-3's.
     """
 
@@ -25,7 +25,6 @@ class IA3(Method):
 
     def apply(self, model: nn.Module, seed: int) -> nn.Module:
         """Put the vectors in through PEFT, freeze the rest."""
-        targets = layers(model, (nn.Linear, nn.Conv2d), self.target_modules)
-        wanted = ["down_proj"] if self.feedforward_modules is None else self.feedforward_modules
-        inputs = [name for name in targets if any(name == w or name.endswith(f".{w}") for w in wanted)]
-        return add_tuner(model, "IA3", {"target_modules": targets, "feedforward_modules": inputs}, seed)
+        inputs = ["down_proj"] if self.feedforward_modules is None else self.feedforward_modules
+        options = {"target_modules": self.target_modules, "feedforward_modules": inputs}
+        return add_tuner(model, "IA3", options, seed, method=self.name)

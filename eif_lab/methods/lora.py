@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from eif_lab.methods.method import Method, layers
+from eif_lab.methods.method import Method
 from eif_lab.methods.peft import add_tuner
 from eif_lab.schema import option
 
@@ -20,8 +20,8 @@ class LoRA(Method):
     Attributes:
         rank: Columns of B and rows of A.
         alpha: Scale.
-        target_modules: Names, or last parts of names, of linear layers and convolutions; None for all but a language
-            model's output head.
+        target_modules: Names, or last parts of names, of linear layers and convolutions; None for all that LoRA takes
+            but a language model's output head.
     """
 
     rank: int = option(8, at_least=1, hint="Try 8.")
@@ -30,5 +30,5 @@ class LoRA(Method):
 
     def apply(self, model: nn.Module, seed: int) -> nn.Module:
         """Put LoRA layers in through PEFT, freeze the rest."""
-        targets = layers(model, (nn.Linear, nn.Conv2d), self.target_modules)
-        return add_tuner(model, "LORA", {"r": self.rank, "lora_alpha": self.alpha, "target_modules": targets}, seed)
+        options = {"r": self.rank, "lora_alpha": self.alpha, "target_modules": self.target_modules}
+        return add_tuner(model, "LORA", options, seed, method=self.name)

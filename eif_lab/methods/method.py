@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import pkgutil
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
-from eif_lab.schema import Options, rule_error, unknown_name, unknown_option
+from eif_lab.schema import Options, unknown_name, unknown_option
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -76,28 +81,58 @@ def named_method(method: str | Mapping[str, Any]) -> Method:
     return kind(**options)
 
 
-def layers(model: nn.Module, kinds: tuple[type[nn.Module], ...], wanted: list[str] | None = None) -> list[str]:
-    """Names of the model's layers of these kinds, all but a language model's output head.
+def layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The model's linear layers and convolutions by name, all but output heads.
 
-    Args:
-        model: The model.
-        kinds: Classes of layers.
-        wanted: Keep those whose name is, or ends in, one of these (PEFT's rule for ``target_modules``).
-
-    Raises:
-        ConfigError: There are none.
+    Nor the last layer of torch's own attention, which reads its weight and never calls it.
     """
-    found = [name for name, module in model.named_modules() if isinstance(module, kinds)]
-    if wanted is None:
-        chosen = [name for name in found if name.rpartition(".")[2] != "lm_head"]
-    else:
-        chosen = [name for name in found if any(name == w or name.endswith(f".{w}") for w in wanted)]
-    if not chosen:
-        names = ", ".join(kind.__name__ for kind in kinds)
-        last = sorted({name.rpartition(".")[2] for name in found})
-        hint = f"Try {last[:4]}." if last else ""
-        raise rule_error("method.target_modules", f"name at least one {names} of the model", wanted, hint)
-    return chosen
+    heads = {id(head) for head in output_heads(model)}
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if is_layer(module) and id(module) not in heads and name.rpartition(".")[2] != "lm_head"
+    }
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether it is a linear layer, GPT-2's transposed one among them, or a convolution, and is called as one."""
+    from transformers.pytorch_utils import Conv1D
+
+    inlined = isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear)
+    return isinstance(module, nn.Linear | Conv1D | _ConvNd) and not inlined
+
+
+def output_heads(model: nn.Module) -> list[nn.Module]:
+    """What makes logits of hidden states in the transformers models that the module is or holds."""
+    from transformers import PreTrainedModel
+
+    held = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
+    return [head for one in held if (head := one.get_output_embeddings()) is not None]
+
+
+def matching(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Those of ``names`` that are, or end in, one of the wanted (PEFT's rule for ``target_modules``)."""
+    ends = [re.escape(one) for one in wanted]
+    pattern = re.compile(rf"(.*\.)?({'|'.join(ends)})")
+    return [name for name in names if pattern.fullmatch(name)] if ends else []
+
+
+def few(names: Iterable[str], most: int = 3) -> str:
+    """Names for a line: as patterns, with indices folded into ``*``, and no more than ``most`` of them."""
+    patterns = list(dict.fromkeys(re.sub(r"(?<![^.])\d+(?=\.)", "*", name) for name in names))
+    return ", ".join(patterns[:most]) + (f" and {len(patterns) - most} more" if len(patterns) > most else "")
+
+
+def in_short(text: object, most: int = 160) -> str:
+    """A text as one line of at most so many characters."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else line[: most - 3].rstrip() + "..."
+
+
+@cache
+def say(told: str) -> None:
+    """Warn of something that holds whenever the same is done again, once."""
+    log.warning(told)
 
 
 def trained_summary(model: nn.Module) -> dict[str, Any]:
