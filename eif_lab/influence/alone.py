@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from eif_lab.influence.batch import Batch, called
 from eif_lab.influence.memory import out_of_memory
@@ -87,11 +88,27 @@ def gradient_alone(problem: Problem, batch: Batch, names: Sequence[str] | None =
         problem.restore()
 
 
-def update_alone(problem: Problem, rows: Tensor, read: Callable[[], Tensor]) -> Tensor:
+def base_gradient(problem: Problem, rows: Tensor) -> Mapping[str, Tensor | None]:
+    """`gradient_alone` of a stimulus by `some_trained`; those of the first few are kept while an engine is chosen."""
+    key = tuple(rows.tolist())
+    if key not in problem.alone:
+        gradient = gradient_alone(problem, problem.samples.take(rows), some_trained(problem))
+        if len(problem.alone) >= MOST_KEPT:
+            return gradient
+        problem.alone[key] = gradient
+    return problem.alone[key]
+
+
+MOST_KEPT = 2
+"""Gradients."""
+
+
+def update_alone(problem: Problem, optimizer: Optimizer, rows: Tensor, read: Callable[[], Tensor]) -> Tensor:
     """Train on some samples in place, step by step with ``torch.optim``, and put everything back.
 
     Args:
         problem: What is asked.
+        optimizer: Over what is trained; what it remembers is forgotten here.
         rows: Of the samples.
         read: Called after each step that is read.
 
@@ -100,11 +117,11 @@ def update_alone(problem: Problem, rows: Tensor, read: Callable[[], Tensor]) -> 
     """
     trained, clip = list(problem.trained.values()), problem.update.gradient_clip
     problem.state.keep(trained)
-    optimizer = problem.update.make_optimizer(trained)
     readings = []
     try:
         for step in range(1, problem.update.steps + 1):
-            optimizer.zero_grad()
+            for parameter in trained:
+                parameter.grad = None
             backward_alone(problem, problem.samples.take(rows))
             with told("update"):
                 if clip is not None:
@@ -113,7 +130,9 @@ def update_alone(problem: Problem, rows: Tensor, read: Callable[[], Tensor]) -> 
             if problem.trajectory or step == problem.update.steps:
                 readings.append(read())
     finally:
-        optimizer.zero_grad()
+        optimizer.state.clear()
+        for parameter in trained:
+            parameter.grad = None
         problem.restore()
     return torch.stack(readings)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from eif_lab.influence.alone import Gradient, disagreement, first_line, gradient_alone, norm, some_trained
+from eif_lab.influence.alone import Gradient, base_gradient, disagreement, first_line, norm
 from eif_lab.influence.axes import Call, Disagreement, calls_of
 from eif_lab.influence.batch import Batch, called
 from eif_lab.influence.memory import Chunks, out_of_memory, peak_bytes
@@ -111,21 +111,35 @@ def tried(problem: Problem, pairs: bool) -> Layout | str:
     """As `arranged`, found out now."""
     if reason := problem.together:
         return reason
-    trained = problem.trained
-    for sites in (find_sites(problem.model, trained, problem.likes_channels_last), whole(problem.model, trained)):
-        try:
-            layout = Layout(sites)
-            paired = worth_pairing(problem, layout) if pairs else ()
-            layout = replace(layout, paired=paired, copied=tuple(name for name in trained if name not in paired))
-            return on_trial(problem, layout)
-        except FAILURES as error:
-            if out_of_memory(error):
-                raise
-            told = first_line(error)
-            reason = told if isinstance(error, Disagreement) else f"torch.func cannot vectorise this model ({told})"
-        finally:
-            problem.state.restore()  # such as tensors of a vmap that did not come to its end
-    return reason
+    model, trained = problem.model, problem.trained
+    found: Layout | str = ""
+    for kind in ("layers", "whole"):
+        by_layer = kind == "layers"
+        sites = find_sites(model, trained, problem.likes_channels_last) if by_layer else whole(model, trained)
+        found = attempted(problem, kind, Layout(sites), pairs)
+        if isinstance(found, Layout):
+            break
+    return found
+
+
+def attempted(problem: Problem, kind: str, layout: Layout, pairs: bool) -> Layout | str:
+    """The layout, with what is kept as pairs and what as copies, if it holds on trial; else why it does not."""
+    key: tuple[Any, ...] = (kind, ())
+    try:
+        paired = worth_pairing(problem, layout) if pairs else ()
+        key = kind, paired
+        if key not in problem.layouts:
+            copied = tuple(name for name in problem.trained if name not in paired)
+            problem.layouts[key] = on_trial(problem, replace(layout, paired=paired, copied=copied))
+    except FAILURES as error:
+        if out_of_memory(error):
+            raise
+        told = first_line(error)
+        known = isinstance(error, Disagreement)
+        problem.layouts[key] = told if known else f"torch.func cannot vectorise this model ({told})"
+    finally:
+        problem.state.restore()  # such as tensors of a vmap that did not come to its end
+    return problem.layouts[key]
 
 
 def worth_pairing(problem: Problem, layout: Layout) -> tuple[str, ...]:
@@ -268,9 +282,8 @@ def telling(problem: Problem) -> list[tuple[Tensor, Gradient]]:
     if problem.members.is_meta:
         return [(rows, {}) for rows in problem.members[:2]]
     said, silent = list[tuple[Tensor, Gradient]](), list[tuple[Tensor, Gradient]]()
-    looked_at = some_trained(problem)
     for rows in problem.members[:: math.ceil(len(problem.members) / MOST_LOOKED_AT)]:
-        gradient = gradient_alone(problem, problem.samples.take(rows), looked_at)
+        gradient = base_gradient(problem, rows)
         (said if says_something(gradient) else silent).append((rows, gradient))
         if len(said) == 2:
             break

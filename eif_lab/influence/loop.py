@@ -39,9 +39,11 @@ class Loop(Engine):
         """Some stimuli, one by one."""
         problem = as_it_comes(problem)
         problem.passes  # noqa: B018 - found out before anything moves
+        optimizer = problem.update.make_optimizer(problem.trained.values())
 
         def some(place: slice) -> Tensor:
-            every = [update_alone(problem, rows, lambda: rows_read(problem)) for rows in problem.members[place]]
+            members = problem.members[place]
+            every = [update_alone(problem, optimizer, rows, lambda: rows_read(problem)) for rows in members]
             return problem.settled(torch.stack(every))
 
         yield from self.chunks(problem).over(len(problem.members), some)

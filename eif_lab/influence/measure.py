@@ -242,7 +242,10 @@ def again(
         nonlocal done
         known, new = old[done : done + len(part)], part[max(0, len(old) - done) :]
         largest = np.nanmax(np.abs(part)) if np.isfinite(part).any() else 0.0
-        if len(known) and not np.allclose(known, part[: len(known)], rtol=0, atol=0.01 * largest, equal_nan=True):
+        same = (
+            np.allclose(known, part[: len(known)], rtol=0, atol=0.01 * largest, equal_nan=True) if len(known) else True
+        )
+        if on_chunk is not None and not same:
             hint = "Throw the parts that were kept away, and try engine=loop."
             raise rule_error("engine", "be one that takes each stimulus as if alone", f"stimulus {done}", hint)
         done += len(part)
@@ -269,6 +272,7 @@ def fit_engine(engine: Engine, problem: Problem) -> Engine:
         raise rule_error("engine", f"be one that can do this ({reason})", engine.name, "Try auto.")
     if chosen.stores_weights:
         must_hold_update(problem)
+    problem.alone.clear()
     if note := chosen.note(problem):
         engine.say(f"engine {chosen.name}: {note}")
     return chosen

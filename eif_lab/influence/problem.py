@@ -116,8 +116,13 @@ class Problem:
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     @cached_property
-    def layouts(self) -> dict[bool, Any]:
+    def layouts(self) -> dict[Any, Any]:
         """What engines have found out about how each stimulus's gradient can be had."""
+        return {}
+
+    @cached_property
+    def alone(self) -> dict[tuple[int, ...], Mapping[str, Tensor | None]]:
+        """Gradients that stimuli have alone at the base, by their rows, while an engine is chosen."""
         return {}
 
     @cached_property

@@ -109,6 +109,7 @@ class Recheck:
         for index in (~rows.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()[:1]:
             [alone] = update_alone(
                 replace(problem, trajectory=False),
+                problem.update.make_optimizer(problem.trained.values()),
                 self.members[index],
                 lambda: problem.read_some(problem.model, *problem.probes.take(few)),
             )

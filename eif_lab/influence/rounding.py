@@ -118,7 +118,9 @@ def first_step(problem: Problem, rows: Tensor) -> Iterator[tuple[float, float]]:
 
 def gradients(problem: Problem, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Each trained parameter that the loss depends on, with its gradient, clipped as the recipe says."""
-    found = gradient_alone(problem, problem.samples.take(rows))
+    found = problem.alone.get(tuple(rows.tolist()), {})
+    if found.keys() != problem.trained.keys():
+        found = gradient_alone(problem, problem.samples.take(rows))
     pairs = [(problem.trained[n].detach(), g.to_dense()) for n, g in found.items() if g is not None]
     largest = problem.update.gradient_clip
     if largest is None:

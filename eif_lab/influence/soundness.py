@@ -177,11 +177,12 @@ def must_be_a_loss(problem: Problem) -> None:
 def depends_on_others(problem: Problem, few: slice) -> bool:
     """Whether a probe's output depends on those beside it, so that a pass over some of them says something else."""
     size = problem.passes.size
-    if size >= len(problem.probes) or problem.shares_prefixes:
+    if len(problem.probes) <= FEW or problem.shares_prefixes:
         return False
     alone = problem.read_some(problem.model, *problem.probes.take(few))
     if problem.together:
         among = problem.read_some(problem.model, *problem.probes.take(slice(size)))[few]
     else:
         among = problem.base_rows[few]
-    return not torch.allclose(alone, among, rtol=1e-2, atol=1e-4, equal_nan=True)
+    coarsest = max(torch.finfo(p.dtype).eps for p in problem.model.parameters() if p.is_floating_point())
+    return not torch.allclose(alone, among, rtol=coarsest**0.5, atol=coarsest**0.5, equal_nan=True)
