@@ -97,18 +97,16 @@ class Problem:
         """
         if any(isinstance(module, torch.jit.ScriptModule) for module in self.model.modules()):
             return "a scripted or traced module cannot be taken apart"
-        if self.state.leaks is None:
-            self.state.leaks = "" if self.members.is_meta else self.leak()
-        return f"a call of the model changes its {self.state.leaks}" if self.state.leaks else ""
-
-    def leak(self) -> str:
-        """What a call of the model changes; empty for nothing."""
-        try:
+        if self.state.leaks is None and not self.members.is_meta:
             with torch.no_grad():
                 called(self.model, self.samples.take(self.members[0]).inputs)
-            return self.state.changed(values=True)
-        finally:
-            self.state.restore(every=True)
+            self.note_leaks()
+        return f"a call of the model changes its {self.state.leaks}" if self.state.leaks else ""
+
+    def note_leaks(self) -> None:
+        """After a call of the model, note what it changed, and put it back."""
+        self.state.leaks = self.state.changed(values=True)
+        self.state.restore(every=True)
 
     @cached_property
     def trained(self) -> dict[str, nn.Parameter]:

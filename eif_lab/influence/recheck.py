@@ -91,20 +91,19 @@ class Recheck:
         few = torch.randperm(rows.shape[1], generator=self.draw)[:PROBES].sort().values.to(problem.members.device)
         if problem.one_pass:
             few = torch.arange(rows.shape[1], device=few.device)
-        before = problem.read_some(problem.model, *problem.probes.take(few))
         with placed(problem, dense(problem, versions, self.index)):
             after = problem.read_some(problem.model, *problem.probes.take(few))
         if few.is_meta:
             return
-        alone, own = after - before, rows[self.index, few] - problem.base_rows[few]
+        before, own = problem.base_rows[few], rows[self.index, few]
         coarsest = max(torch.finfo(p.dtype).eps for p in problem.model.parameters() if is_number(p))
         for column, readout in enumerate(problem.columns):
             finite = before[:, column][before[:, column].isfinite()]
             if counts(readout, finite):
                 continue
-            largest = float(alone[:, column].abs().nan_to_num(0, 0, 0).max())
-            slack = OFF * largest + 4 * resolution(readout, finite, coarsest)
-            if not torch.allclose(own[:, column], alone[:, column], rtol=0, atol=slack, equal_nan=True):
+            moved = (after - before)[:, column].abs().nan_to_num(0, 0, 0)
+            slack = OFF * float(moved.max()) + 4 * resolution(readout, finite, coarsest)
+            if not torch.allclose(own[:, column], after[:, column], rtol=0, atol=slack, equal_nan=True):
                 raise ReadOtherwise("probes are read otherwise among others than in a batch of their own")
         for index in (~rows.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()[:1]:
             [alone] = update_alone(

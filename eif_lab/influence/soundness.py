@@ -73,18 +73,18 @@ def must_be_sound(problem: Problem) -> bool:
             random = torch.get_rng_state()
             output = output_of(problem, batch, "probes")
             draws = not torch.equal(random, torch.get_rng_state())
+            problem.note_leaks()
             for _ in range(OFTEN if draws else 1):
-                problem.state.restore(every=True)
+                problem.restore()
                 must_be_the_same(output, output_of(problem, problem.probes.take(few), "probes"))
         for name, readout in problem.readouts.items():
             must_be_readable(problem, name, readout, output, problem.probes.take(few).targets)
-        problem.state.restore(every=True)
+        problem.restore()
         must_be_a_loss(problem)
-        problem.state.restore(every=True)
-        problem.together  # noqa: B018 - found out before anything moves
+        problem.restore()
         return depends_on_others(problem, few)
     finally:
-        problem.state.restore(every=True)
+        problem.restore()
 
 
 def must_be_the_same(output: Tensor, again: Tensor) -> None:

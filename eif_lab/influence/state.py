@@ -96,12 +96,16 @@ class State:
         self.note()
 
 
+TORCHS_OWN = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
+"""Attributes of every module, such as its hooks, that no call of it fills."""
+
+
 def held_by(module: nn.Module) -> Iterator[Container]:
     """A module's attributes, and the dictionaries and lists among them."""
     attributes = vars(module)
     yield attributes
-    for one in attributes.values():
-        if isinstance(one, dict | list):
+    for name, one in attributes.items():
+        if isinstance(one, dict | list) and name not in TORCHS_OWN:
             yield one
 
 
