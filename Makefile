@@ -11,7 +11,7 @@ SIZE ?= full
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu attribution pretrain test-ray test-slurm figures claims
+.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu attribution pretrain test-zoo test-ray test-slurm figures claims
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ $(SCALE)/.ready: $(READY)
 	VIRTUAL_ENV=$(abspath $(SCALE)) $(BIN)/uv pip sync --quiet requirements.lock
 	VIRTUAL_ENV=$(abspath $(SCALE)) $(BIN)/uv pip install --quiet --constraint requirements.lock -e '.[launchers]'
 	touch $@
+
+test-zoo: $(READY) ## Hold every engine to a loop on some 1,400 models and tasks (about 20 minutes); FLAGS=--time for times.
+	$(BIN)/python -m tests.zoo $(FLAGS)
 
 test-ray: $(SCALE)/.ready ## Test Ray, with processes killed, and the launchers joblib and ray (about 10 minutes).
 	$(SCALE)/bin/python -m pytest -rs tests/scale/test_ray.py tests/scale/test_launchers.py

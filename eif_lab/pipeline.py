@@ -34,6 +34,7 @@ from eif_lab.influence.calibrate import MOST_STIMULI, calibrate, near
 from eif_lab.influence.choices import AMONG
 from eif_lab.influence.context import measure_context
 from eif_lab.influence.first_order import FirstOrder
+from eif_lab.influence.loop import Loop
 from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.measure import OnChunk, measure_influence
 from eif_lab.influence.readout import UNITS, log_prob
@@ -177,7 +178,7 @@ def distance_from_exact(job: Job, influence: xr.DataArray, cache: ArrayCache) ->
     """
     if not job.method.trains:
         return None
-    others = (Auto(), LowRank(), Stacked(), Reference()) if not job.engine.exact else (FirstOrder(),)
+    others = (Auto(), LowRank(), Stacked(), Loop(), Reference()) if not job.engine.exact else (FirstOrder(),)
     found = (cache.find(array_key(determinants(dataclasses.replace(job, engine=other)))) for other in others)
     other = next((array for array in found if array is not None), None)
     if other is None:

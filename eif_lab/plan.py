@@ -34,6 +34,7 @@ from eif_lab.influence.batch import Batch
 from eif_lab.influence.calibrate import MOST_STIMULI, START
 from eif_lab.influence.context import ContextReader
 from eif_lab.influence.forecast import flops, grown, in_all, operations, peak, seconds, timings
+from eif_lab.influence.loop import Loop
 from eif_lab.influence.lowrank import LowRank
 from eif_lab.influence.measure import measure_influence, memberships, must_be_precise
 from eif_lab.influence.memory import peak_bytes
@@ -346,7 +347,7 @@ def engines(asked: Engine, taken: Engine, problem: Problem) -> list[Engine]:
     """The one that would run, and the other exact ones that could."""
     options = {name: value for name, value in asdict(asked).items() if name in Engine.__dataclass_fields__}
     possible: list[Engine] = [taken]
-    for kind in (LowRank, Stacked, Reference):
+    for kind in (LowRank, Stacked, Loop, Reference):
         other = kind(**options)
         with suppress(ConfigError):
             possible += [other] if other.name != taken.name and taken_engine(other, problem) else []

@@ -18,7 +18,7 @@ from eif_lab.schema import ConfigError
 Gradient = Mapping[str, Tensor | None]
 """By parameter; None where the loss doesn't depend on it, so that an optimizer leaves it alone."""
 
-LOOSE = {64: (1e-5, 1e-7), 32: (2e-3, 1e-5), 16: (0.1, 1e-3)}
+LOOSE = {64: (1e-5, 1e-7), 32: (1e-3, 1e-5), 16: (0.1, 1e-3)}
 """By bits of precision how far two ways to compute a gradient may be apart: of its own norm, and of the largest one's.
 A gradient that is zero in truth is rounding noise, of the size of the others' rounding."""
 

@@ -65,6 +65,7 @@ class FirstOrder(Engine):
         """Influence itself, not readings: (stimuli, steps read, probes, readouts)."""
         layout = arranged(one_step(problem), pairs=True)
         assert isinstance(layout, Layout)
+        problem.alone.clear()
         states = response(problem.update) if problem.trajectory else response(problem.update)[-1:]
         yield from self.chunks(problem).over(
             len(problem.members), lambda place: predicted(problem, layout, states, problem.members[place])

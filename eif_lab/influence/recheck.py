@@ -7,6 +7,7 @@ at other weights, or with more stimuli. So of one stimulus of every chunk the la
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from eif_lab.influence.alone import disagreement, gradient_alone, placed, some_t
 from eif_lab.influence.axes import Disagreement, ReadOtherwise
 from eif_lab.influence.gradients import Gradients, own_gradient, says_something
 from eif_lab.influence.problem import GIB, Problem
-from eif_lab.influence.rounding import counts, resolution
+from eif_lab.influence.rounding import coarsest_unit, counts, resolution
 from eif_lab.influence.versions import Version
 
 MOST_DRAWN = 3
@@ -26,7 +27,7 @@ MOST_DRAWN = 3
 PROBES = 4
 """Rows of probes that are read again."""
 
-OFF = 0.01
+OFF = 1e-3
 """How far influence may be off, of the largest that is read again, beside rounding."""
 
 
@@ -63,7 +64,7 @@ class Recheck:
             raise Disagreement(f"a call of the model changes its {changed}")
         names = some_trained(self.problem)
         for index in torch.randperm(len(self.members), generator=self.draw)[:MOST_DRAWN].tolist():
-            values = dense(self.problem, versions, index) if self.step > 1 else {}
+            values = dense(self.problem, versions, index)[0] if self.step > 1 else {}
             with placed(self.problem, values):
                 alone = gradient_alone(self.problem, self.problem.samples.take(self.members[index]), names)
             if self.members.is_meta:  # shapes alone, which take as long
@@ -91,43 +92,54 @@ class Recheck:
         few = torch.randperm(rows.shape[1], generator=self.draw)[:PROBES].sort().values.to(problem.members.device)
         if problem.one_pass:
             few = torch.arange(rows.shape[1], device=few.device)
-        with placed(problem, dense(problem, versions, self.index)):
+        values, lost = dense(problem, versions, self.index)
+        with placed(problem, values):
             after = problem.read_some(problem.model, *problem.probes.take(few))
         if few.is_meta:
             return
-        before, own = problem.base_rows[few], rows[self.index, few]
-        coarsest = max(torch.finfo(p.dtype).eps for p in problem.model.parameters() if is_number(p))
-        for column, readout in enumerate(problem.columns):
-            finite = before[:, column][before[:, column].isfinite()]
+        self.must_read_alike(problem.base_rows[few], after, rows[self.index, few], OFF + 2 * lost)
+        unfinished = (~rows.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
+        if unfinished:
+            self.must_diverge(unfinished[0], few, rows[unfinished[0], few])
+
+    def must_read_alike(self, before: Tensor, alone: Tensor, own: Tensor, share: float) -> None:
+        """Hold readings to those alone, up to rounding and a share of the largest influence: (rows, columns) each."""
+        coarsest = coarsest_unit(self.problem)
+        for readout, old, expected, found in zip(self.problem.columns, before.T, alone.T, own.T):
+            finite = old[old.isfinite()]
             if counts(readout, finite):
                 continue
-            moved = (after - before)[:, column].abs().nan_to_num(0, 0, 0)
-            slack = OFF * float(moved.max()) + 4 * resolution(readout, finite, coarsest)
-            if not torch.allclose(own[:, column], after[:, column], rtol=0, atol=slack, equal_nan=True):
+            largest = float((expected - old).abs().nan_to_num(0, 0, 0).max())
+            slack = share * largest + 4 * resolution(readout, finite, coarsest)
+            if not torch.allclose(found, expected, rtol=0, atol=slack, equal_nan=True):
                 raise ReadOtherwise("probes are read otherwise among others than in a batch of their own")
-        for index in (~rows.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()[:1]:
-            [alone] = update_alone(
-                replace(problem, trajectory=False),
-                problem.update.make_optimizer(problem.trained.values()),
-                self.members[index],
-                lambda: problem.read_some(problem.model, *problem.probes.take(few)),
-            )
-            if bool((alone.isfinite() & ~rows[index, few].isfinite()).any()):
-                raise Disagreement("a stimulus diverges among others, and not alone")
+
+    def must_diverge(self, index: int, few: Tensor, own: Tensor) -> None:
+        """See that a stimulus whose readings are not finite has none that are alone."""
+        problem = replace(self.problem, trajectory=False)
+        optimizer = problem.update.make_optimizer(problem.trained.values())
+
+        def read() -> Tensor:
+            return problem.read_some(problem.model, *problem.probes.take(few))
+
+        [alone] = update_alone(problem, optimizer, self.members[index], read)
+        if bool((alone.isfinite() & ~own.isfinite()).any()):
+            raise Disagreement("a stimulus diverges among others, and not alone")
 
 
-def is_number(parameter: Tensor) -> bool:
-    """Whether it is one of real or complex numbers."""
-    return parameter.is_floating_point() or parameter.is_complex()
-
-
-def dense(problem: Problem, versions: Mapping[str, Version], index: int) -> dict[str, Tensor]:
-    """One stimulus's parameters."""
-    values = {}
+def dense(problem: Problem, versions: Mapping[str, Version], index: int) -> tuple[dict[str, Tensor], float]:
+    """One stimulus's parameters, and the share of their change that is lost to rounding where it was kept as pairs."""
+    values, errors, steps = dict[str, Tensor](), 0.0, 0.0
     for name, version in versions.items():
         if isinstance(version, Tensor):
             values[name] = version[index]
-        else:
-            base = problem.trained[name].detach() * version.scale
-            values[name] = base + sum(pair.only(index).dense()[0] for pair in version.pairs)
-    return values
+            continue
+        base = problem.trained[name].detach()
+        change = base * (version.scale - 1) if version.scale != 1 else torch.zeros_like(base)
+        for pair in version.only(index).pairs:
+            pair.add_to(change, 0)
+        values[name] = base + change
+        if not base.is_meta:
+            errors += float((values[name] - base - change).square().sum())
+            steps += float(change.square().sum())
+    return values, math.sqrt(errors / steps) if steps else 0.0

@@ -168,8 +168,7 @@ def must_be_resolved(problem: Problem, before: Tensor, influence: np.ndarray) ->
     """
     if not problem.update.learning_rate:
         return
-    parameters = (p for p in problem.model.parameters() if p.is_floating_point() or p.is_complex())
-    coarsest = max(torch.finfo(p.dtype).eps for p in parameters)
+    coarsest = coarsest_unit(problem)
     largest: dict[str, tuple[float, float]] = {}
     for index, (name, readout) in enumerate(problem.readouts.items()):
         readings, moved = raised(before[..., index]).flatten(), np.abs(influence[..., index])
@@ -183,6 +182,12 @@ def must_be_resolved(problem: Problem, before: Tensor, influence: np.ndarray) ->
         name, (moved, least) = next(iter(largest.items()))
         rule = f"be large enough to move {name} by more than rounding does, {least:.1g}"
         raise refusal(problem, f"{rule} (it moved by {moved:.1g} at most)")
+
+
+def coarsest_unit(problem: Problem) -> float:
+    """The rounding unit of the model's coarsest parameters."""
+    parameters = problem.model.parameters()
+    return max(torch.finfo(p.dtype).eps for p in parameters if p.is_floating_point() or p.is_complex())
 
 
 def counts(readout: Readout, readings: Tensor) -> bool:

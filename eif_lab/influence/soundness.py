@@ -184,5 +184,7 @@ def depends_on_others(problem: Problem, few: slice) -> bool:
         among = problem.read_some(problem.model, *problem.probes.take(slice(size)))[few]
     else:
         among = problem.base_rows[few]
-    coarsest = max(torch.finfo(p.dtype).eps for p in problem.model.parameters() if p.is_floating_point())
+    coarsest = max(
+        torch.finfo(p.dtype).eps for p in problem.model.parameters() if p.is_floating_point() or p.is_complex()
+    )
     return not torch.allclose(alone, among, rtol=coarsest**0.5, atol=coarsest**0.5, equal_nan=True)

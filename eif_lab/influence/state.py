@@ -30,9 +30,11 @@ class State:
         self.model = model
         self.leaks: str | None = None
         self.containers: list[tuple[str, Container, Container]] = []
+        self.hooks: list[tuple[str, Container, Container]] = []
         for name, module in model.named_modules():
             if not isinstance(module, torch.jit.ScriptModule):
-                self.containers += [(name, one, one.copy()) for one in held_by(module)]
+                for one, counts in held_by(module):
+                    (self.containers if counts else self.hooks).append((name, one, one.copy()))
         few = sum(parameter.nbytes for parameter in model.parameters()) <= room
         risky = {
             id(m.weight) for m in model.modules() if getattr(m, "max_norm", None) is not None and hasattr(m, "weight")
@@ -86,7 +88,7 @@ class State:
         Args:
             every: Also what was changed with nothing counted.
         """
-        for _, container, items in self.containers:
+        for _, container, items in [*self.containers, *self.hooks]:
             if differences(container, items):
                 container.clear()
                 container.update(items) if isinstance(container, dict) else container.extend(items)
@@ -96,17 +98,17 @@ class State:
         self.note()
 
 
-TORCHS_OWN = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
-"""Attributes of every module, such as its hooks, that no call of it fills."""
+HOOKS = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
+"""Attributes of every module. A library may add to them at the first call, which changes nothing that is computed."""
 
 
-def held_by(module: nn.Module) -> Iterator[Container]:
-    """A module's attributes, and the dictionaries and lists among them."""
+def held_by(module: nn.Module) -> Iterator[tuple[Container, bool]]:
+    """A module's attributes, and the dictionaries and lists among them; and whether a change of them counts."""
     attributes = vars(module)
-    yield attributes
+    yield attributes, True
     for name, one in attributes.items():
-        if isinstance(one, dict | list) and name not in TORCHS_OWN:
-            yield one
+        if isinstance(one, dict | list) and (name not in HOOKS or name.startswith("_forward")):
+            yield one, name not in HOOKS
 
 
 def differences(container: Any, items: Any) -> list[Any]:

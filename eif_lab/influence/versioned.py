@@ -77,6 +77,7 @@ class Versioned(Engine):
     def run(self, problem: Problem) -> Iterator[Tensor]:
         """Chunk by chunk."""
         layout = self.layout(problem)
+        problem.alone.clear()
         reader = Reader(problem, layout.sites)
 
         def chunk(place: slice) -> Tensor:
