@@ -22,6 +22,10 @@ LOOSE = {64: (1e-5, 1e-7), 32: (1e-3, 1e-5), 16: (0.1, 1e-3)}
 """By bits of precision how far two ways to compute a gradient may be apart: of its own norm, and of the largest one's.
 A gradient that is zero in truth is rounding noise, of the size of the others' rounding."""
 
+KINKED = 50
+"""How many times as far apart they may be of a single stimulus: where rounding pushes an activation over the kink of a
+ReLU, a gradient jumps."""
+
 
 def backward_alone(problem: Problem, batch: Batch) -> None:
     """``loss.backward()`` on some rows; a loss that depends on nothing that is trained leaves no gradient.
@@ -164,13 +168,14 @@ def write(problem: Problem, values: Mapping[str, Tensor]) -> None:
         problem.trained[name].data.copy_(value)
 
 
-def disagreement(own: Mapping[str, Tensor], alone: Gradient, strict: bool = False) -> str:
+def disagreement(own: Mapping[str, Tensor], alone: Gradient, *, strict: bool = False, kinked: bool = False) -> str:
     """Where a stimulus's gradient among others differs from the one that it has alone; empty where it does not.
 
     Args:
         own: Among others; what its loss doesn't depend on is missing.
         alone: Of the parameters that are looked at.
         strict: A gradient of zero is another thing than none.
+        kinked: It may be as far off as a kink explains.
     """
     norms = {name: float(norm(gradient)) for name, gradient in alone.items() if gradient is not None}
     largest = max(norms.values(), default=0.0)
@@ -183,7 +188,7 @@ def disagreement(own: Mapping[str, Tensor], alone: Gradient, strict: bool = Fals
                 return f"{name} has a gradient {'among others' if gradient is None else 'alone'} only"
             continue
         bits = min(torch.finfo(gradient.dtype).bits, torch.finfo(own[name].dtype).bits)
-        of_own, of_largest = LOOSE[max(16, bits)]
+        of_own, of_largest = (KINKED * share if kinked and bits == 32 else share for share in LOOSE[max(16, bits)])
         plain = gradient.to_dense() if gradient.is_sparse else gradient
         off = float(norm(own[name].to(plain) - plain))
         if not off <= of_own * norms[name] + of_largest * largest:

@@ -26,7 +26,7 @@ class Auto(Engine):
         refusals: list[str] = []
         for kind in (LowRank, Stacked, Loop):
             engine = kind(**asdict(self))
-            reason = engine.refuses(problem) or engine.gains_nothing(problem)
+            reason = engine.gains_nothing(problem) or engine.refuses(problem)
             if not reason:
                 because = "; ".join(refusals) or "the fastest exact engine, and it covers this problem"
                 self.say(f"engine auto: {engine.name} ({because})")

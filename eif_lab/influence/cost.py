@@ -31,6 +31,22 @@ def cheaper_merged(shape: Sequence[int], rank: int, rows: float) -> bool:
     return merged < beside
 
 
+LARGEST_COPY = {"cpu": 2**18}
+"""Bytes of a copied parameter, on average, up to which copies for many stimuli are faster than a loop in place: larger
+ones stream through memory, where the loop finds its own in the cache (docs/decisions.md)."""
+
+
+def worth_copying(problem: Problem, copied: Sequence[str]) -> bool:
+    """Whether updating a copy per stimulus, all at once, takes less time than a loop that updates in place.
+
+    Args:
+        problem: What is asked.
+        copied: Names of what would be copied.
+    """
+    size = sum(problem.trained[name].nbytes for name in copied)
+    return size <= len(copied) * LARGEST_COPY.get(problem.members.device.type, float("inf"))
+
+
 COMPILING_PAYS = {"cpu": 2e12}
 """Floating-point operations over probes from which compiling a network with convolutions saves more than it takes."""
 

@@ -111,26 +111,46 @@ def tried(problem: Problem, pairs: bool) -> Layout | str:
     """As `arranged`, found out now."""
     if reason := problem.together:
         return reason
-    model, trained = problem.model, problem.trained
     found: Layout | str = ""
     for kind in ("layers", "whole"):
-        by_layer = kind == "layers"
-        sites = find_sites(model, trained, problem.likes_channels_last) if by_layer else whole(model, trained)
-        found = attempted(problem, kind, Layout(sites), pairs)
+        found = attempted(problem, kind, pairs)
         if isinstance(found, Layout):
             break
     return found
 
 
-def attempted(problem: Problem, kind: str, layout: Layout, pairs: bool) -> Layout | str:
-    """The layout, with what is kept as pairs and what as copies, if it holds on trial; else why it does not."""
+def hoped_for(problem: Problem, pairs: bool) -> Layout | None:
+    """The layout by layers, before any trial; None where there is none."""
+    if problem.together:
+        return None
+    try:
+        return planned(problem, "layers", pairs)
+    except FAILURES as error:
+        if out_of_memory(error):
+            raise
+        return None
+    finally:
+        problem.state.restore()
+
+
+def planned(problem: Problem, kind: str, pairs: bool) -> Layout:
+    """A layout that was not tried: by ``layers``, or with the ``whole`` model as one."""
+    model, trained = problem.model, problem.trained
+    by_layer = kind == "layers"
+    sites = find_sites(model, trained, problem.likes_channels_last) if by_layer else whole(model, trained)
+    layout = Layout(sites)
+    paired = worth_pairing(problem, layout) if pairs else ()
+    return replace(layout, paired=paired, copied=tuple(name for name in trained if name not in paired))
+
+
+def attempted(problem: Problem, kind: str, pairs: bool) -> Layout | str:
+    """The layout if it holds on trial; else why it does not."""
     key: tuple[Any, ...] = (kind, ())
     try:
-        paired = worth_pairing(problem, layout) if pairs else ()
-        key = kind, paired
+        layout = planned(problem, kind, pairs)
+        key = kind, layout.paired
         if key not in problem.layouts:
-            copied = tuple(name for name in problem.trained if name not in paired)
-            problem.layouts[key] = on_trial(problem, replace(layout, paired=paired, copied=copied))
+            problem.layouts[key] = on_trial(problem, layout)
     except FAILURES as error:
         if out_of_memory(error):
             raise
@@ -270,11 +290,34 @@ def on_trial(problem: Problem, layout: Layout) -> Layout:
     work = peak_bytes(together, members.device)
     gradients = found.pop()
     noted = sum(pair.nbytes for own in gradients[0].values() for pair in own)
-    strict = problem.update.moves_without_gradient
+    jury = Jury(problem)
     for index, gradient in enumerate(alone):
-        if gradient and (reason := disagreement(own_gradient(gradients, index), gradient, strict)):
-            raise Disagreement(reason)
+        if gradient:
+            jury.hear(own_gradient(gradients, index), gradient)
     return replace(layout, work=work // len(members), noted=noted // len(members))
+
+
+class Jury:
+    """Whether gradients among others are those alone; a single one may be off as far as a kink explains."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.strict = problem.update.moves_without_gradient
+        self.off = 0
+
+    def hear(self, own: Mapping[str, Tensor], alone: Gradient) -> bool:
+        """Look at one stimulus's.
+
+        Returns:
+            Whether they are the same.
+
+        Raises:
+            Disagreement: They are not.
+        """
+        reason = disagreement(own, alone, strict=self.strict)
+        self.off += bool(reason)
+        if reason and (self.off > 1 or disagreement(own, alone, strict=self.strict, kinked=True)):
+            raise Disagreement(reason)
+        return not reason
 
 
 def telling(problem: Problem) -> list[tuple[Tensor, Gradient]]:

@@ -56,4 +56,4 @@ def as_it_comes(problem: Problem) -> Problem:
 
 def rows_read(problem: Problem) -> Tensor:
     """What is read of each row under the model as it is: (rows, columns)."""
-    return problem.over_rows(lambda place: problem.read_some(problem.model, *problem.arranged(place)))
+    return problem.over_rows(lambda place: problem.read_some(problem.model, *problem.probes.take(place)))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eif_lab.influence.axes import Disagreement
-from eif_lab.influence.gradients import Gradients, Layout, arranged
+from eif_lab.influence.gradients import Gradients, Layout, arranged, hoped_for
 from eif_lab.influence.pairs import Pair, joined
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.sgd import clipping, each
@@ -44,9 +44,10 @@ class LowRank(Versioned):
 
     def gains_nothing(self, problem: Problem) -> str:
         """Where all that is trained is smaller than its pairs."""
-        layout = arranged(problem, pairs=True)
-        paired = isinstance(layout, Layout) and layout.paired
-        return "" if paired else "no weight is larger than the pairs that would change it"
+        layout = hoped_for(problem, pairs=True)
+        paired = layout is not None and layout.paired
+        nothing = "" if paired else "no weight is larger than the pairs that would change it"
+        return nothing or super().gains_nothing(problem)
 
     def note(self, problem: Problem) -> str:
         """What it copies after all."""

@@ -14,9 +14,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eif_lab.influence.alone import disagreement, gradient_alone, placed, some_trained, update_alone
+from eif_lab.influence.alone import gradient_alone, placed, some_trained, update_alone
 from eif_lab.influence.axes import Disagreement, ReadOtherwise
-from eif_lab.influence.gradients import Gradients, own_gradient, says_something
+from eif_lab.influence.gradients import Gradients, Jury, own_gradient, says_something
 from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.rounding import coarsest_unit, counts, resolution
 from eif_lab.influence.versions import Version
@@ -62,18 +62,16 @@ class Recheck:
         if changed := self.problem.state.changed():
             self.problem.restore()
             raise Disagreement(f"a call of the model changes its {changed}")
-        names = some_trained(self.problem)
+        names, jury = some_trained(self.problem), Jury(self.problem)
         for index in torch.randperm(len(self.members), generator=self.draw)[:MOST_DRAWN].tolist():
             values = dense(self.problem, versions, index)[0] if self.step > 1 else {}
             with placed(self.problem, values):
                 alone = gradient_alone(self.problem, self.problem.samples.take(self.members[index]), names)
             if self.members.is_meta:  # shapes alone, which take as long
                 break
-            strict = self.problem.update.moves_without_gradient
-            if reason := disagreement(own_gradient(gradients, index), alone, strict):
-                raise Disagreement(reason)
+            agreed = jury.hear(own_gradient(gradients, index), alone)
             self.index = index
-            if says_something(alone):
+            if agreed and says_something(alone):
                 break
 
     def readings(self, versions: Mapping[str, Version], rows: Tensor) -> None:

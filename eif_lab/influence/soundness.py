@@ -13,6 +13,7 @@ from eif_lab.influence.alone import told
 from eif_lab.influence.batch import Batch, called
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.readout import READOUTS, Readout, classes_last, log_prob
+from eif_lab.influence.rounding import coarsest_unit
 from eif_lab.models.encoding import IGNORED
 from eif_lab.schema import ConfigError, rule_error
 
@@ -184,7 +185,5 @@ def depends_on_others(problem: Problem, few: slice) -> bool:
         among = problem.read_some(problem.model, *problem.probes.take(slice(size)))[few]
     else:
         among = problem.base_rows[few]
-    coarsest = max(
-        torch.finfo(p.dtype).eps for p in problem.model.parameters() if p.is_floating_point() or p.is_complex()
-    )
-    return not torch.allclose(alone, among, rtol=coarsest**0.5, atol=coarsest**0.5, equal_nan=True)
+    slack = coarsest_unit(problem) ** 0.5
+    return not torch.allclose(alone, among, rtol=slack, atol=slack, equal_nan=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from eif_lab.influence.alone import first_line
 from eif_lab.influence.axes import Disagreement
-from eif_lab.influence.cost import worth_compiling
-from eif_lab.influence.gradients import FAILURES, Gradients, Layout, arranged, backward
+from eif_lab.influence.cost import worth_compiling, worth_copying
+from eif_lab.influence.gradients import FAILURES, Gradients, Layout, arranged, backward, hoped_for
 from eif_lab.influence.memory import Chunks, out_of_memory
 from eif_lab.influence.problem import Engine, Problem
 from eif_lab.influence.reading import Reader
@@ -54,6 +54,13 @@ class Versioned(Engine):
         """Where a stimulus's own gradient cannot be had, or is not autograd's."""
         layout = arranged(problem, self.pairs)
         return layout if isinstance(layout, str) else ""
+
+    def gains_nothing(self, problem: Problem) -> str:
+        """Where a loop in place is faster."""
+        layout = hoped_for(problem, self.pairs)
+        if layout is None or worth_copying(problem, layout.copied):
+            return ""
+        return "its copies of large layers take longer than a loop in place"
 
     def compiles(self, problem: Problem) -> bool:
         """Where it is asked for, or the job is long enough."""
