@@ -8,6 +8,7 @@ from benchmarks.case import Case, cnn_case, language_case
 from benchmarks.floor import parts
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import interleaved, medians, ratio
+from eif_lab.influence import versioned
 
 
 def over_floor(cnn: tuple[int, int], language: tuple[int, int], rounds: int) -> Iterator[Row]:
@@ -28,9 +29,36 @@ def over_floor(cnn: tuple[int, int], language: tuple[int, int], rounds: int) -> 
 
 
 def one_row(what: str, case: Case, engine: str, goal: str, rounds: int) -> Iterator[Row]:
-    """The engine's time over the floor's."""
+    """The engine's time over the floor's, and over its own where no stimulus is done again alone."""
     case.influence(engine)
     floor, least = parts(case, engine)
-    times = interleaved({engine: lambda: case.influence(engine), **least}, rounds)
+    tasks = {engine: lambda: case.influence(engine), UNCHECKED: lambda: unchecked(case, engine)}
+    times = interleaved({**tasks, **least}, rounds)
     note = f"{case.data}; floor: {floor.described}"
     yield ratio_row(what, ratio(times[engine], times["floor"]), goal, medians(times), note)
+    again = what.removesuffix("time / floor") + "with / without one stimulus of each chunk done again"
+    yield ratio_row(again, ratio(times[engine], times[UNCHECKED]), "<= 1.03")
+
+
+UNCHECKED = "no stimulus twice"
+
+
+class Unchecked:
+    """In place of `eif_lab.influence.recheck.Recheck`: nothing is done again."""
+
+    step = 0
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def readings(self, *_: object) -> None:
+        pass
+
+
+def unchecked(case: Case, engine: str) -> None:
+    """The measurement without its check."""
+    before, versioned.Recheck = versioned.Recheck, Unchecked
+    try:
+        case.influence(engine)
+    finally:
+        versioned.Recheck = before
