@@ -83,6 +83,8 @@ def as_batch(data: Any, field: str) -> Batch:
     kinds = [type(leaf).__name__ for leaf in [*leaves, targets] if not isinstance(leaf, Tensor)]
     if kinds or not leaves:
         raise ConfigError(f"{field} must {rule}, got {kinds[0] if kinds else 'no input'} among them.")
+    if any(leaf.layout != torch.strided for leaf in [*leaves, targets]):
+        raise rule_error(field, "be dense tensors", "sparse ones", "Try tensor.to_dense().")
     if any(leaf.ndim == 0 for leaf in [*leaves, targets]):
         raise rule_error(field, "have a row for each sample", "a tensor of no dimension", "Try tensor[None].")
     lengths = sorted({len(leaf) for leaf in [*leaves, targets]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from eif_lab.influence.rounding import LostToRounding
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method
 from eif_lab.models.base import Loss
+from eif_lab.schema import build, rule_error
 
 FACTOR = 4.0
 START = {"sgd": 1e-2, "adam": 1e-4, "adamw": 1e-4}
@@ -61,7 +62,7 @@ def calibrate(
     stimuli: Data,
     *,
     method: str | Method | Mapping[str, Any] | None = "full",
-    update: Update | None = None,
+    update: Update | Mapping[str, Any] | None = None,
     engine: str | Engine = "auto",
     seed: int = 0,
     largest: int = MOST_STIMULI,
@@ -79,7 +80,10 @@ def calibrate(
         update: The recipe whose rate is sought.
         largest: Bound on the number of stimuli tried.
     """
-    update = update or Update()
+    if not isinstance(update, Update):
+        update = cast(Update, build(Update, dict(update or {}), "update"))
+    if largest < 1:
+        raise rule_error("largest", "be at least 1", largest)
     engine = named_engine(engine) if isinstance(engine, str) else engine
     batch = as_batch(stimuli, "stimuli").take(slice(largest))
     with prepared(model, method, seed) as ready, torch.no_grad():

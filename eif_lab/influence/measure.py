@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -30,6 +31,7 @@ from eif_lab.influence.reference import Reference
 from eif_lab.influence.rounding import full_precision, must_be_resolved, must_hold_update
 from eif_lab.influence.soundness import is_compiled, must_be_callable, must_be_sound, must_hold_numbers
 from eif_lab.influence.stacked import Stacked
+from eif_lab.influence.state import State
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method, named_method
 from eif_lab.models.base import Loss
@@ -107,14 +109,15 @@ def measure_influence(
     Source: Matelsky, Ungar, Kording, arXiv 2406.00509.
     """
     must_be_callable(loss)
-    if perturbation not in SIGN:
-        raise unknown_name("perturbation", perturbation, SIGN)
+    must_be_options(rows, seed, on_chunk, engine=engine, method=method, update=update)
+    if not isinstance(perturbation, str) or perturbation not in SIGN:
+        raise unknown_name("perturbation", str(perturbation), SIGN)
     samples, watched = as_batch(stimuli, "stimuli"), as_batch(probes, "probes")
     readouts = named_readouts(readout)
     must_have_classes(watched, readouts)
     choices = None if candidates is None else Choices.of(candidates, watched.targets)
     count = len(watched) if choices is None else len(choices)
-    asked = rows or slice(None)
+    asked = slice(None) if rows is None else rows
     if not range(len(samples))[asked]:
         raise rule_error("rows", f"name at least one of the {len(samples)} stimuli", rows, "Try None for all.")
     if choices is not None and not choices.needed_for(readouts):
@@ -189,6 +192,7 @@ def measured_array(
     What ``auto`` takes may find that stimuli are other together than alone; then ``loop`` measures all of them anew,
     and what was handed on before must be what it finds.
     """
+    before = taken(known, problem)
     if must_be_sound(problem):
         log.warning("a probe's output depends on the probes beside it: all of them are read in one pass")
         problem = replace(problem, one_pass=True)
@@ -202,7 +206,6 @@ def measured_array(
             on_chunk(part)
         handed.append(part)
 
-    before = taken(known, len(problem.members))
     try:
         return run(problem, chosen, perturbation, hand, before), chosen.name
     except Disagreement as error:
@@ -219,12 +222,46 @@ def measured_array(
         problem.state.restore(every=True)
 
 
-def taken(known: Iterator[np.ndarray], count: int) -> list[np.ndarray]:
-    """The first parts of an earlier measurement that hold no more stimuli than there are."""
-    parts = list[np.ndarray]()
-    while sum(map(len, parts)) < count and (part := next(known, None)) is not None:
+def taken(known: Iterator[np.ndarray], problem: Problem) -> list[np.ndarray]:
+    """The first parts of an earlier measurement, as many as there are stimuli.
+
+    Raises:
+        ConfigError: A part is not of this measurement.
+    """
+    rows = len(problem.probes) if problem.choices is None else len(problem.choices)
+    steps = problem.update.steps if problem.trajectory else 1
+    shape, parts = (steps, rows, len(problem.readouts)), list[np.ndarray]()
+    while (done := sum(map(len, parts))) < len(problem.members):
+        try:
+            part = next(known)
+        except StopIteration:
+            break
+        if not isinstance(part, np.ndarray) or part.shape[1:] != shape or done + len(part) > len(problem.members):
+            received = part.shape if isinstance(part, np.ndarray) else type(part).__name__
+            rule = f"hold parts of this measurement: at most {len(problem.members)} stimuli by {shape}"
+            raise rule_error("measured", rule, received)
         parts.append(part)
     return parts
+
+
+def must_be_options(rows: Any, seed: Any, on_chunk: Any, *, engine: Any, method: Any, update: Any) -> None:
+    """Refuse options of another type than they have."""
+    if torch.is_inference_mode_enabled():
+        raise rule_error("measure_influence", "be called outside torch.inference_mode()", "a call within it")
+    if rows is not None and not (isinstance(rows, slice) and (rows.step or 1) > 0):
+        raise rule_error("rows", "be a slice forwards", rows, "Try slice(32, 64).")
+    several = seed if isinstance(seed, list | tuple | range | np.ndarray) else [seed]
+    for one in several:
+        if not isinstance(one, int | np.integer) or not 0 <= int(one) < 2**63:
+            raise rule_error("seed", "be a whole number from 0 on, or several", one, "Try 0.")
+    if not isinstance(engine, str | Engine):
+        raise rule_error("engine", "be a name or an Engine", engine, "Try auto.")
+    if method is not None and not isinstance(method, str | Method | Mapping):
+        raise rule_error("method", "be a name, a mapping with a name, a Method or None", method, "Try full.")
+    if update is not None and not isinstance(update, Update | Mapping):
+        raise rule_error("update", "be a mapping or an Update", update, "Try dict(learning_rate=0.01).")
+    if on_chunk is not None and not callable(on_chunk):
+        raise rule_error("on_chunk", "be a function", type(on_chunk).__name__)
 
 
 def again(
@@ -338,6 +375,7 @@ def prepared(model: Any, method: str | Method | Mapping[str, Any] | None, seed: 
         ConfigError: The model has no numbers, cannot be copied or cannot be put into eval mode.
     """
     must_hold_numbers(model)
+    started = State(model, room=math.inf) if any(map(has_modes_of_its_own, model.modules())) else None
     chosen = named_method(method) if isinstance(method, str | Mapping) else method
     ready = getattr(model, "_orig_mod", model)
     if chosen is not None and chosen.adds_modules:
@@ -355,7 +393,7 @@ def prepared(model: Any, method: str | Method | Mapping[str, Any] | None, seed: 
             raise rule_error("model", "be a module that has an eval mode", type(model).__name__, hint) from None
         for parameter in ready.parameters():
             parameter.grad = None
-        with eager:
+        with eager, uncached():
             yield ready
     finally:
         for module, training in modes:
@@ -363,6 +401,28 @@ def prepared(model: Any, method: str | Method | Mapping[str, Any] | None, seed: 
         for parameter, flag, gradient in flags:
             parameter.requires_grad_(flag)
             parameter.grad = gradient
+        if started is not None:
+            started.restore(every=True)
+
+
+def has_modes_of_its_own(module: nn.Module) -> bool:
+    """Whether going into eval mode may do more than set a flag, such as merging weights."""
+    kind = type(module)
+    return not isinstance(module, torch.jit.ScriptModule) and (
+        kind.train is not nn.Module.train or kind.eval is not nn.Module.eval
+    )
+
+
+@contextmanager
+def uncached() -> Iterator[None]:
+    """Within this, an autocast around the call keeps no weights in low precision: they would be the base's."""
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    torch.clear_autocast_cache()
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)
 
 
 def copied(model: nn.Module) -> nn.Module:

@@ -87,7 +87,8 @@ class Problem:
 
     def restore(self) -> None:
         """Put the model back as it was before any update, after something that may have changed it."""
-        self.state.restore(every=bool(self.state.leaks))
+        unknown = self.state.leaks is None and not self.members.is_meta
+        self.state.restore(every=unknown or bool(self.state.leaks))
 
     @cached_property
     def together(self) -> str:

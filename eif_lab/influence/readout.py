@@ -10,7 +10,8 @@ over its positions. As in ``torch.nn.functional.cross_entropy`` the classes may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -120,13 +121,19 @@ BETTER_WHEN_LOWER = ("rank",)
 """Readouts whose influence is counted the other way round, so that positive means a likelier target."""
 
 
-def named_readouts(readout: str | Readout | Sequence[str | Readout]) -> dict[str, Readout]:
+def named_readouts(readout: Any) -> dict[str, Readout]:
     """Readouts by name; a function of one's own goes by its ``__name__``.
+
+    Args:
+        readout: A name, a function, or a list of these.
 
     Raises:
         ConfigError: A name that does not exist.
     """
-    chosen = [readout] if isinstance(readout, str) or callable(readout) else list(readout)
+    several = isinstance(readout, list | tuple)
+    if not (several or isinstance(readout, str) or callable(readout)):
+        raise rule_error("readout", "be a name, a function, or a list of these", readout, "Try log_prob.")
+    chosen: list[str | Readout] = list(readout) if several else [readout]
     if not chosen:
         raise rule_error("readout", "name at least one readout", chosen, "Try log_prob.")
     named: dict[str, Readout] = {}

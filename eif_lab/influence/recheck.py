@@ -67,11 +67,11 @@ class Recheck:
             values = dense(self.problem, versions, index)[0] if self.step > 1 else {}
             with placed(self.problem, values):
                 alone = gradient_alone(self.problem, self.problem.samples.take(self.members[index]), names)
-            if self.members.is_meta:  # shapes alone, which take as long
-                break
-            agreed = jury.hear(own_gradient(gradients, index), alone)
             self.index = index
-            if agreed and says_something(alone):
+            own = own_gradient(gradients, index)
+            # of shapes without numbers nothing can be said, and it takes as long
+            agreed = self.members.is_meta or (jury.hear(own, alone) and says_something(alone))
+            if agreed:
                 break
 
     def readings(self, versions: Mapping[str, Version], rows: Tensor) -> None:
@@ -95,7 +95,8 @@ class Recheck:
             after = problem.read_some(problem.model, *problem.probes.take(few))
         if few.is_meta:
             return
-        self.must_read_alike(problem.base_rows[few], after, rows[self.index, few], OFF + 2 * lost)
+        if math.isfinite(lost):
+            self.must_read_alike(problem.base_rows[few], after, rows[self.index, few], OFF + 2 * lost)
         unfinished = (~rows.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
         if unfinished:
             self.must_diverge(unfinished[0], few, rows[unfinished[0], few])

@@ -20,6 +20,9 @@ from eif_lab.schema import ConfigError, rule_error
 FEW = 4
 """Rows of probes that the model is tried on."""
 
+COMPARED = 8
+"""Rows of probes, drawn at random, that are read by themselves and among all: the first may be ones that none moves."""
+
 OFTEN = 8
 """Times that a model which draws random numbers is called again."""
 
@@ -45,6 +48,9 @@ def must_hold_numbers(model: Any) -> None:
         if isinstance(parameter, UninitializedParameter):
             hint = "Try calling the model on a batch first."
             raise rule_error("model", "have its lazy parameters initialised", name, hint)
+        if parameter.is_inference():
+            hint = "Try making the model outside of it."
+            raise rule_error("model", "be made outside torch.inference_mode()", name, hint)
         if parameter.is_meta:
             hint = "Try model.to_empty(device=...) and loading its weights."
             raise rule_error("model", "have numbers in its parameters", f"{name} on the meta device", hint)
@@ -83,7 +89,7 @@ def must_be_sound(problem: Problem) -> bool:
         problem.restore()
         must_be_a_loss(problem)
         problem.restore()
-        return depends_on_others(problem, few)
+        return depends_on_others(problem)
     finally:
         problem.restore()
 
@@ -175,14 +181,16 @@ def must_be_a_loss(problem: Problem) -> None:
     raise rule_error("loss", "depend on a parameter that is trained", "none", "Try another method.")
 
 
-def depends_on_others(problem: Problem, few: slice) -> bool:
+def depends_on_others(problem: Problem) -> bool:
     """Whether a probe's output depends on those beside it, so that a pass over some of them says something else."""
-    size = problem.passes.size
     if len(problem.probes) <= FEW or problem.shares_prefixes:
         return False
+    draw = torch.Generator().manual_seed(0)
+    few = torch.randperm(len(problem.probes), generator=draw)[:COMPARED].sort().values.to(problem.members.device)
     alone = problem.read_some(problem.model, *problem.probes.take(few))
     if problem.together:
-        among = problem.read_some(problem.model, *problem.probes.take(slice(size)))[few]
+        among = problem.over_rows(lambda place: problem.read_some(problem.model, *problem.probes.take(place)))[few]
+        problem.restore()
     else:
         among = problem.base_rows[few]
     slack = coarsest_unit(problem) ** 0.5

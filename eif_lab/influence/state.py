@@ -52,8 +52,7 @@ class State:
         yield from self.model.buffers()
         for _, _, items in self.containers:
             for one in items.values() if isinstance(items, dict) else items:
-                if isinstance(one, Tensor) and one.layout == torch.strided:
-                    yield one
+                yield from tensors_in(one)
 
     def keep(self, parameters: Iterable[Tensor]) -> None:
         """Keep the numbers of these, too, because they are going to be changed."""
@@ -103,12 +102,36 @@ HOOKS = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
 
 
 def held_by(module: nn.Module) -> Iterator[tuple[Container, bool]]:
-    """A module's attributes, and the dictionaries and lists among them; and whether a change of them counts."""
+    """A module's attributes, and the dictionaries and lists in them; and whether a change of them counts."""
     attributes = vars(module)
     yield attributes, True
     for name, one in attributes.items():
-        if isinstance(one, dict | list) and (name not in HOOKS or name.startswith("_forward")):
-            yield one, name not in HOOKS
+        if name not in HOOKS or name.startswith("_forward"):
+            for container in nested(one):
+                yield container, name not in HOOKS
+
+
+def nested(value: Any, depth: int = 0) -> Iterator[Container]:
+    """The dictionaries and lists in a value, itself included."""
+    if depth > DEEPEST or not isinstance(value, dict | list | tuple):
+        return
+    if not isinstance(value, tuple):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value:
+        yield from nested(one, depth + 1)
+
+
+DEEPEST = 8
+"""Levels of containers within each other, which may hold themselves."""
+
+
+def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
+    """The tensors in a value, but for those in dictionaries and lists within it, which are looked at by themselves."""
+    if isinstance(value, Tensor) and value.layout == torch.strided:
+        yield value
+    elif isinstance(value, tuple) and depth <= DEEPEST:
+        for one in value:
+            yield from tensors_in(one, depth + 1)
 
 
 def differences(container: Any, items: Any) -> list[Any]:
