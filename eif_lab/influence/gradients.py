@@ -21,7 +21,7 @@ from eif_lab.influence.batch import Batch, called
 from eif_lab.influence.memory import Chunks, out_of_memory, peak_bytes
 from eif_lab.influence.pairs import Outer, Pair, Rows, joined
 from eif_lab.influence.problem import GIB, Problem
-from eif_lab.influence.versions import Change, Site, Version, find_sites, installed, losses, whole
+from eif_lab.influence.versions import Change, Site, Version, as_written, find_sites, installed, losses, whole
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,8 @@ class Layout:
                 several = first.map(lambda tensor: torch.cat([tensor] * times))
                 called(problem.model, several.inputs)
 
-            self.calls[key] = calls_of([site.module for site in self.sites], run)
+            with as_written():
+                self.calls[key] = calls_of([site.module for site in self.sites], run)
         return self.calls[key]
 
 
