@@ -187,7 +187,7 @@ def depends_on_others(problem: Problem) -> bool:
         return False
     draw = torch.Generator().manual_seed(0)
     few = torch.randperm(len(problem.probes), generator=draw)[:COMPARED].sort().values.to(problem.members.device)
-    alone = problem.read_some(problem.model, *problem.probes.take(few))
+    alone = torch.cat([problem.read_some(problem.model, *problem.probes.take(rows)) for rows in few.split(FEW)])
     if problem.together:
         among = problem.over_rows(lambda place: problem.read_some(problem.model, *problem.probes.take(place)))[few]
         problem.restore()
