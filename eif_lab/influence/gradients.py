@@ -31,16 +31,7 @@ LARGEST_CHUNK = 32
 MOST_LOOKED_AT = 16
 """Stimuli that are looked at for two whose gradients say something."""
 
-FAILURES = (
-    RuntimeError,
-    NotImplementedError,
-    ValueError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    KeyError,
-    AssertionError,
-)
+FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
 """What a model raises that stimuli cannot go through together."""
 
 
@@ -137,9 +128,11 @@ def hoped_for(problem: Problem, pairs: bool) -> Layout | None:
 def planned(problem: Problem, kind: str, pairs: bool) -> Layout:
     """A layout that was not tried: by ``layers``, or with the ``whole`` model as one."""
     model, trained = problem.model, problem.trained
-    by_layer = kind == "layers"
-    sites = find_sites(model, trained, problem.likes_channels_last) if by_layer else whole(model, trained)
-    layout = Layout(sites)
+    if kind not in problem.layouts:  # one for all engines, with what is known of its calls
+        by_layer = kind == "layers"
+        sites = find_sites(model, trained, problem.likes_channels_last) if by_layer else whole(model, trained)
+        problem.layouts[kind] = Layout(sites)
+    layout = problem.layouts[kind]
     paired = worth_pairing(problem, layout) if pairs else ()
     return replace(layout, paired=paired, copied=tuple(name for name in trained if name not in paired))
 

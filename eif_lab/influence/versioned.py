@@ -37,7 +37,6 @@ class Versioned(Engine):
 
     Attributes:
         pairs: Whether weights are kept as pairs where that is smaller than a copy.
-        copies: How often what is copied is held.
     """
 
     pairs: ClassVar[bool] = False
