@@ -6,24 +6,28 @@ import importlib.util
 import logging
 import os
 import re
-import shutil
 import sys
 import traceback
 import warnings
 from argparse import ArgumentError
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from eif_lab.schema import ConfigError, Job, NotApplicable, read_job, rule_error, unknown_name, unknown_option
 
 if TYPE_CHECKING:
+    from eif_lab.folders import Output
     from eif_lab.results.store import JobResults
 
 log = logging.getLogger(__name__)
@@ -61,22 +65,137 @@ Jobs = list[tuple[list[str], Job | NotApplicable]]
 USER_ERROR, JOB_FAILED = 2, 1
 
 
-class SweepDirectory(Callback):
-    """Remembers where a sweep writes, so that its table can be made after the last job, however the jobs ended.
+class Refusal(BaseException):
+    """A user's mistake that a callback finds, in one line: of every `Exception`, Hydra would make a warning."""
+
+
+class OutputFolder(Callback):
+    """Claims the folder that a command writes to before Hydra writes to it.
 
     Attributes:
-        path: The sweep's directory.
-        launcher: What runs its jobs, where that is not this process.
+        output: The folder; None in a process that runs one job of a sweep for another process.
+        launcher: What runs the jobs of a sweep, where that is not this process.
+        sweep: The folder of the sweep that this command runs; None for a single job.
     """
 
-    path: Path | None = None
+    output: Output | None = None
     launcher: str = ""
+    sweep: Path | None = None
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Claim the folder of a single job.
+
+        Raises:
+            Refusal: It can't be had, or it holds another config's job.
+        """
+        from eif_lab.folders import must_be_free
+        from eif_lab.results.store import LOCK
+
+        with refusing():
+            output = claimed(config, "run", LOCK, "runs this job")
+            if output.before:
+                must_be_free(output.path, task_of(config), "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Keep both."""
-        SweepDirectory.path = Path(config.hydra.sweep.dir).absolute()
+        """Claim the folder of a sweep.
+
+        Raises:
+            Refusal: It can't be had, or one of its folders holds another config's job.
+        """
+        from eif_lab.folders import SWEEP_LOCK
+
         chosen = str(config.hydra.runtime.choices["hydra/launcher"])
-        SweepDirectory.launcher = "" if chosen == "basic" else chosen
+        OutputFolder.launcher = "" if chosen == "basic" else chosen
+        with refusing():
+            output = claimed(config, "sweep", SWEEP_LOCK, "runs this sweep")
+            OutputFolder.sweep = output.path
+            # what each job is composed from
+            config.hydra.overrides.hydra.append("hydra.sweep.dir=" + quoted(str(output.path)))
+            if output.before:
+                must_be_free_for_all(config, output.path)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Let a user's mistake through Hydra."""
+    try:
+        yield
+    except (ConfigError, OSError, HydraException, OmegaConfBaseException) as error:
+        raise Refusal(one_line(error)) from error
+
+
+def claimed(config: DictConfig, mode: str, lock: str, does: str) -> Output:
+    """The folder of a command, held until the command ends; the config names it from now on.
+
+    Args:
+        config: Hydra's whole config, which is changed.
+        mode: ``run`` or ``sweep``.
+        lock: The name of the lock in the folder.
+        does: What another holder of the lock does.
+    """
+    from eif_lab.folders import Output
+
+    node = config.hydra[mode]
+    # a name that is made of the time is a name that nobody gave
+    unique = "${now:" in written(node, "dir")
+    OutputFolder.output = output = Output.claim(Path(node.dir), unique)
+    with read_write(config.hydra), open_dict(config.hydra):
+        node.dir = str(output.path)
+    output.hold(lock, does)
+    return output
+
+
+def must_be_free_for_all(config: DictConfig, sweep: Path) -> None:
+    """Refuse a sweep's folder in which another config's job stands where a job of this sweep would.
+
+    Args:
+        config: Hydra's whole config.
+        sweep: The folder.
+
+    Raises:
+        ConfigError: With the folder of the job.
+    """
+    from eif_lab.folders import must_be_free
+
+    sweeper = config.hydra.sweeper
+    if not str(sweeper._target_).endswith(".BasicSweeper"):
+        return  # it alone knows its jobs, and each of them looks for itself
+    loader = GlobalHydra.instance().config_loader()
+    numbered = written(config.hydra.sweep, "subdir") == "${hydra.job.num}"
+    for number, overrides in enumerate(split_jobs(sweeper, list(config.hydra.overrides.task))):
+        if numbered and begun_with(sweep / str(number)) in (None, list(overrides)):
+            continue  # as far as can be seen at once; the job itself looks at all of its config
+        composed = loader.load_sweep_config(config, overrides)
+        with read_write(composed), open_dict(composed):
+            composed.hydra.job.num, composed.hydra.job.id = number, str(number)
+        must_be_free(sweep / str(composed.hydra.sweep.subdir), task_of(composed), "hydra.sweep.dir")
+
+
+def written(node: DictConfig, name: str) -> str:
+    """A value as it is written, its interpolations not resolved."""
+    return str(cast(dict[str, Any], OmegaConf.to_container(node, resolve=False))[name])
+
+
+def begun_with(directory: Path) -> list[str] | None:
+    """The overrides of the job that began in a folder; None where there is none, or they can't be read."""
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(directory / ".hydra" / "overrides.yaml"))
+    except Exception:  # of any kind: a process may have died while it was written
+        return None
+    return [str(one) for one in found] if isinstance(found, list) else None
+
+
+def task_of(config: DictConfig) -> dict[str, Any]:
+    """The job's part of Hydra's whole config, in plain containers."""
+    task = config.copy()
+    with read_write(task), open_dict(task):
+        del task["hydra"]
+    return plainly(task)
+
+
+def quoted(text: str) -> str:
+    """A text as a value of Hydra's grammar, whatever characters it has."""
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 exit_code = 0
@@ -84,17 +203,37 @@ exit_code = 0
 
 
 def job(config: DictConfig) -> None:
-    """One job, in a sweep or alone, unless its directory holds it; in a sweep a failure is recorded, the others run."""
+    """One job, in a sweep or alone, unless its directory holds it; in a sweep a failure is recorded, the others run.
+
+    Raises:
+        ConfigError: In a sweep, the directory holds another config's job.
+    """
+    from eif_lab.folders import must_be_free
     from eif_lab.results.store import finished, sole
 
     directory = Path(HydraConfig.get().runtime.output_dir)
-    with sole(directory):
-        done = finished(directory, plainly(config))
+    alone = HydraConfig.get().mode != RunMode.MULTIRUN
+    plain = plainly(config)
+    with nullcontext() if alone and OutputFolder.output is not None else sole(directory):
+        if not alone:
+            must_be_free(directory, plain, "hydra.sweep.dir")
+        key = asked_key(plain)
+        done = None if key is None else finished(directory, plain, key)
         if done is None:
             run_here(config, directory)
         else:
             log.info("%s is done: remove it to run it again", directory)
             show(done)
+
+
+def asked_key(plain: Mapping[str, Any]) -> str | None:
+    """The key of the array that a job asks for; None where the job would say why there is none."""
+    from eif_lab.determinants import key_of
+
+    try:
+        return key_of(read_job(plain))
+    except (ConfigError, OSError):
+        return None
 
 
 def show(done: JobResults) -> None:
@@ -112,7 +251,7 @@ def show(done: JobResults) -> None:
 def run_here(config: DictConfig, directory: Path) -> None:
     """Run a job in its directory."""
     global exit_code  # noqa: PLW0603 - Hydra passes no result of a job on to the caller
-    from eif_lab.results.store import LOCK, open_job, write_job
+    from eif_lab.results.store import LOCK, open_job, whole_job, write_job
 
     context = HydraConfig.get()
     made = {".hydra", "job.log", LOCK}
@@ -127,7 +266,7 @@ def run_here(config: DictConfig, directory: Path) -> None:
         if options.plan:
             rule = "be false where Hydra alone knows the jobs, with another sweeper or another folder of configs"
             raise rule_error("plan", rule, True, "Leave those out.")
-        made |= {name for name in options.tracker.leaves if not (directory / name).exists()}
+        made |= set(options.tracker.leaves)
         from eif_lab.pipeline import job_name, run_job
 
         record["name"] = job_name(options)
@@ -136,7 +275,9 @@ def run_here(config: DictConfig, directory: Path) -> None:
     except ConfigError as error:
         if not sweep:
             print(error, file=sys.stderr)
-            forget(directory, made)
+            logging.shutdown()
+            if OutputFolder.output is not None:
+                OutputFolder.output.forget(made)
             exit_code = USER_ERROR
             return
         record |= {"status": "not applicable" if isinstance(error, NotApplicable) else "failed", "reason": str(error)}
@@ -144,6 +285,11 @@ def run_here(config: DictConfig, directory: Path) -> None:
         trace = traceback.format_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         record |= {"status": "failed", "reason": reason}
+    if "status" in record and (kept := whole_job(directory)) is not None:
+        told = f"the results of {kept.manifest['created']} in {directory} are kept"
+        print(f"{record['name']}: {record['reason']} ({told})", file=sys.stderr)
+        exit_code = JOB_FAILED
+        return
     if "status" in record:
         try:
             write_job(directory, record, None, [], {})
@@ -161,25 +307,6 @@ def run_here(config: DictConfig, directory: Path) -> None:
 def plainly(config: DictConfig) -> dict[str, Any]:
     """The config in plain containers, interpolations resolved."""
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-
-
-def forget(directory: Path, made: set[str]) -> None:
-    """Remove what Hydra wrote before the job began, and what the job's tracker did; nothing else, whatever it is.
-
-    Args:
-        directory: The job's own.
-        made: Names of what they wrote in it.
-    """
-    logging.shutdown()
-    for path in (directory / name for name in made):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    for folder in (directory, *directory.parents):
-        if folder == Path.cwd() or any(folder.iterdir()):
-            return
-        folder.rmdir()
 
 
 def quiet_libraries() -> None:
@@ -329,15 +456,16 @@ def names_below(parent: str) -> list[str]:
 
 def sweep_table() -> int:
     """Write and print the table of the sweep that ran, if one did; 1 where a job failed."""
-    if SweepDirectory.path is None or not any(SweepDirectory.path.glob("*/manifest.json")):
+    sweep = OutputFolder.sweep
+    if sweep is None or not any(sweep.glob("*/manifest.json")):
         return 0
     from eif_lab.results.seeds import print_seeds, write_seeds
     from eif_lab.results.table import print_sweep, write_sweep
 
-    table = write_sweep(SweepDirectory.path)
+    table = write_sweep(sweep)
     print_sweep(table)
-    print_seeds(write_seeds(SweepDirectory.path))
-    print(f"results: {SweepDirectory.path}")
+    print_seeds(write_seeds(sweep))
+    print(f"results: {sweep}")
     return JOB_FAILED if (table["status"] == "failed").any() else 0
 
 
@@ -348,17 +476,15 @@ def run_launched(run: Callable[[], None]) -> None:
         run: Hydra's main; what it raises of this process's own jobs is not touched.
     """
     global exit_code  # noqa: PLW0603
-    from hydra.errors import HydraException
-
     try:
         run()
     except (ConfigError, HydraException):
         raise
     except Exception as error:
-        if not SweepDirectory.launcher:
+        if not OutputFolder.launcher:
             raise
-        told = f"hydra/launcher={SweepDirectory.launcher}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        hint = f"Give the same command again with hydra.sweep.dir={SweepDirectory.path}: what is done is kept."
+        told = f"hydra/launcher={OutputFolder.launcher}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        hint = f"Give the same command again with hydra.sweep.dir={OutputFolder.sweep}: what is done is kept."
         print(f"{told}. {hint}", file=sys.stderr)
         exit_code = JOB_FAILED
 
@@ -369,9 +495,6 @@ def main() -> int:
     Returns:
         0; 1 where a job failed; 2 for a mistake in what was asked, told in one line, with nothing written.
     """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would otherwise print and exit with
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait ruin a shared machine
     # cuBLAS looks once, so that a deterministic job of a sweep may come too late to set it
@@ -388,10 +511,17 @@ def main() -> int:
     except (ConfigError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         print(one_line(error), file=sys.stderr)
         return USER_ERROR
+    except Refusal as error:
+        print(error, file=sys.stderr)
+        return USER_ERROR
     except KeyboardInterrupt:
         sweep_table()
         print("interrupted", file=sys.stderr)
         return 130
+    finally:
+        if OutputFolder.output is not None:
+            OutputFolder.output.release()
+            OutputFolder.output = None
 
 
 if __name__ == "__main__":

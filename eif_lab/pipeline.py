@@ -26,6 +26,7 @@ from eif_lab.data.task import Samples, Task, Texts
 from eif_lab.desiderata import evaluate_all
 from eif_lab.desiderata.direct import direct_influence
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
+from eif_lab.determinants import key_of
 from eif_lab.influence.agreement import agreement
 from eif_lab.influence.annotate import annotate
 from eif_lab.influence.auto import Auto
@@ -46,18 +47,15 @@ from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
 from eif_lab.models.encoding import IGNORED, spell_out
 from eif_lab.results.console import Bar
-from eif_lab.results.provenance import package_versions
+from eif_lab.results.provenance import package_versions, provenance
 from eif_lab.results.rows import DONE
 from eif_lab.results.scalars import NAMED, config_key, summarise
-from eif_lab.results.store import ArrayCache, array_key, write_manifest, write_results
+from eif_lab.results.store import ArrayCache, write_manifest, write_results
 from eif_lab.results.tracking import Run
 from eif_lab.results.unfinished import Parts, Unfinished, unfinished
 from eif_lab.schema import ConfigError, Job, rule_error
 
 log = logging.getLogger(__name__)
-
-ARRAY_FORMAT = 2
-"""Raised when the same options would give another array than before."""
 
 LARGEST_SHIFT = 1e-3
 """In nats: what a method may change by being there, before it is trained."""
@@ -111,13 +109,13 @@ def run_undisturbed(job: Job, config: Mapping[str, Any], directory: Path, group:
     name = job_name(job)
     names = {config_key(part): getattr(job, part).name for part in NAMED}
     cache = ArrayCache(Path(job.cache) / "influence")
-    key = array_key(determinants(job))
+    key = key_of(job)
     influence = cache.find(key)
     # before a tracker has begun a run, because what the user got wrong shows here at the latest
     with deterministic_algorithms(job.deterministic):
         inputs = load(job) if influence is None else None
     if inputs is not None:
-        key = array_key(determinants(job))  # what was downloaded just now has an identity now
+        key = key_of(job)  # what was downloaded just now has an identity now
     tags, told = list(names.values()), {**config, **names}
     with unfinished(cache, key, needed=inputs is not None) as left:
         if inputs is not None:
@@ -131,7 +129,7 @@ def run_undisturbed(job: Job, config: Mapping[str, Any], directory: Path, group:
                     influence = measured(job, inputs, run, left)
                 cache.put(key, influence)
             else:
-                log.info("influence array %s: found in %s", key, cache.root)
+                log.info("influence array %s: found in %s%s", key, cache.root, measured_elsewhere(influence))
             verdicts, found = judged(job, influence, cache)
             write_results(directory, influence, *verdicts)
             found["seconds"] = time.perf_counter() - started
@@ -140,6 +138,14 @@ def run_undisturbed(job: Job, config: Mapping[str, Any], directory: Path, group:
         # not before the tracker knows all: a job without a manifest is given again, and its run continued
         write_manifest(directory, {**asked, "status": DONE, **found})
         left.remove()
+
+
+def measured_elsewhere(influence: xr.DataArray) -> str:
+    """Under which other packages a stored array was measured, in words; empty where these are the ones at hand."""
+    then = (json.loads(influence.attrs["record"]).get("measured") or {}).get("versions") or {}
+    now = package_versions()
+    other = [f"{name} {version}" for name, version in then.items() if now.get(name) != version]
+    return f", measured under {', '.join(other)}" if other else ""
 
 
 Judged = tuple[list[Verdict], dict[str, str]]
@@ -179,7 +185,7 @@ def distance_from_exact(job: Job, influence: xr.DataArray, cache: ArrayCache) ->
     if not job.method.trains:
         return None
     others = (Auto(), LowRank(), Stacked(), Loop(), Reference()) if not job.engine.exact else (FirstOrder(),)
-    found = (cache.find(array_key(determinants(dataclasses.replace(job, engine=other)))) for other in others)
+    found = (cache.find(key_of(dataclasses.replace(job, engine=other))) for other in others)
     other = next((array for array in found if array is not None), None)
     if other is None:
         return None
@@ -197,27 +203,6 @@ def job_name(job: Job) -> str:
     parts = [job.model.name, job.dataset.name, job.method.name]
     parts += [] if job.perturbation.name == "include" else [job.perturbation.name]
     return " ".join(parts + ([] if job.engine.exact else [job.engine.name]))
-
-
-def determinants(job: Job) -> dict[str, Any]:
-    """All that decides the values of a job's array to the last bit, as do the device and its algorithms."""
-    groups = {
-        name: options_of(getattr(job, name))
-        for name in ("dataset", "model", "method", "perturbation", "update", "engine")
-    }
-    if not job.method.trains:  # these have no say, but for what direct influence is compared with
-        groups |= {"update": {"direct_influence": job.update.direct_influence}, "engine": {}}
-    rest = {
-        name: getattr(job, name) for name in ("seed", "data_seed", "readout", "trajectory", "device", "deterministic")
-    }
-    return {"format": ARRAY_FORMAT, **groups, **rest}
-
-
-def options_of(chosen: Any) -> dict[str, Any]:
-    """A choice's class, the options that decide a result, and the identity of what they name."""
-    options = {name: value for name, value in dataclasses.asdict(chosen).items() if name not in chosen.incidental}
-    identity = {"identity": chosen.identity()} if hasattr(chosen, "identity") else {}
-    return {"class": type(chosen).__qualname__, **options, **identity}
 
 
 @dataclass(frozen=True)
@@ -416,6 +401,7 @@ def measured(job: Job, inputs: Inputs, run: Run, left: Unfinished) -> xr.DataArr
         "probes": len(task.probes),
         "measuring_seconds": seconds,
         "pairs_per_second": len(task.stimuli) * len(task.probes) / seconds,
+        "measured": provenance(),
     }
     overlap = word_overlap(task)
     record |= {} if math.isnan(overlap) else {"word_overlap": overlap}

@@ -28,6 +28,7 @@ from torch import nn
 
 from eif_lab.data.task import Task
 from eif_lab.desiderata import evaluate_all
+from eif_lab.determinants import determinants, key_of
 from eif_lab.influence.annotate import annotate
 from eif_lab.influence.auto import Auto
 from eif_lab.influence.batch import Batch
@@ -46,7 +47,6 @@ from eif_lab.influence.stacked import Stacked
 from eif_lab.models.base import BaseModel, Lesson, Sketch
 from eif_lab.pipeline import (
     Inputs,
-    determinants,
     deterministic_algorithms,
     job_name,
     must_be_usable,
@@ -57,7 +57,7 @@ from eif_lab.pipeline import (
 )
 from eif_lab.results.arrays import write_array
 from eif_lab.results.plans import TRAINING, Plan, gibibytes
-from eif_lab.results.store import ArrayCache, array_key
+from eif_lab.results.store import ArrayCache
 from eif_lab.schema import ConfigError, Job, NotApplicable, rule_error
 
 META = "meta"
@@ -116,7 +116,7 @@ def plan_job(job: Job, made: set[str]) -> Plan:
     Raises:
         ConfigError: It cannot be run.
     """
-    key = array_key(determinants(job))
+    key = key_of(job)
     array = ArrayCache(Path(job.cache) / "influence").find(key)
     if array is not None:
         note = "the array is in the cache: only verdicts are left"

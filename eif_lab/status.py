@@ -110,7 +110,7 @@ def begun_job(folder: Path) -> JobStatus | None:
     except ConfigError as error:
         reason = str(error)
     try:
-        overrides = tuple(str(one) for one in read_yaml(folder / OVERRIDES))
+        overrides = read_overrides(folder / OVERRIDES)
     except (ConfigError, OSError):
         if manifest is None:
             return None
@@ -142,6 +142,19 @@ def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
     kept = [one for one in own if not one.startswith(("hydra.sweep.dir=", "hydra.mode="))]
     command = ["python", "-m", "eif_lab", "-m", *task, *kept, f"hydra.sweep.dir={sweep}"]
     return [tuple(job) for job in jobs], shlex.join(command)
+
+
+def read_overrides(file: Path) -> tuple[str, ...]:
+    """The overrides that a job began with.
+
+    Raises:
+        ConfigError: The file is damaged, such as by a process that died while it wrote the file.
+        OSError: It is not there.
+    """
+    found = read_yaml(file)
+    if not isinstance(found, list):
+        raise rule_error(str(file), "be a list of overrides", found)
+    return tuple(str(one) for one in found)
 
 
 def read_yaml(file: Path) -> Any:

@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 import eif_lab.__main__ as entry
 import eif_lab.pipeline  # noqa: F401 - before its training is replaced
+from eif_lab.folders import Output
 from eif_lab.models import hub
 from eif_lab.models.base import Training
 
@@ -82,7 +83,8 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest
     ):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(entry, "exit_code", 0)
-    monkeypatch.setattr(entry.SweepDirectory, "path", None)
+    monkeypatch.setattr(entry.OutputFolder, "output", None)
+    monkeypatch.setattr(entry.OutputFolder, "sweep", None)
     monkeypatch.setattr(hub, "hub_answers", lambda: False)
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     monkeypatch.setitem(
@@ -129,7 +131,8 @@ def job(
     """Runs what a command line does once its config is composed, which takes longest."""
 
     def act(arguments: str) -> int:
-        (tmp_path / JOB / ".hydra").mkdir(parents=True)
+        isolated.setattr(entry.OutputFolder, "output", Output.claim(tmp_path / JOB, unique=True))
+        (tmp_path / JOB / ".hydra").mkdir()
         (tmp_path / JOB / "job.log").touch()
         context = SimpleNamespace(
             runtime=SimpleNamespace(output_dir=str(tmp_path / JOB)),

@@ -226,7 +226,7 @@ class Session:
         if any(name in word for name in UNAVAILABLE for word in words) or any(w.startswith(ELSEWHERE) for w in words):
             return "composed only"
         self.patch.setattr(entry, "exit_code", 0)
-        self.patch.setattr(entry.SweepDirectory, "path", None)
+        self.patch.setattr(entry.OutputFolder, "sweep", None)
         return self.run_module("eif_lab", [*flags, *jobs[0], *small(configs[0], jobs[0])])
 
     def jobs_of(self, overrides: list[str]) -> list[list[str]]:

@@ -21,7 +21,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from eif_lab import open_results, report
-from eif_lab.__main__ import forget
 
 if TYPE_CHECKING:
     from command_line_fixtures import Ended
@@ -550,13 +549,3 @@ def test_stimuli_that_diverge_are_named_and_the_others_are_what_they_are_alone(c
     gain = array.values[black]
     assert (gain[:, array.probe_label.values == "black"] >= 0).all()
     assert (gain[:, array.probe_label.values == "white"] < -1e29).all()
-
-
-def test_of_a_mistake_only_what_was_written_for_it_is_removed(tmp_path):
-    mine = tmp_path / "job" / "outputs" / "cache"  # a base model trained meanwhile, where the job runs in place
-    mine.mkdir(parents=True)
-    for folder in (".hydra", "wandb"):
-        (tmp_path / "job" / folder).mkdir()
-    (tmp_path / "job" / "job.log").touch()
-    forget(tmp_path / "job", {".hydra", "job.log", "tracker.csv"})
-    assert sorted(path.name for path in (tmp_path / "job").iterdir()) == ["outputs", "wandb"] and mine.is_dir()

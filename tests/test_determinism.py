@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from eif_lab import open_results, pipeline
-from eif_lab.pipeline import CUBLAS, determinants, deterministic_algorithms, run_job
+from eif_lab.determinants import determinants
+from eif_lab.pipeline import CUBLAS, deterministic_algorithms, run_job
 from eif_lab.schema import read_job
 
 SMALL = [

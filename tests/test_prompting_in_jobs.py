@@ -16,10 +16,11 @@ from omegaconf import OmegaConf
 from eif_lab import measure_context
 from eif_lab.__main__ import CONF
 from eif_lab.data.task import Task, Texts
+from eif_lab.determinants import determinants
 from eif_lab.influence import problem
 from eif_lab.methods.prompt import Prompt
 from eif_lab.models.encoding import Encoder
-from eif_lab.pipeline import determinants, load, measured
+from eif_lab.pipeline import load, measured
 from eif_lab.results.trackers.none import SilentRun
 from eif_lab.results.unfinished import Unfinished
 from eif_lab.schema import ConfigError, NotApplicable, Options, read_job

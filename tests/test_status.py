@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from eif_lab.results.store import sole, write_job
@@ -56,3 +60,36 @@ def test_a_folder_that_is_no_sweep_is_one_line(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
     told = capsys.readouterr().err.strip()
     assert told.startswith("sweep must be a sweep") and "\n" not in told
+
+
+@pytest.mark.parametrize("text", ["", "~", "3", "{a: 1}"])
+def test_damaged_overrides_are_those_of_the_manifest_or_of_no_job(sweep, capsys, text):
+    for number in "12":
+        (sweep / number / ".hydra" / "overrides.yaml").write_text(text)
+    assert main([str(sweep)]) == 0
+    told = rows(capsys)
+    assert any(line[:2] == ["1", "failed"] for line in told) and not any(line[:1] == ["2"] for line in told)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to become another user takes root")
+def test_a_sweep_of_another_user_is_told_and_stays_as_it_is(sweep):
+    """Its folders may be read and not written, and one of its jobs is at work."""
+    for folder in (sweep, *sweep.parents[:2]):
+        folder.chmod(0o755)
+    before = sorted(sweep.rglob("*"))
+    code = "\n".join(
+        [
+            "import os, sys",
+            "from eif_lab.status import main",
+            "main(sys.argv[1:])",  # imports what may be out of the other user's reach
+            "os.setuid(65534)",
+            "print('as another user')",
+            "sys.exit(main(sys.argv[1:]))",
+        ]
+    )
+    with sole(sweep / "2"):
+        ended = subprocess.run([sys.executable, "-c", code, str(sweep)], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = [line.split() for line in ended.stdout.partition("as another user")[2].splitlines()]
+    assert ["2", "running", "method=adapter"] in told and ["0", "done", "method=lora"] in told
+    assert [path for path in sorted(sweep.rglob("*")) if path.name != "job.lock"] == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from types import TracebackType
 
@@ -78,8 +79,10 @@ def print_finished(job: JobResults, console: Console | None = None) -> None:
     manifest = job.manifest
     told = Text(str(manifest["name"]), style="bold")
     if manifest["status"] == DONE:
-        direct = (manifest["direct_influence"] or {}).get("effect", float("nan"))
-        told.append(f"  {duration(manifest['seconds'])}  direct {direct:.2g}", style="not bold")
+        direct = (manifest["direct_influence"] or {}).get("effect")  # none where no stimulus has a probe of its own
+        told.append(
+            f"  {duration(manifest['seconds'])}  direct {math.nan if direct is None else direct:.2g}", "not bold"
+        )
         told.append_text(_marked(job, console))
     else:
         told.append(f"  {manifest['status']}: {' '.join(str(manifest['reason']).split())}", style="not bold red")

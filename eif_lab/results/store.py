@@ -31,7 +31,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from filelock import FileLock, Timeout
 
 from eif_lab.data.checksums import SUMS, damage, difference, read_sums, replace_file, sha256, write_sums
 from eif_lab.data.once import locked
@@ -42,10 +41,11 @@ from eif_lab.results.provenance import package_versions, provenance
 from eif_lab.results.rows import DONE, FAILED, NOT_APPLICABLE, sweep_table, verdict_frame
 from eif_lab.schema import ConfigError, rule_error
 
-FORMAT = 1
-"""Raised when a reader of the previous format would misread what is written."""
+FORMAT = 2
+"""Raised when a reader of the previous format would misread what is written; from 2 on a manifest has a digest."""
 
 ARRAY, VERDICTS, MANIFEST, LOCK = "influence.zarr", "verdicts.parquet", "manifest.json", "job.lock"
+DIGEST = "digest"
 STATUSES = (DONE, FAILED, NOT_APPLICABLE)
 CHECKED = (ARRAY, VERDICTS)
 """What the checksums of a job are of; the manifest has the checksums' own."""
@@ -58,6 +58,7 @@ MANIFEST_DEFAULTS: Mapping[str, Any] = {
     "base_model": None,
     "trained_parameters": None,
     "direct_influence": None,
+    "measured": None,
     "seconds": None,
 }
 
@@ -301,24 +302,41 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     created = datetime.now(UTC).isoformat(timespec="seconds")
     held_to = {"checksum": sha256((directory / SUMS).read_bytes())}
     whole = {"format": FORMAT, **MANIFEST_DEFAULTS, **provenance(), "created": created, **held_to, **manifest}
-    text = json.dumps(_strict(whole), indent=2, allow_nan=False)
-    replace_file(directory / MANIFEST, text.encode())
+    text = json.dumps({DIGEST: "", **_strict(whole)}, indent=2, allow_nan=False)
+    replace_file(directory / MANIFEST, sealed(text).encode())
 
 
-def finished(directory: Path, config: Mapping[str, Any]) -> JobResults | None:
-    """The job in ``directory`` if it is done and whole, and the same config and packages would make it again.
+def sealed(text: str) -> str:
+    """A manifest's text with its digest, which is that of the same bytes with the digest left empty."""
+    return text.replace(f'"{DIGEST}": ""', f'"{DIGEST}": "{sha256(text.encode())}"', 1)
+
+
+def finished(directory: Path, config: Mapping[str, Any], key: str) -> JobResults | None:
+    """The job in ``directory`` if it is done and whole, and the same would be measured again by the same packages.
 
     Args:
         directory: The job's own.
         config: What is asked for now, as plain containers.
+        key: Of the array that is asked for, which tells its data and checkpoints as they are now.
     """
+    asked = {"status": DONE, "config": in_json(config), "array": key, "versions": package_versions()}
+    job = whole_job(directory)
+    return job if job is not None and {name: job.manifest.get(name) for name in asked} == asked else None
+
+
+def whole_job(directory: Path) -> JobResults | None:
+    """The job in ``directory`` if it is done and nothing of it is damaged, whatever it was asked for."""
     try:
         job = open_job(directory)
-        asked = {"status": DONE, "config": json.loads(json.dumps(_strict(config))), "versions": package_versions()}
-        same = {name: job.manifest.get(name) for name in asked} == asked
-        return job if same and job.sums is not None and not damage(directory, CHECKED) else None
+        done = job.manifest["status"] == DONE and job.manifest["format"] == FORMAT
+        return job if done and job.sums is not None and not damage(directory, CHECKED) else None
     except (ConfigError, OSError):
         return None
+
+
+def in_json(value: Any) -> Any:
+    """``value`` as it comes back from JSON."""
+    return json.loads(json.dumps(_strict(value)))
 
 
 @contextmanager
@@ -329,14 +347,17 @@ def sole(directory: Path) -> Iterator[None]:
 
 
 def is_running(directory: Path) -> bool:
-    """Whether a process that lives runs the job of ``directory``."""
-    if not (directory / LOCK).exists():
-        return False
+    """Whether a process that lives runs the job of ``directory``; not so where its lock may not be read."""
+    import fcntl  # not on Windows, where all but this works
+
     try:
-        with FileLock(directory / LOCK, timeout=0):
-            return False
-    except Timeout:
+        with (directory / LOCK).open("rb") as lock:  # which another user's folder admits, unlike taking the lock
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    except OSError:
+        return False
+    return False
 
 
 def open_results(path: str | Path) -> JobResults | SweepResults:
@@ -363,15 +384,30 @@ def open_job(path: Path) -> JobResults:
         ConfigError: Its manifest is damaged, or was written by a newer version.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        text = (path / MANIFEST).read_text(encoding="utf-8")
+        manifest = json.loads(text)
         version = int(manifest["format"])
         if version <= FORMAT:
             must_be_told(manifest)
+            must_be_sealed(text, manifest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path / MANIFEST} must be a job's manifest, got {error!r}. Run the job again.") from error
     if version > FORMAT:
         raise rule_error(f"{path / MANIFEST} format", f"be at most {FORMAT}", version, "Upgrade eif_lab.")
     return JobResults(path, manifest)
+
+
+def must_be_sealed(text: str, manifest: Mapping[str, Any]) -> None:
+    """Refuse a manifest that is not as it was written; before format 2 it had no digest.
+
+    Raises:
+        ValueError: It differs from its digest, or has none.
+    """
+    digest = manifest.get(DIGEST)
+    if digest is None and manifest["format"] < FORMAT:
+        return
+    if sealed(text.replace(f'"{DIGEST}": "{digest}"', f'"{DIGEST}": ""', 1)) != text:
+        raise ValueError("other contents than were written")
 
 
 def _plain(value: Any, place: str) -> Any:

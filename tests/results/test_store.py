@@ -20,7 +20,16 @@ from eif_lab.results import arrays
 from eif_lab.results.arrays import CHUNK_BYTES, open_array, write_array
 from eif_lab.results.provenance import git_state, package_versions
 from eif_lab.results.rows import verdict_frame
-from eif_lab.results.store import ArrayCache, JobResults, SweepResults, array_key, open_results, write_job
+from eif_lab.results.store import (
+    FORMAT,
+    ArrayCache,
+    JobResults,
+    SweepResults,
+    array_key,
+    finished,
+    open_results,
+    write_job,
+)
 from eif_lab.schema import ConfigError
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -345,10 +354,43 @@ def test_path_that_is_no_result_is_one_clear_line(tmp_path):
 
 
 def test_result_of_a_newer_format_is_refused(tmp_path):
-    write_job(tmp_path / "job", manifest(format=2), None, [], {})
+    write_job(tmp_path / "job", manifest(format=FORMAT + 1), None, [], {})
+    told = rf"format must be at most {FORMAT}, got {FORMAT + 1}\. Upgrade eif_lab\."
     for path in (tmp_path, tmp_path / "job"):
-        with pytest.raises(ConfigError, match=r"format must be at most 1, got 2\. Upgrade eif_lab\."):
+        with pytest.raises(ConfigError, match=told):
             open_results(path)
+
+
+def test_every_flipped_bit_of_a_manifest_is_told(tmp_path, make_influence):
+    write_job(tmp_path, {**manifest(), "config": {"seed": 1, "digest": ""}, "array": "k"}, make_influence(), [], {})
+    assert finished(tmp_path, {"seed": 1, "digest": ""}, "k") is not None
+    file = tmp_path / "manifest.json"
+    content = file.read_bytes()
+    for place in range(len(content)):
+        for bit in range(8):
+            file.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+            with pytest.raises(ConfigError, match="manifest"):
+                open_results(tmp_path)
+
+
+def test_a_manifest_from_before_there_were_digests_is_opened_but_its_job_is_not_believed_to_be_done(
+    tmp_path, make_influence
+):
+    write_job(tmp_path, {**manifest(), "config": {}, "array": "k"}, make_influence(), [], {})
+    told = open_results(tmp_path).manifest
+    old = {name: value for name, value in told.items() if name != "digest"} | {"format": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps(old))
+    assert open_results(tmp_path).manifest["status"] == "done"
+    assert finished(tmp_path, told["config"], "k") is None
+
+
+def test_a_job_is_finished_only_for_the_array_config_and_packages_that_it_has(tmp_path, make_influence, monkeypatch):
+    write_job(tmp_path, {**manifest(), "config": {"seed": 1}, "array": "k"}, make_influence(), [], {})
+    assert finished(tmp_path, {"seed": 1}, "k") is not None
+    assert finished(tmp_path, {"seed": 1}, "another key") is None
+    assert finished(tmp_path, {"seed": 2}, "k") is None
+    monkeypatch.setattr("eif_lab.results.store.package_versions", lambda: {"torch": "0"})
+    assert finished(tmp_path, {"seed": 1}, "k") is None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])

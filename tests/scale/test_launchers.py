@@ -65,11 +65,11 @@ def test_a_launcher_that_is_not_installed_is_one_line_and_nothing_is_written(com
 
 def test_a_worker_that_dies_is_one_line_and_what_is_done_is_kept(monkeypatch, capsys, tmp_path):
     def dies() -> None:
-        entry.SweepDirectory.path, entry.SweepDirectory.launcher = tmp_path, "joblib"
+        entry.OutputFolder.sweep, entry.OutputFolder.launcher = tmp_path, "joblib"
         raise RuntimeError("A worker process\nwas terminated")
 
-    monkeypatch.setattr(entry.SweepDirectory, "path", None)
-    monkeypatch.setattr(entry.SweepDirectory, "launcher", "")
+    monkeypatch.setattr(entry.OutputFolder, "sweep", None)
+    monkeypatch.setattr(entry.OutputFolder, "launcher", "")
     monkeypatch.setattr(entry, "exit_code", 0)
     entry.run_launched(dies)
     told = capsys.readouterr().err
@@ -78,7 +78,7 @@ def test_a_worker_that_dies_is_one_line_and_what_is_done_is_kept(monkeypatch, ca
 
 
 def test_an_error_of_this_process_is_not_taken_for_a_workers(monkeypatch):
-    monkeypatch.setattr(entry.SweepDirectory, "launcher", "")
+    monkeypatch.setattr(entry.OutputFolder, "launcher", "")
     with pytest.raises(RuntimeError):
         entry.run_launched(lambda: (_ for _ in ()).throw(RuntimeError("of our own")))
 
