@@ -445,7 +445,7 @@ RESULTS = {
     "a manifest without a name": (
         file("results/manifest.json", {"format": 1}), "results", "must be a job's manifest, got ValueError("),
     "a later version's manifest": (
-        file("results/manifest.json", MANIFEST | {"format": 99}), "results", "format must be at most 1, got 99. Upgra"),
+        file("results/manifest.json", MANIFEST | {"format": 99}), "results", "format must be at most 2, got 99. Upgra"),
     "no claims": (file("results/manifest.json", MANIFEST), "results --claims claims.json", "claims.json"),
     "claims that are no JSON": (
         both(file("results/manifest.json", MANIFEST), file("claims.json", "{")),
