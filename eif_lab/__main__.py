@@ -329,7 +329,9 @@ def names_below(parent: str) -> list[str]:
 
 def sweep_table() -> int:
     """Write and print the table of the sweep that ran, if one did; 1 where a job failed."""
-    if SweepDirectory.path is None or not any(SweepDirectory.path.glob("*/manifest.json")):
+    from eif_lab.results.folders import ended_jobs
+
+    if SweepDirectory.path is None or not ended_jobs(SweepDirectory.path):
         return 0
     from eif_lab.results.seeds import print_seeds, write_seeds
     from eif_lab.results.table import print_sweep, write_sweep

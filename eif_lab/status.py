@@ -10,11 +10,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from eif_lab.results.folders import MANIFEST, OVERRIDES, job_folders
 from eif_lab.schema import ConfigError, in_one_line, rule_error
 
 RUNNING, LEFT = "running", "left"
-SWEEP, OVERRIDES = "multirun.yaml", ".hydra/overrides.yaml"
-"""What Hydra writes before the first job, and as each one begins."""
+SWEEP = "multirun.yaml"
+"""What Hydra writes before the first job."""
 
 LONGEST_NAME = 40
 
@@ -23,7 +24,7 @@ class JobStatus(NamedTuple):
     """Where one job of a sweep is.
 
     Attributes:
-        folder: Its name in the sweep; empty where the job has not begun.
+        folder: Its place in the sweep; empty where the job has not begun.
         status: ``done``, ``running``, ``failed``, ``not applicable`` or ``left``.
         overrides: What tells it from the defaults.
         reason: Why it is not done, where that is known.
@@ -83,8 +84,7 @@ def read_sweep(sweep: Path) -> tuple[list[JobStatus], str]:
     Raises:
         ConfigError: There is no sweep, or what describes it is damaged.
     """
-    folders = sorted((path for path in sweep.glob("*") if path.is_dir()), key=in_order)
-    begun = [job for folder in folders if (job := begun_job(folder)) is not None]
+    begun = [begun_job(folder, sweep) for folder in job_folders(sweep)]
     asked, command = asked_for(sweep) if (sweep / SWEEP).is_file() else ([], "")
     if not begun and not asked:
         rule = f"be a sweep (a folder with {SWEEP}, or of jobs)"
@@ -94,14 +94,9 @@ def read_sweep(sweep: Path) -> tuple[list[JobStatus], str]:
     return [*begun, *(JobStatus("", LEFT, overrides, "not begun") for overrides in absent.elements())], command
 
 
-def in_order(folder: Path) -> tuple[int, str]:
-    """Numbered folders by their number."""
-    return (int(folder.name) if folder.name.isdecimal() else sys.maxsize, folder.name)
-
-
-def begun_job(folder: Path) -> JobStatus | None:
-    """Where the job of a folder is; None where none has begun there."""
-    from eif_lab.results.store import MANIFEST, is_running, open_job
+def begun_job(folder: Path, sweep: Path) -> JobStatus:
+    """Where the job of a folder of the sweep is."""
+    from eif_lab.results.store import is_running, open_job
 
     manifest, reason = None, "interrupted"
     try:
@@ -112,14 +107,13 @@ def begun_job(folder: Path) -> JobStatus | None:
     try:
         overrides = tuple(str(one) for one in read_yaml(folder / OVERRIDES))
     except (ConfigError, OSError):
-        if manifest is None:
-            return None
-        overrides = tuple(manifest.get("overrides") or ())
+        overrides = tuple((manifest or {}).get("overrides") or ())
+    name = folder.relative_to(sweep).as_posix()
     if is_running(folder):
-        return JobStatus(folder.name, RUNNING, overrides)
+        return JobStatus(name, RUNNING, overrides)
     if manifest is None:
-        return JobStatus(folder.name, LEFT, overrides, reason)
-    return JobStatus(folder.name, manifest["status"], overrides, " ".join(str(manifest.get("reason", "")).split()))
+        return JobStatus(name, LEFT, overrides, reason)
+    return JobStatus(name, manifest["status"], overrides, " ".join(str(manifest.get("reason", "")).split()))
 
 
 def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:

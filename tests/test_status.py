@@ -45,6 +45,21 @@ def test_every_job_of_a_sweep_is_told_with_where_it_is(sweep, capsys):
     assert all(len(" ".join(line)) <= 100 for line in told if line[:1] != ["go"])
 
 
+def test_a_job_is_told_by_its_place_at_any_depth(sweep, capsys):
+    for number in range(len(OVERRIDES)):
+        (sweep / "models" / str(number)).mkdir(parents=True)
+        (sweep / str(number)).rename(sweep / "models" / str(number) / "at")
+    assert main([str(sweep)]) == 0
+    told = rows(capsys)
+    assert ["models/0/at", "done", "method=lora"] in told and [
+        "models/3/at",
+        "left",
+        "method=ia3",
+        "interrupted",
+    ] in told
+    assert ["left", "method=peft", "not", "begun"] in told
+
+
 def test_a_job_whose_process_died_is_not_running(sweep, capsys):
     with sole(sweep / "2"):
         pass

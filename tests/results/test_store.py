@@ -329,10 +329,12 @@ def test_manifest_without_name_or_status_is_refused_before_anything_is_written(t
     assert not (tmp_path / "job").exists()
 
 
-def test_sweep_is_the_jobs_directly_below(tmp_path, make_influence):
-    for name in ("b", "a"):
-        write_job(tmp_path / f"dir_{name}", manifest(name), make_influence(), [], {})
+def test_sweep_is_the_jobs_below_at_any_depth_and_nothing_in_them_or_hidden(tmp_path, make_influence):
+    for name, place in (("b", "models/b/0"), ("a", "dir_a"), ("copy", "dir_a/old"), ("hidden", ".kept/0")):
+        write_job(tmp_path / place, manifest(name), make_influence() if name == "a" else None, [], {})
     (tmp_path / "half_done").mkdir()
+    (tmp_path / "models" / "up").symlink_to(tmp_path)
+    (tmp_path / "again").symlink_to(tmp_path / "dir_a")
     sweep = open_results(tmp_path)
     assert isinstance(sweep, SweepResults)
     assert [job.manifest["name"] for job in sweep.jobs] == ["a", "b"]
