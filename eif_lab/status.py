@@ -7,11 +7,15 @@ import io
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eif_lab.results.folders import MANIFEST, OVERRIDES, job_folders
 from eif_lab.schema import ConfigError, in_one_line, rule_error
+
+if TYPE_CHECKING:
+    from hydra.core.config_search_path import ConfigSearchPath
 
 RUNNING, LEFT = "running", "left"
 SWEEP = "multirun.yaml"
@@ -124,18 +128,58 @@ def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
     """
     from hydra.errors import HydraException
 
-    from eif_lab.__main__ import split_jobs
+    from eif_lab.compose import Loader, override_of, split_jobs
 
     hydra = read_yaml(sweep / SWEEP)
     try:
         hydra = hydra["hydra"]
         task, own = ([str(one) for one in hydra["overrides"][part]] for part in ("task", "hydra"))
-        jobs = split_jobs(hydra["sweeper"], task)
-    except (HydraException, KeyError, TypeError) as error:
+        sources = hydra.get("runtime", {}).get("config_sources") or []
+        jobs = split_jobs(hydra["sweeper"], task, Loader(searched(sources)))
+        flags = flags_of(sources, hydra.get("job", {}).get("config_name"))
+        began = hydra.get("runtime", {}).get("cwd")
+    except (HydraException, KeyError, TypeError, AttributeError) as error:
         raise rule_error(str(sweep / SWEEP), "be what Hydra wrote", f"{type(error).__name__}: {error}") from None
     kept = [one for one in own if not one.startswith(("hydra.sweep.dir=", "hydra.mode="))]
-    command = ["python", "-m", "eif_lab", "-m", *task, *kept, f"hydra.sweep.dir={sweep}"]
-    return [tuple(job) for job in jobs], shlex.join(command)
+    here = began is None or Path(began) == Path.cwd()
+    place = sweep if here else sweep.absolute()
+    words = ["python", "-m", "eif_lab", *flags, "-m", *task, *kept, override_of("hydra.sweep.dir", str(place))]
+    command = shlex.join(words)
+    return [tuple(job) for job in jobs], command if here else f"{shlex.join(['cd', str(began)])} && {command}"
+
+
+def searched(sources: Sequence[Mapping[str, str]]) -> ConfigSearchPath:
+    """The search path of a sweep's command line, without what an override or a config added to it.
+
+    Args:
+        sources: As Hydra recorded them.
+    """
+    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+
+    path = ConfigSearchPathImpl()
+    for one in sources:
+        if not one["provider"].startswith("hydra.searchpath"):
+            path.append(one["provider"], f"{one['schema']}://{one['path']}")
+    return path
+
+
+def flags_of(sources: Sequence[Mapping[str, str]], name: str | None) -> list[str]:
+    """The flags that name a sweep's configs, where they are not this package's own.
+
+    Args:
+        sources: As Hydra recorded them.
+        name: Of the primary config.
+    """
+    from eif_lab.compose import CONF, PRIMARY
+
+    places = {one["provider"]: one for one in sources}
+    flags = []
+    main = places.get("main", {"schema": "file", "path": str(CONF)})
+    if main["path"] != str(CONF):
+        flags += ["--config-path", main["path"] if main["schema"] == "file" else f"{main['schema']}://{main['path']}"]
+    if "command-line" in places:
+        flags += ["--config-dir", places["command-line"]["path"]]
+    return [*flags, "--config-name", name] if name not in (None, PRIMARY) else flags
 
 
 def read_yaml(file: Path) -> Any:
