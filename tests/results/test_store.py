@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from eif_lab.data.checksums import SUMS
 from eif_lab.results import arrays
 from eif_lab.results.arrays import CHUNK_BYTES, open_array, write_array
-from eif_lab.results.provenance import git_state, package_versions
+from eif_lab.results.provenance import git_state, package_versions, provenance
 from eif_lab.results.rows import verdict_frame
 from eif_lab.results.store import ArrayCache, JobResults, SweepResults, array_key, open_results, write_job
 from eif_lab.schema import ConfigError
@@ -365,6 +365,14 @@ def test_provenance_tells_the_versions_that_are_loaded():
     assert versions["xarray"] == xr.__version__
     assert {"torch", "zarr", "wandb", "hydra-core"} <= set(versions)
     assert "ruff" not in versions  # development tools do not decide a result
+
+
+def test_provenance_is_found_out_once_for_all_jobs_of_a_process(monkeypatch):
+    first = provenance()
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("git was asked again"))
+    monkeypatch.setattr("importlib.metadata.version", lambda _: pytest.fail("a package was looked up again"))
+    first["versions"].clear()
+    assert provenance()["versions"] and provenance()["git_commit"] == first["git_commit"]
 
 
 def git(directory, *arguments):
