@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
-import re
 import sys
 import traceback
-import warnings
-from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -24,19 +20,27 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from eif_lab.schema import ConfigError, Job, NotApplicable, read_job, rule_error, unknown_name, unknown_option
+from eif_lab.compose import (
+    CONF,
+    PRIMARY,
+    SWEEPERS,
+    Command,
+    Jobs,
+    Loader,
+    job_config,
+    override_of,
+    plainly,
+    split_jobs,
+    task_overrides,
+)
+from eif_lab.schema import ConfigError, Job, NotApplicable, read_job, rule_error
 
 if TYPE_CHECKING:
-    from eif_lab.folders import Output
+    from eif_lab.output import Output
     from eif_lab.results.store import JobResults
 
 log = logging.getLogger(__name__)
 
-# that a launcher's preset is held to its plugin's schema is what it should be; here, because workers import this too
-warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
-
-HERE = Path(__file__).resolve().parent
-CONF = next(folder for folder in (HERE / "conf", HERE.parent / "conf") if folder.is_dir())
 ASKS_ONLY = (
     "-h",
     "--help",
@@ -52,15 +56,6 @@ ASKS_ONLY = (
     "--shell-completion",
     "--resolve",
 )
-FREE = "method.options."
-LAUNCHERS = {
-    "joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
-    "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm"),
-    "ray": ("ray", "ray"),
-}
-"""What each launcher of ``conf/hydra/launcher`` imports, and the extra that installs it."""
-Jobs = list[tuple[list[str], Job | NotApplicable]]
-"""The overrides of each job of a command, with its options, or the reason why they do not go together."""
 
 USER_ERROR, JOB_FAILED = 2, 1
 
@@ -88,13 +83,13 @@ class OutputFolder(Callback):
         Raises:
             Refusal: It can't be had, or it holds another config's job.
         """
-        from eif_lab.folders import must_be_free
+        from eif_lab.output import must_be_free
         from eif_lab.results.store import LOCK
 
         with refusing():
             output = claimed(config, "run", LOCK, "runs this job")
             if output.before:
-                must_be_free(output.path, task_of(config), "hydra.run.dir")
+                must_be_free(output.path, job_config(config, "hydra.run.dir"), "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Claim the folder of a sweep.
@@ -102,7 +97,7 @@ class OutputFolder(Callback):
         Raises:
             Refusal: It can't be had, or one of its folders holds another config's job.
         """
-        from eif_lab.folders import SWEEP_LOCK
+        from eif_lab.output import SWEEP_LOCK
 
         chosen = str(config.hydra.runtime.choices["hydra/launcher"])
         OutputFolder.launcher = "" if chosen == "basic" else chosen
@@ -110,7 +105,7 @@ class OutputFolder(Callback):
             output = claimed(config, "sweep", SWEEP_LOCK, "runs this sweep")
             OutputFolder.sweep = output.path
             # what each job is composed from
-            config.hydra.overrides.hydra.append("hydra.sweep.dir=" + quoted(str(output.path)))
+            config.hydra.overrides.hydra.append(override_of("hydra.sweep.dir", str(output.path)))
             if output.before:
                 must_be_free_for_all(config, output.path)
 
@@ -133,7 +128,7 @@ def claimed(config: DictConfig, mode: str, lock: str, does: str) -> Output:
         lock: The name of the lock in the folder.
         does: What another holder of the lock does.
     """
-    from eif_lab.folders import Output
+    from eif_lab.output import Output
 
     node = config.hydra[mode]
     # a name that is made of the time is a name that nobody gave
@@ -155,47 +150,27 @@ def must_be_free_for_all(config: DictConfig, sweep: Path) -> None:
     Raises:
         ConfigError: With the folder of the job.
     """
-    from eif_lab.folders import must_be_free
+    from eif_lab.output import must_be_free
+    from eif_lab.results.folders import begun_overrides
 
     sweeper = config.hydra.sweeper
-    if not str(sweeper._target_).endswith(".BasicSweeper"):
+    if not str(sweeper._target_).endswith(SWEEPERS):
         return  # it alone knows its jobs, and each of them looks for itself
-    loader = GlobalHydra.instance().config_loader()
+    loader = cast(Loader, GlobalHydra.instance().config_loader())
     numbered = written(config.hydra.sweep, "subdir") == "${hydra.job.num}"
-    for number, overrides in enumerate(split_jobs(sweeper, list(config.hydra.overrides.task))):
-        if numbered and begun_with(sweep / str(number)) in (None, list(overrides)):
+    for number, overrides in enumerate(split_jobs(sweeper, task_overrides(config), loader)):
+        if numbered and begun_overrides(sweep / str(number)) in (None, tuple(overrides)):
             continue  # as far as can be seen at once; the job itself looks at all of its config
         composed = loader.load_sweep_config(config, overrides)
         with read_write(composed), open_dict(composed):
             composed.hydra.job.num, composed.hydra.job.id = number, str(number)
-        must_be_free(sweep / str(composed.hydra.sweep.subdir), task_of(composed), "hydra.sweep.dir")
+        asked = job_config(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
+        must_be_free(sweep / str(composed.hydra.sweep.subdir), asked, "hydra.sweep.dir")
 
 
 def written(node: DictConfig, name: str) -> str:
     """A value as it is written, its interpolations not resolved."""
     return str(cast(dict[str, Any], OmegaConf.to_container(node, resolve=False))[name])
-
-
-def begun_with(directory: Path) -> list[str] | None:
-    """The overrides of the job that began in a folder; None where there is none, or they can't be read."""
-    try:
-        found = OmegaConf.to_container(OmegaConf.load(directory / ".hydra" / "overrides.yaml"))
-    except Exception:  # of any kind: a process may have died while it was written
-        return None
-    return [str(one) for one in found] if isinstance(found, list) else None
-
-
-def task_of(config: DictConfig) -> dict[str, Any]:
-    """The job's part of Hydra's whole config, in plain containers."""
-    task = config.copy()
-    with read_write(task), open_dict(task):
-        del task["hydra"]
-    return plainly(task)
-
-
-def quoted(text: str) -> str:
-    """A text as a value of Hydra's grammar, whatever characters it has."""
-    return "'" + text.replace("'", "\\'") + "'"
 
 
 exit_code = 0
@@ -208,7 +183,7 @@ def job(config: DictConfig) -> None:
     Raises:
         ConfigError: In a sweep, the directory holds another config's job.
     """
-    from eif_lab.folders import must_be_free
+    from eif_lab.output import must_be_free
     from eif_lab.results.store import finished, sole
 
     directory = Path(HydraConfig.get().runtime.output_dir)
@@ -304,90 +279,10 @@ def run_here(config: DictConfig, directory: Path) -> None:
         exit_code = JOB_FAILED if "status" in record else 0
 
 
-def plainly(config: DictConfig) -> dict[str, Any]:
-    """The config in plain containers, interpolations resolved."""
-    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-
-
 def quiet_libraries() -> None:
     """Keep what libraries say about themselves off the console; warnings stay."""
     for name in ("pytorch_lightning", "lightning", "httpx", "matplotlib", "fsspec", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def validate(arguments: list[str]) -> Jobs:
-    """Compose and check every job before anything is written.
-
-    Returns:
-        The overrides of each with its options, or the reason why they do not go together; none where only Hydra knows
-        the jobs, and each checks itself.
-
-    Raises:
-        ConfigError: A mistake in any job, or no job that applies.
-        HydraException, OmegaConfBaseException: What Hydra refuses.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra._internal.utils import get_args_parser
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    reader = get_args_parser()
-    reader.exit_on_error = False  # which would print several lines
-    try:
-        asked, unknown = reader.parse_known_args(arguments)
-    except ArgumentError as error:
-        raise ConfigError(f"{error}. Try python -m eif_lab --hydra-help") from None
-    if unknown and not unknown[0].startswith("-"):
-        raise rule_error("overrides", "stand together, before or behind the flags", unknown[0], "Move it.")
-    if unknown:
-        flags = [flag for action in reader._actions for flag in action.option_strings if flag.startswith("--")]
-        raise unknown_name("flag", unknown[0], flags)
-    name = asked.config_name or "config"
-    folder = str(Path(asked.config_dir or asked.config_path or CONF).absolute())
-    if asked.experimental_rerun:
-        told, hint = "be left out, since it loads a pickle", "Give the job's overrides again."
-        raise rule_error("--experimental-rerun", told, asked.experimental_rerun, hint)
-    if folder != str(CONF):
-        return []  # another config tree
-    parser = OverridesParser.create()
-    with initialize_config_dir(folder, version_base="1.3"):
-        given = parser.parse_overrides(asked.overrides)
-        jobs = [asked.overrides]
-        if asked.multirun:
-            fixed = [str(one.input_line) for one in given if not one.is_sweep_override()]
-            whole = compose(name, [*fixed, "hydra.mode=MULTIRUN"], return_hydra_config=True)
-            must_be_installed(whole.hydra.runtime.choices["hydra/launcher"])
-            sweeper = whole.hydra.sweeper
-            if not str(sweeper._target_).endswith(".BasicSweeper"):
-                return []  # the sweeper alone knows its jobs
-            jobs = split_jobs(sweeper, asked.overrides)
-            if not jobs:
-                raise rule_error("the sweep", "have at least one job", " ".join(asked.overrides), "Try a longer range.")
-        checked: Jobs = []
-        for overrides in jobs:
-            try:
-                checked.append((overrides, read_job(plainly(compose(name, list(overrides))))))
-            except NotApplicable as error:
-                checked.append((overrides, error))
-    unfit = [error for _, error in checked if isinstance(error, NotApplicable)]
-    if len(unfit) == len(checked):
-        raise unfit[0]
-    return checked
-
-
-def must_be_installed(launcher: str) -> None:
-    """Refuse a launcher whose package is not there.
-
-    Raises:
-        ConfigError: With what installs it.
-    """
-    module, extra = LAUNCHERS.get(launcher, ("hydra", ""))
-    try:
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # of the package that it would be in
-        found = None
-    if found is None:
-        rule, hint = "be one whose package is installed", f"Try pip install 'eif-lab[{extra}]', or leave it out."
-        raise rule_error("hydra/launcher", rule, launcher, hint)
 
 
 def print_plan(jobs: Jobs) -> int:
@@ -402,62 +297,18 @@ def print_plan(jobs: Jobs) -> int:
     return JOB_FAILED if any(plan.lacks or (plan.reason and plan.applies) for plan in plans) else 0
 
 
-def split_jobs(sweeper: Mapping[str, Any], overrides: list[str]) -> list[list[str]]:
-    """The overrides of each job of a sweep.
-
-    Args:
-        sweeper: The config of Hydra's own sweeper.
-        overrides: Of the whole sweep, such as ``method=lora,full``.
-    """
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    params = [f"{key}={value}" for key, value in (sweeper["params"] or {}).items()]
-    parsed = OverridesParser.create().parse_overrides([*params, *overrides])
-    return [list(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
-
-
 def one_line(error: Exception) -> str:
-    """Any error in one line: which field, what rule, what was received, what to try."""
-    if isinstance(error, ConfigError):
-        return " ".join(str(error).split())
-    causes = [error]
-    while isinstance(causes[-1].__cause__, Exception):
-        causes.append(causes[-1].__cause__)
-    told = ". ".join(dict.fromkeys(" ".join(str(cause).split()).rstrip(".") for cause in causes if str(cause)))
-    choice = re.search(
-        r"Could not find '([\w/]+)/([^'/]*)' Available options in '[\w/]+': (.*?) Config search path", told
-    )
-    if choice:
-        group, name, known = choice.groups()
-        return str(unknown_name(group, name, known.split()))
-    nested = re.search(r"Could not load '(\w+)/([^']*)'", told)
-    if nested:
-        return str(unknown_name(nested[1], nested[2], [path.stem for path in (CONF / nested[1]).glob("*.yaml")]))
-    field = re.search(r"Could not override '([^']*)'.*Key '([^']*)' is not in struct", told)
-    if field:
-        value = next((a.split("=", 1)[1] for a in sys.argv if a.startswith(f"{field[1]}=")), None)
-        if field[1].startswith(FREE):
-            return str(rule_error(field[1], "be given with a plus in front", value, f"Try +{field[1]}={value}"))
-        return str(unknown_option(field[1], value, names_below(field[1].rpartition(".")[0])))
-    return f"{told}. Try python -m eif_lab --help"
-
-
-def names_below(parent: str) -> list[str]:
-    """The option names below a field, under the choices of groups on the command line."""
-    from hydra import compose, initialize_config_dir
-
-    choices = [a for a in sys.argv[1:] if re.fullmatch(r"\w+=\w+", a) and (CONF / a.split("=")[0]).is_dir()]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", choices)
-    below = OmegaConf.select(config, parent) if parent else config
-    return [str(name) for name in (below if isinstance(below, DictConfig) else config) if name != "_target_"]
+    """An error in one line."""
+    told = " ".join(str(error).split())
+    return told if isinstance(error, ConfigError) else f"{told}. Try python -m eif_lab --help"
 
 
 def sweep_table() -> int:
     """Write and print the table of the sweep that ran, if one did; 1 where a job failed."""
+    from eif_lab.results.folders import ended_jobs
+
     sweep = OutputFolder.sweep
-    if sweep is None or not any(sweep.glob("*/manifest.json")):
+    if sweep is None or not ended_jobs(sweep):
         return 0
     from eif_lab.results.seeds import print_seeds, write_seeds
     from eif_lab.results.table import print_sweep, write_sweep
@@ -500,13 +351,15 @@ def main() -> int:
     # cuBLAS looks once, so that a deterministic job of a sweep may come too late to set it
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     arguments = sys.argv[1:]
-    run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     try:
-        asks_only = any(argument.split("=")[0] in ASKS_ONLY for argument in arguments)
-        jobs = [] if asks_only else validate(arguments)
+        if any(argument.split("=")[0] in ASKS_ONLY for argument in arguments):
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(job)()
+            return 0
+        command = Command(arguments)
+        jobs = command.jobs()
         if any(isinstance(job, Job) and job.plan for _, job in jobs):
             return print_plan(jobs)
-        run_launched(run)
+        run_launched(lambda: command.run(job))
         return max(exit_code, sweep_table())
     except (ConfigError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         print(one_line(error), file=sys.stderr)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import math
 import re
@@ -190,13 +191,19 @@ def read_job(config: Mapping[str, Any]) -> Job:
     choices: dict[str, Any] = {group: choice(group, given.pop(group, None)) for group in GROUPS}
     desiderata = given.pop("desideratum", None) or {}
     choices["desideratum"] = {name: choice(f"desideratum.{name}", one) for name, one in desiderata.items()}
-    rest = [field for field in dataclasses.fields(Job) if field.name not in choices]
-    values = _typed(dataclasses.make_dataclass("Rest", [(f.name, f.type, f) for f in rest]), given, "", choices)
+    values = _typed(_rest(), given, "", choices)
     job = Job(**choices, **values)
     if not job.readout or len(set(job.readout)) < len(job.readout):
         raise rule_error("readout", "name at least one readout, and each once", job.readout, "Try [log_prob].")
     _must_fit(job)
     return job
+
+
+@functools.cache
+def _rest() -> type:
+    """The fields of `Job` that are no groups."""
+    rest = [field for field in dataclasses.fields(Job) if field.name not in (*GROUPS, "desideratum")]
+    return dataclasses.make_dataclass("Rest", [(field.name, field.type, field) for field in rest])
 
 
 def _must_fit(job: Job) -> None:
@@ -258,7 +265,7 @@ def build(kind: type[Options], given: Mapping[str, Any], prefix: str) -> Options
         given: Some or all of its fields; nested options as mappings.
         prefix: What errors call it.
     """
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type] # mypy takes the hash of instances for that of the class
     nested = [name for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Options)]
     for name in nested:
         if name in given and not isinstance(given[name], Mapping):
@@ -276,6 +283,20 @@ def build(kind: type[Options], given: Mapping[str, Any], prefix: str) -> Options
         ) from None
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a class's fields, found out once for many jobs."""
+    return typing.get_type_hints(kind)
+
+
+@functools.cache
+def _structured(kind: type) -> Any:
+    """A class as OmegaConf sees it, made once for many jobs; what is merged with it is a copy."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.structured(kind)
+
+
 def _typed(kind: type, given: Mapping[str, Any], prefix: str, others: Iterable[str] = ()) -> dict[str, Any]:
     """The values for ``kind``'s fields, each converted to its type."""
     from omegaconf import OmegaConf, SCMode
@@ -287,9 +308,8 @@ def _typed(kind: type, given: Mapping[str, Any], prefix: str, others: Iterable[s
             raise unknown_option(f"{prefix}{name}", given[name], [*fields, *others])
         if given[name] == "???":  # OmegaConf's mark of a missing value, for which it would take the default
             raise rule_error(f"{prefix}{name}", "be given", given[name], fields[name].metadata.get("hint", ""))
-    schema = OmegaConf.structured(kind)
     try:
-        merged = OmegaConf.merge(schema, dict(given))
+        merged = OmegaConf.merge(_structured(kind), dict(given))
         return typing.cast(dict[str, Any], OmegaConf.to_container(merged, structured_config_mode=SCMode.DICT))
     except OmegaConfBaseException as error:
         key = str(error.full_key or "")

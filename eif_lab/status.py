@@ -7,14 +7,19 @@ import io
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from eif_lab.results.folders import MANIFEST, begun_overrides, job_folders
 from eif_lab.schema import ConfigError, in_one_line, rule_error
 
+if TYPE_CHECKING:
+    from hydra.core.config_search_path import ConfigSearchPath
+
 RUNNING, LEFT = "running", "left"
-SWEEP, OVERRIDES = "multirun.yaml", ".hydra/overrides.yaml"
-"""What Hydra writes before the first job, and as each one begins."""
+SWEEP = "multirun.yaml"
+"""What Hydra writes before the first job."""
 
 LONGEST_NAME = 40
 
@@ -23,7 +28,7 @@ class JobStatus(NamedTuple):
     """Where one job of a sweep is.
 
     Attributes:
-        folder: Its name in the sweep; empty where the job has not begun.
+        folder: Its place in the sweep; empty where the job has not begun.
         status: ``done``, ``running``, ``failed``, ``not applicable`` or ``left``.
         overrides: What tells it from the defaults.
         reason: Why it is not done, where that is known.
@@ -83,8 +88,7 @@ def read_sweep(sweep: Path) -> tuple[list[JobStatus], str]:
     Raises:
         ConfigError: There is no sweep, or what describes it is damaged.
     """
-    folders = sorted((path for path in sweep.glob("*") if path.is_dir()), key=in_order)
-    begun = [job for folder in folders if (job := begun_job(folder)) is not None]
+    begun = [begun_job(folder, sweep) for folder in job_folders(sweep)]
     asked, command = asked_for(sweep) if (sweep / SWEEP).is_file() else ([], "")
     if not begun and not asked:
         rule = f"be a sweep (a folder with {SWEEP}, or of jobs)"
@@ -94,14 +98,9 @@ def read_sweep(sweep: Path) -> tuple[list[JobStatus], str]:
     return [*begun, *(JobStatus("", LEFT, overrides, "not begun") for overrides in absent.elements())], command
 
 
-def in_order(folder: Path) -> tuple[int, str]:
-    """Numbered folders by their number."""
-    return (int(folder.name) if folder.name.isdecimal() else sys.maxsize, folder.name)
-
-
-def begun_job(folder: Path) -> JobStatus | None:
-    """Where the job of a folder is; None where none has begun there."""
-    from eif_lab.results.store import MANIFEST, is_running, open_job
+def begun_job(folder: Path, sweep: Path) -> JobStatus:
+    """Where the job of a folder of the sweep is."""
+    from eif_lab.results.store import is_running, open_job
 
     manifest, reason = None, "interrupted"
     try:
@@ -109,17 +108,15 @@ def begun_job(folder: Path) -> JobStatus | None:
             manifest = open_job(folder).manifest
     except ConfigError as error:
         reason = str(error)
-    try:
-        overrides = read_overrides(folder / OVERRIDES)
-    except (ConfigError, OSError):
-        if manifest is None:
-            return None
-        overrides = tuple(manifest.get("overrides") or ())
+    overrides = begun_overrides(folder)
+    if overrides is None:
+        overrides = tuple((manifest or {}).get("overrides") or ())
+    name = folder.relative_to(sweep).as_posix()
     if is_running(folder):
-        return JobStatus(folder.name, RUNNING, overrides)
+        return JobStatus(name, RUNNING, overrides)
     if manifest is None:
-        return JobStatus(folder.name, LEFT, overrides, reason)
-    return JobStatus(folder.name, manifest["status"], overrides, " ".join(str(manifest.get("reason", "")).split()))
+        return JobStatus(name, LEFT, overrides, reason)
+    return JobStatus(name, manifest["status"], overrides, " ".join(str(manifest.get("reason", "")).split()))
 
 
 def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
@@ -130,31 +127,58 @@ def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
     """
     from hydra.errors import HydraException
 
-    from eif_lab.__main__ import split_jobs
+    from eif_lab.compose import Loader, override_of, split_jobs
 
     hydra = read_yaml(sweep / SWEEP)
     try:
         hydra = hydra["hydra"]
         task, own = ([str(one) for one in hydra["overrides"][part]] for part in ("task", "hydra"))
-        jobs = split_jobs(hydra["sweeper"], task)
-    except (HydraException, KeyError, TypeError) as error:
+        sources = hydra.get("runtime", {}).get("config_sources") or []
+        jobs = split_jobs(hydra["sweeper"], task, Loader(searched(sources)))
+        flags = flags_of(sources, hydra.get("job", {}).get("config_name"))
+        began = hydra.get("runtime", {}).get("cwd")
+    except (HydraException, KeyError, TypeError, AttributeError) as error:
         raise rule_error(str(sweep / SWEEP), "be what Hydra wrote", f"{type(error).__name__}: {error}") from None
     kept = [one for one in own if not one.startswith(("hydra.sweep.dir=", "hydra.mode="))]
-    command = ["python", "-m", "eif_lab", "-m", *task, *kept, f"hydra.sweep.dir={sweep}"]
-    return [tuple(job) for job in jobs], shlex.join(command)
+    here = began is None or Path(began) == Path.cwd()
+    place = sweep if here else sweep.absolute()
+    words = ["python", "-m", "eif_lab", *flags, "-m", *task, *kept, override_of("hydra.sweep.dir", str(place))]
+    command = shlex.join(words)
+    return [tuple(job) for job in jobs], command if here else f"{shlex.join(['cd', str(began)])} && {command}"
 
 
-def read_overrides(file: Path) -> tuple[str, ...]:
-    """The overrides that a job began with.
+def searched(sources: Sequence[Mapping[str, str]]) -> ConfigSearchPath:
+    """The search path of a sweep's command line, without what an override or a config added to it.
 
-    Raises:
-        ConfigError: The file is damaged, such as by a process that died while it wrote the file.
-        OSError: It is not there.
+    Args:
+        sources: As Hydra recorded them.
     """
-    found = read_yaml(file)
-    if not isinstance(found, list):
-        raise rule_error(str(file), "be a list of overrides", found)
-    return tuple(str(one) for one in found)
+    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+
+    path = ConfigSearchPathImpl()
+    for one in sources:
+        if not one["provider"].startswith("hydra.searchpath"):
+            path.append(one["provider"], f"{one['schema']}://{one['path']}")
+    return path
+
+
+def flags_of(sources: Sequence[Mapping[str, str]], name: str | None) -> list[str]:
+    """The flags that name a sweep's configs, where they are not this package's own.
+
+    Args:
+        sources: As Hydra recorded them.
+        name: Of the primary config.
+    """
+    from eif_lab.compose import CONF, PRIMARY
+
+    places = {one["provider"]: one for one in sources}
+    flags = []
+    main = places.get("main", {"schema": "file", "path": str(CONF)})
+    if main["path"] != str(CONF):
+        flags += ["--config-path", main["path"] if main["schema"] == "file" else f"{main['schema']}://{main['path']}"]
+    if "command-line" in places:
+        flags += ["--config-dir", places["command-line"]["path"]]
+    return [*flags, "--config-name", name] if name not in (None, PRIMARY) else flags
 
 
 def read_yaml(file: Path) -> Any:

@@ -21,9 +21,9 @@ from omegaconf import DictConfig
 
 import eif_lab.__main__ as entry
 import eif_lab.pipeline  # noqa: F401 - before its training is replaced
-from eif_lab.folders import Output
 from eif_lab.models import hub
 from eif_lab.models.base import Training
+from eif_lab.output import Output
 
 Write = Callable[[Path], None]
 """Writes what a command needs into the folder that it runs in."""

@@ -27,6 +27,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 import eif_lab.__main__ as entry
+from eif_lab.compose import Command, split_jobs
 from eif_lab.schema import read_job
 
 ROOT = Path(__file__).parents[1]
@@ -231,9 +232,8 @@ class Session:
 
     def jobs_of(self, overrides: list[str]) -> list[list[str]]:
         """The jobs of a sweep; where an experiment says what is swept over, one that leaves it to it."""
-        parsed = OverridesParser.create().parse_overrides(overrides)
-        swept = any(one.is_sweep_override() for one in parsed)
-        return entry.split_jobs({"params": None}, overrides) if swept else [overrides]
+        swept = any(one.is_sweep_override() for one in OverridesParser.create().parse_overrides(overrides))
+        return split_jobs({"params": None}, overrides, Command([]).loader) if swept else [overrides]
 
     def config_of(self, flags: list[str], overrides: list[str]) -> dict[str, Any]:
         """A job's config, with the reader's own folder of configs where the command names one."""

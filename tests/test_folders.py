@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from eif_lab import open_results
-from eif_lab.folders import Output
+from eif_lab.output import Output
 
 pytest_plugins = ["command_line_fixtures"]
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from language import save_checkpoint
 from rich.console import Console
 
-from eif_lab.__main__ import validate
+from eif_lab.compose import Command
 from eif_lab.influence import forecast
 from eif_lab.influence.first_order import FirstOrder
 from eif_lab.influence.forecast import flops, grown, in_all, operations, peak, timings, trace
@@ -141,7 +141,7 @@ def test_planning_a_sweep_runs_nothing_writes_nothing_and_counts_once_what_is_ma
 
 
 def jobs_of(arguments: str, folder: Path):
-    return validate([*arguments.split(), "tracker=none", f"cache={folder}/cache"])
+    return Command([*arguments.split(), "tracker=none", f"cache={folder}/cache"]).jobs()
 
 
 def test_a_given_rate_is_not_searched_for_and_after_the_job_only_verdicts_are_left(command, monkeypatch):

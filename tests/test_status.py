@@ -49,6 +49,21 @@ def test_every_job_of_a_sweep_is_told_with_where_it_is(sweep, capsys):
     assert all(len(" ".join(line)) <= 100 for line in told if line[:1] != ["go"])
 
 
+def test_a_job_is_told_by_its_place_at_any_depth(sweep, capsys):
+    for number in range(len(OVERRIDES)):
+        (sweep / "models" / str(number)).mkdir(parents=True)
+        (sweep / str(number)).rename(sweep / "models" / str(number) / "at")
+    assert main([str(sweep)]) == 0
+    told = rows(capsys)
+    assert ["models/0/at", "done", "method=lora"] in told and [
+        "models/3/at",
+        "left",
+        "method=ia3",
+        "interrupted",
+    ] in told
+    assert ["left", "method=peft", "not", "begun"] in told
+
+
 def test_a_job_whose_process_died_is_not_running(sweep, capsys):
     with sole(sweep / "2"):
         pass
@@ -63,12 +78,12 @@ def test_a_folder_that_is_no_sweep_is_one_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("text", ["", "~", "3", "{a: 1}"])
-def test_damaged_overrides_are_those_of_the_manifest_or_of_no_job(sweep, capsys, text):
+def test_damaged_overrides_cost_no_job_its_line(sweep, capsys, text):
     for number in "12":
         (sweep / number / ".hydra" / "overrides.yaml").write_text(text)
     assert main([str(sweep)]) == 0
     told = rows(capsys)
-    assert any(line[:2] == ["1", "failed"] for line in told) and not any(line[:1] == ["2"] for line in told)
+    assert {("1", "failed"), ("2", "left")} <= {tuple(line[:2]) for line in told}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="to become another user takes root")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import re
@@ -26,13 +27,21 @@ def provenance() -> dict[str, Any]:
         "versions": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **git_state(PACKAGE),
+        **_own_state(),
         "device": device(),
     }
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of this package and of what it declares to need; packages that are missing are left out."""
+    """Versions of this package and of what it declares to need, as this process found them first.
+
+    What is installed meanwhile is not what runs. Packages that are missing are left out.
+    """
+    return dict(_installed())
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
     versions = {}
     for name in [DISTRIBUTION, *_declared_packages()]:
         try:
@@ -40,6 +49,12 @@ def package_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+@functools.cache
+def _own_state() -> dict[str, Any]:
+    """The `git_state` of the code that this process began with: a commit made meanwhile is not what runs."""
+    return git_state(PACKAGE)
 
 
 def git_state(directory: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ The layout:
     <job>/checksums.txt       of both, in the format of sha256sum: what is read is held to it
     <job>/manifest.json       written last: a directory without it is not done
     <job>/job.lock            held by the process that runs the job, as long as it lives
-    <sweep>/<job>/...         a sweep is a directory of jobs
+    <sweep>/<job>/...         a sweep is a directory of jobs, at any depth (`folders`)
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from eif_lab.data.once import locked
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.arrays import damaged, open_array, write_array
 from eif_lab.results.comparison import above_neutral, per_nat
+from eif_lab.results.folders import MANIFEST, ended_jobs
 from eif_lab.results.provenance import package_versions, provenance
 from eif_lab.results.rows import DONE, FAILED, NOT_APPLICABLE, sweep_table, verdict_frame
 from eif_lab.schema import ConfigError, rule_error
@@ -44,7 +45,7 @@ from eif_lab.schema import ConfigError, rule_error
 FORMAT = 2
 """Raised when a reader of the previous format would misread what is written; from 2 on a manifest has a digest."""
 
-ARRAY, VERDICTS, MANIFEST, LOCK = "influence.zarr", "verdicts.parquet", "manifest.json", "job.lock"
+ARRAY, VERDICTS, LOCK = "influence.zarr", "verdicts.parquet", "job.lock"
 DIGEST = "digest"
 STATUSES = (DONE, FAILED, NOT_APPLICABLE)
 CHECKED = (ARRAY, VERDICTS)
@@ -369,11 +370,11 @@ def open_results(path: str | Path) -> JobResults | SweepResults:
     path = Path(path)
     if (path / MANIFEST).is_file():
         return open_job(path)
-    manifests = sorted(path.glob(f"*/{MANIFEST}")) if path.is_dir() else []
-    if not manifests:
+    folders = ended_jobs(path)
+    if not folders:
         rule = f"be a job (a folder with {MANIFEST}) or a sweep (a folder of jobs)"
         raise rule_error("results path", rule, str(path), "Give the output folder that a finished run printed.")
-    jobs = [open_job(manifest.parent) for manifest in manifests]
+    jobs = [open_job(folder) for folder in folders]
     return SweepResults(path, sorted(jobs, key=lambda job: (job.manifest["name"], job.path)))
 
 

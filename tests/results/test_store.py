@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from eif_lab.data.checksums import SUMS
 from eif_lab.results import arrays
 from eif_lab.results.arrays import CHUNK_BYTES, open_array, write_array
-from eif_lab.results.provenance import git_state, package_versions
+from eif_lab.results.provenance import git_state, package_versions, provenance
 from eif_lab.results.rows import verdict_frame
 from eif_lab.results.store import (
     FORMAT,
@@ -338,10 +338,12 @@ def test_manifest_without_name_or_status_is_refused_before_anything_is_written(t
     assert not (tmp_path / "job").exists()
 
 
-def test_sweep_is_the_jobs_directly_below(tmp_path, make_influence):
-    for name in ("b", "a"):
-        write_job(tmp_path / f"dir_{name}", manifest(name), make_influence(), [], {})
+def test_sweep_is_the_jobs_below_at_any_depth_and_nothing_in_them_or_hidden(tmp_path, make_influence):
+    for name, place in (("b", "models/b/0"), ("a", "dir_a"), ("copy", "dir_a/old"), ("hidden", ".kept/0")):
+        write_job(tmp_path / place, manifest(name), make_influence() if name == "a" else None, [], {})
     (tmp_path / "half_done").mkdir()
+    (tmp_path / "models" / "up").symlink_to(tmp_path)
+    (tmp_path / "again").symlink_to(tmp_path / "dir_a")
     sweep = open_results(tmp_path)
     assert isinstance(sweep, SweepResults)
     assert [job.manifest["name"] for job in sweep.jobs] == ["a", "b"]
@@ -405,6 +407,14 @@ def test_provenance_tells_the_versions_that_are_loaded():
     assert versions["xarray"] == xr.__version__
     assert {"torch", "zarr", "wandb", "hydra-core"} <= set(versions)
     assert "ruff" not in versions  # development tools do not decide a result
+
+
+def test_provenance_is_found_out_once_for_all_jobs_of_a_process(monkeypatch):
+    first = provenance()
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("git was asked again"))
+    monkeypatch.setattr("importlib.metadata.version", lambda _: pytest.fail("a package was looked up again"))
+    first["versions"].clear()
+    assert provenance()["versions"] and provenance()["git_commit"] == first["git_commit"]
 
 
 def git(directory, *arguments):

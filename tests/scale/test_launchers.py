@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 
 import eif_lab.__main__ as entry
 from eif_lab import open_results
+from eif_lab.compose import LAUNCHERS
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -43,21 +44,21 @@ def has(module: str) -> bool:
 def needs(launcher: str) -> pytest.MarkDecorator:
     """Skips where the launcher's package is not installed."""
     told = f"{launcher} is not installed: make test-ray installs it"
-    return pytest.mark.skipif(not has(entry.LAUNCHERS[launcher][0]), reason=told)
+    return pytest.mark.skipif(not has(LAUNCHERS[launcher][0]), reason=told)
 
 
-@pytest.mark.parametrize("launcher", list(entry.LAUNCHERS))
+@pytest.mark.parametrize("launcher", list(LAUNCHERS))
 def test_each_preset_is_there_whether_its_package_is_or_not(launcher):
     with initialize_config_dir(str(entry.CONF), version_base="1.3"):
         config = compose("config", [f"hydra/launcher={launcher}"], return_hydra_config=True)
     assert str(config.hydra.launcher._target_).startswith("hydra_plugins.")
 
 
-@pytest.mark.parametrize("launcher", list(entry.LAUNCHERS))
+@pytest.mark.parametrize("launcher", list(LAUNCHERS))
 def test_a_launcher_that_is_not_installed_is_one_line_and_nothing_is_written(command, monkeypatch, launcher):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     ended = command(nothing, f"-m method=full,lora hydra/launcher={launcher}")
-    extra = entry.LAUNCHERS[launcher][1]
+    extra = LAUNCHERS[launcher][1]
     assert ended.code == 2 and not ended.left and len(ended.err.splitlines()) == 1
     assert f"hydra/launcher must be one whose package is installed, got '{launcher}'" in ended.err
     assert f"pip install 'eif-lab[{extra}]'" in ended.err

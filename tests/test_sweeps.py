@@ -1,0 +1,133 @@
+"""Sweeps from the command line: what is a job of one, what Hydra's syntax asks for, and how one goes on."""
+
+from __future__ import annotations
+
+import shlex
+
+import pandas as pd
+import pytest
+from hydra.core.plugins import Plugins
+
+from eif_lab import status
+from eif_lab.compose import CONF, Command
+from eif_lab.schema import ConfigError
+
+pytest_plugins = ["command_line_fixtures"]
+
+SMALL = "dataset.stimuli=6 dataset.probes=6 update.learning_rate=0.1 model.channels=[4] model.hidden=8"
+
+
+def nothing(folder):
+    """Nothing is there."""
+
+
+def test_a_failing_sweep_whose_folders_hold_slashes_ends_in_its_table_and_exit_code_1(command, tmp_path):
+    subdir = "'hydra.sweep.subdir=models/${seed}'"
+    ended = command(nothing, f"-m seed=0,1 {SMALL} dataset=mnist dataset.root=none hydra.sweep.dir=sweep {subdir}")
+    assert ended.code == 1 and "results:" in ended.out, ended
+    table = pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")
+    assert [*table["status"]] == ["failed", "failed"]
+    assert sorted(map(str, table["path"]))[0].endswith("sweep/models/0")
+
+
+# Configs of one's own
+
+
+def own(folder):
+    """A method of one's own, with a rank of nothing, and a tree of configs above the package's own."""
+    (folder / "mine" / "method").mkdir(parents=True)
+    (folder / "mine" / "method" / "low.yaml").write_text("_target_: eif_lab.methods.lora.LoRA\nrank: 0\n")
+    (folder / "tree").mkdir()
+    top = f"defaults: [config, _self_]\nhydra: {{searchpath: ['file://{CONF}']}}\nseed: -3\n"
+    (folder / "tree" / "mine.yaml").write_text(top)
+    (folder / "tree" / "broken.yaml").write_text("a: [\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("-m --config-dir mine method=full,low", "method.rank must be at least 1, got 0"),
+        ("-m method=full,low 'hydra.searchpath=[file://mine]'", "method.rank must be at least 1, got 0"),
+        ("--config-dir mine method=lwo", "method must be one of adapter, full, ia3, lora, low, peft"),
+        ("--config-dir mine method=low method.rnak=2", "got '2'. Did you mean method.rank?"),
+        ("--config-path {}/tree --config-name mine", "seed must be at least 0, got -3"),
+        ("--config-path {}/tree --config-name mine -m seed=1,-4", "seed must be at least 0, got -4"),
+        ("--config-path {}/tree --config-name broken", "broken.yaml"),
+        ("--config-path {}/nowhere", "nowhere"),
+        ("'hydra.searchpath=[file://nowhere]'", "hydra.searchpath must name folders or packages that exist"),
+    ],
+)
+def test_a_mistake_in_configs_of_ones_own_is_one_line_before_anything_is_written(command, tmp_path, arguments, told):
+    ended = command(own, arguments.format(tmp_path))
+    assert (ended.code, len(ended.err.splitlines()), ended.out) == (2, 1, ""), ended
+    assert told in ended.err
+    assert all("mine" in str(path) or "tree" in str(path) for path in ended.left)
+
+
+def launched(monkeypatch, command):
+    """The overrides of the jobs that Hydra would launch."""
+    batches = []
+    basic = Plugins.instance().class_name_to_class["hydra._internal.core_plugins.basic_launcher.BasicLauncher"]
+    monkeypatch.setattr(basic, "launch", lambda self, batch, initial_job_idx: batches.append(batch) or [])
+    command.run(lambda config: None)
+    return [list(job) for batch in batches for job in batch]
+
+
+@pytest.mark.parametrize("flags", ["", "--config-dir mine", "--config-path {}/tree --config-name mine"])
+def test_status_prints_a_command_that_goes_on_with_configs_of_ones_own(isolated, tmp_path, capsys, flags):
+    own(tmp_path)
+    given = shlex.split(f"{flags.format(tmp_path)} -m seed=1,2 tracker=none 'cache=a b'")
+    command = Command([*given, "hydra.sweep.dir='a (b)'"])
+    assert launched(isolated, command) == [job for job, _ in command.jobs()]
+    assert status.main(["a (b)"]) == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    words = shlex.split(told.removeprefix("go on: "))
+    assert words[:3] == ["python", "-m", "eif_lab"]
+    again = Command(words[3:])
+    assert (again.jobs(), again.swept) == (command.jobs(), True)
+    isolated.chdir(CONF)
+    assert status.main([str(tmp_path / "a (b)")]) == 0
+    assert f"cd {tmp_path} && " in capsys.readouterr().out
+
+
+# Hydra's syntax of sweeps
+
+SYNTAX = {
+    "method=glob(l*)": ["method=lora"],
+    "method=glob([f*,l*],exclude=f*)": ["method=lora"],
+    "method=choice(full,lora)": ["method=full", "method=lora"],
+    "seed=range(3)": ["seed=0", "seed=1", "seed=2"],
+    "update.learning_rate=range(0,1,0.5)": ["update.learning_rate=0.0", "update.learning_rate=0.5"],
+    "seed=sort(3,1,2)": ["seed=1", "seed=2", "seed=3"],
+    "seed=sort(range(3),reverse=true)": ["seed=2", "seed=1", "seed=0"],
+    "seed=shuffle(range(30))": None,
+    "readout=shuffle([rank],[prob],[log_prob],[correct],[log_odds])": None,
+    "seed=tag(a,choice(1,2))": ["seed=1", "seed=2"],
+    "readout=[rank],[prob,rank]": ["readout=[rank]", "readout=[prob,rank]"],
+    "seed=int(choice('1','2'))": ["seed=1", "seed=2"],
+}
+
+
+@pytest.mark.parametrize("syntax", SYNTAX)
+def test_what_is_checked_is_what_is_launched_and_what_status_counts(isolated, syntax):
+    command = Command(["-m", syntax, "tracker=none", "hydra.sweep.dir=sweep"])
+    jobs = [job for job, _ in command.jobs()]
+    assert launched(isolated, command) == jobs
+    assert status.asked_for(status.Path("sweep"))[0] == list(map(tuple, jobs))
+    if SYNTAX[syntax] is None:
+        assert jobs != sorted(jobs) and launched(isolated, Command(command.overrides)) == jobs
+    else:
+        assert [job[0] for job in jobs] == SYNTAX[syntax]
+
+
+def test_a_sweep_is_one_without_its_flag_and_its_jobs_are_checked(isolated):
+    command = Command(["hydra.mode=MULTIRUN", "seed=0,1"])
+    assert len(command.jobs()) == 2
+    with pytest.raises(ConfigError, match=r"seed must be at least 0, got -1"):
+        Command(["hydra.mode=MULTIRUN", "seed=0,-1"]).jobs()
+
+
+def test_what_the_sweeper_cannot_do_is_one_line(command):
+    ended = command(nothing, "-m 'update.learning_rate=interval(0,1)'")
+    assert ended.code == 2 and ended.left == [] and len(ended.err.splitlines()) == 1
+    assert ended.err.startswith("update.learning_rate must be a list, range or glob"), ended.err
