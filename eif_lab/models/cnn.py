@@ -111,8 +111,8 @@ class CNN(Options):
     def _train(self, net: ConvNet, task: Task, seed: int, folder: Path, device: str) -> dict[str, Any]:
         from eif_lab.models.training import train, unseen
 
-        onward, title = unseen(self._batches(task, seed), folder), "cnn base training"
-        loss = train(net, F.cross_entropy, onward, self.training, directory=folder, title=title, device=device)
+        batches, title = unseen(self._batches(task, seed)), "cnn base training"
+        loss = train(net, F.cross_entropy, batches, self.training, directory=folder, title=title, device=device)
         net.cpu()
         save_file(net.state_dict(), folder / "model.safetensors")
         return {"training_loss": loss, "accuracy": accuracy(net, task.validation)}

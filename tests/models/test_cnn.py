@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from eif_lab.data.digits import Digits
 from eif_lab.models.base import Training, made_once, weights_hash
 from eif_lab.models.cnn import CNN, accuracy
-from eif_lab.models.training import Finetuner, train
+from eif_lab.models.training import Finetuner, train, unseen
 from eif_lab.schema import ConfigError
 
 
@@ -66,11 +66,12 @@ def test_interrupted_training_goes_on_from_its_checkpoint(task, tmp_path):
     batches = DataLoader(TensorDataset(task.training.pixels, task.training.labels), batch_size=32)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(Stop):
-        train(model, loss, batches, options, directory=tmp_path, title="test")
+        train(model, loss, unseen(batches), options, directory=tmp_path, title="test")
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
     seen.clear()
     loss.again = True
-    train(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), loss, batches, options, directory=tmp_path, title="test")
+    again = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    train(again, loss, unseen(batches), options, directory=tmp_path, title="test")
     assert len(seen) == 6
     assert not (tmp_path / "checkpoints").exists()
 
