@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 FIELD = "model.checkpoint"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+READ = {".jinja", ".json", ".model", ".safetensors", ".txt"}
+"""How the files end that weights, configurations, tokenizers and chat templates are in."""
+
 PATIENCE = 5.0
 """Seconds that the hub has to answer before only local copies are looked at."""
 
@@ -94,6 +97,23 @@ def weights_at_hand(checkpoint: str) -> bool:
     except ValueError:  # the hub has no such names, as loading it will say
         return False
     return any(isinstance(place, str) for place in places)
+
+
+def files_read(directory: str) -> list[Path]:
+    """The files of a checkpoint's directory that may be read to load it; of what is below, chat templates alone."""
+    root = Path(directory).expanduser()
+    return [path for place in ("*", "*/*.jinja") for path in root.glob(place) if path.suffix in READ]
+
+
+def commit_at_hand(name: str) -> str:
+    """Which commit of a model of the hub is in the local cache; empty where none is."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        place = try_to_load_from_cache(name, "config.json")
+    except ValueError:  # the hub has no such names, as loading it will say
+        return ""
+    return Path(place).parent.name if isinstance(place, str) else ""
 
 
 def check_directory(checkpoint: str) -> bool:

@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from eif_lab.data.files import fingerprint
 from eif_lab.data.once import kept_report
 from eif_lab.data.task import Background, Task
-from eif_lab.models.base import REPORT, BaseModel, Lesson, Sketch, Training, made_once, weights_hash
+from eif_lab.models.base import REPORT, BaseModel, Lesson, Sketch, Training, circumstances, made_once, weights_hash
 from eif_lab.models.encoding import IGNORED, Encoder
 from eif_lab.models.hub import (
     check_directory,
+    commit_at_hand,
+    files_read,
     load_checkpoint,
     load_outline,
     quiet_transformers,
@@ -73,18 +76,9 @@ class Phi3(Options):
         return TINY if self.checkpoint is None else Path(self.checkpoint).name
 
     def identity(self) -> str:
-        """What the weights are, besides the options: phi3-tiny's bytes, or a checkpoint's files as they stand."""
-        if self.checkpoint is None:
-            return hashlib.sha256((SHIPPED / "model.safetensors").read_bytes()).hexdigest()[:12]
-        if not check_directory(self.checkpoint):
-            from huggingface_hub import try_to_load_from_cache
-
-            try:
-                return str(try_to_load_from_cache(self.checkpoint, "config.json"))  # names the commit once it is here
-            except ValueError:  # the hub has no such names, as loading it will say
-                return ""
-        files = sorted(path for path in Path(self.checkpoint).expanduser().rglob("*") if path.is_file())
-        return _hash([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
+        """What the model is, besides the options: the contents of its files, or the commit of the hub's copy here."""
+        source = self.checkpoint or str(SHIPPED)
+        return _hash(fingerprint(files_read(source))) if check_directory(source) else commit_at_hand(source)
 
     def prepare(self, task: Task, cache: Path, seed: int, device: str) -> BaseModel:
         """The base model, taught the task's background if it has one.
@@ -129,7 +123,7 @@ class Phi3(Options):
         report: dict[str, Any] = {}
         lesson = kept = None
         if background is not None:
-            kept = None if outlined else self._kept(model, background, cache, seed)
+            kept = None if outlined else self._kept(model, encode, background, cache, seed=seed, device=device)
             report = kept_report(kept) if kept else {}
             lesson = None if report else self._lesson(CausalLM(copy.deepcopy(model)), encode, background, seed)
             model = model.to(getattr(torch, self.dtype))
@@ -184,19 +178,30 @@ class Phi3(Options):
                 encode.tokenizer.save_pretrained(partial)
             return report
 
-        directory = self._kept(model, background, cache, seed)
+        directory = self._kept(model, encode, background, cache, seed=seed, device=device)
         return str(directory), made_once(directory, make)
 
-    def _kept(self, model: PreTrainedModel, background: Background, cache: Path, seed: int) -> Path:
-        """Where the taught copy of a model is kept."""
+    def _kept(
+        self, model: PreTrainedModel, encode: Encoder, background: Background, cache: Path, *, seed: int, device: str
+    ) -> Path:
+        """Where the taught copy of a model is kept: by all that decides its weights, its report, or how it reads."""
+        questions = background.questions
         lesson = [
             weights_hash(model),
+            model.config.to_dict() | {"_name_or_path": None, "transformers_version": None},
+            encode.identity(),
             background.facts.prompts,
             background.facts.targets,
+            questions.prompts,
+            questions.targets,
+            questions.candidates,
+            questions.coords["world"].tolist(),
+            self.attention,
             dataclasses.asdict(self.teaching),
             self.minimum_background_accuracy,
             self.chat_template,
             seed,
+            *circumstances(device),
         ]
         return cache / "models" / f"{self.name}-taught-{_hash(lesson)}"
 
@@ -295,4 +300,4 @@ def mean_hidden_state(module: CausalLM, pad: int, input_ids: Int[Tensor, "n T"])
 
 
 def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from eif_lab.data.digits import Digits
 from eif_lab.models.base import Training, made_once, weights_hash
 from eif_lab.models.cnn import CNN, accuracy
 from eif_lab.models.training import Finetuner, train, unseen
+from eif_lab.pipeline import deterministic_algorithms
 from eif_lab.schema import ConfigError
 
 
@@ -36,6 +39,17 @@ def test_a_trained_model_is_found_again_and_another_seed_or_option_trains_anew(t
     other = CNN(**quick).prepare(task, tmp_path, 1, "cpu")
     CNN(hidden=64, **quick).prepare(task, tmp_path, 0, "cpu")
     assert weights_hash(other.module) != weights_hash(first.module)
+    assert len(list(tmp_path.rglob("model.safetensors"))) == 3
+
+
+def test_other_images_to_be_judged_by_or_deterministic_algorithms_train_anew(task, tmp_path):
+    options = CNN(training=Training(steps=1))
+    options.prepare(task, tmp_path, 0, "cpu")
+    flipped = dataclasses.replace(task.validation, pixels=task.validation.pixels.flip(0))
+    base = options.prepare(dataclasses.replace(task, validation=flipped), tmp_path, 0, "cpu")
+    assert base.report["accuracy"] == accuracy(base.module, flipped)
+    with deterministic_algorithms(True):
+        options.prepare(task, tmp_path, 0, "cpu")
     assert len(list(tmp_path.rglob("model.safetensors"))) == 3
 
 

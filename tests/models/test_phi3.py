@@ -2,7 +2,12 @@
 
 import dataclasses
 import json
+import os
+import shutil
+import sys
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +16,7 @@ import yaml
 from huggingface_hub import constants
 from language import TOKENIZERS, byte_level_tokenizer, save_checkpoint, small_phi3
 from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel, Phi3Model
+from transformers.utils import chat_template_utils
 from transformers.utils import logging as transformers_logging
 
 from eif_lab import schema
@@ -132,6 +138,49 @@ def test_texts_that_do_not_fit_are_refused_in_one_line():
 
 def tokenizer_without_template():
     return TOKENIZERS["without_bos"]()
+
+
+DATED = "{{ strftime_now('%d %b %Y') }} {% for message in messages %}{{ message['content'] }}{% endfor %}"
+
+
+def test_a_dated_chat_template_gives_the_same_ids_on_any_day(task, monkeypatch):
+    tokenizer, given = byte_level_tokenizer(), []
+    tokenizer.chat_template = DATED
+    for day in (1, 2):
+        monkeypatch.setattr(
+            chat_template_utils, "datetime", SimpleNamespace(now=lambda day=day: datetime(2031, 1, day))
+        )
+        given.append(Encoder(tokenizer, 64, chat_template=True).tokens("a dax is", " red"))
+    assert given[0] == given[1]
+    assert "2024" in tokenizer.decode(given[0][0])
+
+
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (ENDLESS, r"be one that can be filled in \(it goes on for more than 0.2 s\)"),
+        ("{% for i in range(10 ** 9) %}{% endfor %}", "Range too big"),
+        ("{{ raise_exception('no\nsystem') }}", r"\(no system\)"),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "recursion"),
+        ("{{ messages[0].tool.name }}", "no attribute 'tool'"),
+        ("{{ 'a' * 10 ** 13 }}", "MemoryError"),
+        ("{% for i in %}", "Expected an expression"),
+        (5, "be one that can be filled in"),
+        ({"other": "{{ messages }}"}, "no default"),
+        ("{{ range(99999)|random }}", "give the same text each time"),
+        ("{{ lipsum() }}", "give the same text each time"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_filled_in_is_told_in_one_line(monkeypatch, template, told):
+    monkeypatch.setattr("eif_lab.models.encoding.PATIENCE", 0.2)
+    tokenizer, trace = byte_level_tokenizer(), sys.gettrace()
+    tokenizer.chat_template = template
+    with pytest.raises(ConfigError, match=f"^model.chat_template must .*{told}") as caught:
+        Encoder(tokenizer, 64, chat_template=True)
+    assert "\n" not in str(caught.value) and sys.gettrace() is trace
 
 
 # Scores
@@ -279,6 +328,22 @@ def test_transformers_is_quiet_only_inside():
         assert transformers_logging.get_verbosity() == transformers_logging.ERROR
         assert not transformers_logging.is_progress_bar_enabled()
     assert (transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()) == before
+
+
+def test_the_identity_of_a_checkpoint_is_what_its_files_hold(plain, tmp_path):
+    checkpoint = Path(shutil.copytree(plain, tmp_path / "copy"))
+    identity = Phi3(checkpoint=str(checkpoint)).identity
+    assert identity() == Phi3(checkpoint=plain).identity()
+    weights = checkpoint / "model.safetensors"
+    os.utime(weights)
+    (checkpoint / "README.md").write_text("A note.")
+    assert identity() == Phi3(checkpoint=plain).identity()
+    before = weights.stat()
+    with weights.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x01")
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert weights.stat().st_size == before.st_size and identity() != Phi3(checkpoint=plain).identity()
 
 
 # phi3-tiny
