@@ -35,6 +35,7 @@ from eif_lab.models.hub import (
 )
 from eif_lab.models.prefixes import TokenTree, sees_whole_text, share_prefixes
 from eif_lab.models.rotation import turned_by_row, turning_modules
+from eif_lab.models.sight import must_not_see_ahead
 from eif_lab.models.teaching import background_accuracy, teach
 from eif_lab.schema import Options, option
 
@@ -218,13 +219,14 @@ class CausalLM(nn.Module):
     Each row is read as if it were alone, whatever its length.
 
     Attributes:
-        language_model: The model.
+        language_model: The model; one that sees later tokens is refused (`eif_lab.models.sight`).
         pad: The id that rows are padded with, by default what the model's configuration says; before a row's last other
             token it counts like any other. None where rows are never padded.
     """
 
     def __init__(self, language_model: PreTrainedModel, pad: int | None = None) -> None:
         super().__init__()
+        must_not_see_ahead(language_model)
         self.language_model = language_model
         self.pad = getattr(language_model.config, "pad_token_id", None) if pad is None else pad
         self.turns = bool(turning_modules(language_model))
