@@ -237,13 +237,14 @@ def two_steps(module: nn.Module, base: BaseModel, batch: Sequence[torch.Tensor])
 
 def lesson_seconds(lesson: Lesson, base: BaseModel, device: str) -> float:
     """One round, from a few of its steps."""
-    from eif_lab.models.training import train
+    from eif_lab.models.training import train, unseen
 
     def taken(steps: int) -> float:
         module, options = copy.deepcopy(base.module).float(), replace(lesson.training, steps=steps)
         with TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
             started = time.perf_counter()
-            train(module, base.loss, lesson.batches, options, directory=Path(folder), title="", device=device)
+            place, batches = Path(folder), unseen(lesson.batches)
+            train(module, base.loss, batches, options, directory=place, title="", device=device)
             return time.perf_counter() - started
 
     taken(1)  # imports, and all that is done once

@@ -160,13 +160,14 @@ class Worker:
     def __init__(self, given: tuple[Job, Mapping[str, Any]], folder: Path, threads: int, here: Path) -> None:
         import torch
 
-        from eif_lab.pipeline import load
+        from eif_lab.pipeline import deterministic_algorithms, load
 
         os.chdir(here)
         torch.set_num_threads(threads)
         self.job, self.update = given
         self.folder = folder
-        self.inputs = load(self.job)
+        with deterministic_algorithms(self.job.deterministic):
+            self.inputs = load(self.job)
 
     def measure(self, place: slice) -> int:
         """Measure these stimuli, from the last whole part on, and say how many they are."""

@@ -88,7 +88,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest
     monkeypatch.setattr(hub, "hub_answers", lambda: False)
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     monkeypatch.setitem(
-        sys.modules, "eif_lab.models.training", SimpleNamespace(train=train, unseen=lambda batches, _: batches)
+        sys.modules, "eif_lab.models.training", SimpleNamespace(train=train, unseen=lambda batches: batches)
     )
     yield monkeypatch
     root.handlers[:], root.level = handlers, level

@@ -21,6 +21,7 @@ import zarr
 from packaging.requirements import Requirement
 
 from eif_lab import open_results
+from eif_lab.data.checksums import write_checked
 from eif_lab.data.mnist import MNIST
 from eif_lab.models.hub import load_checkpoint
 from eif_lab.schema import ConfigError
@@ -75,22 +76,20 @@ def test_a_pickle_beside_safe_weights_is_not_even_opened(checkpoint, ran):
     assert not ran.exists()
 
 
-def test_a_pickle_for_an_interrupted_training_is_refused_and_not_run(tmp_path, ran):
+def test_a_pickle_for_an_interrupted_training_is_refused_and_not_run(tmp_path, ran, caplog):
     from eif_lab.models.base import Training
-    from eif_lab.models.training import steps_done, train
+    from eif_lab.models.training import train, unseen
 
-    (tmp_path / "checkpoints").mkdir()
-    torch.save({"global_step": 1, "state_dict": Malicious(ran)}, tmp_path / "checkpoints" / "last.ckpt")
+    packed = io.BytesIO()
+    torch.save({"global_step": 1, "state_dict": Malicious(ran)}, packed)
+    place = tmp_path / "checkpoints" / "last.ckpt"
     rows = torch.utils.data.TensorDataset(torch.zeros(2, 1), torch.zeros(2, 1))
-    batches, net = torch.utils.data.DataLoader(rows), torch.nn.Linear(1, 1)
-
-    def resume() -> None:
-        train(net, torch.nn.functional.mse_loss, batches, Training(steps=1), directory=tmp_path, title="resumed")
-
-    for load in (resume, lambda: steps_done(tmp_path)):
-        with pytest.raises(pickle.UnpicklingError):
-            load()
-    assert not ran.exists()
+    batches, loss = unseen(torch.utils.data.DataLoader(rows)), torch.nn.functional.mse_loss
+    for content in (packed.getvalue(), pickle.dumps(Malicious(ran))):
+        write_checked(place, content)  # whoever can write there can also write a checksum
+        train(torch.nn.Linear(1, 1), loss, batches, Training(steps=1), directory=tmp_path, title="anew")
+        assert "training starts anew" in caplog.text and not ran.exists()
+        caplog.clear()
 
 
 def test_a_pickle_in_the_place_of_mnist_is_refused_and_not_run(tmp_path, ran, monkeypatch):

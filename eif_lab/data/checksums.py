@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 SUMS = "checksums.txt"
 
@@ -103,3 +105,56 @@ def read_checked(path: Path) -> bytes | None:
         return None
     digest, _, content = path.read_bytes().partition(b"\n")
     return content if digest.decode(errors="replace") == sha256(content) else None
+
+
+class HashedFile:
+    """A file that is written from front to back, and what has been written to it so far as a SHA-256."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, content: bytes | memoryview) -> int:
+        """Append."""
+        self.digest.update(content)
+        return self.file.write(content)
+
+    def flush(self) -> None:
+        """Hand on to the system what is buffered."""
+        self.file.flush()
+
+
+@contextmanager
+def checked_file(path: Path) -> Iterator[HashedFile]:
+    """As `write_checked`, for content too large to be held: it is written piece by piece within this.
+
+    What is unfinished stands beside it under one name, so that what one kill leaves the next attempt overwrites.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}")
+    try:
+        with fresh.open("wb") as file:
+            file.write(f"{sha256(b'')}\n".encode())  # keeps the place
+            hashed = HashedFile(file)
+            yield hashed
+            file.seek(0)
+            file.write(hashed.digest.hexdigest().encode())
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened_checked(path: Path) -> Iterator[BinaryIO]:
+    """A file that `checked_file` or `write_checked` wrote, open where its content begins.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is damaged.
+    """
+    with path.open("rb") as file:
+        told = file.readline()
+        begins = file.tell()
+        if told != f"{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode():
+            raise ValueError(f"{path} has other contents than were written")
+        file.seek(begins)
+        yield file

@@ -87,6 +87,15 @@ class Sketch:
     kept: Path | None = None
 
 
+def circumstances(device: str) -> list[Any]:
+    """What else decides the last bits of a training: where it is done, and whether by deterministic algorithms alone.
+
+    Versions of libraries are not in it, as they are not in an array's key: an upgrade makes nothing anew unasked, and a
+    job's manifest names the versions and the weights.
+    """
+    return [device, torch.are_deterministic_algorithms_enabled()]
+
+
 def weights_hash(module: nn.Module) -> str:
     """SHA-256 over the names, dtypes, shapes and bytes of all parameters and buffers, first 16 hex digits."""
     digest = hashlib.sha256()

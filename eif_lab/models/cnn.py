@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from eif_lab.data.once import kept_report
 from eif_lab.data.task import Images, Samples, Task
-from eif_lab.models.base import BaseModel, Lesson, Sketch, Training, made_once
+from eif_lab.models.base import BaseModel, Lesson, Sketch, Training, circumstances, made_once
 from eif_lab.schema import Options, option, rule_error
 
 
@@ -63,19 +63,19 @@ class CNN(Options):
 
     def prepare(self, task: Task, cache: Path, seed: int, device: str) -> BaseModel:
         """The network trained on ``task.training``, from the cache where it was trained before."""
-        net, directory = self._untrained(task, cache, seed)
+        net, directory = self._untrained(task, cache, seed, device)
         report = made_once(directory, lambda folder: self._train(net, task, seed, folder, device))
         net.load_state_dict(load_file(directory / "model.safetensors"))
         return self._base(net, report, device)
 
     def sketch(self, task: Task, cache: Path, seed: int, device: str) -> Sketch:
         """The network as it is before its training, and what that takes; nothing is trained or written."""
-        net, directory = self._untrained(task, cache, seed)
+        net, directory = self._untrained(task, cache, seed, device)
         report = kept_report(directory)
         lesson = Lesson(self._batches(task, seed), self.training, 1, partial(accuracy, net, task.validation))
         return Sketch(self._base(copy.deepcopy(net), report, device), None if report else lesson, directory)
 
-    def _untrained(self, task: Task, cache: Path, seed: int) -> tuple[ConvNet, Path]:
+    def _untrained(self, task: Task, cache: Path, seed: int, device: str) -> tuple[ConvNet, Path]:
         """The network with its first weights, and where the trained one is kept."""
         data = task.training
         if data is None:
@@ -90,7 +90,7 @@ class CNN(Options):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = ConvNet((channels, height, width), len(data.classes), list(self.channels), self.hidden)
-        return net, cache / "models" / f"cnn-{self._key(data, seed)}"
+        return net, cache / "models" / f"cnn-{self._key(data, task.validation, seed, device)}"
 
     def _base(self, net: ConvNet, report: dict[str, Any], device: str) -> BaseModel:
         net.to(device).eval()
@@ -111,16 +111,19 @@ class CNN(Options):
     def _train(self, net: ConvNet, task: Task, seed: int, folder: Path, device: str) -> dict[str, Any]:
         from eif_lab.models.training import train, unseen
 
-        onward, title = unseen(self._batches(task, seed), folder), "cnn base training"
-        loss = train(net, F.cross_entropy, onward, self.training, directory=folder, title=title, device=device)
+        batches, title = unseen(self._batches(task, seed)), "cnn base training"
+        loss = train(net, F.cross_entropy, batches, self.training, directory=folder, title=title, device=device)
         net.cpu()
         save_file(net.state_dict(), folder / "model.safetensors")
         return {"training_loss": loss, "accuracy": accuracy(net, task.validation)}
 
-    def _key(self, data: Images, seed: int) -> str:
-        digest = hashlib.sha256(repr((self, seed, data.classes, tuple(data.pixels.shape))).encode())
-        digest.update(data.pixels.numpy().tobytes())
-        digest.update(data.labels.numpy().tobytes())
+    def _key(self, data: Images, held_out: Images | None, seed: int, device: str) -> str:
+        digest = hashlib.sha256(repr((self, seed, *circumstances(device))).encode())
+        for images in (data, held_out):  # on the latter its accuracy is measured
+            if images is not None:
+                digest.update(repr((images.classes, tuple(images.pixels.shape))).encode())
+                digest.update(images.pixels.numpy().tobytes())
+                digest.update(images.labels.numpy().tobytes())
         return digest.hexdigest()[:16]
 
 

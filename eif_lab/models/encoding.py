@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import datetime
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from jinja2 import TemplateError
 from torch import Tensor
 
+from eif_lab.data.checksums import sha256
 from eif_lab.data.task import Samples, Texts
 from eif_lab.schema import ConfigError, rule_error
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+DAY = datetime(2024, 7, 26)
+"""What a chat template takes for today, so that it gives the same text on any day: the day that Llama's own falls back
+to where there is no clock."""
+
+PATIENCE = 10.0
+"""Seconds that a chat template has for one text; those in use take a thousandth of one."""
+
+REPEATS = 4
+"""How often a chat template is filled in to see whether it gives the same text each time."""
 
 IGNORED = -100
 """The target of a position that is neither learnt nor scored."""
@@ -62,6 +78,18 @@ class Encoder:
             raise rule_error("model.checkpoint", "have a tokenizer.json", type(self.tokenizer).__name__)
         if self.chat_template and not self.tokenizer.chat_template:
             raise rule_error("model.chat_template", "be false for a tokenizer without one", True, "Try false.")
+        if self.chat_template and len({self._as_chat("What is red?", "")[0] for _ in range(REPEATS)}) > 1:
+            raise rule_error("model.chat_template", "give the same text each time", "the tokenizer's", "Try false.")
+
+    def identity(self) -> str:
+        """What decides the ids of a text: the tokenizer, to the last of its rules, and the form of a chat."""
+        tokenizer = self.tokenizer
+        rules = [
+            tokenizer.backend_tokenizer.to_str(),
+            repr(sorted(tokenizer.special_tokens_map.items())),
+            repr(tokenizer.chat_template),
+        ]
+        return sha256("\0".join(rules).encode())
 
     @property
     def pad(self) -> int:
@@ -109,11 +137,42 @@ class Encoder:
         return ids, start
 
     def _as_chat(self, prompt: str, target: str) -> tuple[str, str]:
-        turns = [{"role": "user", "content": prompt}]
+        from transformers.utils.chat_template_utils import _compile_jinja_template
+
+        known = {
+            "messages": [{"role": "user", "content": prompt}],
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": True,
+            "strftime_now": DAY.strftime,  # apply_chat_template would not hand on a function
+        }
         try:
-            asked = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        except TemplateError as error:
-            raise rule_error(
-                "model.chat_template", f"be one that can be filled in ({error})", "the tokenizer's", "Try false."
-            ) from None
-        return str(asked), target.strip()
+            with at_most(PATIENCE):
+                template = _compile_jinja_template(self.tokenizer.get_chat_template())
+                asked = template.render(self.tokenizer.special_tokens_map | known)
+        except Exception as error:  # of any kind, since a template is somebody's program
+            reason = " ".join(str(error).split()) or type(error).__name__
+            rule = f"be one that can be filled in ({reason})"
+            raise rule_error("model.chat_template", rule, "the tokenizer's", "Try false.") from error
+        return asked, target.strip()
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Within this, Python code may run so long.
+
+    Raises:
+        TimeoutError: It does not end by itself. What a single call into C takes is waited for.
+    """
+    end, before = time.monotonic() + seconds, sys.gettrace()
+
+    def watch(frame: FrameType, event: str, argument: object) -> Any:
+        if time.monotonic() > end:
+            raise TimeoutError(f"it goes on for more than {seconds:g} s")
+        return watch if frame.f_code.co_filename == "<template>" else None
+
+    sys.settrace(watch)  # a signal would reach the main thread alone
+    try:
+        yield
+    finally:
+        sys.settrace(before)

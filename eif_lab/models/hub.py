@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 FIELD = "model.checkpoint"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+ADAPTER = "adapter_config.json"
+"""What PEFT's adapters are known by."""
+
+READ = {".jinja", ".json", ".model", ".safetensors", ".txt"}
+"""How the files end that weights, configurations, tokenizers and chat templates are in."""
+
 PATIENCE = 5.0
 """Seconds that the hub has to answer before only local copies are looked at."""
 
@@ -96,11 +103,29 @@ def weights_at_hand(checkpoint: str) -> bool:
     return any(isinstance(place, str) for place in places)
 
 
+def files_read(directory: str) -> list[Path]:
+    """The files of a checkpoint's directory that may be read to load it; of what is below, chat templates alone."""
+    root = Path(directory).expanduser()
+    return [path for place in ("*", "*/*.jinja") for path in root.glob(place) if path.suffix in READ]
+
+
+def commit_at_hand(name: str) -> str:
+    """Which commit of a model of the hub is in the local cache; empty where none is."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        place = try_to_load_from_cache(name, "config.json")
+    except ValueError:  # the hub has no such names, as loading it will say
+        return ""
+    return Path(place).parent.name if isinstance(place, str) else ""
+
+
 def check_directory(checkpoint: str) -> bool:
     """Whether ``checkpoint`` is a directory of this machine rather than a name on the hub.
 
     Raises:
-        ConfigError: It is written like a path and is no directory, or holds no ``config.json``.
+        ConfigError: It is written like a path and is no directory; or it holds no ``config.json``, or an adapter, or
+            names weights outside itself.
     """
     path = Path(checkpoint).expanduser()
     written_as_path = checkpoint.startswith(("/", ".", "~")) or checkpoint.count("/") > 1
@@ -108,9 +133,42 @@ def check_directory(checkpoint: str) -> bool:
         if written_as_path:
             raise rule_error(FIELD, "be a directory that exists, or a name on the hub", checkpoint)
         return False
-    if not (path / "config.json").exists():
-        raise rule_error(FIELD, "hold a config.json", checkpoint, "Write one with save_pretrained.")
+    must_be_whole(path)
+    for name in weights_named(path):
+        if Path(name).name != name:
+            rule = f"name weights of its own folder alone, it names {name!r}"
+            raise rule_error(FIELD, rule, checkpoint, "Write it anew with save_pretrained.")
     return True
+
+
+def must_be_whole(path: Path) -> None:
+    """Refuse an adapter: transformers would put it into a model, its own or one from elsewhere, without a word.
+
+    Args:
+        path: A directory.
+
+    Raises:
+        ConfigError: There is one, or there is no model.
+    """
+    merge = "Merge it with PEFT's merge_and_unload() and write the whole with save_pretrained."
+    whole, adapter = (path / "config.json").exists(), (path / ADAPTER).exists()
+    if adapter:
+        rule = (
+            f"hold no adapter beside its weights ({ADAPTER})" if whole else "be a whole model, it is an adapter alone"
+        )
+        raise rule_error(FIELD, rule, str(path), merge if not whole else f"{merge} Or remove it.")
+    if not whole:
+        raise rule_error(FIELD, "hold a config.json", str(path), "Write one with save_pretrained.")
+
+
+def weights_named(path: Path) -> set[str]:
+    """The files of weights that a directory's own files name; none where those cannot be read, as loading will say."""
+    named = set()
+    for place, entry in (("model.safetensors.index.json", "weight_map"), ("config.json", "transformers_weights")):
+        with suppress(OSError, ValueError, RecursionError, AttributeError):
+            told = json.loads((path / place).read_text(encoding="utf-8")).get(entry)
+            named |= {one for one in (told.values() if isinstance(told, dict) else [told]) if isinstance(one, str)}
+    return named
 
 
 def hub_answers() -> bool:
@@ -133,7 +191,11 @@ def causal_config(checkpoint: str, options: dict[str, Any]) -> PretrainedConfig:
     """
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.utils import find_adapter_config_file
 
+    if find_adapter_config_file(checkpoint, local_files_only=options["local_files_only"]) is not None:
+        hint = "Merge it with PEFT's merge_and_unload() and give the directory of what save_pretrained writes."
+        raise rule_error(FIELD, f"be a whole model without an adapter ({ADAPTER})", checkpoint, hint)
     config = AutoConfig.from_pretrained(checkpoint, **options)
     causal = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
     architectures = config.architectures or [

@@ -6,29 +6,36 @@ import copy
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from eif_lab.data.files import fingerprint
 from eif_lab.data.once import kept_report
 from eif_lab.data.task import Background, Task
-from eif_lab.models.base import REPORT, BaseModel, Lesson, Sketch, Training, made_once, weights_hash
+from eif_lab.models.base import REPORT, BaseModel, Lesson, Sketch, Training, circumstances, made_once, weights_hash
 from eif_lab.models.encoding import IGNORED, Encoder
 from eif_lab.models.hub import (
     check_directory,
+    commit_at_hand,
+    files_read,
     load_checkpoint,
     load_outline,
     quiet_transformers,
     weights_at_hand,
 )
 from eif_lab.models.prefixes import TokenTree, sees_whole_text, share_prefixes
+from eif_lab.models.rotation import turned_by_row, turning_modules
+from eif_lab.models.sight import must_not_see_ahead
 from eif_lab.models.teaching import background_accuracy, teach
 from eif_lab.schema import Options, option
 
@@ -73,18 +80,9 @@ class Phi3(Options):
         return TINY if self.checkpoint is None else Path(self.checkpoint).name
 
     def identity(self) -> str:
-        """What the weights are, besides the options: phi3-tiny's bytes, or a checkpoint's files as they stand."""
-        if self.checkpoint is None:
-            return hashlib.sha256((SHIPPED / "model.safetensors").read_bytes()).hexdigest()[:12]
-        if not check_directory(self.checkpoint):
-            from huggingface_hub import try_to_load_from_cache
-
-            try:
-                return str(try_to_load_from_cache(self.checkpoint, "config.json"))  # names the commit once it is here
-            except ValueError:  # the hub has no such names, as loading it will say
-                return ""
-        files = sorted(path for path in Path(self.checkpoint).expanduser().rglob("*") if path.is_file())
-        return _hash([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
+        """What the model is, besides the options: the contents of its files, or the commit of the hub's copy here."""
+        source = self.checkpoint or str(SHIPPED)
+        return _hash(fingerprint(files_read(source))) if check_directory(source) else commit_at_hand(source)
 
     def prepare(self, task: Task, cache: Path, seed: int, device: str) -> BaseModel:
         """The base model, taught the task's background if it has one.
@@ -108,7 +106,7 @@ class Phi3(Options):
             source, taught = self._taught(source, task.background, cache, seed, device)
             report |= taught
         model, encode = self._load(source, self.dtype)
-        return self._base(CausalLM(model).to(device), encode, report)
+        return self._base(CausalLM(model, encode.pad).to(device), encode, report)
 
     def sketch(self, task: Task, cache: Path, seed: int, device: str) -> Sketch:
         """The model before it is taught, and what that takes; nothing is taught or written.
@@ -129,11 +127,13 @@ class Phi3(Options):
         report: dict[str, Any] = {}
         lesson = kept = None
         if background is not None:
-            kept = None if outlined else self._kept(model, background, cache, seed)
+            kept = None if outlined else self._kept(model, encode, background, cache, seed=seed, device=device)
             report = kept_report(kept) if kept else {}
-            lesson = None if report else self._lesson(CausalLM(copy.deepcopy(model)), encode, background, seed)
+            lesson = (
+                None if report else self._lesson(CausalLM(copy.deepcopy(model), encode.pad), encode, background, seed)
+            )
             model = model.to(getattr(torch, self.dtype))
-        module = Outline(model) if outlined else CausalLM(model).to(device)
+        module = Outline(model, encode.pad) if outlined else CausalLM(model, encode.pad).to(device)
         return Sketch(self._base(module, encode, report), lesson, kept)
 
     def _base(self, module: CausalLM, encode: Encoder, report: dict[str, Any]) -> BaseModel:
@@ -142,7 +142,7 @@ class Phi3(Options):
             name=self.name,
             encode=encode,
             loss=token_loss,
-            features=partial(mean_hidden_state, module, encode.pad),
+            features=partial(mean_hidden_state, module),
             report=report,
         )
 
@@ -168,7 +168,7 @@ class Phi3(Options):
 
         def make(partial: Path) -> dict[str, Any]:
             report = teach(
-                CausalLM(model),
+                CausalLM(model, encode.pad),
                 encode,
                 token_loss,
                 background,
@@ -184,19 +184,30 @@ class Phi3(Options):
                 encode.tokenizer.save_pretrained(partial)
             return report
 
-        directory = self._kept(model, background, cache, seed)
+        directory = self._kept(model, encode, background, cache, seed=seed, device=device)
         return str(directory), made_once(directory, make)
 
-    def _kept(self, model: PreTrainedModel, background: Background, cache: Path, seed: int) -> Path:
-        """Where the taught copy of a model is kept."""
+    def _kept(
+        self, model: PreTrainedModel, encode: Encoder, background: Background, cache: Path, *, seed: int, device: str
+    ) -> Path:
+        """Where the taught copy of a model is kept: by all that decides its weights, its report, or how it reads."""
+        questions = background.questions
         lesson = [
             weights_hash(model),
+            model.config.to_dict() | {"_name_or_path": None, "transformers_version": None},
+            encode.identity(),
             background.facts.prompts,
             background.facts.targets,
+            questions.prompts,
+            questions.targets,
+            questions.candidates,
+            questions.coords["world"].tolist(),
+            self.attention,
             dataclasses.asdict(self.teaching),
             self.minimum_background_accuracy,
             self.chat_template,
             seed,
+            *circumstances(device),
         ]
         return cache / "models" / f"{self.name}-taught-{_hash(lesson)}"
 
@@ -205,18 +216,39 @@ class CausalLM(nn.Module):
     """A transformers model called on token ids alone, giving logits alone.
 
     Rows are padded on the right and attention is causal, so that no token ever sees the padding and no mask is needed.
+    Each row is read as if it were alone, whatever its length.
+
+    Attributes:
+        language_model: The model; one that sees later tokens is refused (`eif_lab.models.sight`).
+        pad: The id that rows are padded with, by default what the model's configuration says; before a row's last other
+            token it counts like any other. None where rows are never padded.
     """
 
-    def __init__(self, language_model: PreTrainedModel) -> None:
+    def __init__(self, language_model: PreTrainedModel, pad: int | None = None) -> None:
         super().__init__()
+        must_not_see_ahead(language_model)
         self.language_model = language_model
+        self.pad = getattr(language_model.config, "pad_token_id", None) if pad is None else pad
+        self.turns = bool(turning_modules(language_model))
 
     def forward(self, inputs: Int[Tensor, "n T"] | TokenTree) -> Float[Tensor, "n positions vocabulary"]:
         """Logits of all positions of (n, T) token ids, or of the scored positions of texts that share prefixes."""
         if isinstance(inputs, TokenTree):
             return self._tree_logits(inputs)
-        logits = self.language_model(input_ids=inputs, use_cache=False).logits
+        with self.reading(inputs):
+            logits = self.language_model(input_ids=inputs, use_cache=False).logits
         return logits[:, -inputs.shape[1] :]  # a tuner's virtual tokens stand in front
+
+    @contextmanager
+    def reading(self, inputs: Int[Tensor, "n T"]) -> Iterator[None]:
+        """Within this, the model reads each of these rows as if it were alone and without padding."""
+        if not self.turns:
+            yield
+            return
+        width = inputs.shape[1]
+        lengths = real_tokens(inputs, self.pad).sum(1)
+        with turned_by_row(self.language_model, lengths, width):
+            yield
 
     def _tree_logits(self, tree: TokenTree) -> Float[Tensor, "n answers vocabulary"]:
         logits = self.language_model(
@@ -281,18 +313,25 @@ def token_loss(logits: Float[Tensor, "n T vocabulary"], targets: Int[Tensor, "n 
 
 
 @torch.no_grad()
-def mean_hidden_state(module: CausalLM, pad: int, input_ids: Int[Tensor, "n T"]) -> Float[Tensor, "n d"]:
+def mean_hidden_state(module: CausalLM, input_ids: Int[Tensor, "n T"]) -> Float[Tensor, "n d"]:
     """The last layer's hidden states, averaged over what a row has the model read: its text but for the last token.
 
     Args:
         module: The model.
-        pad: The id that rows are padded with; before a row's last other token it counts like any other.
-        input_ids: (n, T).
+        input_ids: (n, T), padded with the module's ``pad``.
     """
-    hidden = module.language_model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
-    real = (input_ids != pad).flip(1).cummax(1).values.flip(1).unsqueeze(2)
+    with module.reading(input_ids):
+        hidden = module.language_model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+    real = real_tokens(input_ids, module.pad).unsqueeze(2)
     return (hidden * real).sum(1) / real.sum(1)
 
 
+def real_tokens(input_ids: Int[Tensor, "n T"], pad: int | None) -> Bool[Tensor, "n T"]:
+    """Which tokens are not padding: all up to a row's last one that is not ``pad``."""
+    if pad is None:
+        return torch.ones_like(input_ids, dtype=torch.bool)
+    return (input_ids != pad).flip(1).cummax(1).values.flip(1)
+
+
 def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]

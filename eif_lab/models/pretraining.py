@@ -302,7 +302,7 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
     """
     from transformers import Phi3ForCausalLM
 
-    from eif_lab.models.training import steps_done, train  # brings Lightning, which a made model does without
+    from eif_lab.models.training import train  # brings Lightning, which a made model does without
 
     tokenizer = make_tokenizer(options.vocabulary_size)
     names = names_in(tokenizer)
@@ -315,11 +315,10 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
         reader = Packed(model, tokenizer.bos_token_id)
         if options.compiled:
             reader.compile()
-        corpus = Corpus(tokenizer, options, steps_done(directory))
         final = train(
             reader,
             token_loss,
-            DataLoader(corpus, batch_size=None, num_workers=1),
+            lambda seen: DataLoader(Corpus(tokenizer, options, seen), batch_size=None, num_workers=1),
             options,
             directory=directory,
             title=f"pre-training {TINY}",

@@ -102,7 +102,7 @@ def teach(
             )
             title = "teaching the background" + (f", round {done + 1}" if done else "")
             place = directory / f"round_{done}"
-            final = train(module, loss, unseen(batches, place), options, directory=place, title=title, device=device)
+            final = train(module, loss, unseen(batches), options, directory=place, title=title, device=device)
             shutil.rmtree(place, ignore_errors=True)
             module.to(device)
             accuracy = background_accuracy(module, encode, background)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import os
 import shutil
 import sys
 import time
@@ -12,15 +13,17 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, IterableDataset
 
+from eif_lab.data.checksums import checked_file, opened_checked
 from eif_lab.models.base import Loss, Training
 
 log = logging.getLogger(__name__)
@@ -73,7 +76,7 @@ class Finetuner(pl.LightningModule):
 def train(
     model: nn.Module,
     loss: Loss,
-    batches: DataLoader,
+    batches: Callable[[int], DataLoader],
     options: Training,
     *,
     directory: Path,
@@ -86,8 +89,8 @@ def train(
     Args:
         model: Trained in train mode, left in eval mode.
         loss: Mean loss of (output, targets).
-        batches: Yields (inputs, targets); repeated until ``options.steps`` steps are done. `unseen` makes one that goes
-            on where the interrupted run was.
+        batches: Given how many batches an interrupted run has taken (0 where there was none), what yields those behind
+            them, as (inputs, targets); repeated until ``options.steps`` steps are done. `unseen` makes it of a loader.
         options: Steps, learning rate and so on.
         directory: Checkpoints live in ``directory/checkpoints`` until the training is done.
         title: What the progress line calls it.
@@ -111,6 +114,7 @@ def train(
         return torch.optim.AdamW(parameters, lr=options.learning_rate, betas=betas, weight_decay=options.weight_decay)
 
     checkpoints = directory / CHECKPOINTS
+    before = interrupted(directory)
     progress = Progress(title, options.steps)
     with quiet_lightning():
         trainer = pl.Trainer(
@@ -119,31 +123,71 @@ def train(
             callbacks=[
                 progress,
                 ModelCheckpoint(
-                    checkpoints, save_last=True, save_top_k=0, every_n_train_steps=options.checkpoint_every
+                    checkpoints,
+                    save_last=True,
+                    save_top_k=0,
+                    every_n_train_steps=options.checkpoint_every,
+                    enable_version_counter=False,  # one that is damaged is written over
                 ),
             ],
+            plugins=[Checkpoints(before)],
             gradient_clip_val=1.0,
             **trainer_device(device),
             **SILENT,
         )
         module = Finetuner(model.train(), loss, adamw, schedule)
-        start = checkpoints / LAST if steps_done(directory) else None
-        trainer.fit(module, batches, ckpt_path=start, weights_only=True)
+        loader = batches(before["global_step"] if before else 0)
+        trainer.fit(module, loader, ckpt_path=checkpoints / LAST if before else None, weights_only=True)
     shutil.rmtree(checkpoints, ignore_errors=True)
     model.eval()
     return progress.recent_loss()
 
 
-def steps_done(directory: Path) -> int:
-    """How far the interrupted training in ``directory`` had come; 0 where there is none, or where it cannot be read."""
+def interrupted(directory: Path) -> dict[str, Any] | None:
+    """The last checkpoint of the interrupted training in ``directory``; None where there is none, or it is damaged."""
     last = directory / CHECKPOINTS / LAST
-    if not last.exists():
-        return 0
+    if not os.path.lexists(last):
+        return None
     try:
-        return int(torch.load(last, map_location="cpu", weights_only=True)["global_step"])
-    except RuntimeError:  # cut off: it is moved to its place, which is not one step where that is on another disk
-        log.warning("%s is damaged; training starts anew", last)
-        return 0
+        with opened_checked(last) as file:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+        if found["global_step"] < 0:
+            raise ValueError("it counts no steps")
+    except Exception as error:  # of any kind, since the file can be anything
+        log.warning("%s is damaged; training starts anew (%s)", last, type(error).__name__)
+        if last.is_dir() and not last.is_symlink():
+            shutil.rmtree(last)  # no file can be moved to its place
+        return None
+    return found
+
+
+class Checkpoints(CheckpointIO):
+    """Lightning's checkpoints as files that appear whole or not at all, and that are checked before they are believed.
+
+    Args:
+        before: What `interrupted` found. Lightning is given that and reads no file itself, so that the weights go on
+            from the very step that the batches go on from.
+    """
+
+    def __init__(self, before: dict[str, Any] | None) -> None:
+        self.before = before
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write one, piece by piece: it may be as large as the memory."""
+        with checked_file(Path(path)) as file:
+            torch.save(checkpoint, cast(IO[bytes], file))  # which it writes to, and no more
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """What the training goes on from, handed over so that it is not held twice."""
+        assert self.before is not None
+        found, self.before = self.before, None
+        return found
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove one."""
+        Path(path).unlink(missing_ok=True)
 
 
 class Unseen(IterableDataset):
@@ -162,12 +206,12 @@ class Unseen(IterableDataset):
         return itertools.islice(endless, self.seen, None)
 
 
-def unseen(batches: DataLoader, directory: Path) -> DataLoader:
-    """The loader's batches from where the interrupted training in ``directory`` was, so that it ends like any other.
+def unseen(batches: DataLoader) -> Callable[[int], DataLoader]:
+    """For `train`: the loader's batches from where an interrupted training was, so that it ends like any other.
 
     Lightning would begin the epoch again, in the order of the first one.
     """
-    return DataLoader(Unseen(batches, steps_done(directory)), batch_size=None)
+    return lambda seen: DataLoader(Unseen(batches, seen), batch_size=None)
 
 
 SILENT: dict[str, Any] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from eif_lab.data.digits import Digits
 from eif_lab.models.base import Training, made_once, weights_hash
 from eif_lab.models.cnn import CNN, accuracy
-from eif_lab.models.training import Finetuner, train
+from eif_lab.models.training import Finetuner, train, unseen
+from eif_lab.pipeline import deterministic_algorithms
 from eif_lab.schema import ConfigError
 
 
@@ -36,6 +39,17 @@ def test_a_trained_model_is_found_again_and_another_seed_or_option_trains_anew(t
     other = CNN(**quick).prepare(task, tmp_path, 1, "cpu")
     CNN(hidden=64, **quick).prepare(task, tmp_path, 0, "cpu")
     assert weights_hash(other.module) != weights_hash(first.module)
+    assert len(list(tmp_path.rglob("model.safetensors"))) == 3
+
+
+def test_other_images_to_be_judged_by_or_deterministic_algorithms_train_anew(task, tmp_path):
+    options = CNN(training=Training(steps=1))
+    options.prepare(task, tmp_path, 0, "cpu")
+    flipped = dataclasses.replace(task.validation, pixels=task.validation.pixels.flip(0))
+    base = options.prepare(dataclasses.replace(task, validation=flipped), tmp_path, 0, "cpu")
+    assert base.report["accuracy"] == accuracy(base.module, flipped)
+    with deterministic_algorithms(True):
+        options.prepare(task, tmp_path, 0, "cpu")
     assert len(list(tmp_path.rglob("model.safetensors"))) == 3
 
 
@@ -66,11 +80,12 @@ def test_interrupted_training_goes_on_from_its_checkpoint(task, tmp_path):
     batches = DataLoader(TensorDataset(task.training.pixels, task.training.labels), batch_size=32)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(Stop):
-        train(model, loss, batches, options, directory=tmp_path, title="test")
+        train(model, loss, unseen(batches), options, directory=tmp_path, title="test")
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
     seen.clear()
     loss.again = True
-    train(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), loss, batches, options, directory=tmp_path, title="test")
+    again = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    train(again, loss, unseen(batches), options, directory=tmp_path, title="test")
     assert len(seen) == 6
     assert not (tmp_path / "checkpoints").exists()
 

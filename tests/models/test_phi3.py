@@ -2,7 +2,12 @@
 
 import dataclasses
 import json
+import os
+import shutil
+import sys
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +15,9 @@ import torch
 import yaml
 from huggingface_hub import constants
 from language import TOKENIZERS, byte_level_tokenizer, save_checkpoint, small_phi3
-from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel, Phi3Model
+from peft import LoraConfig, get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel, Phi3Model
+from transformers.utils import chat_template_utils
 from transformers.utils import logging as transformers_logging
 
 from eif_lab import schema
@@ -134,6 +141,49 @@ def tokenizer_without_template():
     return TOKENIZERS["without_bos"]()
 
 
+DATED = "{{ strftime_now('%d %b %Y') }} {% for message in messages %}{{ message['content'] }}{% endfor %}"
+
+
+def test_a_dated_chat_template_gives_the_same_ids_on_any_day(task, monkeypatch):
+    tokenizer, given = byte_level_tokenizer(), []
+    tokenizer.chat_template = DATED
+    for day in (1, 2):
+        monkeypatch.setattr(
+            chat_template_utils, "datetime", SimpleNamespace(now=lambda day=day: datetime(2031, 1, day))
+        )
+        given.append(Encoder(tokenizer, 64, chat_template=True).tokens("a dax is", " red"))
+    assert given[0] == given[1]
+    assert "2024" in tokenizer.decode(given[0][0])
+
+
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (ENDLESS, r"be one that can be filled in \(it goes on for more than 0.2 s\)"),
+        ("{% for i in range(10 ** 9) %}{% endfor %}", "Range too big"),
+        ("{{ raise_exception('no\nsystem') }}", r"\(no system\)"),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "recursion"),
+        ("{{ messages[0].tool.name }}", "no attribute 'tool'"),
+        ("{{ 'a' * 10 ** 13 }}", "MemoryError"),
+        ("{% for i in %}", "Expected an expression"),
+        (5, "be one that can be filled in"),
+        ({"other": "{{ messages }}"}, "no default"),
+        ("{{ range(99999)|random }}", "give the same text each time"),
+        ("{{ lipsum() }}", "give the same text each time"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_filled_in_is_told_in_one_line(monkeypatch, template, told):
+    monkeypatch.setattr("eif_lab.models.encoding.PATIENCE", 0.2)
+    tokenizer, trace = byte_level_tokenizer(), sys.gettrace()
+    tokenizer.chat_template = template
+    with pytest.raises(ConfigError, match=f"^model.chat_template must .*{told}") as caught:
+        Encoder(tokenizer, 64, chat_template=True)
+    assert "\n" not in str(caught.value) and sys.gettrace() is trace
+
+
 # Scores
 
 
@@ -253,6 +303,129 @@ def test_what_is_no_causal_checkpoint_is_refused_in_one_line(tmp_path, plain, un
     assert "flash" in refusal(plain, attention="flash_attention_2").lower()
 
 
+SHAPE = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+SMALL = {**SHAPE, "intermediate_size": 24, "max_position_embeddings": 64, "pad_token_id": 0}
+XL = {"vocab_size": 400, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 24}
+ALM = {"vocab_size": 400, "emb_dim": 16, "n_layers": 2, "n_heads": 2}
+
+
+def random_model(kind, dtype="float32", **options):
+    config = AutoConfig.for_model(kind, **options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("bert", SMALL), ("roberta", SMALL), ("electra", SMALL), ("xlnet", XL), ("xlm", ALM)]
+)
+def test_a_model_that_sees_later_tokens_is_refused_in_one_line(kind, options, dtype):
+    if kind == "xlnet" and dtype != "float32":
+        pytest.skip("XLNet makes a mask in float32 and reads nothing in any other precision")
+    with pytest.raises(ConfigError, match=r"^model.checkpoint must read each token from those before it alone") as told:
+        CausalLM(random_model(kind, dtype, **options))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("bert", {**SMALL, "is_decoder": True}),
+        ("xlm", {**ALM, "causal": True}),
+        ("mixtral", {**SMALL, "num_key_value_heads": 1, "num_local_experts": 4}),
+        ("mistral", {**SMALL, "num_key_value_heads": 1, "sliding_window": 3}),
+        ("mistral", {**SMALL, "num_key_value_heads": 1, "max_position_embeddings": 3}),
+        ("ctrl", {"vocab_size": 400, "n_embd": 16, "n_layer": 2, "n_head": 2, "dff": 24}),
+    ],
+)
+def test_a_model_that_sees_only_what_came_before_is_taken_and_left_as_it_was(kind, options, dtype):
+    model = random_model(kind, dtype, **options).train()
+    random, hash_before = torch.get_rng_state(), weights_hash(model)
+    CausalLM(model)
+    assert model.training and weights_hash(model) == hash_before and torch.equal(torch.get_rng_state(), random)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not model.get_input_embeddings()._forward_hooks
+
+
+def test_numbers_that_are_none_do_not_pass_for_sight(tokenizer):
+    model = small_phi3(tokenizer)
+    model.model.layers[0].self_attn.qkv_proj.weight.data.fill_(torch.nan)
+    CausalLM(model)  # what it reads is refused where it is read
+
+
+class Blocks(torch.nn.Module):
+    """Attention within blocks of tokens, to later ones, too."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, hidden):
+        length = hidden.shape[1]
+        block = torch.arange(length) // self.size
+        together = (block[:, None] == block[None]).to(hidden.dtype)
+        return (together / together.sum(1, keepdim=True)) @ hidden
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 6, 12])
+def test_sight_within_blocks_is_found_wherever_these_end(tokenizer, size):
+    model, blocks = small_phi3(tokenizer), Blocks(size)
+    model.model.norm.register_forward_hook(lambda module, inputs, output: blocks(output))
+    with pytest.raises(ConfigError, match="sees later ones"):
+        CausalLM(model)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_adapter_is_not_put_into_a_model_without_a_word(plain, untaught, tmp_path, whole):
+    folder = tmp_path / "adapter"
+    adapted = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(plain), LoraConfig(target_modules=["o_proj"], init_lora_weights=False)
+    )
+    if whole:
+        shutil.copytree(plain, folder)
+    adapted.save_pretrained(folder)
+    with pytest.raises(ConfigError, match=r"^model.checkpoint must .* adapter .*merge_and_unload") as told:
+        Phi3(checkpoint=str(folder)).prepare(untaught, tmp_path, 0, "cpu")
+    assert "\n" not in str(told.value)
+    adapted.merge_and_unload().save_pretrained(tmp_path / "merged")
+    byte_level_tokenizer().save_pretrained(tmp_path / "merged")
+    Phi3(checkpoint=str(tmp_path / "merged")).prepare(untaught, tmp_path, 0, "cpu")
+
+
+@pytest.mark.parametrize("place", ["../other/model.safetensors", "{absolute}", "below/model.safetensors"])
+@pytest.mark.parametrize("named_by", ["model.safetensors.index.json", "config.json"])
+def test_weights_outside_a_checkpoint_are_refused(plain, untaught, tmp_path, place, named_by):
+    folder, other = tmp_path / "checkpoint", tmp_path / "other"
+    shutil.copytree(plain, folder)
+    for elsewhere in (other, folder / "below"):
+        elsewhere.mkdir()
+        shutil.copy(folder / "model.safetensors", elsewhere)
+    (folder / "model.safetensors").unlink()
+    place = place.format(absolute=other / "model.safetensors")
+    if named_by == "config.json":
+        told = json.loads((folder / named_by).read_text()) | {"transformers_weights": place}
+    else:
+        names = small_phi3(byte_level_tokenizer()).state_dict()
+        told = {"metadata": {}, "weight_map": dict.fromkeys(names, place)}
+    (folder / named_by).write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match=r"^model.checkpoint must name weights of its own folder alone"):
+        Phi3(checkpoint=str(folder)).prepare(untaught, tmp_path, 0, "cpu")
+
+
+def test_a_shard_that_is_a_link_is_part_of_the_identity(plain, tmp_path):
+    folder, weights = tmp_path / "checkpoint", tmp_path / "weights"
+    shutil.copytree(plain, folder)
+    shutil.move(folder / "model.safetensors", weights)
+    (folder / "model.safetensors").symlink_to(weights)
+    identity = Phi3(checkpoint=str(folder)).identity
+    before = identity()
+    assert before == Phi3(checkpoint=plain).identity()
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert identity() != before
+
+
 def test_missing_weights_are_not_made_up(tmp_path, untaught):
     tokenizer = byte_level_tokenizer()
     model = small_phi3(tokenizer)
@@ -279,6 +452,22 @@ def test_transformers_is_quiet_only_inside():
         assert transformers_logging.get_verbosity() == transformers_logging.ERROR
         assert not transformers_logging.is_progress_bar_enabled()
     assert (transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()) == before
+
+
+def test_the_identity_of_a_checkpoint_is_what_its_files_hold(plain, tmp_path):
+    checkpoint = Path(shutil.copytree(plain, tmp_path / "copy"))
+    identity = Phi3(checkpoint=str(checkpoint)).identity
+    assert identity() == Phi3(checkpoint=plain).identity()
+    weights = checkpoint / "model.safetensors"
+    os.utime(weights)
+    (checkpoint / "README.md").write_text("A note.")
+    assert identity() == Phi3(checkpoint=plain).identity()
+    before = weights.stat()
+    with weights.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x01")
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert weights.stat().st_size == before.st_size and identity() != Phi3(checkpoint=plain).identity()
 
 
 # phi3-tiny

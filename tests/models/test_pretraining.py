@@ -24,7 +24,7 @@ from eif_lab.models.pretraining import (
     names_in,
     pretrain,
 )
-from eif_lab.models.training import steps_done
+from eif_lab.models.training import interrupted
 from eif_lab.pretrain import main
 from eif_lab.schema import ConfigError
 
@@ -167,7 +167,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, monkeypatc
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="interrupted"):
         patched.setattr(Corpus, "__getitem__", broken)
         pretrain(options, tmp_path / "resumed", "cpu")
-    assert steps_done(tmp_path / "resumed") == 3
+    assert interrupted(tmp_path / "resumed")["global_step"] == 3
     resumed = pretrain(options, tmp_path / "resumed", "cpu")
     one, other = (tmp_path / name / "model.safetensors" for name in ("whole", "resumed"))
     assert one.read_bytes() == other.read_bytes() and whole["marks"] == resumed["marks"]

@@ -1,6 +1,9 @@
 """Teaching the background: from chance to all, cached, and told world by world."""
 
 import dataclasses
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from eif_lab.models.base import weights_hash
 from eif_lab.models.encoding import Encoder, spell_out
 from eif_lab.models.phi3 import CausalLM, Phi3, Teaching, token_loss
 from eif_lab.models.teaching import background_accuracy, log_probabilities, teach
+from eif_lab.pipeline import deterministic_algorithms
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +146,82 @@ def test_the_taught_model_is_kept_per_seed_and_background(tmp_path):
     options.prepare(other, tmp_path / "cache", 0, "cpu")
     options.prepare(task, tmp_path / "cache", 1, "cpu")
     assert len(list(kept.rglob("*.safetensors"))) == 3
+
+
+QUESTIONS = {
+    "prompts": lambda asked: {"prompts": (f"well , {asked.prompts[0]}", *asked.prompts[1:])},
+    "targets": lambda asked: {"targets": tuple(reversed(asked.targets))},
+    "candidates": lambda asked: {"candidates": (asked.candidates[0][:1], *asked.candidates[1:])},
+    "worlds": lambda asked: {"coords": {**asked.coords, "world": asked.coords["world"][::-1].copy()}},
+}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A checkpoint, the options that teach it a step, a task, and where it has been taught."""
+    folder = tmp_path_factory.mktemp("kept")
+    checkpoint = save_checkpoint(folder / "base", byte_level_tokenizer())
+    options = Phi3(checkpoint=checkpoint, teaching=Teaching(steps=1, batch_size=8, rounds=1))
+    task = Ontology(worlds=2, stimuli_per_world=1).load(0)
+    options.prepare(task, folder / "cache", 0, "cpu")
+    return options, task, folder / "cache"
+
+
+def copies(cache):
+    return len(list((cache / "models").glob("*/model.safetensors")))
+
+
+@pytest.mark.parametrize("change", QUESTIONS)
+def test_changed_questions_are_asked_anew(kept, change):
+    options, task, cache = kept
+    before, asked = copies(cache), task.background.questions
+    background = dataclasses.replace(task.background, questions=dataclasses.replace(asked, **QUESTIONS[change](asked)))
+    options.prepare(dataclasses.replace(task, background=background), cache, 0, "cpu")
+    assert copies(cache) == before + 1
+
+
+def with_file(name, change):
+    def rewrite(checkpoint):
+        told = json.loads((checkpoint / name).read_text())
+        change(told)
+        (checkpoint / name).write_text(json.dumps(told))
+
+    return rewrite
+
+
+FILES = {
+    "normaliser": with_file("tokenizer.json", lambda told: told.update(normalizer={"type": "Lowercase"})),
+    "vocabulary": with_file("tokenizer.json", lambda told: swap(told["model"]["vocab"], "a", "b")),
+    "beginning": with_file("tokenizer_config.json", lambda told: told.update(bos_token="<|endoftext|>")),
+    "chat": lambda checkpoint: (checkpoint / "chat_template.jinja").write_text("{{ messages[0].content }}"),
+    "positions": with_file("config.json", lambda told: told["rope_parameters"].update(rope_theta=500.0)),
+}
+
+
+def swap(vocabulary, one, other):
+    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+
+
+@pytest.mark.parametrize("change", FILES)
+def test_a_changed_tokenizer_or_configuration_teaches_anew(kept, tmp_path, change):
+    options, task, cache = kept
+    checkpoint = Path(shutil.copytree(options.checkpoint, tmp_path / "base"))
+    other = dataclasses.replace(options, checkpoint=str(checkpoint))
+    other.prepare(task, cache, 0, "cpu")
+    before = copies(cache)
+    FILES[change](checkpoint)
+    other.prepare(task, cache, 0, "cpu")
+    assert copies(cache) == before + 1
+
+
+def test_other_attention_and_deterministic_algorithms_teach_anew_and_another_place_does_not(kept, tmp_path):
+    options, task, cache = kept
+    moved = dataclasses.replace(options, checkpoint=str(shutil.copytree(options.checkpoint, tmp_path / "base")))
+    before = copies(cache)
+    moved.prepare(task, cache, 0, "cpu")
+    assert copies(cache) == before
+    dataclasses.replace(options, attention="eager").prepare(task, cache, 0, "cpu")
+    assert copies(cache) == before + 1
+    with deterministic_algorithms(True):
+        options.prepare(task, cache, 0, "cpu")
+    assert copies(cache) == before + 2
