@@ -103,6 +103,7 @@ SYNTAX = {
     "seed=shuffle(range(30))": None,
     "readout=shuffle([rank],[prob],[log_prob],[correct],[log_odds])": None,
     "seed=tag(a,choice(1,2))": ["seed=1", "seed=2"],
+    "cache=${seed}/x,other": ["cache=${seed}/x", "cache=other"],
     "readout=[rank],[prob,rank]": ["readout=[rank]", "readout=[prob,rank]"],
     "seed=int(choice('1','2'))": ["seed=1", "seed=2"],
 }
@@ -131,3 +132,13 @@ def test_what_the_sweeper_cannot_do_is_one_line(command):
     ended = command(nothing, "-m 'update.learning_rate=interval(0,1)'")
     assert ended.code == 2 and ended.left == [] and len(ended.err.splitlines()) == 1
     assert ended.err.startswith("update.learning_rate must be a list, range or glob"), ended.err
+
+
+def test_paths_mean_what_they_meant_on_the_command_line_wherever_a_job_runs(command, tmp_path):
+    there = f"{SMALL} hydra.job.chdir=true cache=mine/cache hydra.sweep.dir=sweep"
+    ended = command(nothing, f"-m seed=0 {there}")
+    assert ended.code == 0 and "found in" not in ended.out, ended
+    assert [path.name for path in (tmp_path / "sweep").rglob("cache")] == []
+    assert (tmp_path / "sweep" / "sweep.parquet").is_file() and any((tmp_path / "mine/cache/influence").iterdir())
+    again = command(nothing, f"{SMALL} cache=mine/cache hydra.run.dir=job hydra.job.chdir=true")
+    assert again.code == 0 and "found in mine/cache" in again.out and (tmp_path / "job" / "manifest.json").is_file()

@@ -364,7 +364,7 @@ def open_job(path: Path) -> JobResults:
         ConfigError: Its manifest is damaged, or was written by a newer version.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         version = int(manifest["format"])
         if version <= FORMAT:
             must_be_told(manifest)
