@@ -103,7 +103,6 @@ SYNTAX = {
     "seed=shuffle(range(30))": None,
     "readout=shuffle([rank],[prob],[log_prob],[correct],[log_odds])": None,
     "seed=tag(a,choice(1,2))": ["seed=1", "seed=2"],
-    "cache=${seed}/x,other": ["cache=${seed}/x", "cache=other"],
     "readout=[rank],[prob,rank]": ["readout=[rank]", "readout=[prob,rank]"],
     "seed=int(choice('1','2'))": ["seed=1", "seed=2"],
 }
@@ -119,6 +118,14 @@ def test_what_is_checked_is_what_is_launched_and_what_status_counts(isolated, sy
         assert jobs != sorted(jobs) and launched(isolated, Command(command.overrides)) == jobs
     else:
         assert [job[0] for job in jobs] == SYNTAX[syntax]
+
+
+def test_an_interpolation_is_each_jobs_own(isolated):
+    command = Command(["-m", "seed=1,2", "cache=${seed}/x", "tracker=none", "hydra.sweep.dir=sweep"])
+    jobs = command.jobs()
+    assert [options.cache for _, options in jobs] == ["1/x", "2/x"]
+    assert launched(isolated, command) == [job for job, _ in jobs]
+    assert status.asked_for(status.Path("sweep"))[0] == [tuple(job) for job, _ in jobs]
 
 
 def test_a_sweep_is_one_without_its_flag_and_its_jobs_are_checked(isolated):
