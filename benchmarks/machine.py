@@ -56,7 +56,7 @@ class Neighbours:
         listing = Path("/proc/stat")
         if not listing.exists():
             return time.perf_counter(), None, total
-        user, nice, system, _, _, irq, softirq, steal = map(int, listing.read_text().split()[1:9])
+        user, nice, system, _, _, irq, softirq, steal = map(int, listing.read_text(encoding="utf-8").split()[1:9])
         ticks = user + nice + system + irq + softirq + steal
         return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), total
 
@@ -65,7 +65,7 @@ def processor() -> str:
     """The processor's model."""
     listing = Path("/proc/cpuinfo")
     if listing.exists():
-        for line in listing.read_text().splitlines():
+        for line in listing.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

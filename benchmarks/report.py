@@ -107,8 +107,10 @@ class Report:
             for part, rows in self.parts.items()
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        Path(f"{self.path}.json").write_text(json.dumps({"machine": described, "parts": parts}, indent=1) + "\n")
-        Path(f"{self.path}.md").write_text(self.markdown(described))
+        Path(f"{self.path}.json").write_text(
+            json.dumps({"machine": described, "parts": parts}, indent=1) + "\n", encoding="utf-8"
+        )
+        Path(f"{self.path}.md").write_text(self.markdown(described), encoding="utf-8")
 
     def markdown(self, described: dict[str, Any]) -> str:
         """The page."""

@@ -235,7 +235,7 @@ def main() -> None:
     tables = {"fit": fit_table(found), "scale": scale_table(Accelerator()), "storage": storage_table()}
     print("\n\n".join(tables.values()))
     if not quick:
-        PAGE.write_text(written(PAGE.read_text(), tables))
+        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
 
 
 SIZES = [

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.report import Row, attempt
 
+ROOT = Path(__file__).parents[1]
 TINY = "tracker=none dataset.stimuli=10 dataset.probes=10 model.training.steps=5 hydra.sweep.dir=sweep"
 CHECK, FIRST = "<= 0.05", "<= 10"
 """Seconds of checking one of many jobs, and until the first of them begins."""
@@ -48,7 +50,7 @@ def begun(jobs: int, wanted: int) -> list[float]:
     times: list[float] = []
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "eif_lab", "-m", *TINY.split(), f"seed=range({jobs})"]
-        paths = os.pathsep.join(sys.path[:1] + os.environ.get("PYTHONPATH", "").split(os.pathsep))
+        paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         began = time.perf_counter()
         with subprocess.Popen(
             command, cwd=folder, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True

@@ -33,7 +33,7 @@ from eif_lab.compose import (
     split_jobs,
     task_overrides,
 )
-from eif_lab.schema import ConfigError, Job, NotApplicable, read_job, rule_error
+from eif_lab.schema import ConfigError, Job, NotApplicable, print_anywhere, read_job, rule_error
 
 if TYPE_CHECKING:
     from eif_lab.output import Output
@@ -269,7 +269,7 @@ def run_here(config: DictConfig, directory: Path) -> None:
         try:
             write_job(directory, record, None, [], {})
             if trace:
-                (directory / "traceback.txt").write_text(trace)
+                (directory / "traceback.txt").write_text(trace, encoding="utf-8")
         except OSError as error:  # where not even that can be written, the other jobs still may
             print(f"{record['name']}: {record['reason']} ({error})", file=sys.stderr)
             exit_code = JOB_FAILED
@@ -351,6 +351,7 @@ def main() -> int:
     # cuBLAS looks once, so that a deterministic job of a sweep may come too late to set it
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     arguments = sys.argv[1:]
+    print_anywhere()
     try:
         if any(argument.split("=")[0] in ASKS_ONLY for argument in arguments):
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(job)()

@@ -13,7 +13,7 @@ import time
 import warnings
 from argparse import ArgumentError, Namespace
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import chdir, closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +33,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from eif_lab.schema import ConfigError, Job, NotApplicable, read_job, rule_error, unknown_name, unknown_option
+from eif_lab.schema import (
+    ConfigError,
+    Job,
+    NotApplicable,
+    print_anywhere,
+    read_job,
+    rule_error,
+    unknown_name,
+    unknown_option,
+)
 
 # that a launcher's preset is held to its plugin's schema is what it should be; here, because workers import this too
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
@@ -264,7 +273,7 @@ class Command:
         try:
             run = self.hydra.multirun if self.swept else self.hydra.run
             with self.in_words(self.overrides):
-                run(config_name=self.name, task_function=task, overrides=self.overrides)
+                run(config_name=self.name, task_function=functools.partial(where_given, task), overrides=self.overrides)
         finally:
             GlobalHydra.instance().clear()
 
@@ -289,6 +298,9 @@ class Command:
         while isinstance(causes[-1].__cause__, Exception):
             causes.append(causes[-1].__cause__)
         told = ". ".join(dict.fromkeys(" ".join(str(cause).split()).rstrip(".") for cause in causes if str(cause)))
+        key = str(getattr(causes[-1], "full_key", None) or "")
+        if key not in told:
+            told = f"{key}: {told}"
         choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]*)'", told)
         if choice and (known := self.choices(choice[1])):
             return unknown_name(choice[1], choice[2], known)
@@ -316,6 +328,18 @@ class Command:
         below = OmegaConf.select(config, parent) if parent else config
         names = below if isinstance(below, DictConfig) else config
         return [str(name) for name in names if name not in ("_target_", "hydra")]
+
+
+def where_given(task: TaskFunction, config: DictConfig) -> Any:
+    """Run one job where its command was given, also with ``hydra.job.chdir``, so that paths mean what they meant there.
+
+    Args:
+        task: One job.
+        config: Of the job.
+    """
+    print_anywhere()  # which may be in another process
+    with chdir(HydraConfig.get().runtime.cwd):
+        return task(config)
 
 
 def flags(arguments: list[str]) -> Namespace:
@@ -388,8 +412,8 @@ def plainly(config: DictConfig) -> dict[str, Any]:
 
 
 def task_overrides(config: DictConfig) -> list[str]:
-    """The overrides of a composed config, without Hydra's own."""
-    return [str(one) for one in config.hydra.overrides.task]
+    """The overrides of a composed config as they were given, without Hydra's own."""
+    return [str(one) for one in cast(list[Any], OmegaConf.to_container(config.hydra.overrides.task, resolve=False))]
 
 
 def split_jobs(sweeper: Mapping[str, Any], overrides: Sequence[str], loader: Loader) -> list[list[str]]:

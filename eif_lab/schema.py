@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import functools
 import importlib
+import io
 import math
 import re
 import sys
@@ -109,12 +110,19 @@ def rule_error(field: str, rule: str, value: Any, hint: str = "") -> ConfigError
     return ConfigError(f"{field} must {rule}, got {value!r}. {hint}".rstrip())
 
 
+def print_anywhere() -> None:
+    """Let the console show a question mark for each letter that its encoding lacks, where it would end the command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
 def in_one_line(call: Callable[[], object]) -> int:
     """Print what a command gives, or its user's mistake in one line.
 
     Returns:
         The exit code: 0, or 2 for the mistake.
     """
+    print_anywhere()
     try:
         print(call())
     except (ConfigError, OSError) as error:

@@ -120,6 +120,14 @@ def test_what_is_checked_is_what_is_launched_and_what_status_counts(isolated, sy
         assert [job[0] for job in jobs] == SYNTAX[syntax]
 
 
+def test_an_interpolation_is_each_jobs_own(isolated):
+    command = Command(["-m", "seed=1,2", "cache=${seed}/x", "tracker=none", "hydra.sweep.dir=sweep"])
+    jobs = command.jobs()
+    assert [options.cache for _, options in jobs] == ["1/x", "2/x"]
+    assert launched(isolated, command) == [job for job, _ in jobs]
+    assert status.asked_for(status.Path("sweep"))[0] == [tuple(job) for job, _ in jobs]
+
+
 def test_a_sweep_is_one_without_its_flag_and_its_jobs_are_checked(isolated):
     command = Command(["hydra.mode=MULTIRUN", "seed=0,1"])
     assert len(command.jobs()) == 2
@@ -131,3 +139,13 @@ def test_what_the_sweeper_cannot_do_is_one_line(command):
     ended = command(nothing, "-m 'update.learning_rate=interval(0,1)'")
     assert ended.code == 2 and ended.left == [] and len(ended.err.splitlines()) == 1
     assert ended.err.startswith("update.learning_rate must be a list, range or glob"), ended.err
+
+
+def test_paths_mean_what_they_meant_on_the_command_line_wherever_a_job_runs(command, tmp_path):
+    there = f"{SMALL} hydra.job.chdir=true cache=mine/cache hydra.sweep.dir=sweep"
+    ended = command(nothing, f"-m seed=0 {there}")
+    assert ended.code == 0 and "found in" not in ended.out, ended
+    assert [path.name for path in (tmp_path / "sweep").rglob("cache")] == []
+    assert (tmp_path / "sweep" / "sweep.parquet").is_file() and any((tmp_path / "mine/cache/influence").iterdir())
+    again = command(nothing, f"{SMALL} cache=mine/cache hydra.run.dir=job hydra.job.chdir=true")
+    assert again.code == 0 and "found in mine/cache" in again.out and (tmp_path / "job" / "manifest.json").is_file()

@@ -155,7 +155,7 @@ def write(table: pd.DataFrame, described: dict[str, Any], notes: Sequence[str], 
     """The table as parquet and as markdown, and the figure with its caption."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_parquet(folder / "table.parquet")
-    (folder / "table.md").write_text(page(table, described, notes))
+    (folder / "table.md").write_text(page(table, described, notes), encoding="utf-8")
     with styled():
         save(draw(table), SHOWS, folder, "figure")
 

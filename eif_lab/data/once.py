@@ -62,12 +62,12 @@ def made_once(directory: Path, make: Callable[[Path], dict[str, Any]]) -> dict[s
                     log.warning("%s is damaged, or another version's (%s); made again", directory, damage(directory))
                     shutil.rmtree(directory)
                 partial.rename(directory)
-    return json.loads((directory / REPORT).read_text())
+    return json.loads((directory / REPORT).read_text(encoding="utf-8"))
 
 
 def kept_report(directory: Path) -> dict[str, Any]:
     """The report of what was made in ``directory``; empty where `made_once` would make it now."""
-    return json.loads((directory / REPORT).read_text()) if _there(directory) else {}
+    return json.loads((directory / REPORT).read_text(encoding="utf-8")) if _there(directory) else {}
 
 
 def _there(directory: Path) -> bool:
@@ -81,5 +81,5 @@ def _make(partial: Path, make: Callable[[Path], dict[str, Any]]) -> None:
         if partial.is_dir() and not any(partial.iterdir()):
             partial.rmdir()
         raise
-    (partial / REPORT).write_text(json.dumps(report, indent=2))
+    (partial / REPORT).write_text(json.dumps(report, indent=2), encoding="utf-8")
     write_sums(partial)

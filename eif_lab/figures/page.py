@@ -116,8 +116,8 @@ def render_page(
         relations=RELATIONS,
         quantiles=QUANTILES,
         data=embedded(describe_arrays(jobs, names, budget)),
-        style=Markup((HERE / "page.css").read_text()),
-        script=Markup((HERE / "page.js").read_text()),
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
     )
 
 

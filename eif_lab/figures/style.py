@@ -110,7 +110,7 @@ def save(figure: Figure, caption: str, folder: Path, name: str) -> Path:
         The picture's path.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(caption)
+    (folder / f"{name}.md").write_text(caption, encoding="utf-8")
     for kind in ("pdf", "png"):
         # without the date, so that the same runs give the same file
         figure.savefig(folder / f"{name}.{kind}", metadata={"CreationDate": None} if kind == "pdf" else None)

@@ -447,7 +447,7 @@ def reason_of(error: Exception) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep warnings and progress bars off the console."""
-    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+    with warnings.catch_warnings(), open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
         warnings.simplefilter("ignore")
         yield
 

@@ -100,7 +100,7 @@ class Phi3(Options):
         report: dict[str, Any] = {}
         if source is None:
             source = str(SHIPPED)
-            known = json.loads((SHIPPED / REPORT).read_text())
+            known = json.loads((SHIPPED / REPORT).read_text(encoding="utf-8"))
             report |= {name: known[name] for name in ("parameters", "pretraining_loss")}
         if task.background is not None:
             source, taught = self._taught(source, task.background, cache, seed, device)

@@ -339,8 +339,8 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
         "pretraining": asdict(options),
         "marks": {name: asdict(mark) for name, mark in marks.items()},
     }
-    (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n")
-    (directory / "README.md").write_text(model_card(options, report))
+    (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (directory / "README.md").write_text(model_card(options, report), encoding="utf-8")
     return report
 
 

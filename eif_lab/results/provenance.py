@@ -86,7 +86,9 @@ def _declared_packages() -> list[str]:
         requirements = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
         project = PACKAGE.parent / "pyproject.toml"
-        requirements = tomllib.loads(project.read_text())["project"]["dependencies"] if project.exists() else []
+        requirements = (
+            tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"] if project.exists() else []
+        )
     return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requirements if "extra ==" not in line]
 
 
@@ -94,7 +96,7 @@ def _git(directory: Path, *arguments: str) -> str | None:
     """What git answers, or None where there is no git, no repository or no commit."""
     try:
         answer = subprocess.run(
-            ["git", "-C", str(directory), *arguments], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(directory), *arguments], capture_output=True, encoding="utf-8", timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
