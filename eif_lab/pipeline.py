@@ -56,7 +56,7 @@ from eif_lab.schema import ConfigError, Job, rule_error
 
 log = logging.getLogger(__name__)
 
-ARRAY_FORMAT = 2
+ARRAY_FORMAT = 3
 """Raised when the same options would give another array than before."""
 
 LARGEST_SHIFT = 1e-3
