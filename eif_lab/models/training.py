@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import logging
 import math
+import os
 import shutil
 import sys
 import time
@@ -16,11 +18,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, IterableDataset
 
+from eif_lab.data.checksums import replace_file
 from eif_lab.models.base import Loss, Training
 
 log = logging.getLogger(__name__)
@@ -116,22 +120,30 @@ def train(
         trainer = pl.Trainer(
             max_steps=options.steps,
             max_epochs=-1,
-            callbacks=[
-                progress,
-                ModelCheckpoint(
-                    checkpoints, save_last=True, save_top_k=0, every_n_train_steps=options.checkpoint_every
-                ),
-            ],
+            callbacks=[progress, Checkpoints(checkpoints / LAST, options.checkpoint_every)],
+            plugins=[LocalFiles()],
             gradient_clip_val=1.0,
             **trainer_device(device),
             **SILENT,
         )
         module = Finetuner(model.train(), loss, adamw, schedule)
         start = checkpoints / LAST if steps_done(directory) else None
-        trainer.fit(module, batches, ckpt_path=start, weights_only=True)
+        fit(trainer, module, batches, ckpt_path=start, weights_only=True)
     shutil.rmtree(checkpoints, ignore_errors=True)
     model.eval()
     return progress.recent_loss()
+
+
+def fit(trainer: pl.Trainer, *arguments: Any, **options: Any) -> None:
+    """``Trainer.fit`` for callers that have more to do after Ctrl-C: Lightning would end the process there and then.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C, or a signal that the process takes for the same.
+    """
+    try:
+        trainer.fit(*arguments, **options)
+    except SystemExit:
+        raise KeyboardInterrupt from None
 
 
 def steps_done(directory: Path) -> int:
@@ -144,6 +156,42 @@ def steps_done(directory: Path) -> int:
     except RuntimeError:  # cut off: it is moved to its place, which is not one step where that is on another disk
         log.warning("%s is damaged; training starts anew", last)
         return 0
+
+
+class LocalFiles(CheckpointIO):
+    """A checkpoint's path is one of this machine; Lightning's own files would take ``a::b`` for an address."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write the file; it appears whole or not at all."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        replace_file(Path(path), buffer.getvalue())
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        """Read the file, and run nothing that is in it."""
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove the file."""
+        Path(path).unlink(missing_ok=True)
+
+
+class Checkpoints(Callback):
+    """Keeps where a training is.
+
+    Args:
+        path: The file.
+        every: Steps.
+    """
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Replace the file by one of now."""
+        if trainer.global_step % self.every == 0:
+            trainer.save_checkpoint(self.path)
 
 
 class Unseen(IterableDataset):
@@ -172,10 +220,12 @@ def unseen(batches: DataLoader, directory: Path) -> DataLoader:
 
 SILENT: dict[str, Any] = {
     "logger": False,
+    "enable_checkpointing": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,
+    "default_root_dir": os.devnull,  # where Lightning would look, under Slurm, for checkpoints of its own to go on from
 }
-"""Trainer arguments under which Lightning prints nothing and writes nothing."""
+"""Trainer arguments under which Lightning prints nothing, writes nothing and finds nothing."""
 
 
 def trainer_device(device: str) -> dict[str, Any]:
