@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before the imports below, in which Ctrl-C may come, too; and under the module's own name, so that Hydra's callback
+    # and this module share one state
+    from eif_lab.interruption import run
+
+    run("eif_lab.__main__")
+
 import importlib.util
 import logging
 import os
@@ -21,6 +28,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from eif_lab.interruption import begin_to_end, noticed, tell
 from eif_lab.schema import ConfigError, Job, NotApplicable, read_job, rule_error, unknown_name, unknown_option
 
 if TYPE_CHECKING:
@@ -132,7 +140,8 @@ def run_here(config: DictConfig, directory: Path) -> None:
 
         record["name"] = job_name(options)
         group = Path(context.sweep.dir).name if sweep else directory.name
-        run_job(options, plain, directory, group, overrides)
+        with noticed():
+            run_job(options, plain, directory, group, overrides)
     except ConfigError as error:
         if not sweep:
             print(error, file=sys.stderr)
@@ -367,8 +376,22 @@ def main() -> int:
     """Run the command line.
 
     Returns:
-        0; 1 where a job failed; 2 for a mistake in what was asked, told in one line, with nothing written.
+        0; 1 where a job failed; 2 for a mistake in what was asked, told in one line, with nothing written; 130 where
+        it was interrupted.
     """
+    try:
+        return all_jobs()
+    except KeyboardInterrupt:
+        begin_to_end()
+        try:
+            sweep_table()
+        except Exception as error:  # a library that was interrupted while it was imported may be of no use
+            print(f"no table: {one_line(error)}", file=sys.stderr)
+        return tell()
+
+
+def all_jobs() -> int:
+    """Run what the command line asks for; the exit code as of `main`."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -379,23 +402,13 @@ def main() -> int:
     arguments = sys.argv[1:]
     run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     try:
-        asks_only = any(argument.split("=")[0] in ASKS_ONLY for argument in arguments)
-        jobs = [] if asks_only else validate(arguments)
-        if any(isinstance(job, Job) and job.plan for _, job in jobs):
-            return print_plan(jobs)
-        run_launched(run)
-        return max(exit_code, sweep_table())
+        with noticed():
+            asks_only = any(argument.split("=")[0] in ASKS_ONLY for argument in arguments)
+            jobs = [] if asks_only else validate(arguments)
+            if any(isinstance(job, Job) and job.plan for _, job in jobs):
+                return print_plan(jobs)
+            run_launched(run)
+            return max(exit_code, sweep_table())
     except (ConfigError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         print(one_line(error), file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        sweep_table()
-        print("interrupted", file=sys.stderr)
-        return 130
-
-
-if __name__ == "__main__":
-    # under its own name, so that Hydra's callback and this module share one state
-    from eif_lab.__main__ import main as entry
-
-    sys.exit(entry())

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from eif_lab.interruption import run
+
+    run("eif_lab.status")
+
 import argparse
 import io
 import shlex
@@ -157,7 +162,3 @@ def read_yaml(file: Path) -> Any:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise rule_error(str(file), "be what Hydra wrote", f"{type(error).__name__}: {error}") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
