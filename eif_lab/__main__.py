@@ -212,6 +212,7 @@ def validate(arguments: list[str]) -> Jobs:
     from hydra._internal.utils import get_args_parser
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    must_be_utf8(*arguments, os.getcwd())
     reader = get_args_parser()
     reader.exit_on_error = False  # which would print several lines
     try:
@@ -254,6 +255,17 @@ def validate(arguments: list[str]) -> Jobs:
     if len(unfit) == len(checked):
         raise unfit[0]
     return checked
+
+
+def must_be_utf8(*given: str) -> None:
+    """Refuse arguments and folders that no file of the results could hold.
+
+    Raises:
+        ConfigError: One is not in UTF-8; Python then has halves of surrogate pairs in it.
+    """
+    for text in given:
+        if re.search("[\ud800-\udfff]", text):
+            raise rule_error("overrides and the working folder", "be in UTF-8", text, "Rename what is named.")
 
 
 def must_be_installed(launcher: str) -> None:

@@ -274,6 +274,15 @@ def test_a_checkpoint_in_the_folder_that_a_command_runs_in_is_not_gone_on_from(t
     assert np.isfinite(found.values).all() and not ran.exists()
 
 
+# What is said of all this
+
+
+def test_the_page_on_trust_names_tests_that_there_are():
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "threat_model.md").read_text(encoding="utf-8"))
+    written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 15 and not [name for name in named if f"def {name}(" not in written]
+
+
 # Secrets
 
 SECRETS = {
