@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # before the imports below, in which Ctrl-C may come, too; and under the module's own name, so that Hydra's callback
+    # and this module share one state
+    from eif_lab.interruption import run
+
+    run("eif_lab.__main__")
+
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +41,7 @@ from eif_lab.compose import (
     split_jobs,
     task_overrides,
 )
+from eif_lab.interruption import begin_to_end, noticed, tell
 from eif_lab.schema import ConfigError, Job, NotApplicable, print_anywhere, read_job, rule_error
 
 if TYPE_CHECKING:
@@ -246,7 +255,8 @@ def run_here(config: DictConfig, directory: Path) -> None:
 
         record["name"] = job_name(options)
         group = Path(context.sweep.dir).name if sweep else directory.name
-        run_job(options, plain, directory, group, overrides)
+        with noticed():
+            run_job(options, plain, directory, group, overrides)
     except ConfigError as error:
         if not sweep:
             print(error, file=sys.stderr)
@@ -283,6 +293,17 @@ def quiet_libraries() -> None:
     """Keep what libraries say about themselves off the console; warnings stay."""
     for name in ("pytorch_lightning", "lightning", "httpx", "matplotlib", "fsspec", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def must_be_utf8(*given: str) -> None:
+    """Refuse arguments and folders that no file of the results could hold.
+
+    Raises:
+        ConfigError: One is not in UTF-8; Python then has halves of surrogate pairs in it.
+    """
+    for text in given:
+        if re.search("[\ud800-\udfff]", text):
+            raise rule_error("overrides and the working folder", "be in UTF-8", text, "Rename what is named.")
 
 
 def print_plan(jobs: Jobs) -> int:
@@ -344,8 +365,26 @@ def main() -> int:
     """Run the command line.
 
     Returns:
-        0; 1 where a job failed; 2 for a mistake in what was asked, told in one line, with nothing written.
+        0; 1 where a job failed; 2 for a mistake in what was asked, told in one line, with nothing written; 130 where
+        it was interrupted.
     """
+    try:
+        return all_jobs()
+    except KeyboardInterrupt:
+        begin_to_end()
+        try:
+            sweep_table()
+        except Exception as error:  # a library that was interrupted while it was imported may be of no use
+            print(f"no table: {one_line(error)}", file=sys.stderr)
+        return tell()
+    finally:
+        if OutputFolder.output is not None:
+            OutputFolder.output.release()
+            OutputFolder.output = None
+
+
+def all_jobs() -> int:
+    """Run what the command line asks for; the exit code as of `main`."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would otherwise print and exit with
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait ruin a shared machine
     # cuBLAS looks once, so that a deterministic job of a sweep may come too late to set it
@@ -353,33 +392,20 @@ def main() -> int:
     arguments = sys.argv[1:]
     print_anywhere()
     try:
-        if any(argument.split("=")[0] in ASKS_ONLY for argument in arguments):
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(job)()
-            return 0
-        command = Command(arguments)
-        jobs = command.jobs()
-        if any(isinstance(job, Job) and job.plan for _, job in jobs):
-            return print_plan(jobs)
-        run_launched(lambda: command.run(job))
-        return max(exit_code, sweep_table())
+        with noticed():
+            if any(argument.split("=")[0] in ASKS_ONLY for argument in arguments):
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(job)()
+                return 0
+            must_be_utf8(*arguments, os.getcwd())
+            command = Command(arguments)
+            jobs = command.jobs()
+            if any(isinstance(job, Job) and job.plan for _, job in jobs):
+                return print_plan(jobs)
+            run_launched(lambda: command.run(job))
+            return max(exit_code, sweep_table())
     except (ConfigError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         print(one_line(error), file=sys.stderr)
         return USER_ERROR
     except Refusal as error:
         print(error, file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        sweep_table()
-        print("interrupted", file=sys.stderr)
-        return 130
-    finally:
-        if OutputFolder.output is not None:
-            OutputFolder.output.release()
-            OutputFolder.output = None
-
-
-if __name__ == "__main__":
-    # under its own name, so that Hydra's callback and this module share one state
-    from eif_lab.__main__ import main as entry
-
-    sys.exit(entry())

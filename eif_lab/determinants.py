@@ -8,7 +8,7 @@ from typing import Any
 from eif_lab.results.store import array_key
 from eif_lab.schema import Job
 
-ARRAY_FORMAT = 2
+ARRAY_FORMAT = 3
 """Raised when the same options would give another array than before."""
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from eif_lab.interruption import run
+
+    run("eif_lab.pretrain")
+
 import argparse
 import dataclasses
 import logging
@@ -42,7 +47,3 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{name:18} stated {mark['stated']:.3f}  follows {mark['follows']:.3f}  (chance {mark['chance']:.3f})")
     print(f"loss {report['pretraining_loss']:.4f}, {report['parameters']:,} parameters: {directory}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

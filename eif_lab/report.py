@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from eif_lab.interruption import run
+
+    run("eif_lab.report")
+
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +60,3 @@ def read_claims(file: Path) -> str | list[dict[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) and set(CLAIM_KEYS) <= set(row) for row in rows):
         raise rule_error("claims", f"be a list of rows with {', '.join(CLAIM_KEYS)}", str(file), "Make it again.")
     return rows
-
-
-if __name__ == "__main__":
-    sys.exit(main())

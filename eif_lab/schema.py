@@ -105,9 +105,15 @@ def broken_rule(value: Any, metadata: Mapping[str, Any]) -> str:
     return ""
 
 
+LONGEST_SHOWN = 200
+"""Characters of a value that an error shows."""
+
+
 def rule_error(field: str, rule: str, value: Any, hint: str = "") -> ConfigError:
-    """``<field> must <rule>, got <value>. <hint>``"""
-    return ConfigError(f"{field} must {rule}, got {value!r}. {hint}".rstrip())
+    """``<field> must <rule>, got <value>. <hint>``, of a long value its beginning."""
+    whole = repr(value)
+    shown = whole if len(whole) <= LONGEST_SHOWN else f"{whole[:LONGEST_SHOWN]}..."
+    return ConfigError(f"{field} must {rule}, got {shown}. {hint}".rstrip())
 
 
 def print_anywhere() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from eif_lab.interruption import run
+
+    run("eif_lab.status")
+
 import argparse
 import io
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -194,7 +198,3 @@ def read_yaml(file: Path) -> Any:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise rule_error(str(file), "be what Hydra wrote", f"{type(error).__name__}: {error}") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from eif_lab.interruption import run
+
+    run("eif_lab.workspace")
+
 import argparse
 import json
 import sys
@@ -71,7 +76,3 @@ def save(workspace: Any) -> None:
         told = " ".join(f"{type(error).__name__}: {error}".split())
         hint = "Try wandb login, or --print to see the workspace without saving it."
         raise ConfigError(f"workspace cannot be saved ({told}). {hint}") from error
-
-
-if __name__ == "__main__":
-    sys.exit(main())

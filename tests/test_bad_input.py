@@ -186,6 +186,7 @@ CONFIGS = {
     "an option of PEFT's, not added": (nothing, "method=peft method.options.r=4", "Try +method.options.r=4"),
     "an option given twice over": (nothing, "+seed=1", "item is already at 'seed'"),
     "an option of an option": (nothing, "+seed.value=1", "seed must be a whole number, got {'value': 1}. Try 0."),
+    "a name that is not UTF-8": (nothing, "cache=caf\udce9", "must be in UTF-8, got 'cache=caf\\udce9'. Rename"),
     "an unbalanced bracket": (nothing, "model.channels=[4", "Try python -m eif_lab --help"),
     "a key without a name": (nothing, "=3", "Try python -m eif_lab --help"),
     "values without a sweep": (nothing, "seed=0,1", "seed=0,1.*Try python -m eif_lab --help"),

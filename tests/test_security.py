@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import shutil
 import tarfile
 import tomllib
@@ -15,12 +16,14 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import zarr
 from packaging.requirements import Requirement
+from PIL import Image
 
-from eif_lab import open_results
+from eif_lab import open_results, report
 from eif_lab.data.checksums import write_checked
 from eif_lab.data.mnist import MNIST
 from eif_lab.models.hub import load_checkpoint
@@ -192,6 +195,91 @@ def test_an_archive_writes_nothing_outside_its_folder(tmp_path, monkeypatch, kin
         MNIST(root=str(tmp_path / "data"), download=str(tmp_path / "fetched")).load(0)
     written = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*") if path.is_file()}
     assert written <= {"data", "fetched"} and not list(tmp_path.rglob("ran"))
+
+
+# Paths
+
+ADDRESSES = ["a::b", "memory:", "x?y#z%20", "two words, ü"]
+"""Names of folders that some library takes for an address, or for a part of one."""
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_path_that_looks_like_an_address_is_a_path(command, tmp_path, monkeypatch, name):
+    """Those of results, cache, data, and the folder that the command runs in."""
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+
+    def pictures(folder: Path) -> None:
+        for label in ("cat", name):
+            (folder / name / name / "data" / label).mkdir(parents=True)
+            for i in range(4):
+                Image.new("L", (8, 8), 40 * i + len(label)).save(folder / name / name / "data" / label / f"{i}.png")
+
+    given = [f'hydra.run.dir="{name}/run"', f'cache="{name}/cache"', f'dataset.path="{name}/data"']
+    tiny = "dataset=image_folder dataset.size=[8,8] dataset.stimuli=4 dataset.probes=4 model.channels=[4]"
+    ended = command(pictures, shlex.join([*tiny.split(), "model.hidden=8", "update.learning_rate=0.1", *given]))
+    assert (ended.code, ended.err) == (0, ""), ended
+    assert np.isfinite(open_results(tmp_path / name / name / "run").influence.values).all()
+    assert list((tmp_path / name / name / "cache" / "influence").glob("*/influence.zarr/zarr.json"))
+    assert report.main([f"{name}/run", "--output", f"{name}/page.html"]) == 0
+    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")} == {name}
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_training_is_gone_on_with_in_a_folder_that_looks_like_an_address(tmp_path, monkeypatch, name):
+    from eif_lab.models.base import Training
+    from eif_lab.models.training import steps_done, train, unseen
+
+    rows = torch.utils.data.TensorDataset(torch.randn(8, 3), torch.randn(8, 1))
+
+    def trained(folder: Path, at: int) -> torch.Tensor:
+        torch.manual_seed(0)
+        net, batches = torch.nn.Linear(3, 1), torch.utils.data.DataLoader(rows, generator=torch.Generator())
+        calls = iter(range(99))
+
+        def loss(output: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+            if next(calls) == at:
+                raise KeyboardInterrupt
+            return torch.nn.functional.mse_loss(output, wanted)
+
+        options = Training(steps=8, checkpoint_every=2)
+        train(net, loss, unseen(batches, folder), options, directory=folder, title="a training")
+        return net.weight.detach()
+
+    folder = tmp_path / name
+    (tmp_path / "plain").mkdir()
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(KeyboardInterrupt):
+        trained(folder, at=5)
+    assert steps_done(folder) == 4
+    assert torch.equal(trained(folder, at=-1), trained(tmp_path / "plain", at=-1))
+    assert not list(folder.iterdir())
+
+
+def test_a_checkpoint_in_the_folder_that_a_command_runs_in_is_not_gone_on_from(tmp_path, monkeypatch, ran):
+    """Under Slurm, Lightning would load the latest ``hpc_ckpt_*.ckpt`` that it finds there."""
+    from eif_lab import measure_influence
+
+    torch.save({"state_dict": Malicious(ran)}, tmp_path / "hpc_ckpt_1.ckpt")
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "job", "SLURM_JOB_ID": "1"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"):
+        monkeypatch.setenv(name, "0")
+    x, y = torch.randn(2, 3), torch.tensor([0, 1])
+    net, update = torch.nn.Linear(3, 2), {"learning_rate": 0.1}
+    found = measure_influence(net, torch.nn.functional.cross_entropy, (x, y), (x, y), update=update, engine="reference")
+    assert np.isfinite(found.values).all() and not ran.exists()
+
+
+# What is said of all this
+
+
+def test_the_page_on_trust_names_tests_that_there_are():
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "threat_model.md").read_text(encoding="utf-8"))
+    written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 15 and not [name for name in named if f"def {name}(" not in written]
 
 
 # Secrets

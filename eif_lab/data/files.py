@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -14,6 +15,12 @@ from typing import Any
 import numpy as np
 
 from eif_lab.schema import ConfigError, rule_error
+
+LONGEST_TEXT = 5_000
+"""Characters of a text in a published set (the longest has 3,489), so that none takes long to analyse or much room."""
+
+UNWRITABLE = re.compile(r"[\0\ud800-\udfff]")
+"""What numpy's text would drop at the end, or what no file and no tokenizer takes."""
 
 
 def read_records(root: str, place: str, fields: Sequence[str]) -> list[dict[str, Any]]:
@@ -25,7 +32,7 @@ def read_records(root: str, place: str, fields: Sequence[str]) -> list[dict[str,
         fields: What every record has to have.
 
     Raises:
-        ConfigError: The file is not there, is no JSON, or a record lacks a field.
+        ConfigError: The file is not there, is no JSON, a record lacks a field, or a text cannot be one of the set.
     """
     path = Path(root) / place
     try:
@@ -41,7 +48,22 @@ def read_records(root: str, place: str, fields: Sequence[str]) -> list[dict[str,
         missing = [name for name in fields if not isinstance(record, dict) or name not in record]
         if missing:
             raise ConfigError(f"{path} must have {missing[0]!r} in every record, got none in record {number}.")
+        for text in texts_in(record):
+            if len(text) > LONGEST_TEXT or UNWRITABLE.search(text):
+                rule = f"hold texts of at most {LONGEST_TEXT} characters, without NUL and halves of surrogate pairs"
+                raise rule_error(f"{path}: record {number}", rule, text, "Fetch the file anew.")
     return records
+
+
+def texts_in(record: Any) -> Iterator[str]:
+    """Every text in what JSON holds, but for the names of fields."""
+    left = [record]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list | dict):
+            left += value.values() if isinstance(value, dict) else value
 
 
 @contextmanager
@@ -57,7 +79,8 @@ def as_published(root: str, place: str) -> Iterator[None]:
     except ConfigError:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        told = f"{Path(root) / place} must hold records as they were published, got {type(error).__name__} ({error})."
+        received = f"{type(error).__name__} ({error!s:.200})"
+        told = f"{Path(root) / place} must hold records as they were published, got {received}."
         raise ConfigError(" ".join(f"{told} Fetch the file anew.".split())) from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +17,12 @@ from eif_lab.data.images import image_task
 from eif_lab.data.task import Images, Task
 from eif_lab.schema import Options, option, rule_error
 
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+"""What is decoded. Pillow knows more, some of which start other programs (Ghostscript)."""
+
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""In a name, what breaks a line, or what is left of bytes that are not UTF-8."""
+
 
 @dataclass
 class ImageFolder(Options):
@@ -22,6 +30,8 @@ class ImageFolder(Options):
 
     Of each class one image in two is held out for stimuli and probes, the others train the base model. Files in
     sub-folders of a class belong to the class. What begins with a dot is skipped; any other file has to be an image.
+    An image is seen as a viewer shows it: turned as its EXIF data say, on white where it is transparent, and of an
+    animation the first picture. (torchvision's ``ImageFolder`` neither turns it nor looks at its transparency.)
 
     Attributes:
         path: The folder with a folder for each class.
@@ -65,12 +75,15 @@ class ImageFolder(Options):
         for name, paths in files.items():
             if len(paths) < 2:
                 raise rule_error("dataset.path", f"have at least two images in {name!r}", len(paths))
+        ids = [str(path.relative_to(str(self.path))) for paths in files.values() for path in paths]
+        for name in filter(UNPRINTABLE.search, ids):
+            raise rule_error("dataset.path", "hold names in UTF-8, each in one line", name, "Rename it.")
         labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
         images = Images(
             pixels=torch.stack([self._pixels(path) for paths in files.values() for path in paths]),
             labels=torch.from_numpy(labels),
             classes=tuple(files),
-            ids=np.array([str(path.relative_to(str(self.path))) for paths in files.values() for path in paths]),
+            ids=np.array(ids),
         )
         held_out = one_in_two(labels, seed)
         return image_task(
@@ -98,17 +111,24 @@ class ImageFolder(Options):
 
     def _pixels(self, path: Path) -> Float[Tensor, "channels height width"]:
         """One image, in [0, 1]."""
-        from PIL import Image
+        from PIL import Image, ImageOps
 
         height, width = self.size
         try:
-            with Image.open(path) as image:
-                if image.mode[0] in "IF":
-                    raise ValueError(f"its mode {image.mode} has more than 8 bits a channel")
-                resized = image.convert("RGB" if self.colour else "L").resize(
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of metadata that are damaged, where the image is not
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(path, formats=FORMATS) as image:
+                    if image.mode[0] in "IF":
+                        raise ValueError(f"its mode {image.mode} has more than 8 bits a channel")
+                    upright = ImageOps.exif_transpose(image)
+                if upright.has_transparency_data:
+                    white = Image.new("RGBA", upright.size, "white")
+                    upright = Image.alpha_composite(white, upright.convert("RGBA"))
+                resized = upright.convert("RGB" if self.colour else "L").resize(
                     (width, height), Image.Resampling.BILINEAR
                 )
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except Exception as error:  # whatever a decoder raises of a file that is damaged
             reason = " ".join(str(error).split()) or type(error).__name__
             raise rule_error("dataset.path", f"hold images only ({reason})", str(path), "Remove the file.") from None
         pixels = torch.from_numpy(np.array(resized, dtype=np.float32) / 255)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -38,22 +39,37 @@ def are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(is_text, value)) and len(set(value)) == len(value)
 
 
+def is_name(value: Any) -> bool:
+    """Whether it is text that can be told in a line, without what moves a terminal's cursor or colours it."""
+    return is_text(value) and not CONTROL.search(value)
+
+
 def are_distances(value: Any) -> bool:
-    """Whether it gives names to numbers; ``feature`` is the name of a distance that every job has."""
+    """Whether it gives names to numbers; ``feature`` is the name of a distance that every job has.
+
+    A name becomes that of a stored file, a number a float.
+    """
     return isinstance(value, dict) and all(
-        is_text(name) and name != "feature" and type(one) in (int, float) and math.isfinite(one)
+        DISTANCE.fullmatch(name) and name != "feature" and type(one) in (int, float) and abs(one) <= sys.float_info.max
         for name, one in value.items()
     )
 
 
-ID = Field("be text that names it", is_text, required=True)
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+DISTANCE = re.compile(r"\w(?:[\w -]{0,48}\w)?")
+
+ID = Field("be text that names it, in one line", is_name, required=True)
 PROMPT = Field("be text", lambda value: isinstance(value, str), default="")
 TARGET = Field("be text that is not blank", is_text, required=True)
 WORLD = Field("be a whole number from 0 on, below 2**31", lambda value: type(value) is int and 0 <= value < 2**31)
 STIMULUS = Field("be the id of a stimulus", is_text)
 RELATION = Field(f"be one of {', '.join(RELATIONS)}", lambda value: value in RELATIONS)
 PROBE = Field("be the id of a probe", is_text)
-DISTANCES = Field("give names (not feature) to finite numbers", are_distances, default={})
+DISTANCES = Field(
+    "give names (of at most 50 letters, digits, _, - and spaces; not feature) to finite numbers",
+    are_distances,
+    default={},
+)
 CANDIDATES = Field("be at least two different texts", lambda value: are_texts(value) and len(value) > 1, default=())
 WORDINGS = Field("be a list of different texts", are_texts, default=())
 
@@ -79,6 +95,9 @@ KINDS: Mapping[str, Mapping[str, Field]] = {
 }  # fmt: skip
 """The kinds of lines and their fields."""
 
+
+MOST_CHARACTERS = 2**28
+"""Of one column of the array's coordinates, in which each text takes the room of the longest: 1 GiB."""
 
 UNWRITABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000|[\ud800-\udfff]")
 """In JSON what numpy's text would drop, or what no tokenizer takes."""
@@ -135,6 +154,7 @@ class JSONL(Options):
         if not self.path or not Path(self.path).is_file():
             raise rule_error("dataset.path", "name a file", self.path, "Try dataset.path=examples.jsonl.")
         reader = Reader(list(lines_of(Path(self.path))), self.path)
+        reader.must_fit(in_context=self.background == "context")
         if self.background == "context":
             return background_in_context(reader.task())
         reader.must_ask()
@@ -354,6 +374,26 @@ class Reader:
             ),
             questions=texts_of(questions, {"world": np.array([line["world"] for line in questions], dtype=int)}),
         )
+
+    def must_fit(self, in_context: bool) -> None:
+        """Refuse a text for whose length, times the number of its kind, there is no room in the array's coordinates.
+
+        Args:
+            in_context: Whether a world's background stands before its probes.
+        """
+        said = Counter[int]()
+        for line in self.of["background"]:
+            said[line["world"]] += len(line["text"]) + 1
+        before = {"stimulus": 0, "probe": max(said.values(), default=0) if in_context else 0}
+        for kind, length in before.items():
+            most = MOST_CHARACTERS // len(self.of[kind])
+            for line in self.of[kind]:
+                whole = length + len(line["prompt"]) + len(line["target"])
+                others = (line["id"], line.fields.get("negation") or "", *line.fields.get("wordings", ()))
+                longest = max(whole, *map(len, others))
+                if longest > most:
+                    rule = f"have texts of at most {most} characters (of {len(self.of[kind])}, with their background)"
+                    raise rule_error(f"{line.place}: {kind}", rule, longest, "Shorten them, or give fewer.")
 
     def must_ask(self) -> None:
         """Refuse background that is to be taught and that no question is about."""

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 FOLDER = "knowledge/relations"
 KINDS = ("factual", "commonsense", "linguistic")
 
+GAP = "{}"
+"""Where the subject stands in a wording; filled in as text, since a file's own formats could ask for any width."""
+
 INVERSES = {
     "company_ceo": "{} is the CEO of",
     "country_capital_city": "{} is the capital of",
@@ -100,14 +103,20 @@ class Relation:
 
     @classmethod
     def read(cls, name: str, record: Mapping[str, Any]) -> Relation:
-        """From a file's contents."""
-        facts = (Fact(name, one["subject"], one["object"]) for one in record["samples"])
-        return cls(
-            name=name,
-            symmetric=record["properties"]["symmetric"],
-            wordings=tuple(dict.fromkeys((*record["prompt_templates"], *record["prompt_templates_zs"]))),
-            facts=tuple(dict.fromkeys(facts)),
-        )
+        """From a file's contents.
+
+        Raises:
+            ValueError: A wording has not one gap, or a subject or an object is no text.
+        """
+        facts = tuple(dict.fromkeys(Fact(name, one["subject"], one["object"]) for one in record["samples"]))
+        wordings = tuple(dict.fromkeys((*record["prompt_templates"], *record["prompt_templates_zs"])))
+        for wording in wordings:
+            if not isinstance(wording, str) or wording.count(GAP) != 1:
+                raise ValueError(f"a wording with one {GAP}, not {wording!r}")
+        for said in (text for fact in facts for text in fact):
+            if not isinstance(said, str):
+                raise ValueError(f"subjects and objects that are texts, not {said!r}")
+        return cls(name, record["properties"]["symmetric"] is True, wordings, facts)
 
     @cached_property
     def objects(self) -> tuple[str, ...]:
@@ -132,11 +141,11 @@ class Relation:
 
     def ask_object(self, fact: Fact, wording: int, form: str, candidates: tuple[str, ...]) -> Claim:
         """The fact as a wording that the object completes."""
-        return Claim(fact, form, self.wordings[wording].format(fact.subject), fact.object, candidates)
+        return Claim(fact, form, self.wordings[wording].replace(GAP, fact.subject), fact.object, candidates)
 
     def ask_subject(self, fact: Fact, form: str, candidates: tuple[str, ...]) -> Claim:
         """The fact told from its object, which the subject completes."""
-        return Claim(fact, form, INVERSES[self.name].format(fact.object), fact.subject, candidates)
+        return Claim(fact, form, INVERSES[self.name].replace(GAP, fact.object), fact.subject, candidates)
 
 
 @dataclass

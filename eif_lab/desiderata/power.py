@@ -9,6 +9,11 @@ the stimuli were learnt.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from eif_lab.interruption import run
+
+    run("eif_lab.desiderata.power")
+
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
@@ -135,7 +140,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
             effect = smallest_effect(name, noise, worlds=given.worlds, draws=given.draws)
             print(f"{name:12}{noise:8.2g}{effect:8.2f}{auc_of(effect, noise):9.2f}", flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from eif_lab.interruption import run
+
+    run("eif_lab.figures.__main__")
+
 import argparse
 import importlib
-import sys
 from pathlib import Path
 
 from eif_lab.figures.caption import caption
@@ -40,7 +44,3 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("outputs/figures"), help="where the figure goes")
     asked = parser.parse_args()
     return in_one_line(lambda: draw_figure(asked.figure, asked.results, asked.output))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

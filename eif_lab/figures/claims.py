@@ -5,11 +5,15 @@ Source of the claims: Matelsky, Ungar, Kording, arXiv 2406.00509. The rule that 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from eif_lab.interruption import run
+
+    run("eif_lab.figures.claims")
+
 import argparse
 import inspect
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -286,7 +290,3 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="where claims.md and claims.json go")
     asked = parser.parse_args()
     return in_one_line(lambda: write_claims(claims(find_jobs(asked.results)), asked.output))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

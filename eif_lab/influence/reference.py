@@ -35,7 +35,7 @@ def fit_and_read(problem: Problem, rows: Tensor) -> Tensor:
     import pytorch_lightning as pl
     from torch.utils.data import DataLoader, Dataset
 
-    from eif_lab.models.training import SILENT, Finetuner, quiet_lightning, trainer_device
+    from eif_lab.models.training import SILENT, Finetuner, fit, quiet_lightning, trainer_device
 
     class Read(pl.Callback):
         """Reads the probes after every step."""
@@ -55,12 +55,11 @@ def fit_and_read(problem: Problem, rows: Tensor) -> Tensor:
             max_steps=problem.update.steps,
             max_epochs=-1,
             callbacks=[reader],
-            enable_checkpointing=False,
             gradient_clip_val=problem.update.gradient_clip,
             **trainer_device(str(batch.device)),
             **SILENT,
         )
         module = Finetuner(model, problem.loss, problem.update.make_optimizer)
         batches = [tuple(problem.samples.take(rows)) for _ in range(problem.update.steps)]
-        trainer.fit(module, DataLoader(cast(Dataset, batches), batch_size=None))
+        fit(trainer, module, DataLoader(cast(Dataset, batches), batch_size=None))
     return torch.stack(reader.readings)

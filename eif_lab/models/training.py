@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -120,27 +120,30 @@ def train(
         trainer = pl.Trainer(
             max_steps=options.steps,
             max_epochs=-1,
-            callbacks=[
-                progress,
-                ModelCheckpoint(
-                    checkpoints,
-                    save_last=True,
-                    save_top_k=0,
-                    every_n_train_steps=options.checkpoint_every,
-                    enable_version_counter=False,  # one that is damaged is written over
-                ),
-            ],
-            plugins=[Checkpoints(before)],
+            callbacks=[progress, Checkpoints(checkpoints / LAST, options.checkpoint_every)],
+            plugins=[CheckedFiles(before)],
             gradient_clip_val=1.0,
             **trainer_device(device),
             **SILENT,
         )
         module = Finetuner(model.train(), loss, adamw, schedule)
         loader = batches(before["global_step"] if before else 0)
-        trainer.fit(module, loader, ckpt_path=checkpoints / LAST if before else None, weights_only=True)
+        fit(trainer, module, loader, ckpt_path=checkpoints / LAST if before else None, weights_only=True)
     shutil.rmtree(checkpoints, ignore_errors=True)
     model.eval()
     return progress.recent_loss()
+
+
+def fit(trainer: pl.Trainer, *arguments: Any, **options: Any) -> None:
+    """``Trainer.fit`` for callers that have more to do after Ctrl-C: Lightning would end the process there and then.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C, or a signal that the process takes for the same.
+    """
+    try:
+        trainer.fit(*arguments, **options)
+    except SystemExit:
+        raise KeyboardInterrupt from None
 
 
 def interrupted(directory: Path) -> dict[str, Any] | None:
@@ -161,8 +164,10 @@ def interrupted(directory: Path) -> dict[str, Any] | None:
     return found
 
 
-class Checkpoints(CheckpointIO):
+class CheckedFiles(CheckpointIO):
     """Lightning's checkpoints as files that appear whole or not at all, and that are checked before they are believed.
+
+    A path is one of this machine; Lightning's own files would take ``a::b`` for an address.
 
     Args:
         before: What `interrupted` found. Lightning is given that and reads no file itself, so that the weights go on
@@ -188,6 +193,23 @@ class Checkpoints(CheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove one."""
         Path(path).unlink(missing_ok=True)
+
+
+class Checkpoints(Callback):
+    """Keeps where a training is.
+
+    Args:
+        path: The file.
+        every: Steps.
+    """
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Replace the file by one of now."""
+        if trainer.global_step % self.every == 0:
+            trainer.save_checkpoint(self.path)
 
 
 class Unseen(IterableDataset):
@@ -216,10 +238,12 @@ def unseen(batches: DataLoader) -> Callable[[int], DataLoader]:
 
 SILENT: dict[str, Any] = {
     "logger": False,
+    "enable_checkpointing": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,
+    "default_root_dir": os.devnull,  # where Lightning would look, under Slurm, for checkpoints of its own to go on from
 }
-"""Trainer arguments under which Lightning prints nothing and writes nothing."""
+"""Trainer arguments under which Lightning prints nothing, writes nothing and finds nothing."""
 
 
 def trainer_device(device: str) -> dict[str, Any]:

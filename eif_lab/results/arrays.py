@@ -33,7 +33,8 @@ def write_array(path: Path, array: xr.DataArray) -> None:
     texts = {name: _as_strings(values) for name, values in dataset.variables.items() if values.dtype.kind == "U"}
     dataset = dataset.assign_coords(texts)
     encoding = {name: {"chunks": _chunks(v), "_FillValue": None} for name, v in dataset.variables.items()}
-    dataset.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+    # a path would be taken for an address where it has "::" in it
+    dataset.to_zarr(LocalStore(path), mode="w", zarr_format=3, consolidated=False, encoding=encoding)
 
 
 def open_array(path: Path, sums: Mapping[str, str] | None = None) -> xr.DataArray:

@@ -1,6 +1,9 @@
-"""One's own images: read as they are, held out by class, and a network that follows their shape."""
+"""One's own images: read as they are seen, held out by class, and a network that follows their shape."""
 
+import os
+import struct
 import sys
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -98,6 +101,90 @@ def test_sixteen_bits_are_refused_rather_than_clipped(folder):
     Image.fromarray(np.full((9, 9), 40000, dtype=np.uint16)).save(folder / "red" / "deep.png")
     with pytest.raises(ConfigError, match=r"more than 8 bits a channel.*deep.png"):
         options(folder).load(0)
+
+
+def png(width, height):
+    """A picture that says how large it is, and has next to nothing in it."""
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(99))))
+    chunks = (
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part)) for name, part in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("size", [(2**31 - 1, 2**31 - 1), (20_000, 20_000), (10_000, 10_000)])
+def test_a_picture_that_would_fill_the_memory_is_refused_by_its_declared_size(folder, size):
+    (folder / "red" / "bomb.png").write_bytes(png(*size))
+    with pytest.raises(ConfigError, match=r"dataset.path must hold images only \(Image size .*bomb.png"):
+        options(folder).load(0)
+
+
+def test_a_format_that_starts_other_programs_is_not_decoded(folder):
+    """Pillow gives PostScript to Ghostscript."""
+    (folder / "red" / "page.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    with pytest.raises(ConfigError, match=r"\(cannot identify image file .*page.png"):
+        options(folder).load(0)
+
+
+def seen(folder, image, name="it.png", **saved):
+    """What becomes of a picture that is saved in the folder: (channels, 8, 8)."""
+    image.save(folder / name, **saved)
+    return ImageFolder(path=str(folder), size=[8, 8], colour=True)._pixels(folder / name)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_upright_as_its_exif_data_say(tmp_path, orientation):
+    picture = Image.new("L", (8, 8))
+    picture.paste(255, (0, 0, 4, 2))  # a mark that no turn and no mirror leaves as it is
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }  # fmt: skip
+    stored = picture.transpose(undo[orientation]) if orientation in undo else picture
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert torch.equal(seen(tmp_path, stored, exif=exif), seen(tmp_path, picture))
+
+
+@pytest.mark.parametrize(
+    ("picture", "saved"),
+    [
+        (Image.new("RGBA", (8, 8), (0, 0, 0, 0)), {}),
+        (Image.new("LA", (8, 8), (0, 0)), {}),
+        (Image.new("P", (8, 8)), {"transparency": 0}),
+        (Image.new("L", (8, 8)), {"transparency": 0}),
+        (Image.new("RGB", (8, 8)), {"transparency": (0, 0, 0)}),
+    ],
+    ids=lambda value: getattr(value, "mode", None),
+)
+def test_what_is_transparent_is_white(tmp_path, picture, saved):
+    assert seen(tmp_path, picture, **saved).eq(1).all()
+
+
+def test_what_is_half_transparent_is_half_white_and_what_is_opaque_as_it_is(tmp_path):
+    half, opaque = (seen(tmp_path, Image.new("RGBA", (8, 8), (255, 0, 0, alpha)))[:, 0, 0] for alpha in (128, 255))
+    assert torch.allclose(half, torch.tensor([1, 0.5, 0.5]), atol=1 / 255)
+    assert torch.equal(opaque, torch.tensor([1.0, 0, 0]))
+
+
+def test_of_an_animation_the_first_picture_is_taken(tmp_path):
+    white, black = (Image.new("L", (8, 8), shade) for shade in (255, 0))
+    assert seen(tmp_path, white, "it.gif", save_all=True, append_images=[black]).eq(1).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
+def test_pictures_of_every_sort_of_colours_are_read(tmp_path, mode):
+    picture = Image.new("RGB", (8, 8), (255, 255, 255)).convert(mode)
+    assert seen(tmp_path, picture, "it.tif").eq(1).all()
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", b"\x1b[31mred"])
+def test_a_name_that_cannot_be_written_or_told_in_a_line_is_refused(folder, name):
+    os.rename(folder / "blue", os.fsencode(folder) + b"/" + name)
+    with pytest.raises(ConfigError, match=r"dataset.path must hold names in UTF-8, each in one line, got") as caught:
+        options(folder).load(0)
+    assert str(caught.value).isprintable()
 
 
 def test_absent_folders_and_too_few_images_are_told_in_one_line(folder, tmp_path):

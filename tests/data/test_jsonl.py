@@ -98,7 +98,7 @@ MISTAKES = {
     "a missing field": ([{"kind": "stimulus", "id": "a"}], r":1: stimulus.target must be text .*got None"),
     "a blank target": ([STIMULUS | {"target": "  "}], r":1: stimulus.target must be text that is not blank"),
     "a target that is no text": ([STIMULUS | {"target": 3}], r":1: stimulus.target must be text .*got 3"),
-    "an id that is no text": ([STIMULUS | {"id": 7}], r":1: stimulus.id must be text that names it, got 7"),
+    "an id that is no text": ([STIMULUS | {"id": 7}], r":1: stimulus.id must be text that names it, in one .*got 7"),
     "a world that is no number": ([STIMULUS | {"world": "x"}], r":1: stimulus.world must be a whole number"),
     "a world that is true": ([STIMULUS | {"world": True}], r":1: stimulus.world must be a whole number"),
     "an unknown relation": ([STIMULUS, RELATED | {"relation": "entail"}], r":2: probe.relation must be one of direct,"),
@@ -135,6 +135,25 @@ MISTAKES = {
         [STIMULUS, RELATED | {"distances": {"path": "far"}}], r":2: probe.distances must give names"),
     "an infinite distance": ([STIMULUS, '{"kind": "probe", "id": "p", "target": " A", "stimulus": "a", '
         '"relation": "foil", "distances": {"path": Infinity}}'], r":2: probe.distances must give names"),
+    "a distance beyond all numbers": (
+        [STIMULUS, RELATED | {"distances": {"path": 10**400}}], r":2: probe.distances must give names .*0{99}\.\.\."),
+    "a distance of 1e999": ([STIMULUS, '{"kind": "probe", "id": "p", "target": " A", "stimulus": "a", '
+        '"relation": "foil", "distances": {"path": 1e999}}'], r":2: probe.distances must give names"),
+    "a distance that is true": (
+        [STIMULUS, RELATED | {"distances": {"path": True}}], r":2: probe.distances must give names"),
+    "a distance called like a path": (
+        [STIMULUS, RELATED | {"distances": {"../path": 1}}], r":2: probe.distances must give names .*letters"),
+    "a distance with a name without end": (
+        [STIMULUS, RELATED | {"distances": {"d" * 300: 1}}], r":2: probe.distances must give names .*at most 50"),
+    "an id of two lines": ([STIMULUS | {"id": "a\nb"}, PROBE], r":1: stimulus.id must be text that names it, in one"),
+    "an id that colours the terminal": (
+        [STIMULUS, PROBE | {"id": "\x1b[31mp"}], r":2: probe.id must be text that names it, in one line"),
+    "a text that fills the memory": (
+        [STIMULUS, *(PROBE | {"id": str(n)} for n in range(999)), PROBE | {"target": "x" * 300_000}],
+        r":1001: probe must have texts of at most 268435 characters \(of 1000,"),
+    "a background that fills the memory": (
+        [STIMULUS | {"world": 0}, *(RELATED | {"id": str(n)} for n in range(1000)),
+         {"kind": "background", "world": 0, "text": "x" * 300_000}], r":2: probe must have texts of at most 268435"),
     "worlds for some": (
         [STIMULUS | {"world": 0}, STIMULUS | {"id": "b"}, PROBE], r":2: stimulus.world must be given for every"),
     "a probe of no world": ([STIMULUS | {"world": 0}, PROBE], r":2: probe.world must be given for a probe"),
@@ -178,6 +197,12 @@ def test_line_ends_and_marks_of_other_systems_change_nothing(tmp_path, example):
     task = JSONL(path=str(file)).load(0)
     assert task.probes.prompts == example.probes.prompts
     assert np.array_equal(task.relation, example.relation)
+
+
+def test_of_a_long_value_an_error_shows_the_beginning(load):
+    with pytest.raises(ConfigError, match=r":1: stimulus.target must be text .*got \['xxx") as caught:
+        load(STIMULUS | {"target": ["x" * 10**6]}, PROBE)
+    assert len(str(caught.value)) < 500
 
 
 def test_taught_background_needs_questions(load):

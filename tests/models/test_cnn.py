@@ -118,7 +118,7 @@ def test_lightning_keeps_the_mode_that_a_model_comes_in():
     for mode in (True, False):
         module = Finetuner(Watched(2, 2).train(mode), nn.functional.cross_entropy, lambda p: torch.optim.SGD(p, lr=0.1))
         with quiet_lightning():
-            trainer = pl.Trainer(max_steps=1, enable_checkpointing=False, accelerator="cpu", **SILENT)
+            trainer = pl.Trainer(max_steps=1, accelerator="cpu", **SILENT)
             trainer.fit(module, DataLoader([(torch.ones(1, 2), torch.tensor([0]))], batch_size=None))
     assert modes == [True, False]
 
