@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -40,3 +41,19 @@ class CarefulRun(Run):
 def first_line(error: BaseException) -> str:
     """An error in one line."""
     return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+
+
+def shortened(text: str, longest: int, size: Callable[[str], int] = len) -> str:
+    """A text as it is, or its beginning and a digest of the whole, so that two long ones stay two.
+
+    Args:
+        text: What a tracker takes only up to a length.
+        longest: That length; at least 10.
+        size: How long a text is; by default its number of characters.
+    """
+    if size(text) <= longest:
+        return text
+    digest, head = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8], text
+    while size(head) > longest - 1 - len(digest):
+        head = head[:-1]
+    return f"{head}-{digest}"

@@ -12,15 +12,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eif_lab.results.trackers.careful import first_line
+from eif_lab.results.trackers.careful import first_line, shortened
 from eif_lab.results.trackers.none import SilentRun
 from eif_lab.results.tracking import Run
-from eif_lab.schema import Options, option
+from eif_lab.schema import Options, option, rule_error
 
 if TYPE_CHECKING:
     import wandb
 
 log = logging.getLogger(__name__)
+
+LONGEST_TAG, LONGEST_NAME = 64, 128
+"""Characters that W&B takes in a tag, and in the name of a project, a user, a group or a run."""
+
+NOT_IN_NAMES = "/\\#?%:"
+"""Characters that W&B does not take in the name of a project or a user, because both are part of an address."""
+
+MODES = ("online", "offline", "disabled", "dryrun", "run", "shared")
+"""What W&B takes as ``WANDB_MODE``."""
 
 
 @dataclass
@@ -49,6 +58,21 @@ class Wandb(Options):
     init_timeout: float = option(20.0, above=0, hint="Try 20.")
     finish_timeout: float = option(60.0, above=0, hint="Try 60.")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part, hint in (("project", "Try eif_lab."), ("entity", "Try null."), ("run_group", "Try null.")):
+            name = getattr(self, part)
+            if name is not None and not 1 <= len(name) <= LONGEST_NAME:
+                raise rule_error(f"tracker.{part}", f"have 1 to {LONGEST_NAME} characters", name, hint)
+            if part != "run_group" and name is not None and set(name) & set(NOT_IN_NAMES):
+                raise rule_error(f"tracker.{part}", f"hold none of {' '.join(NOT_IN_NAMES)}", name, hint)
+        for tag in self.tags:
+            if not 1 <= len(tag) <= LONGEST_TAG:
+                raise rule_error("tracker.tags", f"each have 1 to {LONGEST_TAG} characters", tag, "Try fewer words.")
+        asked = os.environ.get("WANDB_MODE")
+        if self.mode == "auto" and asked and asked not in MODES:
+            raise rule_error("WANDB_MODE", f"be one of {', '.join(MODES)}", asked, "Try offline, or unset it.")
+
     def start(
         self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path, run_id: str
     ) -> Run:
@@ -56,9 +80,9 @@ class Wandb(Options):
         arguments = {
             "project": self.project,
             "entity": self.entity,
-            "name": name,
-            "group": self.run_group or group,
-            "tags": list(dict.fromkeys([*self.tags, *tags])),
+            "name": shortened(name, LONGEST_NAME),
+            "group": self.run_group or shortened(group, LONGEST_NAME),
+            "tags": list(dict.fromkeys([*self.tags, *(shortened(tag, LONGEST_TAG) for tag in tags if tag)])),
             "config": config,
             "dir": str(directory),
             "id": run_id,
