@@ -184,8 +184,10 @@ def forget(directory: Path, made: set[str]) -> None:
 
 def quiet_libraries() -> None:
     """Keep what libraries say about themselves off the console; warnings stay."""
-    for name in ("pytorch_lightning", "lightning", "httpx", "matplotlib", "fsspec", "urllib3"):
+    for name in ("pytorch_lightning", "lightning", "httpx", "fsspec", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that it cannot write, and does without
+    logging.raiseExceptions = False  # each line that a full disk keeps from job.log would print a traceback
 
 
 def validate(arguments: list[str]) -> Jobs:
@@ -373,6 +375,8 @@ def main() -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would otherwise print and exit with
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = os.devnull  # of a user whom the system does not know: libraries break where there is none
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait ruin a shared machine
     # cuBLAS looks once, so that a deterministic job of a sweep may come too late to set it
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -49,6 +49,44 @@ def test_users_mistake_is_one_line_with_exit_code_2_and_nothing_written(tmp_path
     assert not list(tmp_path.iterdir())
 
 
+UNKNOWN_USER = """
+import pwd, sys
+pwd.getpwuid = lambda user: {}[user]
+from eif_lab.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_a_home_that_is_not_there_costs_neither_lines_nor_results(tmp_path):
+    """Tracked by W&B, offline, which keeps most at home."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "XDG_", "HOME"))}
+    job = [*QUICK, "tracker=wandb", "tracker.mode=offline", "desideratum=[symmetry]", "hydra.run.dir=job"]
+    result = subprocess.run(
+        [sys.executable, "-c", UNKNOWN_USER, *[one for one in job if one != "tracker=none"]],
+        cwd=tmp_path,
+        env=kept | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (result.returncode, result.stderr) == (0, ""), result.stdout + result.stderr
+    assert result.stdout.startswith("cnn base training") and "untracked" not in result.stdout
+    assert list(tmp_path.glob("job/wandb/offline-run-*/files/media/images/*.png"))
+
+
+def test_a_log_that_the_disk_does_not_take_prints_no_traceback(tmp_path):
+    """Whoever logs then, the job's own file or that of a tracker."""
+    code = (
+        "import logging; from eif_lab.__main__ import quiet_libraries; quiet_libraries()\n"
+        "logging.basicConfig(handlers=[logging.FileHandler('/dev/full')], level=logging.INFO)\n"
+        "logging.info('a line')\n"
+    )
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stderr == ""
+
+
 def test_help_lists_the_choices_without_loading_torch(tmp_path):
     code = (
         "import sys; sys.argv = ['eif_lab', '--help']\n"

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import logging
+import os
 import socketserver
 import subprocess
 import sys
@@ -233,13 +234,15 @@ def test_tracker_that_cannot_start_leaves_the_job_untracked(tmp_path, caplog, ma
 def track(monkeypatch, caplog, capfd):
     """Run a job under an environment that W&B reads anew; the lines that it logs. Nothing else may be printed."""
 
-    def run(directory, environment, **options):
+    def run(directory, environment, finish=None, **options):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         wandb.teardown()
         caplog.clear()
         with Wandb(**options).start(**arguments(directory, name="j", a=1)) as run:
             run.progress(1, 2, 1.0, {})
+            if finish is not None:
+                run.finish(finish, [], {})
         wandb.teardown()
         assert capfd.readouterr() == ("", "")
         return own_lines(caplog)
@@ -277,6 +280,22 @@ def test_wandb_mode_is_honoured(tmp_path, track):
     assert len(run_files(tmp_path / "offline")) == 1
     assert track(tmp_path / "disabled", {"WANDB_MODE": "disabled"}) == []
     assert run_files(tmp_path / "disabled") == []
+
+
+@pytest.mark.parametrize("home", ["unset", "not to be made"])
+def test_a_home_that_is_not_there_costs_neither_lines_nor_the_run(tmp_path, track, monkeypatch, make_influence, home):
+    for name in ("DATA", "CACHE", "CONFIG"):
+        monkeypatch.delenv(f"WANDB_{name}_DIR")
+    for name in ("CACHE", "CONFIG", "DATA"):
+        monkeypatch.delenv(f"XDG_{name}_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    (tmp_path / "file").touch()
+    environment = {"HOME": str(tmp_path / "file" / "home")} if home == "not to be made" else {}
+    write_job(tmp_path / "job", {"name": "j", "status": "done"}, make_influence(), [], {})
+    assert track(tmp_path / "job", environment, finish=make_influence()) == []
+    told = read_summary(*run_files(tmp_path / "job"))
+    assert told["state"] == "finished" and HEAT_MAP in told["summary"]
+    assert "WANDB_DATA_DIR" not in os.environ
 
 
 def test_online_without_a_key_neither_asks_nor_waits(tmp_path, track):

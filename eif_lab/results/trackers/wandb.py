@@ -8,6 +8,8 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -102,8 +104,7 @@ class Wandb(Options):
     def _open(self, arguments: dict[str, Any]) -> wandb.Run:
         import wandb
 
-        # Silent for the whole process, because some of W&B's lines come before a run has settings of its own.
-        server = wandb.setup(wandb.Settings(silent=True)).settings
+        server = _service()
         logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # its own telemetry's troubles
         mode = self.mode if self.mode != "auto" else os.environ.get("WANDB_MODE") or server.mode
         keyed = bool(server.api_key or server.identity_token_file) or _in_netrc(server.base_url)
@@ -115,7 +116,7 @@ class Wandb(Options):
                 except (wandb.Error, TimeoutError) as error:
                     trouble = first_line(error)
                     wandb.teardown()  # its service still holds the run's id
-                    wandb.setup(wandb.Settings(silent=True))
+                    _service()
             log.warning("W&B is not reachable (%s); %s is tracked offline", trouble, arguments["name"])
         return self._init(arguments, "offline" if mode == "online" else mode)
 
@@ -133,9 +134,31 @@ class Wandb(Options):
         return wandb.init(**arguments, mode=mode, settings=settings)
 
 
+def _service() -> wandb.Settings:
+    """Start W&B's service, unless it runs, and tell what holds for all runs of this process."""
+    import wandb
+
+    with _unheard():
+        # Silent for the whole process, because some of W&B's lines come before a run has settings of its own.
+        return wandb.setup(wandb.Settings(silent=True)).settings
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Within this, a process that is started has no stderr: W&B's service logs there where it cannot write its log."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _in_netrc(server: str) -> bool:
     """Whether netrc holds a key for ``server``."""
-    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    path = os.path.expanduser(os.environ.get("NETRC") or "~/.netrc")
     try:
         return netrc.netrc(path).authenticators(urllib.parse.urlsplit(server).netloc) is not None
     except (OSError, netrc.NetrcParseError):
