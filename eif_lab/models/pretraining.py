@@ -26,6 +26,7 @@ from eif_lab.data.inheritance import Inheritance
 from eif_lab.data.knowledge import Knowledge
 from eif_lab.data.names import words
 from eif_lab.data.negation import Negation
+from eif_lab.data.once import give_usual_rights
 from eif_lab.data.ontology import Ontology
 from eif_lab.data.reversal import Reversal
 from eif_lab.data.task import Background, Texts
@@ -342,6 +343,7 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
     }
     (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n")
     (directory / "README.md").write_text(model_card(options, report))
+    give_usual_rights(directory, (directory / REPORT).stat().st_mode)
     return report
 
 

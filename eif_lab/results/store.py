@@ -31,10 +31,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from filelock import FileLock, Timeout
 
-from eif_lab.data.checksums import SUMS, damage, difference, read_sums, replace_file, sha256, write_sums
-from eif_lab.data.once import locked
+from eif_lab.data.checksums import SUMS, clear_cut_off, damage, difference, read_sums, replace_file, sha256, write_sums
+from eif_lab.data.once import is_locked, locked
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.arrays import damaged, open_array, write_array
 from eif_lab.results.comparison import above_neutral, per_nat
@@ -138,9 +137,13 @@ class ArrayCache:
             return
         shutil.rmtree(aside, ignore_errors=True)
 
+    def aside(self, key: str) -> list[Path]:
+        """What a process that was killed while it stored ``key`` left, or one that lives stores now."""
+        return list(self.root.glob(f".{key}.*"))
+
     def clear_aside(self, key: str) -> None:
-        """Remove what a process that was killed while it stored ``key`` left; for who alone measures it."""
-        for left in self.root.glob(f".{key}.*"):
+        """Remove what is `aside`; for who alone measures ``key``."""
+        for left in self.aside(key):
             shutil.rmtree(left, ignore_errors=True)
 
     def _beside(self, key: str) -> Path:
@@ -302,6 +305,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     held_to = {"checksum": sha256((directory / SUMS).read_bytes())}
     whole = {"format": FORMAT, **MANIFEST_DEFAULTS, **provenance(), "created": created, **held_to, **manifest}
     text = json.dumps(_strict(whole), indent=2, allow_nan=False)
+    clear_cut_off(directory / MANIFEST)
     replace_file(directory / MANIFEST, text.encode())
 
 
@@ -330,13 +334,7 @@ def sole(directory: Path) -> Iterator[None]:
 
 def is_running(directory: Path) -> bool:
     """Whether a process that lives runs the job of ``directory``."""
-    if not (directory / LOCK).exists():
-        return False
-    try:
-        with FileLock(directory / LOCK, timeout=0):
-            return False
-    except Timeout:
-        return True
+    return is_locked(directory / LOCK)
 
 
 def open_results(path: str | Path) -> JobResults | SweepResults:

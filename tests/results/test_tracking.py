@@ -557,6 +557,17 @@ def test_tracker_that_breaks_says_so_once_and_the_job_goes_on(tmp_path, caplog, 
     assert line.startswith("CSV failed (ValueError: ") and line.endswith("j goes on untracked")
 
 
+def test_a_full_disk_is_told_once_by_the_tracker(tmp_path, caplog):
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with caplog.at_level(logging.WARNING), Csv().start(**arguments(tmp_path, name="j")) as run:
+        run.file.flush()
+        os.dup2(os.open("/dev/full", os.O_WRONLY), run.file.fileno())
+        run.progress(1, 2, 1.0, {})
+    (line,) = own_lines(caplog)
+    assert line.startswith("CSV failed (OSError: [Errno 28]") and line.endswith("j goes on untracked")
+
+
 # --- TensorBoard ----------------------------------------------------------------------------------------------------
 
 

@@ -29,13 +29,17 @@ class CarefulRun(Run):
 
     def attempt(self, action: Callable[[], Any]) -> None:
         """Do it, unless the tracker broke before."""
-        if self.broken:
-            return
+        if not self.broken:
+            self.end(action)
+
+    def end(self, action: Callable[[], Any]) -> None:
+        """Do it, even if the tracker broke before; that is told once."""
         try:
             action()
         except Exception as error:
+            if not self.broken:
+                log.warning("%s failed (%s); %s goes on untracked", self.tracker, first_line(error), self.name)
             self.broken = True
-            log.warning("%s failed (%s); %s goes on untracked", self.tracker, first_line(error), self.name)
 
 
 def first_line(error: BaseException) -> str:

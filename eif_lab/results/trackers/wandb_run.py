@@ -54,8 +54,7 @@ class WandbRun(CarefulRun):
         """End the run; W&B's own context would print the exception a second time."""
         if error is not None:
             self.attempt(lambda: self.run.summary.update({"reason": first_line(error)}))
-        self.broken = False
-        self.attempt(lambda: self.run.finish(exit_code=0 if error is None else 1))
+        self.end(lambda: self.run.finish(exit_code=0 if error is None else 1))
 
     def _log_pictures(self, influence: xr.DataArray, verdicts: Sequence[Verdict]) -> None:
         picture, caption = heat_map(influence)
