@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from eif_lab.schema import ConfigError, Job, NotApplicable, read_job, rule_error, unknown_name, unknown_option
+from eif_lab.shortage import memory_line, short_of_memory
 
 if TYPE_CHECKING:
     from eif_lab.results.store import JobResults
@@ -143,14 +144,17 @@ def run_here(config: DictConfig, directory: Path) -> None:
     except Exception as error:
         trace = traceback.format_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())
+        if short_of_memory(error):
+            trace, reason = "", memory_line(error)
         record |= {"status": "failed", "reason": reason}
     if "status" in record:
         try:
             write_job(directory, record, None, [], {})
             if trace:
                 (directory / "traceback.txt").write_text(trace)
-        except OSError as error:  # where not even that can be written, the other jobs still may
-            print(f"{record['name']}: {record['reason']} ({error})", file=sys.stderr)
+        except (OSError, MemoryError, ImportError) as error:  # where not even that is possible, other jobs still may be
+            why = "" if short_of_memory(error) else f" ({error})"
+            print(f"{record['name']}: {record['reason']}{why}", file=sys.stderr)
             exit_code = JOB_FAILED
             return
     show(open_job(directory))
@@ -392,6 +396,11 @@ def main() -> int:
     except (ConfigError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         print(one_line(error), file=sys.stderr)
         return USER_ERROR
+    except (MemoryError, ImportError, RuntimeError) as error:
+        if not short_of_memory(error):
+            raise
+        print(memory_line(error), file=sys.stderr)
+        return JOB_FAILED
     except KeyboardInterrupt:
         sweep_table()
         print("interrupted", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from eif_lab.shortage import memory_line, short_of_memory
 
 QUICK = [
     "tracker=none",
@@ -85,6 +88,54 @@ def test_a_log_that_the_disk_does_not_take_prints_no_traceback(tmp_path):
         pytest.skip("this system has no /dev/full")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (MemoryError("std::bad_alloc"), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (ImportError("No module named 'x'"), False),
+        (RuntimeError("shapes do not fit"), False),
+    ],
+)
+def test_what_libraries_raise_where_memory_is_too_little_is_told_from_the_rest(error, short):
+    assert short_of_memory(error) == short
+    assert len(memory_line(error).splitlines()) == 1
+
+
+SHORT_OF_MEMORY = """
+import sys
+import pyarrow
+import eif_lab.pipeline
+from eif_lab.__main__ import main
+
+def short(*_, **__):
+    raise {error}
+
+eif_lab.pipeline.{place} = short
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("load", "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried\\n to allocate 8 bytes')"),
+        ("write_results", "pyarrow.ArrowMemoryError('malloc of size 64 failed')"),
+    ],
+)
+def test_out_of_memory_is_one_line_that_says_what_to_try_and_a_failed_job(tmp_path, place, error):
+    script = SHORT_OF_MEMORY.format(place=place, error=error)
+    given = [sys.executable, "-c", script, *QUICK, "hydra.run.dir=job", "model.training.steps=1"]
+    result = subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    told = " ".join((result.stdout + result.stderr).split())
+    assert result.returncode == 1 and "Traceback" not in told
+    assert told.count("out of memory (") == 1 and "Try a lower engine.memory_budget" in told
+    assert "room" not in told and not (tmp_path / "job" / "traceback.txt").exists()
+    assert "out of memory" in json.loads((tmp_path / "job" / "manifest.json").read_text())["reason"]
 
 
 def test_help_lists_the_choices_without_loading_torch(tmp_path):
