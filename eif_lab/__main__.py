@@ -43,6 +43,7 @@ from eif_lab.compose import (
 )
 from eif_lab.interruption import begin_to_end, noticed, tell
 from eif_lab.schema import ConfigError, Job, NotApplicable, print_anywhere, read_job, rule_error
+from eif_lab.shortage import memory_line, short_of_memory
 
 if TYPE_CHECKING:
     from eif_lab.output import Output
@@ -235,7 +236,7 @@ def show(done: JobResults) -> None:
 def run_here(config: DictConfig, directory: Path) -> None:
     """Run a job in its directory."""
     global exit_code  # noqa: PLW0603 - Hydra passes no result of a job on to the caller
-    from eif_lab.results.store import LOCK, open_job, whole_job, write_job
+    from eif_lab.results.store import LOCK, open_job
 
     context = HydraConfig.get()
     made = {".hydra", "job.log", LOCK}
@@ -269,30 +270,48 @@ def run_here(config: DictConfig, directory: Path) -> None:
     except Exception as error:
         trace = traceback.format_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())
+        if short_of_memory(error):
+            trace, reason = "", memory_line(error)
         record |= {"status": "failed", "reason": reason}
-    if "status" in record and (kept := whole_job(directory)) is not None:
-        told = f"the results of {kept.manifest['created']} in {directory} are kept"
-        print(f"{record['name']}: {record['reason']} ({told})", file=sys.stderr)
+    failed = "status" in record
+    if failed and not recorded(directory, record, trace):
         exit_code = JOB_FAILED
         return
-    if "status" in record:
-        try:
-            write_job(directory, record, None, [], {})
-            if trace:
-                (directory / "traceback.txt").write_text(trace, encoding="utf-8")
-        except OSError as error:  # where not even that can be written, the other jobs still may
-            print(f"{record['name']}: {record['reason']} ({error})", file=sys.stderr)
-            exit_code = JOB_FAILED
-            return
     show(open_job(directory))
     if not sweep:
-        exit_code = JOB_FAILED if "status" in record else 0
+        exit_code = JOB_FAILED if failed else 0
+
+
+def recorded(directory: Path, record: Mapping[str, Any], trace: str) -> bool:
+    """Write down that a job failed; False where that can't be done, or would cost results, and is printed instead.
+
+    Args:
+        directory: The job's own.
+        record: Its manifest.
+        trace: Its traceback; empty where that tells a user nothing.
+    """
+    from eif_lab.results.store import whole_job, write_job
+
+    told = f"{record['name']}: {record['reason']}"
+    if (kept := whole_job(directory)) is not None:
+        print(f"{told} (the results of {kept.manifest['created']} in {directory} are kept)", file=sys.stderr)
+        return False
+    try:
+        write_job(directory, record, None, [], {})
+        if trace:
+            (directory / "traceback.txt").write_text(trace, encoding="utf-8")
+    except (OSError, MemoryError, ImportError) as error:  # where not even that is possible, other jobs still may be
+        print(told if short_of_memory(error) else f"{told} ({error})", file=sys.stderr)
+        return False
+    return True
 
 
 def quiet_libraries() -> None:
     """Keep what libraries say about themselves off the console; warnings stay."""
-    for name in ("pytorch_lightning", "lightning", "httpx", "matplotlib", "fsspec", "urllib3"):
+    for name in ("pytorch_lightning", "lightning", "httpx", "fsspec", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that it cannot write, and does without
+    logging.raiseExceptions = False  # each line that a full disk keeps from job.log would print a traceback
 
 
 def must_be_utf8(*given: str) -> None:
@@ -386,6 +405,8 @@ def main() -> int:
 def all_jobs() -> int:
     """Run what the command line asks for; the exit code as of `main`."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would otherwise print and exit with
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = os.devnull  # of a user whom the system does not know: libraries break where there is none
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait ruin a shared machine
     # cuBLAS looks once, so that a deterministic job of a sweep may come too late to set it
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -409,3 +430,8 @@ def all_jobs() -> int:
     except Refusal as error:
         print(error, file=sys.stderr)
         return USER_ERROR
+    except (MemoryError, ImportError, RuntimeError) as error:
+        if not short_of_memory(error):
+            raise
+        print(memory_line(error), file=sys.stderr)
+        return JOB_FAILED

@@ -81,12 +81,13 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
         run_undisturbed(job, config, directory, group, overrides)
 
 
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
 def disk_trouble(*folders: str | Path) -> Iterator[None]:
-    """Turn a full disk, or a folder that may not be written, into one line.
+    """Turn a full disk, or a folder that this user may not read or write, into one line.
 
     Args:
         folders: Where a job writes.
@@ -97,10 +98,22 @@ def disk_trouble(*folders: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        if error.errno in FULL:
+            rule, hint = "have room", "Make room: the same command then goes on from what is stored."
+        elif error.errno in FORBIDDEN:
+            rule, hint = "be yours to read and write", "Try folders of your own, with cache=... and hydra.run.dir=..."
+        else:
             raise
-        told = f"{' and '.join(map(str, folders))} must be writable, got {error}."
-        raise ConfigError(f"{told} Make room: the same command then goes on from what is stored.") from error
+        told = " and ".join(map(str, folders_of(error, folders)))
+        raise ConfigError(f"{told} must {rule}, got {error}. {hint}") from error
+
+
+def folders_of(error: OSError, folders: Sequence[str | Path]) -> Sequence[str | Path]:
+    """The folder that a file is in which gave trouble; all where the system named no file, or one elsewhere."""
+    if not isinstance(error.filename, str):
+        return folders
+    place = Path(error.filename).absolute()
+    return [folder for folder in folders if place.is_relative_to(Path(folder).absolute())] or folders
 
 
 def run_undisturbed(job: Job, config: Mapping[str, Any], directory: Path, group: str, overrides: list[str]) -> None:

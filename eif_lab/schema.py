@@ -1,7 +1,7 @@
 """Typed options: every choice in ``conf/`` is a dataclass whose fields state their own rule.
 
 A wrong name, type or value ends in a `ConfigError` whose one line names the field, the rule, the value received and
-what to try. This module imports nothing from the project, so that every room can declare its options with it.
+what to try. This module imports none of the project's rooms, so that every room can declare its options with it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from eif_lab.shortage import short_of_memory
 
 
 class ConfigError(ValueError):
@@ -259,6 +261,8 @@ def choice(group: str, given: Any) -> Any:
     try:
         kind = getattr(importlib.import_module(path), name)
     except Exception as error:  # whatever a module of the user's own raises
+        if short_of_memory(error):
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise rule_error(
             f"{group}._target_", f"name a class that can be imported ({reason})", given["_target_"]

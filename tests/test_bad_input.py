@@ -221,6 +221,9 @@ CONFIGS = {
         nothing, "update.learning_rate=fast", "update.learning_rate must be a number or null, got 'fast'."),
     "text in a list of numbers": (
         nothing, "model.channels=[4,x]", "model.channels[1] must be a list of a whole number, got 'x'."),
+    "a project that W&B does not take": (
+        nothing, "tracker=wandb tracker.project=me/influence", "tracker.project must hold none of"),
+    "a tag that W&B does not take": (nothing, f"tracker=wandb tracker.tags=[{'t' * 65}]", "tracker.tags must each"),
     "a number for a group": (nothing, "tracker=3", "Config group override must be a string or a list. Got int."),
     "a number for nested options": (nothing, "model.training=5", "model.training must hold options (steps, .*got 5."),
     "nothing for nested options": (nothing, "model.training=null", "model.training must hold options (.*got None."),

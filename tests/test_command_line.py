@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from eif_lab.shortage import memory_line, short_of_memory
 
 QUICK = [
     "tracker=none",
@@ -47,6 +50,92 @@ def test_users_mistake_is_one_line_with_exit_code_2_and_nothing_written(tmp_path
     assert told in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 and result.stdout == ""
     assert not list(tmp_path.iterdir())
+
+
+UNKNOWN_USER = """
+import pwd, sys
+pwd.getpwuid = lambda user: {}[user]
+from eif_lab.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_a_home_that_is_not_there_costs_neither_lines_nor_results(tmp_path):
+    """Tracked by W&B, offline, which keeps most at home."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "XDG_", "HOME"))}
+    job = [*QUICK, "tracker=wandb", "tracker.mode=offline", "desideratum=[symmetry]", "hydra.run.dir=job"]
+    result = subprocess.run(
+        [sys.executable, "-c", UNKNOWN_USER, *[one for one in job if one != "tracker=none"]],
+        cwd=tmp_path,
+        env=kept | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (result.returncode, result.stderr) == (0, ""), result.stdout + result.stderr
+    assert result.stdout.startswith("cnn base training") and "untracked" not in result.stdout
+    assert list(tmp_path.glob("job/wandb/offline-run-*/files/media/images/*.png"))
+
+
+def test_a_log_that_the_disk_does_not_take_prints_no_traceback(tmp_path):
+    """Whoever logs then, the job's own file or that of a tracker."""
+    code = (
+        "import logging; from eif_lab.__main__ import quiet_libraries; quiet_libraries()\n"
+        "logging.basicConfig(handlers=[logging.FileHandler('/dev/full')], level=logging.INFO)\n"
+        "logging.info('a line')\n"
+    )
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (MemoryError("std::bad_alloc"), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (ImportError("No module named 'x'"), False),
+        (RuntimeError("shapes do not fit"), False),
+    ],
+)
+def test_what_libraries_raise_where_memory_is_too_little_is_told_from_the_rest(error, short):
+    assert short_of_memory(error) == short
+    assert len(memory_line(error).splitlines()) == 1
+
+
+SHORT_OF_MEMORY = """
+import sys
+import pyarrow
+import eif_lab.pipeline
+from eif_lab.__main__ import main
+
+def short(*_, **__):
+    raise {error}
+
+eif_lab.pipeline.{place} = short
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("load", "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried\\n to allocate 8 bytes')"),
+        ("write_results", "pyarrow.ArrowMemoryError('malloc of size 64 failed')"),
+    ],
+)
+def test_out_of_memory_is_one_line_that_says_what_to_try_and_a_failed_job(tmp_path, place, error):
+    script = SHORT_OF_MEMORY.format(place=place, error=error)
+    given = [sys.executable, "-c", script, *QUICK, "hydra.run.dir=job", "model.training.steps=1"]
+    result = subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    told = " ".join((result.stdout + result.stderr).split())
+    assert result.returncode == 1 and "Traceback" not in told
+    assert told.count("out of memory (") == 1 and "Try a lower engine.memory_budget" in told
+    assert "room" not in told and not (tmp_path / "job" / "traceback.txt").exists()
+    assert "out of memory" in json.loads((tmp_path / "job" / "manifest.json").read_text())["reason"]
 
 
 def test_help_lists_the_choices_without_loading_torch(tmp_path):

@@ -93,6 +93,12 @@ def replace_file(path: Path, content: bytes) -> None:
         fresh.unlink(missing_ok=True)
 
 
+def clear_cut_off(path: Path) -> None:
+    """Remove what a process that was killed in `replace_file` left; for who alone writes ``path``."""
+    for left in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 32}"):
+        left.unlink(missing_ok=True)
+
+
 def write_checked(path: Path, content: bytes) -> None:
     """Write a file of its own checksum, in the first line, and its content; it appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

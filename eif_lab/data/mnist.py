@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,15 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from eif_lab.data.images import image_task
+from eif_lab.data.once import locked
 from eif_lab.data.task import Images, Task
 from eif_lab.schema import ConfigError, Options, option, rule_error
 
 SPLITS = {True: "train", False: "t10k"}
 PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What an error of the system is about that has nothing to do with the files' origin."""
+
 ANEW = "Remove the file and fetch it anew."
 
 
@@ -71,29 +76,53 @@ class MNIST(Options):
     def _raw(self, source: Any) -> Path:
         """The folder with the unpacked files, which are unpacked or downloaded now if they are nowhere."""
         raw = Path(self._folder()) / "raw"
-        if all((Path(self.root) / raw / f"{split}-{part}").is_file() for split in SPLITS.values() for part in PARTS):
-            return Path(self.root) / raw
+        for place in (Path(self.root) / raw, Path(self.download) / raw):
+            if is_unpacked(place):
+                return place
         target = Path(self.download) / raw
-        fresh = not target.exists()
-        target.mkdir(parents=True, exist_ok=True)
-        absent = [path for path in (Path(self.root) / raw).glob("*.gz") if not (target / path.name).exists()]
-        for archive in absent:
-            shutil.copyfile(archive, target / archive.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock, partial = target.with_name("raw.lock"), target.with_name("raw.partial")
+        with locked(lock, f"unpacks {raw}"):
+            if not is_unpacked(target):
+                shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+                try:
+                    self._unpack(source, partial, target)
+                except ConfigError:
+                    lock.unlink(missing_ok=True)
+                    raise
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
+                    remove_empty(target.parent, Path(self.download))
+        return target
+
+    def _unpack(self, source: Any, partial: Path, target: Path) -> None:
+        """Unpack or download into ``partial``, and put whole files into ``target``."""
+        given = Path(self.root) / self._folder() / "raw"
         fetching = source.__new__(source)  # its constructor would read the files too, pickles of earlier versions first
-        fetching.root = self.download
+        fetching.root = str(partial)
+        fresh = Path(fetching.raw_folder)
+        fresh.mkdir(parents=True)
+        for archive in given.glob("*.gz"):
+            shutil.copyfile(archive, fresh / archive.name)
         try:
             fetching.download()
         except (OSError, RuntimeError) as error:
-            for archive in absent:
-                (target / archive.name).unlink(missing_ok=True)
-            if fresh:
-                forget(target, Path(self.download))
+            if getattr(error, "errno", None) in OF_THE_DISK:
+                raise
             reason = " ".join(str(error).split()) or type(error).__name__
+            place = f"{self._folder()}/raw"
             raise ConfigError(
-                f"dataset.root must hold {raw} or its files must be downloadable, got {self.root!r} ({reason}). "
-                f"Set EIF_LAB_DATA to a folder with {raw}/train-images-idx3-ubyte.gz and its three companions."
+                f"dataset.root must hold {place} or its files must be downloadable, got {self.root!r} ({reason}). "
+                f"Set EIF_LAB_DATA to a folder with {place}/train-images-idx3-ubyte.gz and its three companions."
             ) from None
-        return target
+        target.mkdir(exist_ok=True)
+        for path in fresh.glob("*-ubyte"):
+            path.replace(target / path.name)
+
+
+def is_unpacked(raw: Path) -> bool:
+    """Whether all files of both splits are in a folder."""
+    return all((raw / f"{split}-{part}").is_file() for split in SPLITS.values() for part in PARTS)
 
 
 def read_split(raw: Path, train: bool, classes: int) -> tuple[UInt8[Tensor, "n 28 28"], Int[Tensor, " n"]]:
@@ -128,10 +157,9 @@ def read_split(raw: Path, train: bool, classes: int) -> tuple[UInt8[Tensor, "n 2
     return pixels, labels
 
 
-def forget(target: Path, top: Path) -> None:
-    """Remove a folder, and what is empty above it up to ``top``."""
-    shutil.rmtree(target)
-    for folder in (target.parent, top):
+def remove_empty(*folders: Path) -> None:
+    """Remove folders as long as they are empty, in this order."""
+    for folder in folders:
         if any(folder.iterdir()):
             return
         folder.rmdir()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, Timeout, lock_descriptor
 
 from eif_lab.data.checksums import damage, write_sums
 from eif_lab.schema import ConfigError
@@ -38,6 +40,44 @@ def locked(path: Path, does: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Whether this process holds the lock file ``path``; not where another one does, or where it may not be written."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file ``path``; to ask, nothing is written, so that it may be another user's."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # there is none, or it is another user's alone
+        return False
+    try:
+        return not lock_descriptor(descriptor, blocking=False)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Within this, no other process is alone in the folder; nothing is left there, as a lock file would be."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        lock_descriptor(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def made_once(directory: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
@@ -82,4 +122,20 @@ def _make(partial: Path, make: Callable[[Path], dict[str, Any]]) -> None:
             partial.rmdir()
         raise
     (partial / REPORT).write_text(json.dumps(report, indent=2), encoding="utf-8")
+    give_usual_rights(partial, (partial / REPORT).stat().st_mode)
     write_sums(partial)
+
+
+def give_usual_rights(folder: Path, mode: int) -> None:
+    """Let those read (and write) what is below a folder whom the umask lets, where a library let its owner alone.
+
+    Safetensors and all that goes through `tempfile` are such.
+
+    Args:
+        folder: Whose own rights are given to folders.
+        mode: Of a file that was made in the usual way.
+    """
+    for path in folder.rglob("*"):
+        wanted = stat.S_IMODE(folder.stat().st_mode if path.is_dir() else mode)
+        if stat.S_IMODE(path.stat().st_mode) != wanted:
+            path.chmod(wanted)

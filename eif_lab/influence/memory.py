@@ -18,14 +18,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from eif_lab.schema import ConfigError, rule_error
+from eif_lab.shortage import short_of_memory
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
-"""What a RuntimeError says where memory is too little: of the CPU's allocators, of MPS, of CUDA's libraries."""
-
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """As malloc.h numbers them, in bytes: idle memory above the one, and freed blocks above the other, are given back."""
@@ -150,9 +147,7 @@ def out_of_memory(error: BaseException) -> bool:
 
     Where the kernel promises more than there is (Linux by default), a process can also be ended without one.
     """
-    if isinstance(error, torch.OutOfMemoryError | MemoryError | TooLittleMemory):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+    return isinstance(error, torch.OutOfMemoryError | TooLittleMemory) or short_of_memory(error)
 
 
 @contextmanager

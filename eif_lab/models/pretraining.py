@@ -26,6 +26,7 @@ from eif_lab.data.inheritance import Inheritance
 from eif_lab.data.knowledge import Knowledge
 from eif_lab.data.names import words
 from eif_lab.data.negation import Negation
+from eif_lab.data.once import give_usual_rights
 from eif_lab.data.ontology import Ontology
 from eif_lab.data.reversal import Reversal
 from eif_lab.data.task import Background, Texts
@@ -341,6 +342,7 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
     }
     (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (directory / "README.md").write_text(model_card(options, report), encoding="utf-8")
+    give_usual_rights(directory, (directory / REPORT).stat().st_mode)
     return report
 
 

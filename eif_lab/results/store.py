@@ -32,8 +32,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eif_lab.data.checksums import SUMS, damage, difference, read_sums, replace_file, sha256, write_sums
-from eif_lab.data.once import locked
+from eif_lab.data.checksums import SUMS, clear_cut_off, damage, difference, read_sums, replace_file, sha256, write_sums
+from eif_lab.data.once import is_locked, locked
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.arrays import damaged, open_array, write_array
 from eif_lab.results.comparison import above_neutral, per_nat
@@ -140,9 +140,13 @@ class ArrayCache:
             return
         shutil.rmtree(aside, ignore_errors=True)
 
+    def aside(self, key: str) -> list[Path]:
+        """What a process that was killed while it stored ``key`` left, or one that lives stores now."""
+        return list(self.root.glob(f".{key}.*"))
+
     def clear_aside(self, key: str) -> None:
-        """Remove what a process that was killed while it stored ``key`` left; for who alone measures it."""
-        for left in self.root.glob(f".{key}.*"):
+        """Remove what is `aside`; for who alone measures ``key``."""
+        for left in self.aside(key):
             shutil.rmtree(left, ignore_errors=True)
 
     def _beside(self, key: str) -> Path:
@@ -304,6 +308,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     held_to = {"checksum": sha256((directory / SUMS).read_bytes())}
     whole = {"format": FORMAT, **MANIFEST_DEFAULTS, **provenance(), "created": created, **held_to, **manifest}
     text = json.dumps({DIGEST: "", **_strict(whole)}, indent=2, allow_nan=False)
+    clear_cut_off(directory / MANIFEST)
     replace_file(directory / MANIFEST, sealed(text).encode())
 
 
@@ -348,17 +353,8 @@ def sole(directory: Path) -> Iterator[None]:
 
 
 def is_running(directory: Path) -> bool:
-    """Whether a process that lives runs the job of ``directory``; not so where its lock may not be read."""
-    import fcntl  # not on Windows, where all but this works
-
-    try:
-        with (directory / LOCK).open("rb") as lock:  # which another user's folder admits, unlike taking the lock
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    """Whether a process that lives runs the job of ``directory``."""
+    return is_locked(directory / LOCK)
 
 
 def open_results(path: str | Path) -> JobResults | SweepResults:

@@ -16,7 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from eif_lab.data.checksums import replace_file
+from eif_lab.data.checksums import clear_cut_off, replace_file
+from eif_lab.data.once import alone_in
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.results.rows import DONE, NOT_APPLICABLE, sweep_table, verdict_frame
 from eif_lab.results.store import JobResults, SweepResults, open_results
@@ -51,7 +52,9 @@ def write_frame(path: Path, table: pd.DataFrame) -> None:
     """Write a table as parquet, whole or not at all."""
     buffer = io.BytesIO()
     table.to_parquet(buffer)
-    replace_file(path, buffer.getvalue())
+    with alone_in(path.parent):
+        clear_cut_off(path)
+        replace_file(path, buffer.getvalue())
 
 
 def page(file: Any = None) -> Console:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import re
 import shutil
 import time
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from eif_lab.data.checksums import read_checked, write_checked
-from eif_lab.data.once import locked
+from eif_lab.data.once import locked, locked_if_free
 from eif_lab.results.store import ArrayCache
 from eif_lab.schema import ConfigError
 
@@ -42,20 +41,23 @@ class Unfinished:
 
     Args:
         folder: Where it is kept until the job is done.
+        ours: Whether this process holds the lock of the array; without it, nothing is looked for or kept.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, ours: bool = True) -> None:
+        self.folder, self.ours = folder, ours
         self.series: dict[str, Parts] = {}
 
     @property
     def run_id(self) -> str:
         """The name of the tracker's run: that of the interrupted one, or a new one."""
+        fresh = uuid.uuid4().hex[:8]
+        if not self.ours:
+            return fresh
         found = (read_checked(self.folder / RUN) or b"").decode()
         if not re.fullmatch("[0-9a-f]{8}", found):
-            found = uuid.uuid4().hex[:8]
-            if os.access(self.folder.parent, os.W_OK):
-                write_checked(self.folder / RUN, found.encode())
+            write_checked(self.folder / RUN, fresh.encode())
+            return fresh
         return found
 
     def settle(self, given: Mapping[str, Any], decide: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
@@ -106,7 +108,8 @@ class Unfinished:
 
     def remove(self) -> None:
         """Nothing is left to do."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.ours:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Parts:
@@ -170,15 +173,21 @@ def unfinished(cache: ArrayCache, key: str, needed: bool = True) -> Iterator[Unf
     Args:
         cache: Where the array is looked for.
         key: The array's.
-        needed: Whether it is to be measured; otherwise a cache that cannot be written is good enough.
+        needed: Whether it is to be measured; otherwise a cache that cannot be written is good enough, and nobody is
+            waited for.
     """
-    if needed:
-        cache.root.mkdir(parents=True, exist_ok=True)
-    lock = cache.root / f"{key}.lock"
-    left = Unfinished(cache.root / f"{key}.partial")
-    with locked(lock, "measures the same array") if needed or os.access(cache.root, os.W_OK) else nullcontext():
-        if needed:
-            cache.clear_aside(key)
+    lock, folder = cache.root / f"{key}.lock", cache.root / f"{key}.partial"
+    if not needed:
+        # an array that is there asks for no lock, but a job that was killed after it was stored has left its run here
+        with locked_if_free(lock) if folder.exists() or cache.aside(key) else nullcontext(False) as ours:
+            if ours:
+                cache.clear_aside(key)
+            yield Unfinished(folder, ours)
+        return
+    cache.root.mkdir(parents=True, exist_ok=True)
+    left = Unfinished(folder)
+    with locked(lock, "measures the same array"):
+        cache.clear_aside(key)
         try:
             yield left
         except ConfigError:  # what is refused is refused to all who ask for it

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ import torch
 
 from eif_lab.data.digits import Digits
 from eif_lab.data.images import balanced_order, feature_distance, pixel_distance
-from eif_lab.data.mnist import MNIST
+from eif_lab.data.mnist import MNIST, PARTS, SPLITS
 from eif_lab.schema import ConfigError
 
 
@@ -105,3 +108,36 @@ def test_a_truncated_file_is_not_taken_for_the_real_one(real_data, tmp_path, mon
     with pytest.raises(ConfigError, match=r"dataset.root must hold MNIST/raw"):
         MNIST(root=str(tmp_path / "root"), download=str(tmp_path / "download")).load(0)
     assert (raw / "train-images-idx3-ubyte.gz").read_bytes() == whole[: len(whole) // 2]
+
+
+def test_files_that_were_unpacked_before_are_read_with_nothing_written(real_data, tmp_path):
+    asked = MNIST(root=str(real_data), download=str(tmp_path))
+    first = asked.load(0)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "MNIST", "raw", "raw.lock", *sorted(f"{split}-{part}" for split in SPLITS.values() for part in PARTS),
+    ]  # fmt: skip
+    (tmp_path / "MNIST" / "raw.lock").unlink()
+    before = {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]}
+    assert asked.load(0).stimuli.pixels.equal(first.stimuli.pixels)
+    assert {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]} == before
+
+
+def test_unpacking_that_was_killed_leaves_no_file_that_is_taken_for_a_whole_one(real_data, tmp_path, monkeypatch):
+    def killed(_, download_root, filename, **__):
+        (Path(download_root) / filename).with_suffix("").write_bytes(b"the first half")
+        raise KeyboardInterrupt
+
+    asked = MNIST(root=str(real_data), download=str(tmp_path))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("torchvision.datasets.mnist.download_and_extract_archive", killed)
+        asked.load(0)
+    assert not list(tmp_path.rglob("*-ubyte"))
+
+
+def test_a_full_disk_is_not_taken_for_files_that_are_not_to_be_had(real_data, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("torchvision.datasets.MNIST.download", full)
+    with pytest.raises(OSError, match="No space left"):
+        MNIST(root=str(real_data), download=str(tmp_path)).load(0)

@@ -6,18 +6,28 @@ import errno
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
+import stat
+import tempfile
 import time
+import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
 
+from eif_lab.__main__ import CONF
 from eif_lab.data.checksums import SUMS, damage
 from eif_lab.data.once import locked, made_once
-from eif_lab.pipeline import disk_trouble
-from eif_lab.results.store import LOCK, ArrayCache, is_running, sole
+from eif_lab.pipeline import disk_trouble, run_job
+from eif_lab.results.store import LOCK, ArrayCache, is_running, open_results, sole
 from eif_lab.results.unfinished import unfinished
-from eif_lab.schema import ConfigError
+from eif_lab.schema import ConfigError, read_job
 
 forks = multiprocessing.get_context("fork")
 
@@ -128,8 +138,181 @@ def test_parts_of_another_base_model_are_thrown_away(tmp_path):
         assert not left.parts("stimuli").whole
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_a_disk_that_takes_nothing_is_one_line(tmp_path, code):
-    with pytest.raises(ConfigError, match=r"must be writable, got .*Make room") as told, disk_trouble(tmp_path):
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_line_that_says_to_make_room(tmp_path, code):
+    with pytest.raises(ConfigError, match=r"must have room, got .*Make room") as told, disk_trouble(tmp_path):
         raise OSError(code, os.strerror(code))
     assert "\n" not in str(told.value) and os.strerror(code) in str(told.value)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_folder_that_may_not_be_written_is_one_line_that_names_it_and_says_nothing_of_room(tmp_path, code):
+    cache, job = tmp_path / "cache", tmp_path / "job"
+    with pytest.raises(ConfigError) as told, disk_trouble(cache, job):
+        raise OSError(code, os.strerror(code), str(cache / "influence" / "k.lock"))
+    assert str(told.value).startswith(f"{cache} must be yours to read and write, got ")
+    assert "cache=..." in str(told.value) and "room" not in str(told.value)
+
+
+# --- Several users --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared():
+    """A folder that every user can reach, which those of pytest are not."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def umask():
+    """Set the umask until the test is over."""
+    before = os.umask(0)
+    os.umask(before)
+    yield os.umask
+    os.umask(before)
+
+
+def as_user(user, group, act, *arguments):
+    """Do something as another user, in a process of its own; what that raises is printed and fails the test."""
+
+    def run():
+        os.setgroups([])
+        os.setgid(group)
+        os.setuid(user)
+        try:
+            act(*arguments)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+    process = forks.Process(target=run)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def make_weights(folder):
+    """A base model as models write theirs, and something that was made by way of `tempfile`."""
+    save_file({"weight": torch.ones(2)}, folder / "model.safetensors")
+    tempfile.mkdtemp(dir=folder)
+    return {}
+
+
+def fill(cache, influence):
+    """All kinds of things that are kept."""
+    made_once(cache / "models" / "cnn", make_weights)
+    arrays = ArrayCache(cache / "influence")
+    with unfinished(arrays, "k") as left:
+        assert len(left.run_id) == 8
+        left.settle({}, dict)
+        left.parts("stimuli").append(np.zeros((1, 1, 1, 1)))
+        if arrays.find("k") is None:
+            arrays.put("k", influence)
+        return left
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o022, 0o077])
+def test_whatever_is_kept_has_the_rights_that_the_umask_gives(shared, umask, make_influence, mask):
+    umask(mask)
+    fill(shared / "cache", make_influence())
+    rights = {path: stat.S_IMODE(path.stat().st_mode) for path in (shared / "cache").rglob("*")}
+    assert any(path.name == "model.safetensors" for path in rights) and any(path.suffix == ".lock" for path in rights)
+    wanted = {path: (0o777 if path.is_dir() else 0o666) & ~mask for path in rights}
+    assert rights == wanted
+
+
+def everything(folder):
+    """All below a folder, with what would tell a write."""
+    return {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in [folder, *folder.rglob("*")]}
+
+
+def find_all(cache, key):
+    """What a job asks of a cache that has all that it needs."""
+    made_once(cache / "models" / "cnn", make_weights)
+    arrays = ArrayCache(cache / "influence")
+    with unfinished(arrays, key, needed=False) as left:
+        assert arrays.find(key) is not None and len(left.run_id) == 8
+        left.remove()
+
+
+@pytest.mark.parametrize("leftover", [False, True], ids=["", "with what a killed job left"])
+def test_a_hit_takes_no_lock_and_writes_nothing(shared, make_influence, leftover):
+    left = fill(shared / "cache", make_influence())
+    if not leftover:
+        left.remove()
+        (shared / "cache" / "influence" / "k.lock").unlink()
+        (shared / "cache" / "models" / "cnn.lock").unlink()
+        before = everything(shared)
+        find_all(shared / "cache", "k")
+        assert everything(shared) == before
+    if os.geteuid() == 0:
+        before = everything(shared)
+        as_user(65534, 65534, find_all, shared / "cache", "k")
+        assert everything(shared) == before
+
+
+def test_a_hit_leaves_the_run_of_a_job_that_lives_alone(tmp_path, make_influence):
+    cache = ArrayCache(tmp_path)
+    with unfinished(cache, "k") as one:
+        run = one.run_id
+        cache.put("k", make_influence())
+        with unfinished(cache, "k", needed=False) as other:
+            assert other.run_id != run
+            other.remove()
+        assert one.folder.exists() and one.run_id == run
+    with unfinished(cache, "k", needed=False) as later:  # as if the first one had been killed before it cleared up
+        assert later.run_id == run
+        later.remove()
+    assert not one.folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
+def test_two_users_of_a_group_both_add_to_one_cache(shared, umask, make_influence):
+    umask(0o002)
+    group = 4242
+    os.chown(shared, 0, group)
+    shared.chmod(0o2775)
+    influence = make_influence()
+    as_user(65533, group, fill, shared / "cache", influence)
+    as_user(65534, group, fill, shared / "cache", influence)  # goes on with what the other began
+    weights = shared / "cache" / "models" / "cnn" / "model.safetensors"
+    weights.write_bytes(b"damaged")
+    as_user(65534, group, fill, shared / "cache", influence)
+    assert not damage(weights.parent)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
+@pytest.mark.parametrize("model", ["cnn", "phi3"])
+def test_a_job_whose_array_and_models_another_user_has_made_needs_no_right_to_write(shared, umask, model):
+    umask(0o022)
+    small = {
+        "cnn": ["dataset.stimuli=6", "dataset.probes=6", "model.training.steps=2", "model.channels=[4]"],
+        "phi3": ["dataset.worlds=2", "dataset.stimuli_per_world=2", "model.teaching.steps=1"],
+    }[model] + (["model.minimum_background_accuracy=0"] if model == "phi3" else [])
+    asked = [f"model={model}", *small, "update.learning_rate=0.01", "tracker=none", "desideratum=[symmetry]"]
+
+    def run(directory, *more):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = compose("config", [*asked, *more, f"cache={shared / 'cache'}"])
+        config = OmegaConf.to_container(composed, resolve=True)
+        run_job(read_job(config), config, directory, "sweep", [])
+
+    run(shared / "mine")
+    theirs = shared / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 65534, 65534)
+    before = everything(shared / "cache")
+    as_user(65534, 65534, run, theirs / "job")
+    assert everything(shared / "cache") == before
+    assert open_results(theirs / "job").influence.identical(open_results(shared / "mine").influence)
+
+    def refused():
+        """The base model is there, but the array is not, and cannot be kept."""
+        with pytest.raises(ConfigError, match=r"cache must be yours to read and write, got .*cache=\.\.\."):
+            run(theirs / "other", "update.steps=2")
+
+    as_user(65534, 65534, refused)
+    assert everything(shared / "cache") == before

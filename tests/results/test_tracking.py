@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import logging
+import os
 import socketserver
 import subprocess
 import sys
@@ -41,7 +42,7 @@ from eif_lab.results.summary import heat_map, relation_means
 from eif_lab.results.trackers.csv import Csv
 from eif_lab.results.trackers.none import NoTracker
 from eif_lab.results.trackers.tensorboard import TensorBoard
-from eif_lab.results.trackers.wandb import Wandb
+from eif_lab.results.trackers.wandb import LONGEST_NAME, LONGEST_TAG, MODES, NOT_IN_NAMES, Wandb
 from eif_lab.schema import ConfigError, read_job
 
 CONF = Path(__file__).parents[2] / "conf" / "tracker"
@@ -233,13 +234,15 @@ def test_tracker_that_cannot_start_leaves_the_job_untracked(tmp_path, caplog, ma
 def track(monkeypatch, caplog, capfd):
     """Run a job under an environment that W&B reads anew; the lines that it logs. Nothing else may be printed."""
 
-    def run(directory, environment, **options):
+    def run(directory, environment, finish=None, **options):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         wandb.teardown()
         caplog.clear()
         with Wandb(**options).start(**arguments(directory, name="j", a=1)) as run:
             run.progress(1, 2, 1.0, {})
+            if finish is not None:
+                run.finish(finish, [], {})
         wandb.teardown()
         assert capfd.readouterr() == ("", "")
         return own_lines(caplog)
@@ -277,6 +280,22 @@ def test_wandb_mode_is_honoured(tmp_path, track):
     assert len(run_files(tmp_path / "offline")) == 1
     assert track(tmp_path / "disabled", {"WANDB_MODE": "disabled"}) == []
     assert run_files(tmp_path / "disabled") == []
+
+
+@pytest.mark.parametrize("home", ["unset", "not to be made"])
+def test_a_home_that_is_not_there_costs_neither_lines_nor_the_run(tmp_path, track, monkeypatch, make_influence, home):
+    for name in ("DATA", "CACHE", "CONFIG"):
+        monkeypatch.delenv(f"WANDB_{name}_DIR")
+    for name in ("CACHE", "CONFIG", "DATA"):
+        monkeypatch.delenv(f"XDG_{name}_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    (tmp_path / "file").touch()
+    environment = {"HOME": str(tmp_path / "file" / "home")} if home == "not to be made" else {}
+    write_job(tmp_path / "job", {"name": "j", "status": "done"}, make_influence(), [], {})
+    assert track(tmp_path / "job", environment, finish=make_influence()) == []
+    told = read_summary(*run_files(tmp_path / "job"))
+    assert told["state"] == "finished" and HEAT_MAP in told["summary"]
+    assert "WANDB_DATA_DIR" not in os.environ
 
 
 def test_online_without_a_key_neither_asks_nor_waits(tmp_path, track):
@@ -360,11 +379,63 @@ def test_config_file_holds_every_option_with_its_default(name, options):
         ({"mode": "live"}, "tracker.mode must be one of auto, online, offline, got 'live'"),
         ({"init_timeout": 0}, "tracker.init_timeout must be above 0, got 0"),
         ({"finish_timeout": -1.0}, "tracker.finish_timeout must be above 0, got -1.0"),
+        ({"project": "a/b"}, r"tracker.project must hold none of / \\ # \? % :, got 'a/b'"),
+        ({"project": ""}, "tracker.project must have 1 to 128 characters, got ''"),
+        ({"project": "p" * 129}, "tracker.project must have 1 to 128 characters"),
+        ({"entity": "me/eif_lab"}, "tracker.entity must hold none of .*, got 'me/eif_lab'"),
+        ({"entity": ""}, "tracker.entity must have 1 to 128 characters, got ''. Try null"),
+        ({"run_group": "g" * 129}, "tracker.run_group must have 1 to 128 characters"),
+        ({"tags": ["fine", ""]}, "tracker.tags must each have 1 to 64 characters, got ''"),
+        ({"tags": ["fine", "t" * 65]}, "tracker.tags must each have 1 to 64 characters, got 'ttt"),
     ],
 )
 def test_wrong_option_is_one_clear_line(wrong, message):
     with pytest.raises(ConfigError, match=message):
         Wandb(**wrong)
+
+
+def test_a_mode_of_the_environment_that_wandb_does_not_know_is_told_before_anything_runs(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    with pytest.raises(ConfigError, match=r"WANDB_MODE must be one of online, .*, got 'ofline'"):
+        Wandb()
+    Wandb(mode="offline")  # which does not ask for it
+
+
+def test_what_wandb_is_held_to_is_what_wandb_itself_admits(monkeypatch):
+    for name in MODES:
+        wandb.Settings(mode=name)
+    longest = "p" * LONGEST_NAME
+    wandb.Settings(project=longest, run_tags=["t" * LONGEST_TAG])
+    for name in [longest + "p", *NOT_IN_NAMES]:
+        with pytest.raises(wandb.errors.UsageError):
+            wandb.Settings(project=name)
+    with pytest.raises(ValueError, match="between 1 and 64"):
+        wandb.Settings(run_tags=["t" * (LONGEST_TAG + 1)])
+
+
+def test_long_names_that_a_job_brings_keep_its_run_and_stay_apart(tmp_path, caplog):
+    checkpoint = "a-checkpoint-whose-folder-says-how-it-was-trained-and-on-what-and-" + "when-" * 30
+    for number in range(2):
+        asked = arguments(tmp_path / str(number), name=f"{checkpoint}{number} digits")
+        asked |= {"group": f"{checkpoint}{number}", "tags": ["t" * LONGEST_TAG, "", f"{checkpoint}{number}"]}
+        with Wandb(mode="offline").start(**asked):
+            pass
+    told = [
+        next(record["run"] for record in read_records(*run_files(tmp_path / str(number))) if record["type"] == "run")
+        for number in range(2)
+    ]
+    for run in told:
+        assert len(run["tags"]) == 2 and "t" * LONGEST_TAG in run["tags"]
+    cut = [{run["display_name"], run["run_group"], *run["tags"]} - {"t" * LONGEST_TAG} for run in told]
+    assert not cut[0] & cut[1] and all(name.startswith("a-checkpoint-whose") for name in cut[0])
+    assert own_lines(caplog) == []
+
+
+def test_a_job_whose_name_is_longer_than_a_files_is_in_tensorboard(tmp_path, caplog):
+    for last in "ab":
+        with TensorBoard().start(**arguments(tmp_path, name="é" * 200 + last)) as run:
+            run.progress(1, 2, 1.0, {})
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2 and own_lines(caplog) == []
 
 
 # --- What runs carry ------------------------------------------------------------------------------------------------
@@ -484,6 +555,17 @@ def test_tracker_that_breaks_says_so_once_and_the_job_goes_on(tmp_path, caplog, 
         run.finish(make_influence(), [], {"direct_influence": 1.0})
     (line,) = own_lines(caplog)
     assert line.startswith("CSV failed (ValueError: ") and line.endswith("j goes on untracked")
+
+
+def test_a_full_disk_is_told_once_by_the_tracker(tmp_path, caplog):
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with caplog.at_level(logging.WARNING), Csv().start(**arguments(tmp_path, name="j")) as run:
+        run.file.flush()
+        os.dup2(os.open("/dev/full", os.O_WRONLY), run.file.fileno())
+        run.progress(1, 2, 1.0, {})
+    (line,) = own_lines(caplog)
+    assert line.startswith("CSV failed (OSError: [Errno 28]") and line.endswith("j goes on untracked")
 
 
 # --- TensorBoard ----------------------------------------------------------------------------------------------------

@@ -51,8 +51,7 @@ class CsvRun(CarefulRun):
         """Say how the job ended, and close the file."""
         ended = {"status": "finished"} if error is None else {"status": "failed", "reason": first_line(error)}
         self.attempt(lambda: self._write(END, ended))
-        self.broken = False
-        self.attempt(self.file.close)
+        self.end(self.file.close)
 
     def _write(self, kind: str, values: Mapping[str, Any]) -> None:
         for key, value in values.items():

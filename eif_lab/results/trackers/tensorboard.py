@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eif_lab.results.trackers.careful import first_line
+from eif_lab.results.trackers.careful import first_line, shortened
 from eif_lab.results.trackers.none import SilentRun
 from eif_lab.results.tracking import Run
 from eif_lab.schema import Options, rule_error
@@ -16,6 +17,9 @@ from eif_lab.schema import Options, rule_error
 log = logging.getLogger(__name__)
 
 FOLDER = "tensorboard"
+
+LONGEST = 255
+"""Bytes of a folder's name that file systems take."""
 
 
 @dataclass
@@ -39,7 +43,8 @@ class TensorBoard(Options):
         try:
             from eif_lab.results.trackers.tensorboard_run import TensorBoardRun
 
-            return TensorBoardRun(Path(directory) / FOLDER / name.replace("/", "-"), name, tags, config)
+            folder = shortened(name.replace("/", "-"), LONGEST, size=lambda part: len(os.fsencode(part)))
+            return TensorBoardRun(Path(directory) / FOLDER / folder, name, tags, config)
         except Exception as error:
             log.warning("TensorBoard cannot start (%s); %s goes on untracked", first_line(error), name)
             return SilentRun()

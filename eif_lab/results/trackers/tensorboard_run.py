@@ -53,8 +53,7 @@ class TensorBoardRun(CarefulRun):
         """Write what is still held, and how the job failed if it did."""
         if error is not None:
             self.attempt(lambda: self.writer.add_text("reason", first_line(error)))
-        self.broken = False
-        self.attempt(self.writer.close)
+        self.end(self.writer.close)
 
     def _log_results(self, influence: xr.DataArray, verdicts: Sequence[Verdict], summary: Mapping[str, Any]) -> None:
         scores = {key: value for key, value in summary.items() if isinstance(value, Real)}

@@ -8,19 +8,30 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eif_lab.results.trackers.careful import first_line
+from eif_lab.results.trackers.careful import first_line, shortened
 from eif_lab.results.trackers.none import SilentRun
 from eif_lab.results.tracking import Run
-from eif_lab.schema import Options, option
+from eif_lab.schema import Options, option, rule_error
 
 if TYPE_CHECKING:
     import wandb
 
 log = logging.getLogger(__name__)
+
+LONGEST_TAG, LONGEST_NAME = 64, 128
+"""Characters that W&B takes in a tag, and in the name of a project, a user, a group or a run."""
+
+NOT_IN_NAMES = "/\\#?%:"
+"""Characters that W&B does not take in the name of a project or a user, because both are part of an address."""
+
+MODES = ("online", "offline", "disabled", "dryrun", "run", "shared")
+"""What W&B takes as ``WANDB_MODE``."""
 
 
 @dataclass
@@ -49,6 +60,21 @@ class Wandb(Options):
     init_timeout: float = option(20.0, above=0, hint="Try 20.")
     finish_timeout: float = option(60.0, above=0, hint="Try 60.")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part, hint in (("project", "Try eif_lab."), ("entity", "Try null."), ("run_group", "Try null.")):
+            name = getattr(self, part)
+            if name is not None and not 1 <= len(name) <= LONGEST_NAME:
+                raise rule_error(f"tracker.{part}", f"have 1 to {LONGEST_NAME} characters", name, hint)
+            if part != "run_group" and name is not None and set(name) & set(NOT_IN_NAMES):
+                raise rule_error(f"tracker.{part}", f"hold none of {' '.join(NOT_IN_NAMES)}", name, hint)
+        for tag in self.tags:
+            if not 1 <= len(tag) <= LONGEST_TAG:
+                raise rule_error("tracker.tags", f"each have 1 to {LONGEST_TAG} characters", tag, "Try fewer words.")
+        asked = os.environ.get("WANDB_MODE")
+        if self.mode == "auto" and asked and asked not in MODES:
+            raise rule_error("WANDB_MODE", f"be one of {', '.join(MODES)}", asked, "Try offline, or unset it.")
+
     def start(
         self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path, run_id: str
     ) -> Run:
@@ -56,9 +82,9 @@ class Wandb(Options):
         arguments = {
             "project": self.project,
             "entity": self.entity,
-            "name": name,
-            "group": self.run_group or group,
-            "tags": list(dict.fromkeys([*self.tags, *tags])),
+            "name": shortened(name, LONGEST_NAME),
+            "group": self.run_group or shortened(group, LONGEST_NAME),
+            "tags": list(dict.fromkeys([*self.tags, *(shortened(tag, LONGEST_TAG) for tag in tags if tag)])),
             "config": config,
             "dir": str(directory),
             "id": run_id,
@@ -78,8 +104,7 @@ class Wandb(Options):
     def _open(self, arguments: dict[str, Any]) -> wandb.Run:
         import wandb
 
-        # Silent for the whole process, because some of W&B's lines come before a run has settings of its own.
-        server = wandb.setup(wandb.Settings(silent=True)).settings
+        server = _service()
         logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # its own telemetry's troubles
         mode = self.mode if self.mode != "auto" else os.environ.get("WANDB_MODE") or server.mode
         keyed = bool(server.api_key or server.identity_token_file) or _in_netrc(server.base_url)
@@ -91,7 +116,7 @@ class Wandb(Options):
                 except (wandb.Error, TimeoutError) as error:
                     trouble = first_line(error)
                     wandb.teardown()  # its service still holds the run's id
-                    wandb.setup(wandb.Settings(silent=True))
+                    _service()
             log.warning("W&B is not reachable (%s); %s is tracked offline", trouble, arguments["name"])
         return self._init(arguments, "offline" if mode == "online" else mode)
 
@@ -109,9 +134,31 @@ class Wandb(Options):
         return wandb.init(**arguments, mode=mode, settings=settings)
 
 
+def _service() -> wandb.Settings:
+    """Start W&B's service, unless it runs, and tell what holds for all runs of this process."""
+    import wandb
+
+    with _unheard():
+        # Silent for the whole process, because some of W&B's lines come before a run has settings of its own.
+        return wandb.setup(wandb.Settings(silent=True)).settings
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Within this, a process that is started has no stderr: W&B's service logs there where it cannot write its log."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _in_netrc(server: str) -> bool:
     """Whether netrc holds a key for ``server``."""
-    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    path = os.path.expanduser(os.environ.get("NETRC") or "~/.netrc")
     try:
         return netrc.netrc(path).authenticators(urllib.parse.urlsplit(server).netloc) is not None
     except (OSError, netrc.NetrcParseError):

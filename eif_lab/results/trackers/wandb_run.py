@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,8 +44,9 @@ class WandbRun(CarefulRun):
     def finish(self, influence: xr.DataArray, verdicts: Sequence[Verdict], summary: Mapping[str, Any]) -> None:
         """Log heat map, means by relation and class, verdicts and summary, and the stored array as an artifact."""
         self.attempt(lambda: self.run.summary.update(dict(summary)))
-        self.attempt(lambda: self._log_pictures(influence, verdicts))
-        self.attempt(self._log_array)
+        with staged_in(self.directory):
+            self.attempt(lambda: self._log_pictures(influence, verdicts))
+            self.attempt(self._log_array)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -51,8 +54,7 @@ class WandbRun(CarefulRun):
         """End the run; W&B's own context would print the exception a second time."""
         if error is not None:
             self.attempt(lambda: self.run.summary.update({"reason": first_line(error)}))
-        self.broken = False
-        self.attempt(lambda: self.run.finish(exit_code=0 if error is None else 1))
+        self.end(lambda: self.run.finish(exit_code=0 if error is None else 1))
 
     def _log_pictures(self, influence: xr.DataArray, verdicts: Sequence[Verdict]) -> None:
         picture, caption = heat_map(influence)
@@ -71,6 +73,22 @@ class WandbRun(CarefulRun):
         # Immutable: W&B reads the job's own files and makes no copy of them in the user's home.
         artifact.add_dir(str(array), name=array.name, policy="immutable", skip_cache=True)
         self.run.log_artifact(artifact)
+
+
+@contextmanager
+def staged_in(directory: Path) -> Iterator[None]:
+    """Within this, W&B keeps what is still to be uploaded with the run, and not in a home that may not be there.
+
+    Args:
+        directory: The job's own; left aside where ``WANDB_DATA_DIR`` names another place.
+    """
+    given = os.environ.get(wandb.env.DATA_DIR)
+    os.environ.setdefault(wandb.env.DATA_DIR, str(directory.absolute() / "wandb" / "data"))
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[wandb.env.DATA_DIR]
 
 
 def artifact_name(name: str, config: Mapping[str, Any]) -> str:
