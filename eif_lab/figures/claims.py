@@ -247,9 +247,9 @@ def told_each(each: Sequence[Estimate], allowed: Range) -> str:
 
 
 def paired(jobs: Sequence[JobResults], others: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
-    """Jobs on the same domain and seed."""
-    known: Mapping[Any, JobResults] = {(setting(job).dataset, setting(job).seed): job for job in others}
-    return [(job, known[key]) for job in jobs if (key := (setting(job).dataset, setting(job).seed)) in known]
+    """Jobs on the same domain and seeds."""
+    known: Mapping[Any, JobResults] = {(setting(job).dataset, setting(job).draw): job for job in others}
+    return [(job, known[key]) for job in jobs if (key := (setting(job).dataset, setting(job).draw)) in known]
 
 
 def as_markdown(rows: Sequence[Row]) -> str:

@@ -69,7 +69,7 @@ def pairs(jobs: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
             told.dataset,
             told.method,
             told.perturbation,
-            told.seed,
+            told.draw,
             update["learning_rate"],
             update["steps"],
         )

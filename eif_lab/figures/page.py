@@ -18,7 +18,7 @@ from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata.selection import texts
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.figures.page_arrays import QUANTILES, Contents, describe_array, sample_table, shares
-from eif_lab.figures.page_pictures import Sheet, draw_sheet
+from eif_lab.figures.page_pictures import Pictures, Sheet
 from eif_lab.results.rows import DONE, NOT_APPLICABLE
 from eif_lab.results.store import ARRAY, JobResults, SweepResults
 from eif_lab.results.summary import ANCHORS, UNDEFINED
@@ -68,7 +68,10 @@ BUDGETS = (Budget(1_200_000, 4000, 600), Budget(600_000, 2000, 300), Budget(200_
 
 
 def write_page(
-    results: JobResults | SweepResults, file: Path, claims: str | Sequence[Mapping[str, Any]] | None = None
+    results: JobResults | SweepResults,
+    file: Path,
+    claims: str | Sequence[Mapping[str, Any]] | None = None,
+    pictures: Pictures | None = None,
 ) -> int:
     """Write the page of a job or a sweep.
 
@@ -77,6 +80,7 @@ def write_page(
         file: Where to.
         claims: Rows with ``claim``, ``what``, ``effect``, ``low``, ``high``, ``verdict``, ``agrees``, or a text; the
             last section, which is left out without them.
+        pictures: Where pictures of images may come from; without it, from the usual folders of data.
 
     Returns:
         Its size in bytes, at most `LARGEST_PAGE`.
@@ -85,8 +89,9 @@ def write_page(
         ConfigError: Even the smallest page would be larger.
         OSError: The file cannot be written.
     """
+    pictures = pictures or Pictures()
     for budget in BUDGETS:
-        page = render_page(results, claims, budget).encode()
+        page = render_page(results, claims, budget, pictures).encode()
         if len(page) <= LARGEST_PAGE:
             file.write_bytes(page)
             return len(page)
@@ -98,6 +103,7 @@ def render_page(
     results: JobResults | SweepResults,
     claims: str | Sequence[Mapping[str, Any]] | None = None,
     budget: Budget = BUDGETS[0],
+    pictures: Pictures | None = None,
 ) -> str:
     """The page's HTML; see `write_page`."""
     jobs = [results] if isinstance(results, JobResults) else list(results.jobs)
@@ -115,7 +121,7 @@ def render_page(
         claims=claims,
         relations=RELATIONS,
         quantiles=QUANTILES,
-        data=embedded(describe_arrays(jobs, names, budget)),
+        data=embedded(describe_arrays(jobs, names, budget, pictures or Pictures())),
         style=Markup((HERE / "page.css").read_text()),
         script=Markup((HERE / "page.js").read_text()),
     )
@@ -134,7 +140,9 @@ def job_names(results: JobResults | SweepResults) -> list[str]:
     return [str(told.get(str(job.path), job.manifest["name"])) for job in results.jobs]
 
 
-def describe_arrays(jobs: Sequence[JobResults], names: Sequence[str], budget: Budget) -> dict[str, Any]:
+def describe_arrays(
+    jobs: Sequence[JobResults], names: Sequence[str], budget: Budget, pictures: Pictures
+) -> dict[str, Any]:
     """All that the page's script reads: the arrays of the jobs that have one, their samples and pictures."""
     contents = Contents()
     found = [(job, name) for job, name in zip(jobs, names) if (job.path / ARRAY).is_dir()]
@@ -144,7 +152,10 @@ def describe_arrays(jobs: Sequence[JobResults], names: Sequence[str], budget: Bu
         for _ in range(job.influence.sizes["readout"])
     ]
     granted = iter(shares(sizes, budget.cells))
-    told = [describe_samples_and_array(job, name, granted, budget, contents) for job, name in found]
+    told = [
+        describe_samples_and_array(job, name, granted, budget=budget, contents=contents, pictures=pictures)
+        for job, name in found
+    ]
     return {
         "jobs": told,
         "relations": [*RELATIONS, "undeclared"],
@@ -155,7 +166,7 @@ def describe_arrays(jobs: Sequence[JobResults], names: Sequence[str], budget: Bu
 
 
 def describe_samples_and_array(
-    job: JobResults, name: str, granted: Iterable[int], budget: Budget, contents: Contents
+    job: JobResults, name: str, granted: Iterable[int], *, budget: Budget, contents: Contents, pictures: Pictures
 ) -> dict[str, Any]:
     """One job for the script; see `describe_arrays`."""
     influence = job.influence
@@ -165,7 +176,7 @@ def describe_samples_and_array(
     wanted = [*ids["stimulus"], *ids["probe"][shown], *ids["probe"]]
     # only images have classes
     pictured = "stimulus_class" in influence.coords
-    sheet, told = draw_sheet(job.manifest, [str(one) for one in wanted], budget.pictures) if pictured else (None, "")
+    sheet, told = pictures.draw(job.manifest, [str(one) for one in wanted], budget.pictures) if pictured else (None, "")
     samples = {}
     for dim, own in ids.items():
         table = sample_table(influence, dim, budget.characters)

@@ -43,12 +43,12 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
 
 
 def prediction_of(job: JobResults, jobs: Sequence[JobResults]) -> JobResults | None:
-    """The first-order job of the same dataset, model and seed; None where none was run."""
+    """The first-order job of the same dataset, model and seeds; None where none was run."""
     told = setting(job)
     same = (
         other
         for other in jobs
-        if not (s := setting(other)).exact and (s.model, s.dataset, s.seed) == (told.model, told.dataset, told.seed)
+        if not (s := setting(other)).exact and (s.model, s.dataset, s.draw) == (told.model, told.dataset, told.draw)
     )
     return next(same, None)
 

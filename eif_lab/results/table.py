@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +21,7 @@ from eif_lab.data.checksums import replace_file
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.results.rows import DONE, NOT_APPLICABLE, sweep_table, verdict_frame
 from eif_lab.results.store import JobResults, SweepResults, open_results
-from eif_lab.schema import rule_error
+from eif_lab.schema import printable, rule_error
 
 __all__ = ["page", "print_job", "print_sweep", "sweep_table", "verdict_frame", "write_sweep"]
 
@@ -54,11 +55,20 @@ def write_frame(path: Path, table: pd.DataFrame) -> None:
     replace_file(path, buffer.getvalue())
 
 
+class Page(Console):
+    """A console that shows every text and obeys none: names and reasons may come from somebody else's results."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """What is to be written, in pieces, each `printable`."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 def page(file: Any = None) -> Console:
     """A console that is at most 100 columns wide; exactly that, and without colours, where no terminal listens."""
     console = Console(file=file, highlight=False)
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-    return Console(file=file, highlight=False, width=width)
+    return Page(file=file, highlight=False, width=width)
 
 
 def print_job(job: JobResults, console: Console | None = None) -> None:

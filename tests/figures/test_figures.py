@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -144,6 +145,14 @@ def test_symmetry_shows_the_stored_arrays_on_shared_colours(runs, figures):
     for image, job in zip(images, (exact, predicted)):
         np.testing.assert_array_equal(np.asarray(image.get_array()), sorted_by_class(job))
     assert images[0].norm.vmax == images[1].norm.vmax
+
+
+def test_a_prediction_of_another_draw_is_no_prediction_of_this_one(runs):
+    exact, predicted = jobs_of(runs, "symmetry")
+    config = predicted.manifest["config"] | {"data_seed": 1}
+    other = dataclasses.replace(predicted, manifest={**predicted.manifest, "config": config})
+    assert symmetry.prediction_of(exact, [exact, other, predicted]) is predicted
+    assert symmetry.prediction_of(exact, [exact, other]) is None
 
 
 def test_symmetry_shows_each_pair_both_ways(runs, figures):

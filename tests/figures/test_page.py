@@ -13,11 +13,15 @@ import pytest
 import xarray as xr
 
 from eif_lab.data.digits import Digits
+from eif_lab.data.image_folder import ImageFolder
+from eif_lab.data.mnist import MNIST
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata import Finding, Verdict
 from eif_lab.figures.page import BUDGETS, LARGEST_PAGE, Budget, job_names, render_page, write_page
 from eif_lab.figures.page_arrays import most_moved, overview, shares, strongest_cells
+from eif_lab.figures.page_pictures import Pictures
 from eif_lab.influence.annotate import annotate
+from eif_lab.perturbations.noise import Noise
 from eif_lab.report import main
 from eif_lab.results.rows import verdict_frame
 from eif_lab.results.store import JobResults, open_results, write_job
@@ -267,10 +271,67 @@ def test_a_page_fetches_no_data_and_says_that_pictures_are_missing(tmp_path):
         port = server.getsockname()[1]
         Remote(port).load(0)  # there is something to connect to
         dataset = {"_target_": f"{__name__}.Remote", "port": port}
-        data = data_of(render_page(write(tmp_path, images(0), config=CONFIG | {"dataset": dataset})))
+        job = write(tmp_path, images(0), config=CONFIG | {"dataset": dataset})
+        data = data_of(render_page(job, pictures=Pictures(plugins=[__name__])))
         Remote(port).load(0)  # and there is again, afterwards
     assert data["jobs"][0]["sheet"] is None
     assert "data was not found (a page is made without the network)" in data["jobs"][0]["pictures_told"]
+
+
+def test_pictures_are_of_the_draw_that_was_trained_on(tmp_path):
+    """Jobs draw samples, and noise, by ``data_seed``."""
+    noise = {"_target_": "eif_lab.perturbations.noise.Noise", "noise": "gaussian", "levels": [0.5]}
+    shown = []
+    for name, seeds in {"one": {"seed": 0, "data_seed": 7}, "other": {"seed": 7}}.items():
+        drawn = Noise(noise="gaussian", levels=[0.5]).apply(Digits(stimuli=12, probes=12).load(7), 7)
+        array = annotate(array_of(np.ones((len(drawn.stimuli), len(drawn.probes)))), drawn, drawn.distances, "class")
+        job = write(tmp_path / name, array, config={**CONFIG, "perturbation": noise, **seeds})
+        data = data_of(render_page(job))
+        shown.append(data["contents"][data["jobs"][0]["sheet"]["picture"]])
+        assert data["jobs"][0]["pictures_told"] == ""
+    assert shown[0] == shown[1]
+
+
+@pytest.fixture
+def secret(tmp_path, monkeypatch):
+    """A folder with pictures, and a current folder beside it."""
+    from PIL import Image
+
+    for number, name in enumerate(("a/0.png", "a/1.png", "b/0.png", "b/1.png")):
+        file = tmp_path / "home" / "secret" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9), 60 * number).save(file)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "link").symlink_to(tmp_path / "home" / "secret")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EIF_LAB_DATA", str(tmp_path / "home"))
+    return tmp_path / "home" / "secret"
+
+
+@pytest.mark.parametrize("path", ["{secret}", "../home/secret", "link", "~/secret", "{secret}/../secret"])
+def test_no_picture_comes_from_a_folder_that_only_a_manifest_names(tmp_path, secret, path):
+    dataset = {"_target_": "eif_lab.data.image_folder.ImageFolder", "path": path.format(secret=secret)}
+    dataset |= {"stimuli": 2, "probes": 2, "size": [9, 9]}
+    drawn = ImageFolder(path=str(secret), stimuli=2, probes=2, size=[9, 9]).load(0)
+    array = annotate(array_of(np.ones((2, 2))), drawn, drawn.distances, "class")
+    write(tmp_path / "job", array, config=CONFIG | {"dataset": dataset})
+    assert main([str(tmp_path / "job")]) == 0
+    told = data_of((tmp_path / "job" / "report.html").read_text())["jobs"][0]
+    assert told["sheet"] is None and "Give --data FOLDER" in told["pictures_told"]
+    assert main([str(tmp_path / "job"), "--data", str(secret)]) == 0
+    assert data_of((tmp_path / "job" / "report.html").read_text())["jobs"][0]["sheet"]
+
+
+def test_published_data_is_taken_from_the_users_folder_and_unpacked_nowhere(tmp_path, real_data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = {"root": str(tmp_path / "theirs"), "download": str(tmp_path / "planted")}
+    dataset = {"_target_": "eif_lab.data.mnist.MNIST", "stimuli": 10, "probes": 10, **places}
+    drawn = MNIST(stimuli=10, probes=10, root=str(real_data), download=str(tmp_path / "own")).load(0)
+    array = annotate(array_of(np.ones((10, 10))), drawn, drawn.distances, "class")
+    job = write(tmp_path / "job", array, config=CONFIG | {"dataset": dataset})
+    assert data_of(render_page(job))["jobs"][0]["sheet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job", "own"]
 
 
 @dataclass(frozen=True)
