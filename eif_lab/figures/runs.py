@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from eif_lab.desiderata.selection import select_readout
+from eif_lab.figures.style import shown, spaced
 from eif_lab.models import pretraining
 from eif_lab.models.phi3 import TINY
 from eif_lab.results.rows import DONE
@@ -142,10 +143,10 @@ def finding(job: JobResults, desideratum: str, statistic: str | None = None) -> 
 def model_title(job: JobResults) -> str:
     """The model's honest name: of a tiny one that it is tiny and whose it is not."""
     name = setting(job).model
-    return f"{TINY} (ours, not Phi-3)" if name == TINY else {"cnn": "CNN"}.get(name, name)
+    return f"{TINY} (ours, not Phi-3)" if name == TINY else {"cnn": "CNN"}.get(name, shown(name))
 
 
 def dataset_title(job: JobResults) -> str:
     """The dataset's name as it is written."""
     name = setting(job).dataset
-    return TITLES.get(name, name.replace("_", " "))
+    return TITLES.get(name, spaced(name))
