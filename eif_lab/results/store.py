@@ -39,7 +39,7 @@ from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.arrays import damaged, open_array, write_array
 from eif_lab.results.comparison import above_neutral, per_nat
 from eif_lab.results.provenance import package_versions, provenance
-from eif_lab.results.rows import DONE, FAILED, NOT_APPLICABLE, sweep_table, verdict_frame
+from eif_lab.results.rows import DONE, FAILED, NOT_APPLICABLE, rows_of, sweep_table, verdict_frame
 from eif_lab.schema import ConfigError, rule_error
 
 FORMAT = 1
@@ -219,10 +219,26 @@ class JobResults:
         Raises:
             ConfigError: They are damaged.
         """
+        _ = self.verdict_rows  # tells what is wrong with them in one line
+        return pd.read_parquet(io.BytesIO(self._stored_verdicts()))
+
+    @cached_property
+    def verdict_rows(self) -> Sequence[Mapping[str, Any]]:
+        """The rows of `verdicts` as plain values, which thousands of jobs are read by.
+
+        Raises:
+            ConfigError: They are damaged.
+        """
+        try:
+            return rows_of(self._stored_verdicts())
+        except ValueError as error:
+            raise damaged(self.path, f"{VERDICTS} holds no verdicts: {' '.join(str(error).split())}") from None
+
+    def _stored_verdicts(self) -> bytes:
         content = (self.path / VERDICTS).read_bytes()
         if self.sums is not None and (told := difference(VERDICTS, content, self.sums)):
             raise damaged(self.path, told)
-        return pd.read_parquet(io.BytesIO(content))
+        return content
 
 
 @dataclass(frozen=True)

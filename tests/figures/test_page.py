@@ -23,7 +23,6 @@ from eif_lab.figures.page_pictures import Pictures
 from eif_lab.influence.annotate import annotate
 from eif_lab.perturbations.noise import Noise
 from eif_lab.report import main
-from eif_lab.results.rows import verdict_frame
 from eif_lab.results.store import JobResults, open_results, write_job
 from eif_lab.schema import Options
 
@@ -345,8 +344,8 @@ class InMemory(JobResults):
         return self.array
 
     @property
-    def verdicts(self):
-        return verdict_frame([], {})
+    def verdict_rows(self):
+        return []
 
 
 @pytest.fixture(scope="module")
@@ -484,7 +483,7 @@ def test_pointing_at_a_cell_reads_the_stores_value_with_its_names(page, sweep):
 
 def test_a_block_that_is_pointed_at_reads_its_strongest_cell(browser, tmp_path):
     job = write(tmp_path / "job", images(0))
-    html = render_page(job, budget=Budget(40, 100, 60))
+    html = render_page(job, budget=Budget(40, 1, 100, 60))
     (tmp_path / "page.html").write_text(html)
     data = data_of(html)
     told = data["jobs"][0]["readouts"]["log_prob"]

@@ -208,10 +208,9 @@ def test_terminal_gets_colours():
 
 def _colourful():
     stream = io.StringIO()
-    frame = pd.DataFrame()
     verdict = Verdict("d", "c", [Finding("s", 1, 0.5, 2, 0.01, 9, "worlds", 0)], 0.05)
-    job = type("J", (), {"path": "p", "manifest": {"name": "j", "status": "done"}, "verdicts": frame})()
-    job.verdicts = verdict_frame([verdict], {})
+    job = type("J", (), {"path": "p", "manifest": {"name": "j", "status": "done"}})()
+    job.verdict_rows = verdict_frame([verdict], {}).to_dict("records")
     print_sweep(sweep_table([job]), Console(file=stream, force_terminal=True, color_system="standard", width=100))
     return stream.getvalue()
 
