@@ -102,8 +102,10 @@
     return made;
   }
 
+  const cut = (text) => (text.length > 80 ? `${text.slice(0, 79)}…` : text);
+
   function fill(select, options, value) {
-    select.replaceChildren(...options.map(([key, text]) => element("option", { value: key, textContent: text })));
+    select.replaceChildren(...options.map(([key, text]) => element("option", { value: key, textContent: cut(text) })));
     if (options.some(([key]) => String(key) === String(value))) select.value = value;
   }
 

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata.selection import texts
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
-from eif_lab.figures.page_arrays import QUANTILES, Contents, describe_array, sample_table, shares
+from eif_lab.figures.page_arrays import QUANTILES, Contents, describe_array, sample_table, shares, shorten
 from eif_lab.figures.page_pictures import Pictures, Sheet
 from eif_lab.results.rows import DONE, NOT_APPLICABLE
 from eif_lab.results.store import ARRAY, JobResults, SweepResults
@@ -72,6 +72,9 @@ BUDGETS = (
     Budget(40_000, 20, 100, 60),
 )
 """Tried in turn, until the page is small enough."""
+
+LONGEST_NAME = 200
+"""Characters of a job's name."""
 
 MOST_OPEN = 50
 """Jobs of a sweep whose tables stand in the page as they are; of more they are packed, and open when asked for."""
@@ -190,11 +193,11 @@ def embedded(value: Any) -> Markup:
 
 
 def job_names(results: JobResults | SweepResults) -> list[str]:
-    """One name for each job; in a sweep they differ."""
+    """One name for each job; in a sweep they differ, unless they are too long to be shown."""
     if isinstance(results, JobResults):
-        return [str(results.manifest["name"])]
+        return [shorten(str(results.manifest["name"]), LONGEST_NAME)]
     told = dict(zip(results.table["path"], results.table["job"]))
-    return [str(told.get(str(job.path), job.manifest["name"])) for job in results.jobs]
+    return [shorten(str(told.get(str(job.path), job.manifest["name"])), LONGEST_NAME) for job in results.jobs]
 
 
 def describe_arrays(
@@ -378,7 +381,7 @@ def scorecard(table: pd.DataFrame) -> dict[str, Any]:
         direct, reached = group[0]["direct_influence"], group[0]["target_reached"]
         rows.append(
             {
-                "job": job,
+                "job": shorten(job, LONGEST_NAME),
                 "direct": None if pd.isna(direct) else float(direct),
                 "missed": reached is not pd.NA and not reached,
                 "told": cells[""][0] if "" in cells else None,

@@ -595,6 +595,50 @@ def test_nothing_is_wider_than_the_screen(page, width):
     assert page.evaluate("document.querySelector('#main-map canvas').getBoundingClientRect().right") <= width
 
 
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("most_open", [50, 1], ids=["open", "packed"])
+def test_no_name_widens_the_page(browser, tmp_path, monkeypatch, width, most_open):
+    monkeypatch.setattr("eif_lab.figures.page.MOST_OPEN", most_open)
+    for number, name in enumerate((LONG, f"ネコ שלום 😀 $5_a$ {LONG}")):
+        base = {"name": LONG, "hash": LONG}
+        more = {"unit": LONG, "engine": LONG, "base_model": base, "note": LONG, "reason": LONG}
+        write(tmp_path / str(number), statements(LONG), name, **more)
+    write_job(tmp_path / "failed", {"name": LONG, "status": "failed", "reason": LONG}, None, [], {LONG: LONG})
+    claims = [dict.fromkeys(("claim", "what", "verdict", "agrees"), LONG) | {"effect": 1, "low": 0, "high": 2}]
+    write_page(open_results(tmp_path), tmp_path / "page.html", claims)
+    with drawn(browser, tmp_path / "page.html") as page:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        page.wait_for_function("document.querySelectorAll('[data-part]:not([data-filled])').length === 0")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # a table may be wider than a telephone, where it scrolls, but by no name
+        widest = "Math.max(...[...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth))"
+        assert page.evaluate(widest) <= 2000
+
+
+def test_tables_of_very_many_jobs_open_when_asked_for_and_are_the_same(browser, sweep, tmp_path, monkeypatch):
+    results = open_results(sweep)
+    with drawn(browser, sweep / "page.html") as page:
+        whole = [told.split() for told in page.locator("details.job").all_text_contents()]
+        card = page.locator(".scorecard").text_content().split()
+        forests = [told.split() for told in page.locator(".track-row").all_text_contents()]
+    monkeypatch.setattr("eif_lab.figures.page.MOST_OPEN", 2)
+    (tmp_path / "packed.html").write_text(render_page(results, budget=Budget(10_000, 2, 100, 600)), encoding="utf-8")
+    text = (tmp_path / "packed.html").read_text(encoding="utf-8")
+    assert "the arrays of the first 2 of 3 jobs" in text and len(data_of(text)["jobs"]) == 2
+    with drawn(browser, tmp_path / "packed.html") as page:
+        assert page.locator(".track-row, .scorecard, details.job dl").count() == 0
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        page.wait_for_selector(".track-row")
+        page.wait_for_function("document.querySelectorAll('details.job dl').length === 3")
+        assert [told.split() for told in page.locator("details.job").all_text_contents()] == whole
+        assert page.locator(".scorecard").text_content().split() == card
+        assert [told.split() for told in page.locator(".track-row").all_text_contents()] == forests
+
+
 CONTRAST = """() => {
   const part = (c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
   const rgba = (text) => text.match(/[\\d.]+/g).map(Number);
