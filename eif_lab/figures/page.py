@@ -290,9 +290,7 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
         "update": recipe(manifest.get("update") or {}),
         "engine": str(manifest.get("engine") or ""),
         "trained": f"{moved['count']:,} of {moved['total']:,} parameters" if moved.get("count") else "",
-        "direct": f"{interval(direct)} {unit}, n = {direct['n']} {direct['unit']}"
-        if isinstance(direct, Mapping)
-        else "",
+        "direct": told_direct(direct, unit) if isinstance(direct, Mapping) else "",
         "base": quality(base),
         "device": " · ".join(str(manifest[key]) for key in ("device", "platform") if manifest.get(key)),
         "time": " · ".join(
@@ -305,6 +303,12 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
         ),
         "commit": f"{manifest['git_commit'][:12]}{dirty}" if manifest.get("git_commit") else "",
     }
+
+
+def told_direct(direct: Mapping[str, Any], unit: str) -> str:
+    """The direct influence with its interval, and of how many units."""
+    of = f", n = {direct['n']} {direct.get('unit', '')}".rstrip() if "n" in direct else ""
+    return f"{interval(direct)} {unit}{of}"
 
 
 def named(base: Mapping[str, Any]) -> str:
@@ -333,8 +337,9 @@ def recipe(update: Mapping[str, Any]) -> str:
         return "none: stimuli are read before the probes" if update else ""
     found = update.get("calibration")
     how = f", calibrated to {found['target']:.3g} nat{'' if found['reached'] else ' (not reached)'}" if found else ""
-    steps = f"{update['steps']} step{'' if update['steps'] == 1 else 's'}"
-    return f"{update['optimizer']}, {steps}, learning rate {number(update['learning_rate'])}{how}"
+    count = update.get("steps", 1)
+    steps = f"{count} step{'' if count == 1 else 's'}"
+    return f"{update['optimizer']}, {steps}, learning rate {number(update.get('learning_rate'))}{how}"
 
 
 def quality(base: Mapping[str, Any]) -> str:
@@ -438,7 +443,8 @@ def on_one_scale(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def interval(found: Mapping[str, Any]) -> str:
     """An effect with its interval: ``0.4 [0.38, 0.41]``."""
-    return f"{number(found['effect'])} [{number(found['low'])}, {number(found['high'])}]"
+    effect, low, high = (number(found.get(name)) for name in ("effect", "low", "high"))
+    return f"{effect} [{low}, {high}]"
 
 
 def number(value: Any, digits: int = 3) -> str:

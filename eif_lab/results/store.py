@@ -38,6 +38,7 @@ from eif_lab.data.once import locked
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.arrays import damaged, open_array, write_array
 from eif_lab.results.comparison import above_neutral, per_nat
+from eif_lab.results.manifest import checked_manifest
 from eif_lab.results.provenance import package_versions, provenance
 from eif_lab.results.rows import DONE, FAILED, NOT_APPLICABLE, rows_of, sweep_table, verdict_frame
 from eif_lab.schema import ConfigError, rule_error
@@ -376,18 +377,19 @@ def open_job(path: Path) -> JobResults:
     """Open a job's directory.
 
     Raises:
-        ConfigError: Its manifest is damaged, or was written by a newer version.
+        ConfigError: Its manifest is damaged, a field is not what it should be, or it was written by a newer version.
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         version = int(manifest["format"])
+        json.dumps(manifest, ensure_ascii=False).encode()  # half a character cannot be shown or stored
         if version <= FORMAT:
             must_be_told(manifest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path / MANIFEST} must be a job's manifest, got {error!r}. Run the job again.") from error
     if version > FORMAT:
         raise rule_error(f"{path / MANIFEST} format", f"be at most {FORMAT}", version, "Upgrade eif_lab.")
-    return JobResults(path, manifest)
+    return JobResults(path, checked_manifest(manifest, str(path / MANIFEST)))
 
 
 def _plain(value: Any, place: str) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -388,6 +389,43 @@ def test_the_command_writes_beside_the_results_and_tells_mistakes_in_one_line(tm
         assert main(wrong) == 2
         told = capsys.readouterr().err.strip()
         assert told.count("\n") == 0 and "must" in told
+
+
+WRONG = {
+    "versions": 3, "update": [], "stimuli": "x", "seeds": {}, "trained_parameters": {"count": "a", "total": 1},
+    "config": "digits", "base_model": [1], "direct_influence": {"effect": "big"}, "overrides": 5, "unit": ["nat"],
+    "seconds": "long", "git_commit": 7, "checksum": 1, "device": {}, "reason": ["why"], "name": 3, "created": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_field_of_the_wrong_type_is_told_in_one_line_with_its_manifest(tmp_path, capsys, field):
+    write(tmp_path / "sweep" / "job", statements())
+    file = tmp_path / "sweep" / "job" / "manifest.json"
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps(told | {field: WRONG[field]}))
+    for folder in (tmp_path / "sweep", tmp_path / "sweep" / "job"):
+        assert main([str(folder)]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == "" and len(printed.err.splitlines()) == 1
+        assert f"{file} {field}" in printed.err and " must be " in printed.err and "got " in printed.err
+
+
+@pytest.mark.parametrize("column", [None, "verdict", "effect", "details"])
+def test_verdicts_that_are_none_are_told_in_one_line(tmp_path, capsys, column):
+    """Checksums that fit do not help: whoever writes the one can write the other."""
+    write(tmp_path, statements())
+    frame = pd.read_parquet(tmp_path / "verdicts.parquet")
+    if column is None:
+        (tmp_path / "verdicts.parquet").write_bytes(b"PAR1")
+    else:
+        frame.drop(columns=column).to_parquet(tmp_path / "verdicts.parquet")
+    (tmp_path / "checksums.txt").unlink()
+    told = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({key: told[key] for key in told if key != "checksum"}))
+    assert main([str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1 and "verdicts.parquet holds no verdicts" in told and (column or "") in told
 
 
 # --- in a browser ---
