@@ -1,4 +1,7 @@
-"""One HTML page about a job or a sweep: ``python -m eif_lab.report <directory> [--output FILE] [--claims FILE]``."""
+"""One HTML page about a job or a sweep: ``python -m eif_lab.report <directory>``, and ``--help`` for its options.
+
+A results folder may be somebody else's: nothing that it names is run, and no folder that it names is read.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,27 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0; 2 for a mistake in what was asked, told in one line.
     """
-    parser = argparse.ArgumentParser(prog="python -m eif_lab.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m eif_lab.report", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("directory", type=Path, help="what a finished run or sweep left")
     parser.add_argument("--output", type=Path, help="the page (<directory>/report.html)")
     parser.add_argument("--claims", type=Path, help="claims.json or claims.md, shown as the last section")
+    told = "a folder that pictures may be taken from, beside EIF_LAB_DATA; may be repeated"
+    parser.add_argument("--data", type=Path, action="append", default=[], metavar="FOLDER", help=told)
+    told = "a module of yours whose datasets the results name, which is imported; may be repeated"
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=told)
     given = parser.parse_args(arguments)
     from eif_lab.figures.page import write_page
+    from eif_lab.figures.page_pictures import Pictures
     from eif_lab.results.store import open_results
 
     def write() -> str:
         claims = None if given.claims is None else read_claims(given.claims)
         output = given.output or given.directory / "report.html"
-        size = write_page(open_results(given.directory), output, claims)
+        for folder in given.data:
+            if not folder.is_dir():
+                raise rule_error("--data", "be a folder", str(folder))
+        pictures = Pictures(given.data, given.plugin)
+        size = write_page(open_results(given.directory), output, claims, pictures)
         return f"page: {output} ({size / 1e6:.1f} MB)"
 
     return in_one_line(write)

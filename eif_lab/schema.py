@@ -15,7 +15,7 @@ import math
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -68,10 +68,13 @@ class Options:
     Attributes:
         group: The group's name, as errors give it.
         incidental: Options that change no result, such as where to look for a file.
+        reads, writes: Options that name folders which data is read from, or unpacked to.
     """
 
     group: ClassVar[str] = ""
     incidental: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -132,11 +135,20 @@ def in_one_line(call: Callable[[], object]) -> int:
     """
     print_anywhere()
     try:
-        print(call())
+        print(printable(str(call())))
     except (ConfigError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(printable(" ".join(str(error).split())), file=sys.stderr)
         return 2
     return 0
+
+
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and line feed, marks that turn the direction of writing, and halves of a character."""
+
+
+def printable(text: str) -> str:
+    """The text with a question mark for each character that a terminal would obey instead of showing it."""
+    return STEERING.sub("?", text)
 
 
 def unknown_name(field: str, value: str, known: Iterable[str]) -> ConfigError:
@@ -252,12 +264,25 @@ def _must_need_no_training(job: Job) -> None:
             raise NotApplicable(f"{field} must {rule} with method={job.method.name}, got {received!r}. Leave it out.")
 
 
-def choice(group: str, given: Any) -> Any:
-    """The options of one group as an instance of the class that ``_target_`` names."""
+def choice(group: str, given: Any, trusted: Sequence[str] | None = None) -> Any:
+    """The options of one group as an instance of the class that ``_target_`` names.
+
+    Args:
+        group: The group's name, as errors give it.
+        given: The options, as plain containers.
+        trusted: Modules and packages whose classes may be taken, where somebody else may have written the options: to
+            import a module is to run it. None: the user's own options, which may name any class.
+
+    Raises:
+        ConfigError: There is no such class, it is not to be trusted, or an option breaks its rule.
+    """
     if not isinstance(given, Mapping) or "_target_" not in given:
         raise rule_error(group, "be a choice from conf/ with a _target_", given, f"Leave {group} out for the default.")
     options = {key: value for key, value in given.items() if key != "_target_"}
     path, _, name = str(given["_target_"]).rpartition(".")
+    if trusted is not None and not any(path == one or path.startswith(f"{one}.") for one in trusted):
+        rule = f"name a class of {', '.join(trusted)}, since importing any other would run its code"
+        raise rule_error(f"{group}._target_", rule, given["_target_"], f"Give --plugin {path} if you trust it.")
     try:
         kind = getattr(importlib.import_module(path), name)
     except Exception as error:  # whatever a module of the user's own raises

@@ -19,14 +19,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 import zarr
 from packaging.requirements import Requirement
 from PIL import Image
 
-from eif_lab import open_results, report
+from eif_lab import open_results, report, status
 from eif_lab.data.checksums import write_checked
 from eif_lab.data.mnist import MNIST
 from eif_lab.models.hub import load_checkpoint
+from eif_lab.results import table
+from eif_lab.results.console import print_finished
+from eif_lab.results.store import write_job
 from eif_lab.schema import ConfigError
 
 pytest_plugins = ["command_line_fixtures"]
@@ -162,6 +166,52 @@ def test_a_checkpoint_that_needs_its_own_code_is_refused(checkpoint, ran):
     with pytest.raises(ConfigError, match=r"^model.checkpoint must be readable by transformers"):
         load_checkpoint(str(checkpoint))
     assert not ran.exists()
+
+
+def results_of_a_stranger(folder: Path, **manifest: object) -> Path:
+    """A job on images whose manifest says what is given."""
+    square, samples = ("seed", "stimulus", "step", "probe", "readout"), ["a/0.png", "b/0.png"]
+    coords: dict = {"seed": [0], "step": [1], "readout": ["log_prob"]}
+    coords["relation"] = ("stimulus", "probe"), [["direct"] * 2] * 2
+    for dim in ("stimulus", "probe"):
+        coords |= {f"{dim}_{name}": (dim, samples) for name in ("id", "label")} | {f"{dim}_class": (dim, [0, 1])}
+    influence = xr.DataArray(np.eye(2, dtype=np.float32)[None, :, None, :, None], dims=square, coords=coords)
+    write_job(folder, {"name": "cnn", "status": "done", **manifest}, influence, [], {})
+    return folder
+
+
+INCLUDE = {"_target_": "eif_lab.perturbations.include.Include"}
+
+
+@pytest.mark.parametrize("group", ["dataset", "perturbation"])
+def test_a_report_runs_no_code_that_a_manifest_names(tmp_path, ran, monkeypatch, group):
+    plugin = tmp_path / f"from-a-colleague-{group}"
+    plugin.mkdir()
+    (plugin / "evil.py").write_text(f"import os\nos.mkdir({str(ran)!r})\n")
+    config = {"seed": 0, "dataset": {"_target_": "eif_lab.data.digits.Digits"}, "perturbation": INCLUDE}
+    folder = results_of_a_stranger(tmp_path / "job", config=config | {group: {"_target_": f"{plugin.name}.evil.X"}})
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does with the current folder
+    assert report.main([str(folder)]) == 0
+    assert not ran.exists()
+    report.main([str(folder), "--plugin", f"{plugin.name}.evil"])
+    assert ran.exists()  # there was something to run
+
+
+@pytest.mark.parametrize("text", ["\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\r\x08", "\u202egnp"])
+def test_a_terminal_obeys_no_text_of_a_manifest(tmp_path, text, capsys):
+    told = {"name": f"job {text}", "reason": text, "overrides": [f"model={text}"]}
+    write_job(tmp_path / "sweep" / "1", {**told, "status": "failed"}, None, [], {})
+    (tmp_path / "sweep" / text).mkdir()
+    shutil.copyfile(tmp_path / "sweep" / "1" / "manifest.json", tmp_path / "sweep" / text / "manifest.json")
+    table.print_sweep(table.write_sweep(tmp_path / "sweep"))
+    table.print_job(open_results(tmp_path / "sweep" / "1"))
+    print_finished(open_results(tmp_path / "sweep" / "1"))
+    assert status.main([str(tmp_path / "sweep")]) == 0
+    (tmp_path / "sweep" / text / "manifest.json").write_text("{")
+    assert report.main([str(tmp_path / "sweep")]) == 2
+    printed = capsys.readouterr()
+    assert not set(text) & set("\x1b\x07\x9b\r\x08\u202e") & set(printed.out + printed.err)
+    assert "job" in printed.out and "must be a job's manifest" in printed.err
 
 
 # Archives

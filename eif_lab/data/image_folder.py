@@ -44,6 +44,7 @@ class ImageFolder(Options):
     group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "image"
     name: ClassVar[str] = "image_folder"
+    reads: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str | None = option(None)
     size: list[int] = option([28, 28], at_least=1, hint="Try [28,28].")

@@ -37,6 +37,8 @@ class MNIST(Options):
     group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "image"
     incidental: ClassVar[tuple[str, ...]] = ("root", "download")
+    reads: ClassVar[tuple[str, ...]] = ("root",)
+    writes: ClassVar[tuple[str, ...]] = ("download",)
 
     name: str = option("mnist", one_of=["mnist", "fashion_mnist"])
     stimuli: int = option(200, at_least=1, hint="Try 200.")

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from eif_lab.results.store import open_results
+from eif_lab.figures.style import LONGEST_CLASS, limit, shown, styled, told_once
+from eif_lab.results.store import SweepResults, open_results
 from eif_lab.results.summary import last_step, unit
-from eif_lab.schema import ConfigError
+from eif_lab.schema import in_one_line, rule_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-CLIP = 0.99
-"""The colour scale ends at this quantile of the absolute influence, so that one cell does not bleach the rest."""
 
 
 def draw_array(influence: xr.DataArray) -> Figure:
@@ -33,14 +31,16 @@ def draw_array(influence: xr.DataArray) -> Figure:
     array = last_step(influence).isel(readout=0).transpose("stimulus", "probe")
     array = array.isel({dim: order(array, dim) for dim in array.dims})
     kind = "class" if "stimulus_class" in array.coords else "world"
-    scale = float(np.nanquantile(np.abs(array.values), CLIP)) or 1.0
+    scale = limit(array.values)
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(array.values, cmap="RdBu_r", vmin=-scale, vmax=scale, aspect="auto", interpolation="nearest")
     for dim, set_ticks, line in (("stimulus", axes.set_yticks, axes.axhline), ("probe", axes.set_xticks, axes.axvline)):
         groups, starts = np.unique(group_of(array, dim), return_index=True)
         ends = np.append(starts[1:], array.sizes[dim])
-        names = array[f"{dim}_label"].values[starts] if kind == "class" else groups
+        names = [
+            shown(name, LONGEST_CLASS) for name in (array[f"{dim}_label"].values[starts] if kind == "class" else groups)
+        ]
         set_ticks((starts + ends - 1) / 2, names, fontsize=8)
         for start in starts[1:]:
             line(start - 0.5, color="0.7", linewidth=0.4)
@@ -48,7 +48,7 @@ def draw_array(influence: xr.DataArray) -> Figure:
     axes.set_ylabel(f"stimulus trained on, by {kind}")
     axes.set_xlabel(f"probe read, by {kind}")
     told = [
-        str(influence.attrs[key]) for key in ("model", "dataset", "method", "perturbation") if key in influence.attrs
+        shown(influence.attrs[key]) for key in ("model", "dataset", "method", "perturbation") if key in influence.attrs
     ]
     axes.set_title(" · ".join(told))
     bar = figure.colorbar(image, ax=axes, extend="both")
@@ -74,15 +74,28 @@ def main() -> int:
     if len(sys.argv) != 3:
         print("usage: python -m eif_lab.figures.array <job directory> <picture>", file=sys.stderr)
         return 2
-    try:
-        job = open_results(sys.argv[1])
-        if not hasattr(job, "influence"):
-            raise ConfigError(f"results path must be a job, got the sweep {sys.argv[1]!r}. Try one of its folders.")
-        draw_array(job.influence).savefig(Path(sys.argv[2]), dpi=150)
-    except (ConfigError, OSError, ValueError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+    return in_one_line(lambda: write_picture(Path(sys.argv[1]), Path(sys.argv[2])))
+
+
+def write_picture(folder: Path, file: Path) -> Path:
+    """Draw the array of a job into a file.
+
+    Raises:
+        ConfigError: The folder holds no job, or the file's name ends in no format.
+        OSError: The file cannot be written.
+    """
+    job = open_results(folder)
+    if isinstance(job, SweepResults):
+        raise rule_error("results path", "be a job", str(folder), "Try one of the folders in it.")
+    kind = file.suffix.removeprefix(".")
+    with styled():
+        figure = draw_array(job.influence)
+        known = sorted(figure.canvas.get_supported_filetypes())
+        if kind not in known:
+            raise rule_error("picture", f"end in one of {', '.join(known)}", str(file), "Try array.png.")
+        with told_once():
+            figure.savefig(file, dpi=150)
+    return file
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from eif_lab.figures.runs import Setting, dataset_title, model_title, setting
 from eif_lab.results.store import JobResults
+from eif_lab.schema import printable
 
 COLUMNS = ("data", "model", "method", "perturbation", "n", "seed", "how measured", "direct influence")
 
@@ -21,10 +22,16 @@ def caption(name: str, shows: str, jobs: Sequence[JobResults]) -> str:
     """
     rows = [row_of(job) for job in jobs]
     head = [f"| {' | '.join(COLUMNS)} |", f"| {' | '.join('---' for _ in COLUMNS)} |"]
-    table = [f"| {' | '.join(row[column] for column in COLUMNS)} |" for row in rows]
+    table = [table_row(row[column] for column in COLUMNS) for row in rows]
     made = sorted({str(job.manifest["git_commit"])[:10] for job in jobs if job.manifest["git_commit"]})
     drawn = f"Drawn from {len(jobs)} jobs" + (f" at commit {', '.join(made)}." if made else ".")
     return "\n".join([f"# {name}", "", shows, "", summary(rows), drawn, "", *head, *table, ""])
+
+
+def table_row(cells: Iterable[str]) -> str:
+    """A row of a table in markdown, whatever stands in its cells."""
+    shown = (" ".join(printable(cell).split()).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(shown)} |"
 
 
 def summary(rows: Sequence[Mapping[str, str]]) -> str:

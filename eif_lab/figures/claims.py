@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from eif_lab.figures import evidence
+from eif_lab.figures.caption import table_row
 from eif_lab.figures.evidence import INCONCLUSIVE, Estimate, Range, decide, decide_every
 from eif_lab.figures.runs import Setting, dataset_title, find_jobs, finding, model_title, setting
 from eif_lab.figures.symmetry import prediction_of
@@ -251,9 +252,9 @@ def told_each(each: Sequence[Estimate], allowed: Range) -> str:
 
 
 def paired(jobs: Sequence[JobResults], others: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
-    """Jobs on the same domain and seed."""
-    known: Mapping[Any, JobResults] = {(setting(job).dataset, setting(job).seed): job for job in others}
-    return [(job, known[key]) for job in jobs if (key := (setting(job).dataset, setting(job).seed)) in known]
+    """Jobs on the same domain and seeds."""
+    known: Mapping[Any, JobResults] = {(setting(job).dataset, setting(job).draw): job for job in others}
+    return [(job, known[key]) for job in jobs if (key := (setting(job).dataset, setting(job).draw)) in known]
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
@@ -261,7 +262,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
     head = ["claim", "what was run", "effect", "verdict", "agrees", "note"]
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     cells = [(one.claim, one.what, effect_of(one), one.verdict, one.agrees, one.note) for one in rows]
-    lines += [f"| {' | '.join(row)} |" for row in cells]
+    lines += [table_row(row) for row in cells]
     text = inspect.cleandoc(evidence.__doc__ or "").split("\n\n", 1)[1]
     return "\n".join(["# The paper's claims", "", *lines, "", text, ""])
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from eif_lab.desiderata.selection import clean, clusters, same_sample
 from eif_lab.desiderata.statistics import bootstrap_interval, divide
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title
-from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas
+from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, spaced, wrapped
 from eif_lab.results.store import JobResults
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
     axes.errorbar(decay.distance, decay.mean, error, fmt="o", color=BLUE, markersize=3, linewidth=1)
     low, high = np.nanmin(decay.low), np.nanmax(decay.high)
     axes.set_ylim(low - 0.4 * (high - low), high + 0.4 * (high - low))
-    title = f"{dataset_title(job)}, {model_title(job)}"
+    title = wrapped(f"{dataset_title(job)}, {model_title(job)}")
     found = finding(job, desideratum)
     if found is not None:
         title += f"\n{found.effect:.2f} [{found.low:.2f}, {found.high:.2f}], {found.verdict}"
@@ -151,5 +151,5 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
             axes.plot(along, fitted(decay, length, along), color=VERMILION, label=f"length {length:.3g}")
             axes.legend(loc="upper right")
     axes.set_title(title, fontsize=6.5)
-    axes.set_xlabel(f"{name} distance")
+    axes.set_xlabel(f"{spaced(name)} distance")
     axes.set_ylabel(f"influence ({job.manifest['unit']})")

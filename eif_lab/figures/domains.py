@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from eif_lab.desiderata.selection import texts
+from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title
-from eif_lab.figures.style import BLACK, canvas, limit, show_array
+from eif_lab.figures.style import BLACK, canvas, limit, show_array, shown, wrapped
 from eif_lab.results.store import JobResults
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Statements(NamedTuple):
     Attributes:
         labels: The statements of the first world.
         relation: What a statement says about another.
-        mean: Mean influence over worlds.
+        mean: Mean influence over the worlds where it is defined.
         worlds: How many.
     """
 
@@ -79,9 +80,11 @@ def within_world(job: JobResults) -> Statements:
     blocks = [np.flatnonzero(world == number) for number in np.unique(world)]
     first = relation[np.ix_(blocks[0], blocks[0])]
     like = [b for b in blocks if len(b) == len(first) and (relation[np.ix_(b, b)] == first).all()]
-    mean = np.mean([array.values[np.ix_(block, block)] for block in like], axis=0)
+    each = np.stack([array.values[np.ix_(block, block)] for block in like])
+    known = np.isfinite(each)
+    mean = divide(np.where(known, each, 0.0).sum(axis=0), known.sum(axis=0))
     labels = texts(array, "stimulus_label")[blocks[0]]
-    return Statements([str(label).removesuffix(" .") for label in labels], first, mean, len(like))
+    return Statements([shown(str(label).removesuffix(" .")) for label in labels], first, mean, len(like))
 
 
 def draw_domain(axes: Axes, job: JobResults) -> None:
@@ -98,7 +101,7 @@ def draw_domain(axes: Axes, job: JobResults) -> None:
     axes.set_yticks(range(len(labels)), [f"{label}  {n}" for label, n in zip(labels, numbers)], fontsize=5.6)
     axes.set_xticks(range(len(labels)), numbers, fontsize=5.6, rotation=90)
     axes.tick_params(length=0)
-    title = f"{dataset_title(job)}, {model_title(job)}, {worlds} worlds"
+    title = wrapped(f"{dataset_title(job)}, {model_title(job)}, {worlds} worlds")
     found = finding(job, "symmetry")
     if found is not None:
         title += f"\ncorrelation with its transpose {found.effect:.2f} [{found.low:.2f}, {found.high:.2f}]"

@@ -13,7 +13,7 @@ from matplotlib.colors import Colormap
 
 from eif_lab.desiderata.direct import direct_influence
 from eif_lab.figures.runs import chosen, dataset_title, model_title, setting
-from eif_lab.figures.style import GREY, SEQUENTIAL, canvas
+from eif_lab.figures.style import GREY, SEQUENTIAL, canvas, log_scale, shown
 from eif_lab.influence.agreement import Agreement, agreement
 from eif_lab.results.store import JobResults
 from eif_lab.schema import rule_error
@@ -69,7 +69,7 @@ def pairs(jobs: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
             told.dataset,
             told.method,
             told.perturbation,
-            told.seed,
+            told.draw,
             update["learning_rate"],
             update["steps"],
         )
@@ -101,32 +101,31 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     """Correlation and relative error."""
     found = [one for pair in pairs(jobs) for one in compare(*pair)]
     steps = sorted({one.steps for one in found})
-    shown = sorted({steps[round(place)] for place in np.geomspace(1, len(steps), MOST_CURVES) - 1})
+    chosen_steps = sorted({steps[round(place)] for place in np.geomspace(1, len(steps), MOST_CURVES) - 1})
     colors = matplotlib.colormaps[SEQUENTIAL]
     figure = canvas(10.0, 3.2)
     correlation, error, strength = figure.subplots(1, 3)
-    for number, count in enumerate(shown):
+    for number, count in enumerate(chosen_steps):
         curve = [one for one in found if one.steps == count]
-        color = colors(0.9 * number / max(len(shown) - 1, 1))
+        color = colors(0.9 * number / max(len(chosen_steps) - 1, 1))
         rates = [one.learning_rate for one in curve]
         label = f"{count} step{'s' if count > 1 else ''}"
         correlation.plot(rates, [one.agreement.pearson for one in curve], "o-", color=color, label=label)
         error.plot(rates, [one.agreement.relative_error for one in curve], "o-", color=color, label=label)
     draw_strength(strength, found, colors)
     for axes in (correlation, error):
-        axes.set_xscale("log")
+        log_scale(axes, "x")
         axes.set_xlabel("learning rate")
     for axes in (error, strength):
-        axes.set_yscale("log")
+        log_scale(axes, "y")
         axes.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
         axes.set_ylabel("relative error")
     correlation.set_ylabel("correlation of exact with first order")
     correlation.legend()
     unit = jobs[0].manifest["unit"]
     strength.set_xlabel(f"mean direct influence, exact ({unit})")
-    told = jobs[0].manifest
-    name = f"{dataset_title(jobs[0])}, {model_title(jobs[0])}, {setting(jobs[0]).method}, {told['update']['optimizer']}"
-    figure.suptitle(name, fontsize=8)
+    method, optimizer = shown(setting(jobs[0]).method), jobs[0].manifest["update"]["optimizer"]
+    figure.suptitle(f"{dataset_title(jobs[0])}, {model_title(jobs[0])}, {method}, {optimizer}", fontsize=8)
     return figure
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.figures.runs import chosen, model_title, setting
-from eif_lab.figures.style import GREY, METHODS, VERDICTS, canvas, in_order, spaced
+from eif_lab.figures.style import GREY, METHODS, VERDICTS, canvas, in_order, shown, spaced
 from eif_lab.results.rows import DONE, sweep_table
 from eif_lab.results.store import JobResults
 
@@ -67,7 +67,7 @@ def scores(jobs: Sequence[JobResults]) -> pd.DataFrame:
 
 def group_of(job: JobResults) -> str:
     """The row that a job belongs to."""
-    return f"{model_title(job).replace(' (', chr(10) + '(')}\n{setting(job).method}"
+    return f"{model_title(job).replace(' (', chr(10) + '(')}\n{shown(setting(job).method)}"
 
 
 def place_of(group: str) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from eif_lab.desiderata.noise_invariance import Teaching, measure_teaching, nois
 from eif_lab.desiderata.statistics import bootstrap_interval
 from eif_lab.figures.runs import chosen, dataset_title, judged_array, model_title, setting
 from eif_lab.figures.style import BLACK, BLUE, ORANGE, PURPLE, canvas, in_order, spaced
+from eif_lab.figures.symmetry import short
 from eif_lab.results.store import JobResults
 from eif_lab.schema import NotApplicable
 
@@ -56,7 +57,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         parts = [("all classes", array)] + [(name, of_class(array, name)) for name in classes[setting(job).dataset]]
         for row, (name, part) in enumerate(parts):
             draw_curves(grid[row, column], part)
-            grid[row, column].set_title(name.split("/")[0], fontsize=7)
+            grid[row, column].set_title(short([name])[0], fontsize=7)
         grid[0, column].set_title(f"{dataset_title(job)}\n{spaced(setting(job).noise)}\nall classes")
         for unused in grid[len(parts) :, column]:
             unused.set_axis_off()
@@ -85,11 +86,12 @@ def of_class(array: xr.DataArray, label: str) -> xr.DataArray:
 
 
 def teach_each_other(array: xr.DataArray) -> tuple[Point, dict[str, dict[float, Point]]]:
-    """Clean on clean, and for each of `CURVES` the influence by strength.
+    """Clean on clean, and for each of `CURVES` the influence by strength, of the stimuli that did not diverge.
 
     Raises:
         NotApplicable: There are too few images to resample.
     """
+    array = array.isel(stimulus=np.flatnonzero(np.isfinite(array.values).all(axis=1)))
     levels = noise_levels(array)
     teaching = measure_teaching(array, levels)
     clean = point(teaching, 0.0, 0.0)

@@ -102,8 +102,10 @@
     return made;
   }
 
+  const cut = (text) => (text.length > 80 ? `${text.slice(0, 79)}…` : text);
+
   function fill(select, options, value) {
-    select.replaceChildren(...options.map(([key, text]) => element("option", { value: key, textContent: text })));
+    select.replaceChildren(...options.map(([key, text]) => element("option", { value: key, textContent: cut(text) })));
     if (options.some(([key]) => String(key) === String(value))) select.value = value;
   }
 
@@ -804,7 +806,18 @@
     console.error(error);
   }
 
+  /** What is packed of a job or a finding comes into its place when it is first opened. */
+  async function openPart({ target }) {
+    const { part, index } = target.dataset;
+    if (!part || !target.open || target.dataset.filled) return;
+    target.dataset.filled = "filled";
+    const texts = await content(part);
+    target.append(element("template", { innerHTML: texts[index] }).content);
+  }
+
   async function start() {
+    // the event does not bubble
+    document.addEventListener("toggle", (event) => openPart(event).catch(trouble), true);
     if (!data.jobs.length) {
       $("#arrays").hidden = $("#stimulus").hidden = true;
       return;

@@ -17,8 +17,8 @@ from markupsafe import Markup
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata.selection import texts
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
-from eif_lab.figures.page_arrays import QUANTILES, Contents, describe_array, sample_table, shares
-from eif_lab.figures.page_pictures import Sheet, draw_sheet
+from eif_lab.figures.page_arrays import QUANTILES, Contents, describe_array, sample_table, shares, shorten
+from eif_lab.figures.page_pictures import Pictures, Sheet
 from eif_lab.results.rows import DONE, NOT_APPLICABLE
 from eif_lab.results.store import ARRAY, JobResults, SweepResults
 from eif_lab.results.summary import ANCHORS, UNDEFINED
@@ -54,21 +54,37 @@ class Budget:
 
     Attributes:
         cells: Of all arrays together.
+        arrays: How many jobs have theirs on the page, the first of a sweep.
         pictures: Of each set of images.
         characters: Of each text.
     """
 
     cells: int
+    arrays: int
     pictures: int
     characters: int
 
 
-BUDGETS = (Budget(1_200_000, 4000, 600), Budget(600_000, 2000, 300), Budget(200_000, 500, 120), Budget(40_000, 100, 60))
+BUDGETS = (
+    Budget(1_200_000, 200, 4000, 600),
+    Budget(600_000, 100, 2000, 300),
+    Budget(200_000, 50, 500, 120),
+    Budget(40_000, 20, 100, 60),
+)
 """Tried in turn, until the page is small enough."""
+
+LONGEST_NAME = 200
+"""Characters of a job's name."""
+
+MOST_OPEN = 50
+"""Jobs of a sweep whose tables stand in the page as they are; of more they are packed, and open when asked for."""
 
 
 def write_page(
-    results: JobResults | SweepResults, file: Path, claims: str | Sequence[Mapping[str, Any]] | None = None
+    results: JobResults | SweepResults,
+    file: Path,
+    claims: str | Sequence[Mapping[str, Any]] | None = None,
+    pictures: Pictures | None = None,
 ) -> int:
     """Write the page of a job or a sweep.
 
@@ -77,6 +93,7 @@ def write_page(
         file: Where to.
         claims: Rows with ``claim``, ``what``, ``effect``, ``low``, ``high``, ``verdict``, ``agrees``, or a text; the
             last section, which is left out without them.
+        pictures: Where pictures of images may come from; without it, from the usual folders of data.
 
     Returns:
         Its size in bytes, at most `LARGEST_PAGE`.
@@ -85,8 +102,9 @@ def write_page(
         ConfigError: Even the smallest page would be larger.
         OSError: The file cannot be written.
     """
+    pictures = pictures or Pictures()
     for budget in BUDGETS:
-        page = render_page(results, claims, budget).encode()
+        page = render_page(results, claims, budget, pictures).encode()
         if len(page) <= LARGEST_PAGE:
             file.write_bytes(page)
             return len(page)
@@ -98,6 +116,7 @@ def render_page(
     results: JobResults | SweepResults,
     claims: str | Sequence[Mapping[str, Any]] | None = None,
     budget: Budget = BUDGETS[0],
+    pictures: Pictures | None = None,
 ) -> str:
     """The page's HTML; see `write_page`."""
     jobs = [results] if isinstance(results, JobResults) else list(results.jobs)
@@ -107,18 +126,65 @@ def render_page(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"number": number, "interval": interval, "spaced": spaced, "mark": mark}
+    contents = Contents()
+    arrays = describe_arrays(jobs, names, budget, pictures or Pictures(), contents)
+    told = {
+        "jobs": [describe_job(job, name) for job, name in zip(jobs, names)],
+        "scorecard": None if table is None else scorecard(table),
+        "comparisons": [] if table is None else comparisons(jobs, names),
+    }
+    macros: Any = environment.get_template("page_parts.html").module
     return environment.get_template("page.html").render(
+        **told,
         title=names[0] if table is None else f"{results.path.absolute().name}: {len(jobs)} jobs",
-        jobs=[describe_job(job, name) for job, name in zip(jobs, names)],
-        scorecard=None if table is None else scorecard(table),
-        comparisons=[] if table is None else comparisons(jobs, names),
+        parts=pack(told, macros, contents) if len(jobs) > MOST_OPEN else None,
+        tally=[] if table is None else tally(table),
+        verdicts=list(MARKS),
+        arrays_told=told_of_arrays(jobs, len(arrays["jobs"])),
         claims=claims,
         relations=RELATIONS,
         quantiles=QUANTILES,
-        data=embedded(describe_arrays(jobs, names, budget)),
+        data=embedded(arrays | {"contents": contents.items}),
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
     )
+
+
+def pack(told: Mapping[str, Any], macros: Any, contents: Contents) -> dict[str, str]:
+    """The tables of very many jobs, compressed; the script puts each into its place when it is opened.
+
+    Args:
+        told: ``jobs``, ``scorecard`` and ``comparisons``, as the template has them.
+        macros: The module of ``page_parts.html``.
+        contents: Where they go.
+
+    Returns:
+        The names of what the page calls ``run``, ``scorecard``, ``findings`` and ``forests``: each is a list of HTML.
+    """
+    jobs = told["jobs"]
+    parts = {
+        "run": [macros.run(job) for job in jobs],
+        "scorecard": [macros.scorecard_table(told["scorecard"])],
+        "findings": [macros.findings(job) for job in jobs if job["status"] == DONE],
+        "forests": [macros.forest(one) for one in told["comparisons"]],
+    }
+    return {name: contents.add([str(text) for text in texts]) for name, texts in parts.items()}
+
+
+def told_of_arrays(jobs: Sequence[JobResults], shown: int) -> str:
+    """How many arrays are not on the page, and how to see them; empty where all are."""
+    stored = sum(has_array(job) for job in jobs)
+    if stored == shown:
+        return ""
+    return (
+        f"Here are the arrays of the first {shown} of {stored:,} jobs: the page holds no more. "
+        "For another job: python -m eif_lab.report FOLDER, with the job's own folder."
+    )
+
+
+def has_array(job: JobResults) -> bool:
+    """Whether the job left an array."""
+    return (job.path / ARRAY).is_dir()
 
 
 def embedded(value: Any) -> Markup:
@@ -127,35 +193,38 @@ def embedded(value: Any) -> Markup:
 
 
 def job_names(results: JobResults | SweepResults) -> list[str]:
-    """One name for each job; in a sweep they differ."""
+    """One name for each job; in a sweep they differ, unless they are too long to be shown."""
     if isinstance(results, JobResults):
-        return [str(results.manifest["name"])]
+        return [shorten(str(results.manifest["name"]), LONGEST_NAME)]
     told = dict(zip(results.table["path"], results.table["job"]))
-    return [str(told.get(str(job.path), job.manifest["name"])) for job in results.jobs]
+    return [shorten(str(told.get(str(job.path), job.manifest["name"])), LONGEST_NAME) for job in results.jobs]
 
 
-def describe_arrays(jobs: Sequence[JobResults], names: Sequence[str], budget: Budget) -> dict[str, Any]:
-    """All that the page's script reads: the arrays of the jobs that have one, their samples and pictures."""
-    contents = Contents()
-    found = [(job, name) for job, name in zip(jobs, names) if (job.path / ARRAY).is_dir()]
+def describe_arrays(
+    jobs: Sequence[JobResults], names: Sequence[str], budget: Budget, pictures: Pictures, contents: Contents
+) -> dict[str, Any]:
+    """What the page's script reads: the arrays of the first jobs that have one, their samples and pictures."""
+    found = [(job, name) for job, name in zip(jobs, names) if has_array(job)][: budget.arrays]
     sizes = [
         job.influence.sizes["stimulus"] * job.influence.sizes["probe"]
         for job, _ in found
         for _ in range(job.influence.sizes["readout"])
     ]
     granted = iter(shares(sizes, budget.cells))
-    told = [describe_samples_and_array(job, name, granted, budget, contents) for job, name in found]
+    told = [
+        describe_samples_and_array(job, name, granted, budget=budget, contents=contents, pictures=pictures)
+        for job, name in found
+    ]
     return {
         "jobs": told,
         "relations": [*RELATIONS, "undeclared"],
         "colours": ANCHORS.astype(int).tolist(),
         "undefined": list(UNDEFINED),
-        "contents": contents.items,
     }
 
 
 def describe_samples_and_array(
-    job: JobResults, name: str, granted: Iterable[int], budget: Budget, contents: Contents
+    job: JobResults, name: str, granted: Iterable[int], *, budget: Budget, contents: Contents, pictures: Pictures
 ) -> dict[str, Any]:
     """One job for the script; see `describe_arrays`."""
     influence = job.influence
@@ -165,7 +234,7 @@ def describe_samples_and_array(
     wanted = [*ids["stimulus"], *ids["probe"][shown], *ids["probe"]]
     # only images have classes
     pictured = "stimulus_class" in influence.coords
-    sheet, told = draw_sheet(job.manifest, [str(one) for one in wanted], budget.pictures) if pictured else (None, "")
+    sheet, told = pictures.draw(job.manifest, [str(one) for one in wanted], budget.pictures) if pictured else (None, "")
     samples = {}
     for dim, own in ids.items():
         table = sample_table(influence, dim, budget.characters)
@@ -190,15 +259,16 @@ def describe_sheet(sheet: Sheet, contents: Contents) -> dict[str, Any]:
 
 def describe_job(job: JobResults, name: str) -> dict[str, Any]:
     """What the template says about one job."""
-    manifest, frame = job.manifest, job.verdicts
+    manifest, rows = job.manifest, job.verdict_rows
+    told = facts(manifest)
     return {
         "name": name,
         "status": manifest["status"],
         "reason": manifest.get("reason") or "",
-        "facts": {label: told for key, label in FACTS.items() if (told := facts(manifest).get(key))},
+        "facts": {label: told[key] for key, label in FACTS.items() if told.get(key)},
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
-        "verdicts": verdict_rows(frame),
-        "absent": frame[frame["status"] == NOT_APPLICABLE].to_dict("records"),
+        "verdicts": tested_rows(rows),
+        "absent": [row for row in rows if row["status"] == NOT_APPLICABLE],
     }
 
 
@@ -220,9 +290,7 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
         "update": recipe(manifest.get("update") or {}),
         "engine": str(manifest.get("engine") or ""),
         "trained": f"{moved['count']:,} of {moved['total']:,} parameters" if moved.get("count") else "",
-        "direct": f"{interval(direct)} {unit}, n = {direct['n']} {direct['unit']}"
-        if isinstance(direct, Mapping)
-        else "",
+        "direct": told_direct(direct, unit) if isinstance(direct, Mapping) else "",
         "base": quality(base),
         "device": " · ".join(str(manifest[key]) for key in ("device", "platform") if manifest.get(key)),
         "time": " · ".join(
@@ -235,6 +303,12 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
         ),
         "commit": f"{manifest['git_commit'][:12]}{dirty}" if manifest.get("git_commit") else "",
     }
+
+
+def told_direct(direct: Mapping[str, Any], unit: str) -> str:
+    """The direct influence with its interval, and of how many units."""
+    of = f", n = {direct['n']} {direct.get('unit', '')}".rstrip() if "n" in direct else ""
+    return f"{interval(direct)} {unit}{of}"
 
 
 def named(base: Mapping[str, Any]) -> str:
@@ -263,8 +337,9 @@ def recipe(update: Mapping[str, Any]) -> str:
         return "none: stimuli are read before the probes" if update else ""
     found = update.get("calibration")
     how = f", calibrated to {found['target']:.3g} nat{'' if found['reached'] else ' (not reached)'}" if found else ""
-    steps = f"{update['steps']} step{'' if update['steps'] == 1 else 's'}"
-    return f"{update['optimizer']}, {steps}, learning rate {number(update['learning_rate'])}{how}"
+    count = update.get("steps", 1)
+    steps = f"{count} step{'' if count == 1 else 's'}"
+    return f"{update['optimizer']}, {steps}, learning rate {number(update.get('learning_rate'))}{how}"
 
 
 def quality(base: Mapping[str, Any]) -> str:
@@ -275,30 +350,45 @@ def quality(base: Mapping[str, Any]) -> str:
     return ", ".join([*told, f"weights {base['hash']}"] if base.get("hash") else told)
 
 
-def verdict_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def tested_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row per finding; the first of a desideratum says how many share its cells."""
-    tested = frame[frame["status"] == DONE].sort_values("finding", kind="stable")
-    rows = []
-    for _, findings in tested.groupby("desideratum", sort=False):
-        for index, finding in enumerate(findings.to_dict("records")):
-            rows.append({**finding, "first": index == 0, "count": len(findings), "interval": interval(finding)})
-    return rows
+    findings: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted((row for row in rows if row["status"] == DONE), key=lambda row: row["finding"] or 0):
+        findings.setdefault(row["desideratum"], []).append(row)
+    return [
+        {**row, "first": index == 0, "count": len(own), "interval": interval(row)}
+        for own in findings.values()
+        for index, row in enumerate(own)
+    ]
+
+
+def tally(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """How many jobs have each verdict on each desideratum, after the correction over the sweep."""
+    first = table[(table["status"] == DONE) & (table["finding"] == 0)]
+    counts = first.groupby(["desideratum", "verdict"], sort=False).size()
+    return [
+        {"desideratum": name, **{one: int(counts.get((name, one), 0)) for one in MARKS}}
+        for name in dict.fromkeys(first["desideratum"])
+    ]
 
 
 def scorecard(table: pd.DataFrame) -> dict[str, Any]:
     """Jobs by desiderata, with p-values corrected over the sweep; a cell is the rows of its findings in the table."""
     desiderata = [name for name in dict.fromkeys(table["desideratum"]) if name]
     rows = []
-    for (job, _), group in table.groupby(["job", "path"], sort=False):
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in table.to_dict("records"):
+        groups.setdefault((row["job"], row["path"]), []).append({**row, "interval": interval(row)})
+    for (job, _), group in groups.items():
         cells: dict[str, list[dict[str, Any]]] = {}
-        for row in group.to_dict("records"):
-            cells.setdefault(row["desideratum"], []).append({**row, "interval": interval(row)})
-        first = group.iloc[0]
+        for row in group:
+            cells.setdefault(row["desideratum"], []).append(row)
+        direct, reached = group[0]["direct_influence"], group[0]["target_reached"]
         rows.append(
             {
-                "job": job,
-                "direct": None if pd.isna(first["direct_influence"]) else float(first["direct_influence"]),
-                "missed": first["target_reached"] is not pd.NA and not first["target_reached"],
+                "job": shorten(job, LONGEST_NAME),
+                "direct": None if pd.isna(direct) else float(direct),
+                "missed": reached is not pd.NA and not reached,
                 "told": cells[""][0] if "" in cells else None,
                 "cells": [cells.get(name, []) for name in desiderata],
             }
@@ -312,24 +402,26 @@ def comparisons(jobs: Sequence[JobResults], names: Sequence[str]) -> list[dict[s
     Returns:
         ``desideratum``, ``statistic``, and what `on_one_scale` gives.
     """
-    found = pd.concat([job.verdicts.assign(job=name) for job, name in zip(jobs, names)], ignore_index=True)
-    found = found[found["status"] == DONE]
-    found = found[np.isfinite(found[["effect", "low", "high"]].to_numpy(dtype=float)).all(axis=1)]
+    findings: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for job, name in zip(jobs, names):
+        for row in job.verdict_rows:
+            if row["status"] == DONE and all(math.isfinite(row[key]) for key in ("effect", "low", "high")):
+                findings.setdefault((row["desideratum"], row["statistic"]), []).append({**row, "job": name})
     return [
-        {"desideratum": desideratum, "statistic": statistic, **on_one_scale(findings)}
-        for (desideratum, statistic), findings in found.groupby(["desideratum", "statistic"], sort=False)
-        if len(findings) > 1
+        {"desideratum": desideratum, "statistic": statistic, **on_one_scale(own)}
+        for (desideratum, statistic), own in findings.items()
+        if len(own) > 1
     ]
 
 
-def on_one_scale(findings: pd.DataFrame) -> dict[str, Any]:
+def on_one_scale(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Findings of one statistic as places on a scale that holds all of them and the threshold.
 
     Returns:
         ``threshold`` and its place ``at``; ``rows``, the findings with the ends and the width of their interval and the
         effect as places. Places are percentages of the scale.
     """
-    ends = findings[["low", "high", "effect", "threshold"]].to_numpy(dtype=float)
+    ends = np.array([[row[key] for key in ("low", "high", "effect", "threshold")] for row in findings])
     low, span = float(ends.min()), float(np.ptp(ends)) or 1.0
 
     def place(value: float) -> float:
@@ -343,15 +435,16 @@ def on_one_scale(findings: pd.DataFrame) -> dict[str, Any]:
             "width": place(row["high"]) - place(row["low"]),
             "dot": place(row["effect"]),
         }
-        for row in findings.to_dict("records")
+        for row in findings
     ]
-    threshold = float(findings["threshold"].iloc[0])
+    threshold = float(findings[0]["threshold"])
     return {"threshold": threshold, "at": place(threshold), "rows": rows}
 
 
 def interval(found: Mapping[str, Any]) -> str:
     """An effect with its interval: ``0.4 [0.38, 0.41]``."""
-    return f"{number(found['effect'])} [{number(found['low'])}, {number(found['high'])}]"
+    effect, low, high = (number(found.get(name)) for name in ("effect", "low", "high"))
+    return f"{effect} [{low}, {high}]"
 
 
 def number(value: Any, digits: int = 3) -> str:

@@ -107,7 +107,8 @@ def legend(methods: Sequence[str]) -> list[Line2D]:
     """A mark for each method, and one for each verdict."""
     colors = {method: METHODS.get(method, "black") for method in methods}
     marks = [
-        Line2D([], [], color=color, marker=MARKERS.get(method, "o"), label=method) for method, color in colors.items()
+        Line2D([], [], color=color, marker=MARKERS.get(method, "o"), label=spaced(method))
+        for method, color in colors.items()
     ]
     return marks + [
         Line2D([], [], color=GREY, marker="o", linestyle="", markerfacecolor=filling, label=verdict)

@@ -11,9 +11,11 @@ import pandas as pd
 import xarray as xr
 
 from eif_lab.desiderata.selection import select_readout
+from eif_lab.figures.style import shown, spaced
 from eif_lab.models import pretraining
 from eif_lab.models.phi3 import TINY
 from eif_lab.results.rows import DONE
+from eif_lab.results.seeds import seeds_of
 from eif_lab.results.store import JobResults, SweepResults, open_results
 from eif_lab.schema import rule_error
 
@@ -32,7 +34,7 @@ class Setting:
         engine: The engine that ran, such as ``stacked`` or ``first_order``.
         view: ``probes`` or ``statements`` of a knowledge domain; empty otherwise.
         noise: The kind of noise; empty where none was added.
-        seed: Of the draw of samples.
+        seed, data_seed: Of base training and method, and of the draw of samples.
         images: Whether the samples have classes.
     """
 
@@ -44,6 +46,7 @@ class Setting:
     view: str
     noise: str
     seed: int
+    data_seed: int
     images: bool
 
     @property
@@ -52,16 +55,22 @@ class Setting:
         return self.engine != "first_order"
 
     @property
+    def draw(self) -> tuple[int, int]:
+        """Both seeds: arrays of one model and dataset are over the same samples where these are equal."""
+        return self.seed, self.data_seed
+
+    @property
     def order(self) -> tuple[Any, ...]:
         """Sorts jobs as figures show them: images, then knowledge domains, and exact before predicted."""
         known = [*IMAGES, *DOMAINS]
         place = known.index(self.dataset) if self.dataset in known else len(known)
-        return place, self.dataset, self.model, not self.exact, self.noise, self.seed
+        return place, self.dataset, self.model, not self.exact, self.noise, self.draw
 
 
 def setting(job: JobResults) -> Setting:
     """What the job was."""
     told, config = job.influence.attrs, job.manifest["config"] or {}
+    seed, data_seed = seeds_of(config)
     perturbation = str(told["perturbation"])
     noise = (config.get("perturbation") or {}).get("noise") or "gaussian" if perturbation == "noise" else ""
     return Setting(
@@ -72,7 +81,8 @@ def setting(job: JobResults) -> Setting:
         engine=str(job.manifest["engine"]),
         view=str((config.get("dataset") or {}).get("view") or ""),
         noise=str(noise),
-        seed=int((job.manifest["seeds"] or [0])[0]),
+        seed=seed,
+        data_seed=data_seed,
         images="stimulus_class" in job.influence.coords,
     )
 
@@ -133,10 +143,10 @@ def finding(job: JobResults, desideratum: str, statistic: str | None = None) -> 
 def model_title(job: JobResults) -> str:
     """The model's honest name: of a tiny one that it is tiny and whose it is not."""
     name = setting(job).model
-    return f"{TINY} (ours, not Phi-3)" if name == TINY else {"cnn": "CNN"}.get(name, name)
+    return f"{TINY} (ours, not Phi-3)" if name == TINY else {"cnn": "CNN"}.get(name, shown(name))
 
 
 def dataset_title(job: JobResults) -> str:
     """The dataset's name as it is written."""
     name = setting(job).dataset
-    return TITLES.get(name, name.replace("_", " "))
+    return TITLES.get(name, spaced(name))

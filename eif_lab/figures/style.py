@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib
 import numpy as np
 from jaxtyping import Float
+from matplotlib.ticker import LogFormatter
 
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
+from eif_lab.schema import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
+
+log = logging.getLogger(__name__)
 
 # Okabe and Ito's colours, which every common colour blindness tells apart.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
@@ -41,7 +49,18 @@ DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
 CLIP = 0.99
 """A colour scale ends at this quantile of the absolute influence, so that one cell does not bleach the rest."""
 
+FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans", "Hiragino Sans", "PingFang SC", "Yu Gothic",
+    "Microsoft YaHei", "Malgun Gothic", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback",
+    "Arial Unicode MS", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Emoji", "Unifont",
+)  # fmt: skip
+"""Where glyphs are looked for that matplotlib's own font lacks; of these, those that are installed."""
+
+LONGEST_NAME, LONGEST_CLASS, LONGEST_LINE = 28, 16, 40
+"""Characters that a figure has room for: of a name, of a class beside its rows, of a panel's title."""
+
 RULES = {
+    "text.parse_math": False,  # a name may have a dollar sign in it
     "pdf.fonttype": 42,  # fonts embedded whole, so that a journal's checker and an editor find text
     "ps.fonttype": 42,
     "font.size": 8.0,
@@ -69,7 +88,30 @@ def canvas(width: float, height: float) -> Figure:
 
 def styled() -> Any:
     """A context in which figures are drawn and written by `RULES`."""
-    return matplotlib.rc_context(cast(Any, RULES))
+    from matplotlib.font_manager import fontManager
+
+    installed = set(fontManager.get_font_names())
+    family = ["DejaVu Sans", *(name for name in FONTS if name in installed)]
+    return matplotlib.rc_context(cast(Any, {**RULES, "font.family": family}))
+
+
+def shown(name: object, longest: int = LONGEST_NAME) -> str:
+    """A name of the user's as a figure has room for it: in one line, and cut where it is too long."""
+    line = " ".join(printable(str(name)).split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def wrapped(text: str) -> str:
+    """A panel's title in lines that are not wider than the panel."""
+    return "\n".join(textwrap.wrap(text, LONGEST_LINE))
+
+
+def log_scale(axes: Axes, which: str) -> None:
+    """Make the axis ``x`` or ``y`` logarithmic, with plain text for its numbers: `RULES` has formulas off."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter())
 
 
 def limit(*arrays: Float[np.ndarray, "..."]) -> float:
@@ -87,14 +129,9 @@ def show_array(axes: Axes, values: Float[np.ndarray, "rows columns"], scale: flo
     )
 
 
-def wrapped(text: str, width: int) -> str:
-    """The text in lines of at most so many characters."""
-    return "\n".join(textwrap.wrap(text, width))
-
-
 def spaced(name: str) -> str:
-    """A name of the code in words: "noise_invariance" is noise invariance."""
-    return name.replace("_", " ")
+    """A name in words, as a figure has room for it: "noise_invariance" is noise invariance."""
+    return shown(name.replace("_", " "))
 
 
 def in_order(names: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -111,7 +148,29 @@ def save(figure: Figure, caption: str, folder: Path, name: str) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(caption, encoding="utf-8")
-    for kind in ("pdf", "png"):
-        # without the date, so that the same runs give the same file
-        figure.savefig(folder / f"{name}.{kind}", metadata={"CreationDate": None} if kind == "pdf" else None)
+    with told_once():
+        for kind in ("pdf", "png"):
+            # without the date, so that the same runs give the same file
+            figure.savefig(folder / f"{name}.{kind}", metadata={"CreationDate": None} if kind == "pdf" else None)
     return folder / f"{name}.png"
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Within this, the characters that no font has are told in one line at the end; matplotlib has one for each."""
+    missing: dict[str, None] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for one in caught:
+        found = re.match(r"Glyph (\d+) .* missing from font", str(one.message))
+        if found:
+            missing[chr(int(found[1]))] = None
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if missing:
+        told = printable("".join(list(missing)[:20]))
+        hint = "Install a font that has them, such as Noto Sans CJK."
+        log.warning(
+            "%d characters have no glyph in the installed fonts and are boxes: %s. %s", len(missing), told, hint
+        )

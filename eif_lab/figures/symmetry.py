@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +10,10 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from eif_lab.desiderata.selection import texts
+from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.array import order
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title, setting
-from eif_lab.figures.style import BLUE, GREY, canvas, limit, show_array
+from eif_lab.figures.style import BLUE, GREY, LONGEST_CLASS, canvas, limit, show_array, shown, wrapped
 from eif_lab.results.store import JobResults
 
 if TYPE_CHECKING:
@@ -43,12 +44,12 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
 
 
 def prediction_of(job: JobResults, jobs: Sequence[JobResults]) -> JobResults | None:
-    """The first-order job of the same dataset, model and seed; None where none was run."""
+    """The first-order job of the same dataset, model and seeds; None where none was run."""
     told = setting(job)
     same = (
         other
         for other in jobs
-        if not (s := setting(other)).exact and (s.model, s.dataset, s.seed) == (told.model, told.dataset, told.seed)
+        if not (s := setting(other)).exact and (s.model, s.dataset, s.draw) == (told.model, told.dataset, told.draw)
     )
     return next(same, None)
 
@@ -65,7 +66,7 @@ def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) ->
         place.set_title(title)
     if predicted is None:
         axes[1].set_axis_off()
-    axes[0].set_ylabel(f"{dataset_title(job)}, {model_title(job)}\nstimulus, by class")
+    axes[0].set_ylabel(wrapped(f"{dataset_title(job)}, {model_title(job)}") + "\nstimulus, by class")
     axes[0].figure.colorbar(image, ax=list(axes[:2]), label=f"influence ({unit})", shrink=0.8, extend="both")
     draw_classes(axes[2], array, unit)
     draw_pairs(axes[3], array, unit)
@@ -92,18 +93,22 @@ def mark_classes(axes: Axes, array: xr.DataArray) -> None:
     axes.tick_params(length=0)
 
 
-def short(labels: np.ndarray) -> list[str]:
+def short(labels: Iterable[object]) -> list[str]:
     """Class names that fit beside their rows: what stands before a slash."""
-    return [str(label).split("/")[0] for label in labels]
+    return [shown(str(label).split("/")[0] or label, LONGEST_CLASS) for label in labels]
 
 
 def class_table(array: xr.DataArray) -> tuple[list[str], Float[np.ndarray, "classes classes"]]:
-    """Class names, and mean influence of a class's stimuli on a class's probes, a sample on itself left out."""
+    """Class names, and mean influence of a class's stimuli on a class's probes.
+
+    A sample on itself is left out, and so is what is undefined; a mean over nothing is NaN.
+    """
     classes = np.unique(array["stimulus_class"].values)
     labels = [str(array["stimulus_label"].values[array["stimulus_class"].values == c][0]) for c in classes]
     rows, columns = ((array[f"{dim}_class"].values[:, None] == classes).astype(float) for dim in array.dims)
-    others = (~own(array)).astype(float)
-    return labels, (rows.T @ (array.values * others) @ columns) / (rows.T @ others @ columns)
+    others = ~own(array) & np.isfinite(array.values)
+    total = rows.T @ np.where(others, array.values, 0.0) @ columns
+    return labels, divide(total, rows.T @ others.astype(float) @ columns)
 
 
 def own(array: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
@@ -115,7 +120,7 @@ def draw_classes(axes: Axes, array: xr.DataArray, unit: str) -> None:
     """The array averaged by class, on colours of its own."""
     labels, means = class_table(array)
     image = show_array(axes, means, limit(means))
-    axes.set_yticks(range(len(labels)), short(np.array(labels)), fontsize=5.5)
+    axes.set_yticks(range(len(labels)), short(labels), fontsize=5.5)
     axes.set_xticks([])
     axes.set_xlabel("probe's class")
     axes.set_title("exact, mean by class")
@@ -124,11 +129,13 @@ def draw_classes(axes: Axes, array: xr.DataArray, unit: str) -> None:
 
 
 def draw_pairs(axes: Axes, array: xr.DataArray, unit: str) -> None:
-    """Each pair of different samples both ways."""
+    """Each pair of different samples both ways, where both are defined."""
     upper = np.triu_indices(len(array), 1)
-    there, back = array.values[upper], array.values.T[upper]
-    ends = [min(there.min(), back.min()), max(there.max(), back.max())]
-    axes.plot(ends, ends, color=GREY, linewidth=0.8, zorder=0)
+    pairs = np.stack([array.values[upper], array.values.T[upper]])
+    there, back = pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    if pairs.size:
+        ends = [pairs.min(), pairs.max()]
+        axes.plot(ends, ends, color=GREY, linewidth=0.8, zorder=0)
     axes.scatter(there, back, s=2, color=BLUE, alpha=0.25, linewidths=0, rasterized=True)
     axes.set_aspect("equal")
     axes.set_xlabel(f"I[i, j] ({unit})")

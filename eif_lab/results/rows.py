@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 from eif_lab.desiderata import Finding, Verdict, adjust
 
@@ -36,6 +38,13 @@ VERDICT_COLUMNS = {
     "threshold": NUMBER,
     "finding_verdict": TEXT,
 }
+VERDICT_SCHEMA = pa.schema(
+    [(name, {TEXT: pa.string(), NUMBER: pa.float64()}.get(kind, pa.int64())) for name, kind in VERDICT_COLUMNS.items()]
+)
+GAPS: Mapping[str, Any] = {
+    name: "" if kind == TEXT else float("nan") for name, kind in VERDICT_COLUMNS.items() if kind != "Int64"
+}
+"""What stands for a value that is not there; of whole numbers None does."""
 SWEEP_COLUMNS = {
     "job": TEXT,
     "path": TEXT,
@@ -78,8 +87,8 @@ class Job(Protocol):
         """What it is and how it ended."""
 
     @property
-    def verdicts(self) -> pd.DataFrame:
-        """Its `verdict_frame`."""
+    def verdict_rows(self) -> Sequence[Mapping[str, Any]]:
+        """The rows of its `verdict_frame`."""
 
 
 def verdict_frame(verdicts: Iterable[Verdict], not_applicable: Mapping[str, str]) -> pd.DataFrame:
@@ -102,8 +111,38 @@ def verdict_frame(verdicts: Iterable[Verdict], not_applicable: Mapping[str, str]
 
 def read_verdicts(frame: pd.DataFrame) -> list[Verdict]:
     """The verdicts that `verdict_frame` wrote down, so that one rule decides before and after storage."""
-    tested = frame[frame["status"] == DONE]
-    return [_read_verdict(rows) for _, rows in tested.groupby("desideratum", sort=False)]
+    return _verdicts_of(frame.to_dict("records"))
+
+
+def rows_of(content: bytes) -> list[dict[str, Any]]:
+    """The rows of a `verdict_frame` that was stored as parquet, read without pandas: a sweep has thousands of them.
+
+    Returns:
+        Plain values by column; NaN for a number that is not there.
+
+    Raises:
+        ValueError: It is no such frame.
+    """
+    try:
+        table = parquet.ParquetFile(pa.BufferReader(content)).read(list(VERDICT_COLUMNS), use_threads=False)
+        rows = table.select(list(VERDICT_COLUMNS)).cast(VERDICT_SCHEMA).to_pylist()
+    except (pa.ArrowException, KeyError) as error:
+        raise ValueError(str(error)) from None
+    for row in rows:
+        # pandas stores NaN, and what is not there, as a gap
+        row |= {name: gap for name, gap in GAPS.items() if row[name] is None}
+        if row["status"] == DONE and (row["n"] is None or not isinstance(json.loads(row["details"]), dict)):
+            raise ValueError(f"no numbers of {row['desideratum']}")
+    return rows
+
+
+def _verdicts_of(rows: Iterable[Mapping[str, Any]]) -> list[Verdict]:
+    """The verdicts of the rows that were tested, in the order in which they come."""
+    findings: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["status"] == DONE:
+            findings.setdefault(row["desideratum"], []).append(row)
+    return [_verdict_of(sorted(own, key=lambda row: row["finding"] or 0)) for own in findings.values()]
 
 
 def sweep_table(jobs: Sequence[Job]) -> pd.DataFrame:
@@ -154,20 +193,11 @@ def _finding_rows(verdict: Verdict) -> list[dict[str, Any]]:
     ]
 
 
-def _read_verdict(rows: pd.DataFrame) -> Verdict:
-    first = rows.iloc[0]
+def _verdict_of(rows: Sequence[Mapping[str, Any]]) -> Verdict:
+    first = rows[0]
+    names = ("statistic", "effect", "low", "high", "unit", "threshold")
     findings = [
-        Finding(
-            statistic=row.statistic,
-            effect=row.effect,
-            low=row.low,
-            high=row.high,
-            p_value=row.finding_p_value,
-            n=int(row.n),
-            unit=row.unit,
-            threshold=row.threshold,
-        )
-        for row in rows.sort_values("finding").itertuples()
+        Finding(**{name: row[name] for name in names}, p_value=row["finding_p_value"], n=int(row["n"])) for row in rows
     ]
     return Verdict(
         desideratum=first["desideratum"],
@@ -183,12 +213,10 @@ def distinct_names(jobs: Sequence[Job]) -> list[str]:
     """The jobs' names; where several share one, with the overrides that they do not all share."""
     names = [str(job.manifest["name"]) for job in jobs]
     overrides = [[str(one) for one in job.manifest.get("overrides") or []] for job in jobs]
-    distinct = []
+    shared: dict[str, set[str]] = {}
     for name, own in zip(names, overrides):
-        alike = [other for twin, other in zip(names, overrides) if twin == name]
-        differing = [one for one in own if any(one not in other for other in alike)]
-        distinct.append(" ".join([name, *differing]))
-    return distinct
+        shared[name] = shared.get(name, set(own)) & set(own)
+    return [" ".join([name, *(one for one in own if one not in shared[name])]) for name, own in zip(names, overrides)]
 
 
 def _job_blocks(job: Job, name: str) -> list[tuple[list[dict[str, Any]], Verdict | None]]:
@@ -203,15 +231,13 @@ def _job_blocks(job: Job, name: str) -> list[tuple[list[dict[str, Any]], Verdict
     }
     if manifest["status"] != DONE:
         return [([{**shared, "status": manifest["status"], "reason": manifest.get("reason", "")}], None)]
+    rows = job.verdict_rows
     blocks: list[tuple[list[dict[str, Any]], Verdict | None]] = [
-        ([{**shared, **row} for row in _sweep_rows(verdict)], verdict) for verdict in read_verdicts(job.verdicts)
+        ([{**shared, **row} for row in _sweep_rows(verdict)], verdict) for verdict in _verdicts_of(rows)
     ]
-    absent = job.verdicts[job.verdicts["status"] == NOT_APPLICABLE]
-    blocks += [
-        ([{**shared, "status": NOT_APPLICABLE, "desideratum": row.desideratum, "reason": row.reason}], None)
-        for row in absent.itertuples()
-    ]
-    return blocks
+    told = ("status", "desideratum", "reason")
+    absent = [row for row in rows if row["status"] == NOT_APPLICABLE]
+    return [*blocks, *(([{**shared, **{name: row[name] for name in told}}], None) for row in absent)]
 
 
 def _sweep_rows(verdict: Verdict) -> list[dict[str, Any]]:

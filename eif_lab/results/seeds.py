@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,13 @@ def same_but_for_seeds(jobs: Sequence[JobResults]) -> list[list[JobResults]]:
         if job.manifest["status"] == DONE and job.manifest["config"]:
             shared = {name: v for name, v in job.manifest["config"].items() if name not in (*SEEDS, *ALIKE)}
             groups.setdefault(json.dumps(shared, sort_keys=True), []).append(job)
-    return [sorted(group, key=seeds_of) for group in groups.values()]
+    return [sorted(group, key=lambda job: seeds_of(job.manifest["config"])) for group in groups.values()]
 
 
-def seeds_of(job: JobResults) -> tuple[int, int]:
-    """Of base training and method, and of the draw of samples."""
-    config = job.manifest["config"]
-    return int(config["seed"]), int(config.get("data_seed", config["seed"]))
+def seeds_of(config: Mapping[str, Any]) -> tuple[int, int]:
+    """What a job's config says of base training and method, and of the draw of samples; one seed may be both."""
+    seed = int(config.get("seed", 0))
+    return seed, int(config.get("data_seed", seed))
 
 
 def over_seeds(jobs: Sequence[JobResults]) -> xr.DataArray:
@@ -65,7 +65,7 @@ def over_seeds(jobs: Sequence[JobResults]) -> xr.DataArray:
         rule = "be at least two that are done and differ in nothing but seed and data_seed"
         raise rule_error("jobs", rule, f"groups of {sizes}", "Give one group of same_but_for_seeds().")
     arrays = [job.influence.load() for job in groups[0]]
-    seeds = [seeds_of(job) for job in groups[0]]
+    seeds = [seeds_of(job.manifest["config"]) for job in groups[0]]
     if len({array.shape for array in arrays}) > 1:
         told = ", ".join(f"{array.shape} for seeds {own}" for own, array in zip(seeds, arrays))
         raise rule_error("jobs", "hold arrays of one size", told, "Leave out the seed that excluded worlds.")

@@ -38,8 +38,9 @@ from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.arrays import damaged, open_array, write_array
 from eif_lab.results.comparison import above_neutral, per_nat
 from eif_lab.results.folders import MANIFEST, ended_jobs
+from eif_lab.results.manifest import checked_manifest
 from eif_lab.results.provenance import package_versions, provenance
-from eif_lab.results.rows import DONE, FAILED, NOT_APPLICABLE, sweep_table, verdict_frame
+from eif_lab.results.rows import DONE, FAILED, NOT_APPLICABLE, rows_of, sweep_table, verdict_frame
 from eif_lab.schema import ConfigError, rule_error
 
 FORMAT = 2
@@ -225,10 +226,26 @@ class JobResults:
         Raises:
             ConfigError: They are damaged.
         """
+        _ = self.verdict_rows  # tells what is wrong with them in one line
+        return pd.read_parquet(io.BytesIO(self._stored_verdicts()))
+
+    @cached_property
+    def verdict_rows(self) -> Sequence[Mapping[str, Any]]:
+        """The rows of `verdicts` as plain values, which thousands of jobs are read by.
+
+        Raises:
+            ConfigError: They are damaged.
+        """
+        try:
+            return rows_of(self._stored_verdicts())
+        except ValueError as error:
+            raise damaged(self.path, f"{VERDICTS} holds no verdicts: {' '.join(str(error).split())}") from None
+
+    def _stored_verdicts(self) -> bytes:
         content = (self.path / VERDICTS).read_bytes()
         if self.sums is not None and (told := difference(VERDICTS, content, self.sums)):
             raise damaged(self.path, told)
-        return pd.read_parquet(io.BytesIO(content))
+        return content
 
 
 @dataclass(frozen=True)
@@ -378,12 +395,13 @@ def open_job(path: Path) -> JobResults:
     """Open a job's directory.
 
     Raises:
-        ConfigError: Its manifest is damaged, or was written by a newer version.
+        ConfigError: Its manifest is damaged, a field is not what it should be, or it was written by a newer version.
     """
     try:
         text = (path / MANIFEST).read_text(encoding="utf-8")
         manifest = json.loads(text)
         version = int(manifest["format"])
+        json.dumps(manifest, ensure_ascii=False).encode()  # half a character cannot be shown or stored
         if version <= FORMAT:
             must_be_told(manifest)
             must_be_sealed(text, manifest)
@@ -391,7 +409,7 @@ def open_job(path: Path) -> JobResults:
         raise ConfigError(f"{path / MANIFEST} must be a job's manifest, got {error!r}. Run the job again.") from error
     if version > FORMAT:
         raise rule_error(f"{path / MANIFEST} format", f"be at most {FORMAT}", version, "Upgrade eif_lab.")
-    return JobResults(path, manifest)
+    return JobResults(path, checked_manifest(manifest, str(path / MANIFEST)))
 
 
 def must_be_sealed(text: str, manifest: Mapping[str, Any]) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -21,12 +22,15 @@ from eif_lab.data.once import alone_in
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.results.rows import DONE, NOT_APPLICABLE, sweep_table, verdict_frame
 from eif_lab.results.store import JobResults, SweepResults, open_results
-from eif_lab.schema import rule_error
+from eif_lab.schema import printable, rule_error
 
 __all__ = ["page", "print_job", "print_sweep", "sweep_table", "verdict_frame", "write_sweep"]
 
 WIDTH = 100
 COLUMNS_PER_BLOCK = 4
+MOST_JOBS, MOST_NAMES = 100, 10
+"""Of a large sweep: jobs in the printed table, and names of jobs in a note."""
+
 STYLES = {SATISFIED: "green", VIOLATED: "red", INCONCLUSIVE: "yellow"}
 MARKS = {SATISFIED: "✓", VIOLATED: "✗", INCONCLUSIVE: "?"}
 ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
@@ -57,11 +61,20 @@ def write_frame(path: Path, table: pd.DataFrame) -> None:
         replace_file(path, buffer.getvalue())
 
 
+class Page(Console):
+    """A console that shows every text and obeys none: names and reasons may come from somebody else's results."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """What is to be written, in pieces, each `printable`."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 def page(file: Any = None) -> Console:
     """A console that is at most 100 columns wide; exactly that, and without colours, where no terminal listens."""
     console = Console(file=file, highlight=False)
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-    return Console(file=file, highlight=False, width=width)
+    return Page(file=file, highlight=False, width=width)
 
 
 def print_job(job: JobResults, console: Console | None = None) -> None:
@@ -89,20 +102,26 @@ def print_sweep(table: pd.DataFrame, console: Console | None = None) -> None:
     """Print a sweep's table: a row per job, a column per finding of each desideratum, with effect and interval.
 
     The verdict's mark stands at the desideratum's first finding. What does not fit side by side follows in further
-    blocks; reasons stand below.
+    blocks; reasons stand below. Of more than `MOST_JOBS` jobs the first are printed.
     """
     console = console or page()
-    columns = _columns(table)
+    columns, jobs = _columns(table), _rows_by_job(table)
     console.print()
     blocks = max(1, math.ceil(len(columns) / COLUMNS_PER_BLOCK))
     for places in np.array_split(np.arange(len(columns)), blocks):
-        console.print(_sweep_block(table, [columns[i] for i in places], console))
+        console.print(_sweep_block(jobs[:MOST_JOBS], [columns[i] for i in places], console))
+    if len(jobs) > MOST_JOBS:
+        console.print(Text(f"the first {MOST_JOBS} of {len(jobs):,} jobs; sweep.parquet has all"))
     marks = _marks(console)
     legend = [f"{marks[verdict]} {verdict}" for verdict in (SATISFIED, VIOLATED, INCONCLUSIVE)]
     console.print(Text("   ".join([*legend, "* see below   direct: influence of a stimulus on itself"])))
     console.print(Text("p-values corrected over the sweep (Benjamini-Hochberg)"))
     for line in _sweep_notes(table):
         _print_note(console, *line)
+
+
+_Row = Mapping[str, Any]
+"""Of the sweep's table."""
 
 
 class _Column(NamedTuple):
@@ -150,51 +169,71 @@ def _job_table(tested: pd.DataFrame, console: Console) -> Table:
     return table
 
 
-def _sweep_block(table: pd.DataFrame, columns: list[_Column], console: Console) -> Table:
+def _rows_by_job(table: pd.DataFrame) -> list[list[dict[str, Any]]]:
+    """The rows of each job; row by row, since pandas takes long to select a few of very many."""
+    jobs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in table.to_dict("records"):
+        jobs.setdefault((row["job"], row["path"]), []).append(row)
+    return list(jobs.values())
+
+
+def _sweep_block(jobs: Sequence[Sequence[_Row]], columns: list[_Column], console: Console) -> Table:
     block = grid()
     block.add_column("job", overflow="fold", max_width=24)
     block.add_column("direct", justify="right", no_wrap=True)
     for head in [column.head for column in columns] or ["status"]:
         block.add_column(head, overflow="fold", max_width=17)
-    for (job, _), rows in table.groupby(["job", "path"], sort=False):
-        direct = rows["direct_influence"].iloc[0]
+    for rows in jobs:
+        direct, missed = rows[0]["direct_influence"], any(row["target_reached"] is False for row in rows)
         # A name such as model=cnn,method=lora has no blank at which a line could end.
-        label = Text(str(job).replace(",", ", "))
-        told = "" if pd.isna(direct) else f"{direct:.2g}{' *' if _unmatched(rows).any() else ''}"
+        label = Text(rows[0]["job"].replace(",", ", "))
+        told = "" if pd.isna(direct) else f"{direct:.2g}{' *' if missed else ''}"
         block.add_row(label, told, *_cells(rows, columns, console))
     return block
 
 
-def _cells(rows: pd.DataFrame, columns: list[_Column], console: Console) -> Iterable[Text]:
-    if (rows["desideratum"] == "").all():
-        return [Text(rows["status"].iloc[0], style="red") for _ in range(max(1, len(columns)))]
-    return [_cell(rows[rows["desideratum"] == column.desideratum], column, console) for column in columns]
+def _cells(rows: Sequence[_Row], columns: list[_Column], console: Console) -> Iterable[Text]:
+    if all(row["desideratum"] == "" for row in rows):
+        return [Text(rows[0]["status"], style="red") for _ in range(max(1, len(columns)))]
+    return [_cell([row for row in rows if row["desideratum"] == one.desideratum], one, console) for one in columns]
 
 
-def _cell(rows: pd.DataFrame, column: _Column, console: Console) -> Text:
-    if (rows["status"] != DONE).any():
-        return Text(rows["status"].iloc[0] if column.first else "", style="dim")
-    found = rows[rows["statistic"] == column.statistic] if column.statistic else rows
-    for row in found.itertuples():
-        mark = f"{_marks(console)[row.verdict]} " if column.first else ""
-        told = Text(f"{mark}{row.effect:.2g}{' *' if row.note else ''}", style=STYLES[row.verdict] if mark else "")
-        return told + Text(f"\n{interval_text(row.low, row.high, 2)}", style="default")
+def _cell(rows: Sequence[_Row], column: _Column, console: Console) -> Text:
+    if any(row["status"] != DONE for row in rows):
+        return Text(rows[0]["status"] if column.first else "", style="dim")
+    for row in rows:
+        if column.statistic in ("", row["statistic"]):
+            verdict = row["verdict"]
+            mark = f"{_marks(console)[verdict]} " if column.first else ""
+            told = Text(
+                f"{mark}{row['effect']:.2g}{' *' if row['note'] else ''}", style=STYLES[verdict] if mark else ""
+            )
+            return told + Text(f"\n{interval_text(row['low'], row['high'], 2)}", style="default")
     return Text("")
 
 
 def _sweep_notes(table: pd.DataFrame) -> list[tuple[str, str]]:
     """What the block has no room for: (jobs and desiderata, why), each reason once."""
     told = table.assign(why=table["reason"].where(table["status"] != DONE, table["note"]))
+    missed = table[_unmatched(table)].drop_duplicates(["job", "path"])
     lines = [
         (f"direct influence in {row.job}", _missed(row.direct_influence, row.direct_target))
-        for row in table[_unmatched(table)].drop_duplicates(["job", "path"]).itertuples()
+        for row in missed.head(MOST_NAMES).itertuples()
     ]
+    if len(missed) > MOST_NAMES:
+        lines.append((f"and in {len(missed) - MOST_NAMES:,} more", "target_reached in sweep.parquet says which"))
     for (status, why), rows in told[told["why"] != ""].groupby(["status", "why"], sort=False):
         what = [name for name in dict.fromkeys(rows["desideratum"]) if name]
-        where = list(dict.fromkeys(rows["job"]))
+        where = _some(list(dict.fromkeys(rows["job"])))
         head = f"{', '.join(what)} in {'; '.join(where)}" if what else "; ".join(where)
         lines.append((head if status == DONE else f"{head}: {status}", str(why)))
     return lines
+
+
+def _some(names: list[str]) -> list[str]:
+    """The names, or the first of them and how many more there are."""
+    more = len(names) - MOST_NAMES
+    return names if more <= 0 else [*names[:MOST_NAMES], f"{more:,} more"]
 
 
 def _unmatched(table: pd.DataFrame) -> pd.Series:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
+import matplotlib.figure
 import numpy as np
 import pytest
+from made_up import LOGICAL, knowledge, moved
 from matplotlib.text import Text
 
+from eif_lab.data.digits import Digits
 from eif_lab.desiderata import statistics
-from eif_lab.figures import distance, domains, first_order, methods, noise, prompting, sparsity, symmetry
+from eif_lab.figures import array, distance, domains, first_order, methods, noise, prompting, sparsity, symmetry
 from eif_lab.figures.__main__ import FIGURES, draw_figure, main
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs, judged_array, setting
@@ -144,6 +148,96 @@ def test_symmetry_shows_the_stored_arrays_on_shared_colours(runs, figures):
     for image, job in zip(images, (exact, predicted)):
         np.testing.assert_array_equal(np.asarray(image.get_array()), sorted_by_class(job))
     assert images[0].norm.vmax == images[1].norm.vmax
+
+
+def test_a_prediction_of_another_draw_is_no_prediction_of_this_one(runs):
+    exact, predicted = jobs_of(runs, "symmetry")
+    config = predicted.manifest["config"] | {"data_seed": 1}
+    other = dataclasses.replace(predicted, manifest={**predicted.manifest, "config": config})
+    assert symmetry.prediction_of(exact, [exact, other, predicted]) is predicted
+    assert symmetry.prediction_of(exact, [exact, other]) is None
+
+
+NAMES = (
+    "$\\undefined{$",
+    "cost $5_a$ and $b",
+    "_under",
+    "a\nb^c",
+    "ネコ",
+    "שלום",
+    "😀",
+    "/slash",
+    "\U000f0000",
+    "x" * 5000,
+)
+
+
+@pytest.fixture(scope="module")
+def oddly_named(tmp_path_factory, make_job):
+    """An exact job and its prediction, of digits, of noise and of statements: whose names are anything but plain."""
+    root = tmp_path_factory.mktemp("odd")
+    plain, told = Digits(stimuli=20, probes=20).load(0), {"model": NAMES[1], "dataset": "_".join(NAMES[4:])}
+    task = dataclasses.replace(
+        plain, **{part: dataclasses.replace(getattr(plain, part), classes=NAMES) for part in ("stimuli", "probes")}
+    )
+    values = np.random.default_rng(0).normal(size=(20, 20))
+    for engine in ("stacked", "first_order"):
+        make_job(root / "images" / engine, task, values, engine=engine, **told)
+    statements = knowledge("reversal", "statements")
+    for method in ("full", "$m_"):
+        values = moved(statements, LOGICAL)
+        make_job(root / "statements" / method, statements, values, method=method, view="statements", **told)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [(name, "images") for name in ("symmetry", "distance", "sparsity", "methods", "first-order")]
+    + [("domains", "statements"), ("prompting", "statements")],
+)
+def test_any_name_is_drawn_as_text_and_fits(oddly_named, name, run, tmp_path, caplog, recwarn):
+    jobs = MODULES[name].select(find_jobs([oddly_named / run]))
+    with styled():
+        figure = MODULES[name].draw(jobs)
+        save(figure, caption(f"figure-{name}", MODULES[name].SHOWS, jobs), tmp_path, name)
+        assert len(caplog.records) <= 1 and [one for one in recwarn if "Glyph" in str(one.message)] == []
+        box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()  # a box for a glyph is wider than most letters
+    assert box.x0 > -0.1 and box.y0 > -0.1 and box.x1 < width + 0.1 and box.y1 < height + 0.1
+    assert "cost $5_a$ and $b" in " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
+    table = [line for line in (tmp_path / f"{name}.md").read_text(encoding="utf-8").splitlines() if line[0:1] == "|"]
+    assert len(table) == len(jobs) + 2
+
+
+def test_an_arrays_picture_shows_any_class_name(oddly_named, tmp_path, caplog):
+    array.write_picture(oddly_named / "images" / "stacked", tmp_path / "array.png")
+    assert len(caplog.records) == 1 and "have no glyph" in caplog.text
+    with pytest.raises(ConfigError, match=r"^picture must end in one of .*png"):
+        array.write_picture(oddly_named / "images" / "stacked", tmp_path / "array.nothing")
+
+
+def test_undefined_and_lonely_cells_take_nothing_from_the_other_classes(runs, recwarn):
+    """A stimulus that diverged, and a class of a single image, which is only there beside itself."""
+    found = judged_array(jobs_of(runs, "symmetry")[0]).copy()
+    first = [int(np.flatnonzero(found["stimulus_class"].values == number)[0]) for number in range(10)]
+    found[first[3]] = np.nan
+    kept = [i for i in range(len(found)) if found["stimulus_class"].values[i] != 7 or i == first[7]]
+    found = found.isel(stimulus=kept, probe=kept)
+    _, means = symmetry.class_table(found)
+    of, ids = found["stimulus_class"].values, found["stimulus_id"].values
+    for a, b in np.ndindex(means.shape):
+        cells = [
+            found.values[i, j] for i in np.flatnonzero(of == a) for j in np.flatnonzero(of == b) if ids[i] != ids[j]
+        ]
+        defined = [cell for cell in cells if np.isfinite(cell)]
+        assert means[a, b] == pytest.approx(np.mean(defined) if defined else np.nan, rel=1e-5, abs=1e-7, nan_ok=True)
+    assert np.isnan(means[7, 7]) and np.isnan(means).sum() == 1
+    with styled():
+        figure = matplotlib.figure.Figure()
+        symmetry.draw_pairs(figure.subplots(), found, "nat")
+        symmetry.draw_classes(figure.subplots(), found, "nat")
+        figure.draw_without_rendering()
+    assert [str(one.message) for one in recwarn if one.category is RuntimeWarning] == []
 
 
 def test_symmetry_shows_each_pair_both_ways(runs, figures):

@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from eif_lab.data.digits import Digits
+from eif_lab.data.image_folder import ImageFolder
+from eif_lab.data.mnist import MNIST
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata import Finding, Verdict
 from eif_lab.figures.page import BUDGETS, LARGEST_PAGE, Budget, job_names, render_page, write_page
 from eif_lab.figures.page_arrays import most_moved, overview, shares, strongest_cells
+from eif_lab.figures.page_pictures import Pictures
 from eif_lab.influence.annotate import annotate
+from eif_lab.perturbations.noise import Noise
 from eif_lab.report import main
-from eif_lab.results.rows import verdict_frame
 from eif_lab.results.store import JobResults, open_results, write_job
 from eif_lab.schema import Options
 
@@ -267,10 +271,67 @@ def test_a_page_fetches_no_data_and_says_that_pictures_are_missing(tmp_path):
         port = server.getsockname()[1]
         Remote(port).load(0)  # there is something to connect to
         dataset = {"_target_": f"{__name__}.Remote", "port": port}
-        data = data_of(render_page(write(tmp_path, images(0), config=CONFIG | {"dataset": dataset})))
+        job = write(tmp_path, images(0), config=CONFIG | {"dataset": dataset})
+        data = data_of(render_page(job, pictures=Pictures(plugins=[__name__])))
         Remote(port).load(0)  # and there is again, afterwards
     assert data["jobs"][0]["sheet"] is None
     assert "data was not found (a page is made without the network)" in data["jobs"][0]["pictures_told"]
+
+
+def test_pictures_are_of_the_draw_that_was_trained_on(tmp_path):
+    """Jobs draw samples, and noise, by ``data_seed``."""
+    noise = {"_target_": "eif_lab.perturbations.noise.Noise", "noise": "gaussian", "levels": [0.5]}
+    shown = []
+    for name, seeds in {"one": {"seed": 0, "data_seed": 7}, "other": {"seed": 7}}.items():
+        drawn = Noise(noise="gaussian", levels=[0.5]).apply(Digits(stimuli=12, probes=12).load(7), 7)
+        array = annotate(array_of(np.ones((len(drawn.stimuli), len(drawn.probes)))), drawn, drawn.distances, "class")
+        job = write(tmp_path / name, array, config={**CONFIG, "perturbation": noise, **seeds})
+        data = data_of(render_page(job))
+        shown.append(data["contents"][data["jobs"][0]["sheet"]["picture"]])
+        assert data["jobs"][0]["pictures_told"] == ""
+    assert shown[0] == shown[1]
+
+
+@pytest.fixture
+def secret(tmp_path, monkeypatch):
+    """A folder with pictures, and a current folder beside it."""
+    from PIL import Image
+
+    for number, name in enumerate(("a/0.png", "a/1.png", "b/0.png", "b/1.png")):
+        file = tmp_path / "home" / "secret" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9), 60 * number).save(file)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "link").symlink_to(tmp_path / "home" / "secret")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EIF_LAB_DATA", str(tmp_path / "home"))
+    return tmp_path / "home" / "secret"
+
+
+@pytest.mark.parametrize("path", ["{secret}", "../home/secret", "link", "~/secret", "{secret}/../secret"])
+def test_no_picture_comes_from_a_folder_that_only_a_manifest_names(tmp_path, secret, path):
+    dataset = {"_target_": "eif_lab.data.image_folder.ImageFolder", "path": path.format(secret=secret)}
+    dataset |= {"stimuli": 2, "probes": 2, "size": [9, 9]}
+    drawn = ImageFolder(path=str(secret), stimuli=2, probes=2, size=[9, 9]).load(0)
+    array = annotate(array_of(np.ones((2, 2))), drawn, drawn.distances, "class")
+    write(tmp_path / "job", array, config=CONFIG | {"dataset": dataset})
+    assert main([str(tmp_path / "job")]) == 0
+    told = data_of((tmp_path / "job" / "report.html").read_text())["jobs"][0]
+    assert told["sheet"] is None and "Give --data FOLDER" in told["pictures_told"]
+    assert main([str(tmp_path / "job"), "--data", str(secret)]) == 0
+    assert data_of((tmp_path / "job" / "report.html").read_text())["jobs"][0]["sheet"]
+
+
+def test_published_data_is_taken_from_the_users_folder_and_unpacked_nowhere(tmp_path, real_data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = {"root": str(tmp_path / "theirs"), "download": str(tmp_path / "planted")}
+    dataset = {"_target_": "eif_lab.data.mnist.MNIST", "stimuli": 10, "probes": 10, **places}
+    drawn = MNIST(stimuli=10, probes=10, root=str(real_data), download=str(tmp_path / "own")).load(0)
+    array = annotate(array_of(np.ones((10, 10))), drawn, drawn.distances, "class")
+    job = write(tmp_path / "job", array, config=CONFIG | {"dataset": dataset})
+    assert data_of(render_page(job))["jobs"][0]["sheet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job", "own"]
 
 
 @dataclass(frozen=True)
@@ -284,8 +345,8 @@ class InMemory(JobResults):
         return self.array
 
     @property
-    def verdicts(self):
-        return verdict_frame([], {})
+    def verdict_rows(self):
+        return []
 
 
 @pytest.fixture(scope="module")
@@ -328,6 +389,43 @@ def test_the_command_writes_beside_the_results_and_tells_mistakes_in_one_line(tm
         assert main(wrong) == 2
         told = capsys.readouterr().err.strip()
         assert told.count("\n") == 0 and "must" in told
+
+
+WRONG = {
+    "versions": 3, "update": [], "stimuli": "x", "seeds": {}, "trained_parameters": {"count": "a", "total": 1},
+    "config": "digits", "base_model": [1], "direct_influence": {"effect": "big"}, "overrides": 5, "unit": ["nat"],
+    "seconds": "long", "git_commit": 7, "checksum": 1, "device": {}, "reason": ["why"], "name": 3, "created": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_field_of_the_wrong_type_is_told_in_one_line_with_its_manifest(tmp_path, capsys, field):
+    write(tmp_path / "sweep" / "job", statements())
+    file = tmp_path / "sweep" / "job" / "manifest.json"
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps(told | {field: WRONG[field]}))
+    for folder in (tmp_path / "sweep", tmp_path / "sweep" / "job"):
+        assert main([str(folder)]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == "" and len(printed.err.splitlines()) == 1
+        assert f"{file} {field}" in printed.err and " must be " in printed.err and "got " in printed.err
+
+
+@pytest.mark.parametrize("column", [None, "verdict", "effect", "details"])
+def test_verdicts_that_are_none_are_told_in_one_line(tmp_path, capsys, column):
+    """Checksums that fit do not help: whoever writes the one can write the other."""
+    write(tmp_path, statements())
+    frame = pd.read_parquet(tmp_path / "verdicts.parquet")
+    if column is None:
+        (tmp_path / "verdicts.parquet").write_bytes(b"PAR1")
+    else:
+        frame.drop(columns=column).to_parquet(tmp_path / "verdicts.parquet")
+    (tmp_path / "checksums.txt").unlink()
+    told = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({key: told[key] for key in told if key != "checksum"}))
+    assert main([str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1 and "verdicts.parquet holds no verdicts" in told and (column or "") in told
 
 
 # --- in a browser ---
@@ -423,7 +521,7 @@ def test_pointing_at_a_cell_reads_the_stores_value_with_its_names(page, sweep):
 
 def test_a_block_that_is_pointed_at_reads_its_strongest_cell(browser, tmp_path):
     job = write(tmp_path / "job", images(0))
-    html = render_page(job, budget=Budget(40, 100, 60))
+    html = render_page(job, budget=Budget(40, 1, 100, 60))
     (tmp_path / "page.html").write_text(html)
     data = data_of(html)
     told = data["jobs"][0]["readouts"]["log_prob"]
@@ -533,6 +631,50 @@ def test_nothing_is_wider_than_the_screen(page, width):
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.querySelector('#main-map canvas').getBoundingClientRect().right") <= width
+
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("most_open", [50, 1], ids=["open", "packed"])
+def test_no_name_widens_the_page(browser, tmp_path, monkeypatch, width, most_open):
+    monkeypatch.setattr("eif_lab.figures.page.MOST_OPEN", most_open)
+    for number, name in enumerate((LONG, f"ネコ שלום 😀 $5_a$ {LONG}")):
+        base = {"name": LONG, "hash": LONG}
+        more = {"unit": LONG, "engine": LONG, "base_model": base, "note": LONG, "reason": LONG}
+        write(tmp_path / str(number), statements(LONG), name, **more)
+    write_job(tmp_path / "failed", {"name": LONG, "status": "failed", "reason": LONG}, None, [], {LONG: LONG})
+    claims = [dict.fromkeys(("claim", "what", "verdict", "agrees"), LONG) | {"effect": 1, "low": 0, "high": 2}]
+    write_page(open_results(tmp_path), tmp_path / "page.html", claims)
+    with drawn(browser, tmp_path / "page.html") as page:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        page.wait_for_function("document.querySelectorAll('[data-part]:not([data-filled])').length === 0")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # a table may be wider than a telephone, where it scrolls, but by no name
+        widest = "Math.max(...[...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth))"
+        assert page.evaluate(widest) <= 2000
+
+
+def test_tables_of_very_many_jobs_open_when_asked_for_and_are_the_same(browser, sweep, tmp_path, monkeypatch):
+    results = open_results(sweep)
+    with drawn(browser, sweep / "page.html") as page:
+        whole = [told.split() for told in page.locator("details.job").all_text_contents()]
+        card = page.locator(".scorecard").text_content().split()
+        forests = [told.split() for told in page.locator(".track-row").all_text_contents()]
+    monkeypatch.setattr("eif_lab.figures.page.MOST_OPEN", 2)
+    (tmp_path / "packed.html").write_text(render_page(results, budget=Budget(10_000, 2, 100, 600)), encoding="utf-8")
+    text = (tmp_path / "packed.html").read_text(encoding="utf-8")
+    assert "the arrays of the first 2 of 3 jobs" in text and len(data_of(text)["jobs"]) == 2
+    with drawn(browser, tmp_path / "packed.html") as page:
+        assert page.locator(".track-row, .scorecard, details.job dl").count() == 0
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        page.wait_for_selector(".track-row")
+        page.wait_for_function("document.querySelectorAll('details.job dl').length === 3")
+        assert [told.split() for told in page.locator("details.job").all_text_contents()] == whole
+        assert page.locator(".scorecard").text_content().split() == card
+        assert [told.split() for told in page.locator(".track-row").all_text_contents()] == forests
 
 
 CONTRAST = """() => {

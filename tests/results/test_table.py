@@ -10,7 +10,7 @@ from rich.console import Console
 from statsmodels.stats.multitest import multipletests
 
 from eif_lab.desiderata import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict
-from eif_lab.results.rows import read_verdicts
+from eif_lab.results.rows import SWEEP_COLUMNS, TEXT, read_verdicts
 from eif_lab.results.store import open_results, write_job
 from eif_lab.results.table import WIDTH, page, print_job, print_sweep, sweep_table, verdict_frame, write_sweep
 from eif_lab.schema import ConfigError
@@ -179,6 +179,79 @@ def test_jobs_of_one_name_are_told_apart_by_what_they_do_not_share(tmp_path, mak
     assert set(names) == {"cnn seed=0", "cnn seed=1", "phi3"}
 
 
+def varied_sweep(directory, make_verdict):
+    """A dozen jobs: done, failed and without meaning; one to three findings, undefined ones, notes, targets, twins."""
+    random = np.random.default_rng(0)
+    for number in range(12):
+        overrides = [f"model={'ab'[number % 2]}", f"seed={number // 4}", "steps=3"]
+        manifest = {"name": f"model {number % 3}", "overrides": overrides, "status": "done"}
+        manifest |= {"direct_influence": None if number == 3 else {"effect": number / 7}}
+        if number % 4 == 1:
+            manifest["update"] = {"calibration": {"target": 2.0, "reached": number > 4}}
+        if number in (5, 8):
+            manifest |= {"status": "failed" if number == 5 else "not applicable", "reason": f"why {number}"}
+        verdicts = []
+        for k, name in enumerate(("sparsity", "logic", "symmetry")):
+            ends = np.sort(random.random((1 + k, 3)), axis=1)[:, [1, 0, 2]] * (1, 0.09)[(number + k) % 2]
+            findings = [(*row, p) for row, p in zip(ends.tolist(), random.random(1 + k) / 20)]
+            verdicts.append(make_verdict(name, *findings, note="n" * k))
+        verdicts += [make_verdict("undefined", (np.nan, np.nan, np.nan, np.nan))] * (number % 2)
+        write_job(directory / str(number), manifest, None, verdicts, {"noise_invariance": f"no noise {number % 2}"})
+    return open_results(directory)
+
+
+def obvious_table(jobs):
+    """What `sweep_table` says, from the frame of each job and by loops over pairs of jobs."""
+    rows = []
+    for job in jobs:
+        manifest = job.manifest
+        alike = [other.manifest["overrides"] for other in jobs if other.manifest["name"] == manifest["name"]]
+        own = [one for one in manifest["overrides"] if not all(one in other for other in alike)]
+        found = (manifest.get("update") or {}).get("calibration") or {}
+        shared = {"job": " ".join([manifest["name"], *own]), "path": str(job.path)}
+        shared |= {"overrides": " ".join(manifest["overrides"]), "direct_target": found.get("target")}
+        shared |= {"direct_influence": (manifest["direct_influence"] or {}).get("effect")}
+        shared |= {"target_reached": found.get("reached"), "status": manifest["status"]}
+        if manifest["status"] != "done":
+            rows.append({**shared, "reason": manifest["reason"]})
+            continue
+        for row in job.verdicts.to_dict("records"):
+            told = {**shared, **{name: row[name] for name in SWEEP_COLUMNS if name in row}}
+            rows.append({**told, "verdict_alone": row["verdict"]})
+    table = pd.DataFrame(rows, columns=list(SWEEP_COLUMNS))
+    heads = table[(table["finding"] == 0) & table["p_value"].notna()]
+    corrected = multipletests(heads["p_value"], method="fdr_bh")[1]
+    for (_, head), p_adjusted in zip(heads.iterrows(), corrected):
+        same = (table["path"] == head["path"]) & (table["desideratum"] == head["desideratum"])
+        table.loc[same, "p_adjusted"] = p_adjusted
+    return table
+
+
+def test_the_table_is_that_of_the_obvious_way(tmp_path, make_verdict):
+    sweep = varied_sweep(tmp_path, make_verdict)
+    found, expected = sweep.table, obvious_table(sweep.jobs)
+    texts = [name for name, kind in SWEEP_COLUMNS.items() if kind == TEXT]
+    expected[texts] = expected[texts].fillna("")
+    for name, kind in SWEEP_COLUMNS.items():
+        if name != "verdict":
+            pd.testing.assert_series_equal(found[name], expected[name].astype(kind), check_exact=name != "p_adjusted")
+    verdicts = {(str(job.path), one.desideratum): one for job in sweep.jobs for one in read_verdicts(job.verdicts)}
+    tested = found[found["status"] == "done"]
+    by_rule = [verdicts[row.path, row.desideratum].outcome(row.p_adjusted) for row in tested.itertuples()]
+    assert tested["verdict"].tolist() == by_rule and set(by_rule) == {SATISFIED, VIOLATED, INCONCLUSIVE}
+
+
+def test_of_very_many_jobs_the_first_are_printed_and_the_rest_counted(tmp_path, make_verdict, monkeypatch):
+    sweep = varied_sweep(tmp_path, make_verdict)
+    whole = printed(print_sweep, sweep.table)
+    monkeypatch.setattr("eif_lab.results.table.MOST_JOBS", 3)
+    monkeypatch.setattr("eif_lab.results.table.MOST_NAMES", 2)
+    text = printed(print_sweep, sweep.table)
+    assert "the first 3 of 12 jobs; sweep.parquet has all" in text and "the first" not in whole
+    assert len(text.splitlines()) < len(whole.splitlines()) / 2
+    assert re.search(r"symmetry in [^;]*; [^;]*; \d+ more:", " ".join(text.split()))
+
+
 def test_single_job_is_no_sweep(write_jobs):
     with pytest.raises(ConfigError, match="results path must be a sweep"):
         write_sweep(write_jobs() / "model=a,method=full")
@@ -208,10 +281,9 @@ def test_terminal_gets_colours():
 
 def _colourful():
     stream = io.StringIO()
-    frame = pd.DataFrame()
     verdict = Verdict("d", "c", [Finding("s", 1, 0.5, 2, 0.01, 9, "worlds", 0)], 0.05)
-    job = type("J", (), {"path": "p", "manifest": {"name": "j", "status": "done"}, "verdicts": frame})()
-    job.verdicts = verdict_frame([verdict], {})
+    job = type("J", (), {"path": "p", "manifest": {"name": "j", "status": "done"}})()
+    job.verdict_rows = verdict_frame([verdict], {}).to_dict("records")
     print_sweep(sweep_table([job]), Console(file=stream, force_terminal=True, color_system="standard", width=100))
     return stream.getvalue()
 
