@@ -280,8 +280,11 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
     """
     config, base = manifest.get("config") or {}, manifest.get("base_model") or {}
     moved, direct = manifest.get("trained_parameters") or {}, manifest.get("direct_influence")
-    unit, dirty = manifest.get("unit") or "", " with uncommitted changes" if manifest.get("git_dirty") else ""
-    versions = manifest.get("versions") or {}
+    unit = manifest.get("unit") or ""
+    # an array that was found again was measured by what its own record says
+    where = {**manifest, **(manifest.get("measured") or {})}
+    measured, judged = packages(where), packages(manifest)
+    dirty = " with uncommitted changes" if where.get("git_dirty") else ""
     return {
         "model": named(base),
         **{group: chosen(config.get(group)) for group in ("dataset", "method", "perturbation")},
@@ -292,17 +295,20 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
         "trained": f"{moved['count']:,} of {moved['total']:,} parameters" if moved.get("count") else "",
         "direct": told_direct(direct, unit) if isinstance(direct, Mapping) else "",
         "base": quality(base),
-        "device": " · ".join(str(manifest[key]) for key in ("device", "platform") if manifest.get(key)),
+        "device": " · ".join(str(where[key]) for key in ("device", "platform") if where.get(key)),
         "time": " · ".join(
             filter(None, [manifest.get("created"), f"{manifest['seconds']:.0f} s" if manifest.get("seconds") else ""])
         ),
-        "versions": ", ".join(
-            f"{package} {versions[package]}"
-            for package in ("eif-lab", "torch", "transformers", "peft")
-            if package in versions
-        ),
-        "commit": f"{manifest['git_commit'][:12]}{dirty}" if manifest.get("git_commit") else "",
+        "versions": measured if measured == judged else f"{measured} (measured); {judged} (judged)",
+        "commit": f"{where['git_commit'][:12]}{dirty}" if where.get("git_commit") else "",
     }
+
+
+def packages(provenance: Mapping[str, Any]) -> str:
+    """The versions of the packages that matter most."""
+    versions = provenance.get("versions") or {}
+    named = ("eif-lab", "torch", "transformers", "peft")
+    return ", ".join(f"{package} {versions[package]}" for package in named if package in versions)
 
 
 def told_direct(direct: Mapping[str, Any], unit: str) -> str:

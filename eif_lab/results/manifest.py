@@ -68,7 +68,17 @@ class Count(TypedDict):
     total: int
 
 
-class Manifest(TypedDict, total=False):
+class Provenance(TypedDict, total=False):
+    """The packages, the code and the machine by which something was done."""
+
+    device: str | None
+    platform: str | None
+    versions: dict[str, str] | None
+    git_commit: str | None
+    git_dirty: bool | None
+
+
+class Manifest(Provenance, total=False):
     """All fields that anything reads; a manifest may have more."""
 
     name: Required[str]
@@ -87,12 +97,10 @@ class Manifest(TypedDict, total=False):
     probes: int | None
     seconds: float | None
     created: str | None
-    device: str | None
-    platform: str | None
-    versions: dict[str, str] | None
-    git_commit: str | None
-    git_dirty: bool | None
+    measured: Provenance | None
+    array: str | None
     checksum: str
+    digest: str
 
 
 def checked_manifest(raw: Mapping[str, Any], place: str) -> Mapping[str, Any]:
