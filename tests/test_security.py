@@ -278,7 +278,7 @@ def test_a_path_that_looks_like_an_address_is_a_path(command, tmp_path, monkeypa
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_a_training_is_gone_on_with_in_a_folder_that_looks_like_an_address(tmp_path, monkeypatch, name):
     from eif_lab.models.base import Training
-    from eif_lab.models.training import steps_done, train, unseen
+    from eif_lab.models.training import interrupted, train, unseen
 
     rows = torch.utils.data.TensorDataset(torch.randn(8, 3), torch.randn(8, 1))
 
@@ -293,7 +293,7 @@ def test_a_training_is_gone_on_with_in_a_folder_that_looks_like_an_address(tmp_p
             return torch.nn.functional.mse_loss(output, wanted)
 
         options = Training(steps=8, checkpoint_every=2)
-        train(net, loss, unseen(batches, folder), options, directory=folder, title="a training")
+        train(net, loss, unseen(batches), options, directory=folder, title="a training")
         return net.weight.detach()
 
     folder = tmp_path / name
@@ -302,7 +302,7 @@ def test_a_training_is_gone_on_with_in_a_folder_that_looks_like_an_address(tmp_p
     monkeypatch.chdir(folder)
     with pytest.raises(KeyboardInterrupt):
         trained(folder, at=5)
-    assert steps_done(folder) == 4
+    assert interrupted(folder)["global_step"] == 4
     assert torch.equal(trained(folder, at=-1), trained(tmp_path / "plain", at=-1))
     assert not list(folder.iterdir())
 

@@ -324,14 +324,23 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     created = datetime.now(UTC).isoformat(timespec="seconds")
     held_to = {"checksum": sha256((directory / SUMS).read_bytes())}
     whole = {"format": FORMAT, **MANIFEST_DEFAULTS, **provenance(), "created": created, **held_to, **manifest}
-    text = json.dumps({DIGEST: "", **_strict(whole)}, indent=2, allow_nan=False)
     clear_cut_off(directory / MANIFEST)
-    replace_file(directory / MANIFEST, sealed(text).encode())
+    replace_file(directory / MANIFEST, manifest_text(whole).encode())
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """A manifest as it stands in its file, with its digest."""
+    return sealed(json.dumps({**_strict(manifest), DIGEST: ""}, indent=2, allow_nan=False))
 
 
 def sealed(text: str) -> str:
-    """A manifest's text with its digest, which is that of the same bytes with the digest left empty."""
-    return text.replace(f'"{DIGEST}": ""', f'"{DIGEST}": "{sha256(text.encode())}"', 1)
+    """A manifest's text with its digest, which is that of the same bytes with the digest left empty.
+
+    Args:
+        text: It ends with the digest, so that no other text in it is taken for that.
+    """
+    before, empty, end = text.rpartition(f'"{DIGEST}": ""')
+    return f'{before}"{DIGEST}": "{sha256(text.encode())}"{end}' if empty else text
 
 
 def finished(directory: Path, config: Mapping[str, Any], key: str) -> JobResults | None:
@@ -421,7 +430,8 @@ def must_be_sealed(text: str, manifest: Mapping[str, Any]) -> None:
     digest = manifest.get(DIGEST)
     if digest is None and manifest["format"] < FORMAT:
         return
-    if sealed(text.replace(f'"{DIGEST}": "{digest}"', f'"{DIGEST}": ""', 1)) != text:
+    before, there, end = text.rpartition(f'"{DIGEST}": "{digest}"')
+    if not there or sealed(f'{before}"{DIGEST}": ""{end}') != text:
         raise ValueError("other contents than were written")
 
 

@@ -24,7 +24,7 @@ from eif_lab.figures.page_pictures import Pictures
 from eif_lab.influence.annotate import annotate
 from eif_lab.perturbations.noise import Noise
 from eif_lab.report import main
-from eif_lab.results.store import JobResults, open_results, write_job
+from eif_lab.results.store import JobResults, manifest_text, open_results, write_job
 from eif_lab.schema import Options
 
 HOSTILE = "</script><img src=x onerror=alert(1)> & \"quotes\" 'single' {{ 7 * 7 }} | is <b>bold</b>"
@@ -403,7 +403,7 @@ def test_a_field_of_the_wrong_type_is_told_in_one_line_with_its_manifest(tmp_pat
     write(tmp_path / "sweep" / "job", statements())
     file = tmp_path / "sweep" / "job" / "manifest.json"
     told = json.loads(file.read_text())
-    file.write_text(json.dumps(told | {field: WRONG[field]}))
+    file.write_text(manifest_text(told | {field: WRONG[field]}))  # whoever writes it can seal it
     for folder in (tmp_path / "sweep", tmp_path / "sweep" / "job"):
         assert main([str(folder)]) == 2
         printed = capsys.readouterr()
@@ -422,7 +422,7 @@ def test_verdicts_that_are_none_are_told_in_one_line(tmp_path, capsys, column):
         frame.drop(columns=column).to_parquet(tmp_path / "verdicts.parquet")
     (tmp_path / "checksums.txt").unlink()
     told = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps({key: told[key] for key in told if key != "checksum"}))
+    (tmp_path / "manifest.json").write_text(manifest_text({key: told[key] for key in told if key != "checksum"}))
     assert main([str(tmp_path)]) == 2
     told = capsys.readouterr().err
     assert len(told.splitlines()) == 1 and "verdicts.parquet holds no verdicts" in told and (column or "") in told
