@@ -242,15 +242,15 @@ def run_here(config: DictConfig, directory: Path) -> None:
     made = {".hydra", "job.log", LOCK}
     sweep = context.mode == RunMode.MULTIRUN
     plain = plainly(config)
-    overrides = list(context.overrides.task)
+    overrides = cast(list[str], OmegaConf.to_container(context.overrides.task, resolve=False))
     record: dict[str, Any] = {"name": " ".join(overrides) or "default", "config": plain, "overrides": overrides}
     trace = ""
     quiet_libraries()
     try:
         options = read_job(plain)
         if options.plan:
-            rule = "be false where Hydra alone knows the jobs, with another sweeper or another folder of configs"
-            raise rule_error("plan", rule, True, "Leave those out.")
+            rule = "be false where another sweeper than Hydra's own alone knows the jobs"
+            raise rule_error("plan", rule, True, "Leave hydra/sweeper out.")
         made |= set(options.tracker.leaves)
         from eif_lab.pipeline import job_name, run_job
 

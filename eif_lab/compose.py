@@ -177,6 +177,8 @@ class Command:
         name: Of the primary config.
         overrides: As Hydra will see them.
         swept: Whether it is a sweep, which ``-m``, an override or a config makes it.
+        folders: The number of the job that each folder is of, as far as jobs are checked.
+        above: The number of a job that each folder between the sweep's and a job's holds.
     """
 
     def __init__(self, arguments: list[str]) -> None:
@@ -187,6 +189,8 @@ class Command:
         self.loader = loader
         self.name = asked.config_name or PRIMARY
         self.overrides = list(asked.overrides)
+        self.folders: dict[Path, int] = {}
+        self.above: dict[Path, int] = {}
         mode = self.hydra.get_mode(self.name, self.overrides)
         self.swept = asked.multirun or mode == RunMode.MULTIRUN
         wanted = RunMode.MULTIRUN if self.swept else RunMode.RUN
@@ -237,9 +241,36 @@ class Command:
             with open_dict(config):
                 config.hydra.job.id = config.hydra.job.num = number
             try:
-                return read_job(job_config(config, "hydra.sweep.dir", "hydra.sweep.subdir"))
+                asked = job_config(config, "hydra.sweep.dir", "hydra.sweep.subdir")
+                self.must_be_its_own(config, number)
+                return read_job(asked)
             except NotApplicable as error:
                 return error
+
+    def must_be_its_own(self, config: DictConfig, number: int) -> None:
+        """Refuse a folder that is another job's of the sweep, lies in one or holds one, or is not below the sweep's.
+
+        Args:
+            config: The job's, with Hydra's part.
+            number: The job's.
+
+        Raises:
+            ConfigError: It is one of these.
+        """
+        folder, sweep = (
+            Path(os.path.abspath(one)) for one in (config.hydra.runtime.output_dir, config.hydra.sweep.dir)
+        )
+        field, given, hint = "hydra.sweep.subdir", str(config.hydra.sweep.subdir), "Try '${hydra.job.num}'."
+        if sweep not in folder.parents:
+            raise rule_error(field, "name a folder below the sweep's", given, hint)
+        within = folder.parents[: folder.parents.index(sweep)]
+        taken = [self.folders[one] for one in (folder, *within) if one in self.folders]
+        other = taken[0] if taken else self.above.get(folder)
+        if other is not None:
+            rule = f"give each job a folder of its own, jobs {other} and {number} would share one"
+            raise rule_error(field, rule, given, hint)
+        self.folders[folder] = number
+        self.above |= dict.fromkeys(within, number)
 
     def must_claim_its_folder(self, config: DictConfig) -> None:
         """Have the folder of the command claimed, also where another tree of configs says nothing about that."""

@@ -17,7 +17,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.types import RunMode
 from language import save_checkpoint
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import eif_lab.__main__ as entry
 import eif_lab.pipeline  # noqa: F401 - before its training is replaced
@@ -136,7 +136,7 @@ def job(
         (tmp_path / JOB / "job.log").touch()
         context = SimpleNamespace(
             runtime=SimpleNamespace(output_dir=str(tmp_path / JOB)),
-            overrides=SimpleNamespace(task=shlex.split(arguments)),
+            overrides=SimpleNamespace(task=OmegaConf.create(shlex.split(arguments))),
             mode=RunMode.RUN,
         )
         isolated.setattr(entry.HydraConfig, "get", lambda: context)

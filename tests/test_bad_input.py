@@ -176,6 +176,12 @@ CONFIGS = {
     "a choice of another group": (nothing, "method=cnn", "method must be one of adapter, full, .*got 'cnn'"),
     "a nested choice that is none": (nothing, "desideratum=[symetry]", "got 'symetry'. Did you mean symmetry?"),
     "an experiment that is none": (nothing, "experiment=mnist", "experiment must be one of .*got 'mnist'"),
+    "one folder for two jobs": (
+        nothing, "-m seed=1,2 hydra.sweep.subdir=one", "hydra.sweep.subdir must give each job a folder"),
+    "a job's folder in another's": (
+        nothing, "-m cache=a,a/b hydra.sweep.subdir='${cache}'", "hydra.sweep.subdir must give each job a folder"),
+    "a job's folder elsewhere": (
+        nothing, "-m seed=1,2 hydra.sweep.subdir=../other", "hydra.sweep.subdir must name a folder below the sweep's"),
     "a launcher that is none": (nothing, "-m hydra/launcher=slrum", "hydra/launcher must be one of .*got 'slrum'"),
     "a group taken away": (nothing, "~update", "update must be a choice from conf/ .*got None"),
     "an option taken away that is none": (nothing, "~model.hiddn", "model.hiddn"),

@@ -207,7 +207,7 @@ def test_what_cannot_be_run_is_not_planned_and_told_in_one_line(command, argumen
 
 def test_a_job_that_hydra_alone_knows_is_not_run_by_mistake(job):
     done = job(nothing, "plan=true")
-    assert done.code == 2 and done.err.startswith("plan must be false where Hydra alone knows the jobs")
+    assert done.code == 2 and done.err.startswith("plan must be false where another sweeper")
 
 
 def test_every_row_of_the_table_fits_and_tells_the_unknown():

@@ -84,10 +84,16 @@ def as_published(root: str, place: str) -> Iterator[None]:
         raise ConfigError(" ".join(f"{told} Fetch the file anew.".split())) from error
 
 
-def fingerprint(paths: Iterable[Path]) -> list[list[str]]:
-    """Name and SHA-256 of each file, so that an array measured on other contents is not taken for this one."""
+def fingerprint(paths: Iterable[Path], below: Path | None = None) -> list[list[str]]:
+    """Name and SHA-256 of each file, so that an array measured on other contents is not taken for this one.
+
+    Args:
+        paths: The files; those that are not there are left out.
+        below: The folder that names begin at; None for the files' own names.
+    """
     there = sorted(path for path in paths if path.is_file())
-    return [[path.name, _contents(path, path.stat())] for path in there]
+    names = [path.name if below is None else path.relative_to(below).as_posix() for path in there]
+    return [[name, _contents(path, path.stat())] for name, path in zip(names, there)]
 
 
 def _contents(path: Path, state: os.stat_result) -> str:

@@ -6,13 +6,14 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from eif_lab.data.files import fingerprint
 from eif_lab.data.images import image_task
 from eif_lab.data.task import Images, Task
 from eif_lab.schema import Options, option, rule_error
@@ -57,10 +58,9 @@ class ImageFolder(Options):
         if len(self.size) != 2:
             raise rule_error("dataset.size", "be a height and a width", self.size, "Try [28,28].")
 
-    def identity(self) -> list[list[Any]]:
-        """Place, size and time of each file, as they stand."""
-        paths = [path for paths in self._files().values() for path in paths]
-        return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
+    def identity(self) -> list[list[str]]:
+        """Place and contents of each file."""
+        return fingerprint((path for paths in self._files().values() for path in paths), Path(self.path or ""))
 
     def load(self, seed: int) -> Task:
         """Stimuli and probes from the held-out half; ``seed`` decides which images are held out, and which are drawn.

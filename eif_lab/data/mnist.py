@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from eif_lab.data.files import fingerprint
 from eif_lab.data.images import image_task
 from eif_lab.data.once import locked
 from eif_lab.data.task import Images, Task
@@ -46,10 +47,9 @@ class MNIST(Options):
     root: str = "data"
     download: str = "data"
 
-    def identity(self) -> list[Any]:
-        """Files that somebody unpacked, as they stand; gzipped ones are checked against their published MD5."""
-        unpacked = sorted((Path(self.root) / self._folder() / "raw").glob("*-ubyte"))
-        return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in unpacked]
+    def identity(self) -> list[list[str]]:
+        """What the files hold that somebody unpacked; gzipped ones are checked against their published MD5."""
+        return fingerprint((Path(self.root) / self._folder() / "raw").glob("*-ubyte"))
 
     def _folder(self) -> str:
         return {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}[self.name]

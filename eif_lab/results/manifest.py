@@ -129,5 +129,5 @@ KINDS = ("Effect", "float")
 
 
 @cache
-def _rules() -> TypeAdapter[Manifest]:
+def _rules() -> Any:  # pydantic's adapter of `Manifest`, whose type beartype does not know
     return TypeAdapter(Manifest)
