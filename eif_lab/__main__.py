@@ -86,7 +86,8 @@ exit_code = 0
 
 def job(config: DictConfig) -> None:
     """One job, in a sweep or alone, unless its directory holds it; in a sweep a failure is recorded, the others run."""
-    from eif_lab.results.store import finished, sole
+    from eif_lab.results.store import ArrayCache, finished, sole
+    from eif_lab.results.unfinished import clear_left
 
     directory = Path(HydraConfig.get().runtime.output_dir)
     with sole(directory):
@@ -95,6 +96,7 @@ def job(config: DictConfig) -> None:
             run_here(config, directory)
         else:
             log.info("%s is done: remove it to run it again", directory)
+            clear_left(ArrayCache(Path(config.cache) / "influence"), done)
             show(done)
 
 

@@ -50,3 +50,11 @@ def test_whole_chunks_are_not_measured_twice(killed):
 
 def test_nothing_half_made_is_left(killed):
     assert not any(job["left"] for job in killed["jobs"])
+
+
+def test_what_a_job_left_that_was_killed_after_it_was_done_is_cleared_by_the_next_one(killed):
+    cleared = killed["cleared"]
+    assert cleared["killed"] and cleared["done"]
+    before, after = cleared["left"]
+    assert any(name.endswith(".partial") for name in before) and after == []
+    assert not any("run" in one for one in cleared["noted"])  # it was found to be done, and no tracker told again
