@@ -194,7 +194,8 @@ def job(config: DictConfig) -> None:
         ConfigError: In a sweep, the directory holds another config's job.
     """
     from eif_lab.output import must_be_free
-    from eif_lab.results.store import finished, sole
+    from eif_lab.results.store import ArrayCache, finished, sole
+    from eif_lab.results.unfinished import clear_left
 
     directory = Path(HydraConfig.get().runtime.output_dir)
     alone = HydraConfig.get().mode != RunMode.MULTIRUN
@@ -208,6 +209,7 @@ def job(config: DictConfig) -> None:
             run_here(config, directory)
         else:
             log.info("%s is done: remove it to run it again", directory)
+            clear_left(ArrayCache(Path(config.cache) / "influence"), done)
             show(done)
 
 

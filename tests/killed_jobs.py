@@ -14,6 +14,7 @@ import random
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ import eif_lab.__main__ as entry
 import eif_lab.models.training
 import eif_lab.pipeline  # noqa: F401
 from eif_lab.results.trackers.none import SilentRun
+from eif_lab.results.unfinished import Unfinished
 from eif_lab.schema import Options
 
 SMALL = [
@@ -143,7 +145,19 @@ class Attempt:
     seconds: float
 
 
-def attempt(config: Any, directory: Path, moment: int = 0, half_written: bool = False, after: float = 0) -> Attempt:
+def die_clearing() -> SimpleNamespace:
+    """End this process when it is about to remove what is unfinished."""
+
+    def die(_: Unfinished) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Unfinished.remove = die  # type: ignore[method-assign]
+    return SimpleNamespace(count=0)
+
+
+def attempt(
+    config: Any, directory: Path, moment: int = 0, half_written: bool = False, after: float = 0, clearing: bool = False
+) -> Attempt:
     """Fork a process that runs the job, and wait for its end.
 
     Args:
@@ -152,6 +166,7 @@ def attempt(config: Any, directory: Path, moment: int = 0, half_written: bool = 
         moment: The change of a file at which it is killed; 0 for none.
         half_written: Whether that file is left half-written.
         after: Seconds after which it is killed; 0 for never.
+        clearing: Whether it is killed when it begins to clear up.
     """
     global notes
     reading, notes = os.pipe()
@@ -161,7 +176,7 @@ def attempt(config: Any, directory: Path, moment: int = 0, half_written: bool = 
         try:
             os.close(reading)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            seen = die_at(moment, half_written)
+            seen = die_clearing() if clearing else die_at(moment, half_written)
             run(config, directory)
             note(changes=seen.count, code=entry.exit_code)
         finally:
@@ -217,12 +232,30 @@ def main(folder: Path, seed: int, kills: int) -> dict[str, Any]:
                     "attempts": len(current),
                 }
             )
-            places = [path for pattern in ("*.partial", ".*") for path in (folder / "killed" / "cache").rglob(pattern)]
-            jobs[-1]["left"] = sorted(path.name for path in places)
+            jobs[-1]["left"] = left_below(folder / "killed")
             shutil.rmtree(folder / "killed")
             current = []
     killed = sum(one.killed for one in attempts)
-    return {"killed": killed, "attempts": len(attempts), "changes": plain.changes, "jobs": jobs}
+    told = {"killed": killed, "attempts": len(attempts), "changes": plain.changes, "jobs": jobs}
+    return told | {"cleared": killed_while_clearing(folder / "cleared")}
+
+
+def left_below(folder: Path) -> list[str]:
+    """Names of what is left half made."""
+    return sorted(path.name for pattern in ("*.partial", ".*") for path in folder.rglob(pattern))
+
+
+def killed_while_clearing(folder: Path) -> dict[str, Any]:
+    """What is left by an attempt that is killed when it is done and begins to clear up, and by the next one.
+
+    Where there is one, with temporary files on another file system.
+    """
+    tempfile.tempdir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    config, directory = composed(folder), folder / "job"
+    first = attempt(config, directory, clearing=True)
+    done, left = (directory / "manifest.json").exists(), left_below(folder)
+    second = attempt(config, directory)
+    return {"killed": first.killed, "done": done, "left": [left, left_below(folder)], "noted": second.noted}
 
 
 if __name__ == "__main__":

@@ -139,3 +139,11 @@ def test_ctrl_c_within_a_destructor_is_not_lost(tmp_path):
     environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[1]}{os.pathsep}{tmp_path}"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_what_a_job_left_that_was_killed_after_it_was_done_is_cleared_by_the_next_one(killed):
+    cleared = killed["cleared"]
+    assert cleared["killed"] and cleared["done"]
+    before, after = cleared["left"]
+    assert any(name.endswith(".partial") for name in before) and after == []
+    assert not any("run" in one for one in cleared["noted"])  # it was found to be done, and no tracker told again

@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from eif_lab.data.checksums import read_checked, write_checked
+from eif_lab.data.checksums import clear_cut_off, read_checked, write_checked
 from eif_lab.data.once import locked, locked_if_free
-from eif_lab.results.store import ArrayCache
+from eif_lab.results.store import MANIFEST, ArrayCache, JobResults
 from eif_lab.schema import ConfigError
 
 log = logging.getLogger(__name__)
@@ -196,3 +196,17 @@ def unfinished(cache: ArrayCache, key: str, needed: bool = True) -> Iterator[Unf
             with suppress(OSError):
                 cache.root.rmdir()
             raise
+
+
+def clear_left(cache: ArrayCache, job: JobResults) -> None:
+    """Remove what is left of a job that is done, if it was killed before it had cleared up.
+
+    Args:
+        cache: Where its array is; what is unfinished of an array that is not there is kept.
+        job: Whose lock this process holds.
+    """
+    clear_cut_off(job.path / MANIFEST)
+    key = job.manifest.get("array")
+    if key and (cache.root / key).is_dir():
+        with unfinished(cache, key, needed=False) as left:
+            left.remove()

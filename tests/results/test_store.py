@@ -30,6 +30,7 @@ from eif_lab.results.store import (
     open_results,
     write_job,
 )
+from eif_lab.results.table import write_sweep
 from eif_lab.schema import ConfigError
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -442,3 +443,14 @@ def test_git_state_is_that_of_the_code_and_not_of_the_folder_around_it(tmp_path)
     (tmp_path / "installed").mkdir()
     (tmp_path / "installed" / "a.py").write_text("1")
     assert git_state(tmp_path / "installed") == unknown
+
+
+def test_what_a_killed_process_left_of_a_file_is_cleared_by_who_writes_it_next(tmp_path, make_influence):
+    cut_off = [tmp_path / "job" / f".manifest.json.{'0' * 32}", tmp_path / f".sweep.parquet.{'a' * 32}"]
+    kept = tmp_path / "job" / ".manifest.json.mine"
+    kept.parent.mkdir()
+    for path in [*cut_off, kept]:
+        path.write_text("half")
+    write_job(tmp_path / "job", {"name": "j", "status": "done"}, make_influence(), [], {})
+    write_sweep(tmp_path)
+    assert not any(path.exists() for path in cut_off) and kept.exists()
