@@ -15,6 +15,7 @@ from benchmarks.over_floor import over_floor
 from benchmarks.peers import peers
 from benchmarks.plan import JOBS, SMALL_JOBS, plans
 from benchmarks.report import Report, Row
+from benchmarks.sweep import sweeps
 
 Part = Callable[[], Iterator[Row]]
 
@@ -26,6 +27,7 @@ FULL: dict[str, Part] = {
     "memory": lambda: memory(stimuli=(64, 256, 1024), probes=64, rounds=3),
     "compiled": lambda: compiled(stimuli=512, probes=1024, rounds=3),
     "plan": lambda: plans(JOBS),
+    "sweep": lambda: sweeps(2000),
 }
 QUICK: dict[str, Part] = {
     "floor": lambda: over_floor(cnn=(8, 64), language=(8, 16), rounds=3),
@@ -35,6 +37,7 @@ QUICK: dict[str, Part] = {
     "memory": lambda: memory(stimuli=(4, 16), probes=16, rounds=1),
     "compiled": lambda: compiled(stimuli=16, probes=64, rounds=1),
     "plan": lambda: plans(SMALL_JOBS),
+    "sweep": lambda: sweeps(20),
 }
 
 
