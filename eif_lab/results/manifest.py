@@ -121,5 +121,5 @@ KINDS = ("Effect", "float")
 
 
 @cache
-def _rules() -> TypeAdapter[Manifest]:
+def _rules() -> Any:
     return TypeAdapter(Manifest)
