@@ -16,6 +16,7 @@ from benchmarks.peers import peers
 from benchmarks.plan import JOBS, SMALL_JOBS, plans
 from benchmarks.report import Report, Row
 from benchmarks.sweep import sweeps
+from benchmarks.tables import tables
 
 Part = Callable[[], Iterator[Row]]
 
@@ -28,6 +29,7 @@ FULL: dict[str, Part] = {
     "compiled": lambda: compiled(stimuli=512, probes=1024, rounds=3),
     "plan": lambda: plans(JOBS),
     "sweep": lambda: sweeps(jobs=300, run=20),
+    "tables": lambda: tables(2000),
 }
 QUICK: dict[str, Part] = {
     "floor": lambda: over_floor(cnn=(8, 64), language=(8, 16), rounds=3),
@@ -38,6 +40,7 @@ QUICK: dict[str, Part] = {
     "compiled": lambda: compiled(stimuli=16, probes=64, rounds=1),
     "plan": lambda: plans(SMALL_JOBS),
     "sweep": lambda: sweeps(jobs=6, run=3),
+    "tables": lambda: tables(20),
 }
 
 

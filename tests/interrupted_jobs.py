@@ -36,10 +36,10 @@ JOBS = ["engine=reference", "engine=stacked"]
 SWEEP = ["-m", *(one for one in SMALL if not one.startswith("engine=")), "engine=reference,stacked", "tracker=csv"]
 
 PHASES = {
-    "the command line is checked": "eif_lab.__main__:validate",
+    "the command line is checked": "eif_lab.compose:Command.jobs",
     "a job begins": "eif_lab.__main__:run_here",
     "the base model is trained": "eif_lab.models.training:Progress.on_train_batch_end",
-    "a checkpoint is written": "eif_lab.models.training:LocalFiles.save_checkpoint",
+    "a checkpoint is written": "eif_lab.models.training:CheckedFiles.save_checkpoint",
     "Lightning clears up": "pytorch_lightning:Trainer._teardown",
     "the tracker starts": "eif_lab.results.trackers.csv:Csv.start",
     "the reference engine fits": "eif_lab.influence.problem:Problem.read",
@@ -124,6 +124,7 @@ def attempt(folder: Path, prepare: Callable[[], None] = lambda: None, after: flo
         entry.main = main
         prepare()
         interruption.run("eif_lab.__main__")
+    os.close(begins)  # so that a child that dies before it begins is not waited for
     os.read(begun, 1)
     if after:
         time.sleep(after)
@@ -131,8 +132,7 @@ def attempt(folder: Path, prepare: Callable[[], None] = lambda: None, after: flo
             os.kill(child, signal.SIGINT)
             time.sleep(0.03)
     _, status = os.waitpid(child, 0)
-    for pipe in (begun, begins):
-        os.close(pipe)
+    os.close(begun)
     manifests = [json.loads(path.read_text()) for path in folder.glob("sweep/*/manifest.json")]
     statuses = [one["status"] for one in manifests]
     out, err = ((folder / name).read_text() for name in ("out", "err"))

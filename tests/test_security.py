@@ -201,8 +201,7 @@ def test_a_report_runs_no_code_that_a_manifest_names(tmp_path, ran, monkeypatch,
 def test_a_terminal_obeys_no_text_of_a_manifest(tmp_path, text, capsys):
     told = {"name": f"job {text}", "reason": text, "overrides": [f"model={text}"]}
     write_job(tmp_path / "sweep" / "1", {**told, "status": "failed"}, None, [], {})
-    (tmp_path / "sweep" / text).mkdir()
-    shutil.copyfile(tmp_path / "sweep" / "1" / "manifest.json", tmp_path / "sweep" / text / "manifest.json")
+    shutil.copytree(tmp_path / "sweep" / "1", tmp_path / "sweep" / text)
     table.print_sweep(table.write_sweep(tmp_path / "sweep"))
     table.print_job(open_results(tmp_path / "sweep" / "1"))
     print_finished(open_results(tmp_path / "sweep" / "1"))
