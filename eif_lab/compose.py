@@ -26,7 +26,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, RangeSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -72,6 +72,9 @@ CALLBACK = "output_folder"
 
 MOST_KEPT = 64
 """Configs that are kept for further jobs, each of about a megabyte."""
+
+MOST_JOBS = 100_000
+"""Of a sweep; a range is easily longer than was meant, or than fits the memory."""
 
 FEW = 20
 """Jobs that are checked before a bar would be seen."""
@@ -466,7 +469,18 @@ def split_jobs(sweeper: Mapping[str, Any], overrides: Sequence[str], loader: Loa
         if one.is_interval_sweep():
             rule = "be a list, range or glob, since hydra/sweeper=eif_lab cannot draw from an interval"
             raise rule_error(one.key_or_group, rule, one.input_line, "Try range(start,stop,step).")
+    if (count := math.prod(map(values_of, given))) > MOST_JOBS:
+        raise rule_error("the sweep", f"have at most {MOST_JOBS:,} jobs", count, "Try shorter ranges.")
     return [list(job) for job in CheckedSweeper.split_arguments(given, None)[0]]
+
+
+def values_of(override: Override) -> int:
+    """How many values a sweep gives an option; 1 where there are few, such as those of a glob."""
+    sweep = override.value()
+    if isinstance(sweep, RangeSweep):
+        start, stop, step = sweep.start or 0, sweep.stop or 0, sweep.step or 1
+        return max(0, math.ceil((stop - start) / step))
+    return len(sweep.list) if isinstance(sweep, ChoiceSweep) and isinstance(sweep.list, list) else 1
 
 
 def watched(jobs: Sequence[list[str]]) -> Generator[list[str], None, None]:

@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from eif_lab.data.checksums import replace_file
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata.selection import texts
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
@@ -106,7 +107,7 @@ def write_page(
     for budget in BUDGETS:
         page = render_page(results, claims, budget, pictures).encode()
         if len(page) <= LARGEST_PAGE:
-            file.write_bytes(page)
+            replace_file(file, page)
             return len(page)
     jobs = "Try single jobs of the sweep." if isinstance(results, SweepResults) else "Try fewer stimuli and probes."
     raise rule_error("page", f"fit {LARGEST_PAGE} bytes", len(page), jobs)

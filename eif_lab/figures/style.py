@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import textwrap
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.ticker import LogFormatter
 
+from eif_lab.data.checksums import replace_file
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.schema import printable
 
@@ -150,8 +152,10 @@ def save(figure: Figure, caption: str, folder: Path, name: str) -> Path:
     (folder / f"{name}.md").write_text(caption, encoding="utf-8")
     with told_once():
         for kind in ("pdf", "png"):
+            drawn = io.BytesIO()
             # without the date, so that the same runs give the same file
-            figure.savefig(folder / f"{name}.{kind}", metadata={"CreationDate": None} if kind == "pdf" else None)
+            figure.savefig(drawn, format=kind, metadata={"CreationDate": None} if kind == "pdf" else None)
+            replace_file(folder / f"{name}.{kind}", drawn.getvalue())
     return folder / f"{name}.png"
 
 

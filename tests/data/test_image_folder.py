@@ -46,6 +46,21 @@ def test_images_are_those_of_the_files(folder):
         np.testing.assert_allclose(pixels.permute(1, 2, 0).numpy(), expected, atol=1e-6)
 
 
+def test_identity_follows_the_contents_and_the_places(folder):
+    """Whatever the clock says: a picture may be replaced, or two may change places, under their own sizes and times."""
+    one, two = folder / "red" / "1.png", folder / "red" / "3.png"
+    before = options(folder).identity()
+    content, state = one.read_bytes(), one.stat()
+    one.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(one, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert options(folder).identity() != before
+    one.write_bytes(content)
+    os.utime(one, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert options(folder).identity() == before
+    two.rename(folder / "red" / "more" / "3.png")
+    assert options(folder).identity() != before
+
+
 def test_grey_is_the_luminance_of_the_colours(folder):
     grey, colour = (options(folder, colour=colour).load(0).probes.pixels for colour in (False, True))
     assert grey.shape == (8, 1, 8, 10) and colour.shape == (8, 3, 8, 10)
