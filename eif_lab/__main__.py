@@ -93,11 +93,12 @@ class OutputFolder(Callback):
         Raises:
             Refusal: It can't be had, or it holds another config's job.
         """
-        from eif_lab.output import must_be_free
+        from eif_lab.output import must_be_free, must_hold
         from eif_lab.results.store import LOCK
 
         with refusing():
             output = claimed(config, "run", LOCK, "runs this job")
+            must_hold(output, "job", "hydra.run.dir")
             if output.before:
                 must_be_free(output.path, job_config(config, "hydra.run.dir"), "hydra.run.dir")
 
@@ -107,12 +108,13 @@ class OutputFolder(Callback):
         Raises:
             Refusal: It can't be had, or one of its folders holds another config's job.
         """
-        from eif_lab.output import SWEEP_LOCK
+        from eif_lab.output import SWEEP_LOCK, must_hold
 
         chosen = str(config.hydra.runtime.choices["hydra/launcher"])
         OutputFolder.launcher = "" if chosen == "basic" else chosen
         with refusing():
             output = claimed(config, "sweep", SWEEP_LOCK, "runs this sweep")
+            must_hold(output, "sweep", "hydra.sweep.dir")
             OutputFolder.sweep = output.path
             # what each job is composed from
             config.hydra.overrides.hydra.append(override_of("hydra.sweep.dir", str(output.path)))
@@ -122,10 +124,12 @@ class OutputFolder(Callback):
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Let a user's mistake through Hydra."""
+    """Let a user's mistake through Hydra, and leave the folder as it was."""
     try:
         yield
     except (ConfigError, OSError, HydraException, OmegaConfBaseException) as error:
+        if (output := OutputFolder.output) is not None and output.lock:
+            output.forget({output.lock})
         raise Refusal(one_line(error)) from error
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from eif_lab.data.once import locked
+from eif_lab.results.folders import MANIFEST, SWEEP
 from eif_lab.results.store import in_json, open_job
 from eif_lab.schema import ConfigError, rule_error
 
@@ -103,6 +104,24 @@ class Output:
             if not folder.is_dir() or any(folder.iterdir()):
                 return
             folder.rmdir()
+
+
+def must_hold(output: Output, kind: str, option: str) -> None:
+    """Refuse the folder of a sweep for a job, and that of a job for a sweep: only one of both could be opened.
+
+    Args:
+        output: The folder.
+        kind: What it is to hold, ``job`` or ``sweep``.
+        option: What named the folder.
+
+    Raises:
+        ConfigError: It holds the other one.
+    """
+    other, signs = ("sweep", {SWEEP}) if kind == "job" else ("job", {MANIFEST, ".hydra"})
+    if output.before & signs:
+        raise rule_error(
+            option, f"be a folder for a {kind}, it holds a {other}", str(output.path), "Give another folder."
+        )
 
 
 def must_be_free(directory: Path, config: Mapping[str, Any], option: str) -> None:

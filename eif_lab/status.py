@@ -15,16 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eif_lab.results.folders import MANIFEST, begun_overrides, job_folders
+from eif_lab.results.folders import MANIFEST, SWEEP, begun_overrides, job_folders
 from eif_lab.schema import ConfigError, in_one_line, rule_error
 
 if TYPE_CHECKING:
     from hydra.core.config_search_path import ConfigSearchPath
 
 RUNNING, LEFT = "running", "left"
-SWEEP = "multirun.yaml"
-"""What Hydra writes before the first job."""
-
 LONGEST_NAME = 40
 
 

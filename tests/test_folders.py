@@ -97,6 +97,19 @@ def test_a_sweep_may_grow_in_its_folder_but_not_change(command, tmp_path):
     assert len(open_results(tmp_path / "sweep").jobs) == 3
 
 
+def test_a_job_and_a_sweep_are_not_put_into_one_folder(command, tmp_path):
+    assert command(nothing, f"{SMALL} hydra.run.dir=job").code == 0
+    assert command(nothing, f"-m {SMALL} hydra.sweep.dir=sweep").code == 0
+    before = contents(tmp_path)
+    for arguments, told in (
+        (f"-m {SMALL} hydra.sweep.dir=job", "hydra.sweep.dir must be a folder for a sweep, it holds a job"),
+        (f"{SMALL} hydra.run.dir=sweep", "hydra.run.dir must be a folder for a job, it holds a sweep"),
+    ):
+        refused = command(nothing, arguments)
+        assert (refused.code, len(refused.err.splitlines())) == (2, 1) and refused.err.startswith(told), refused
+    assert contents(tmp_path) == before
+
+
 def test_how_a_job_is_run_does_not_make_it_another_job(command):
     assert command(nothing, f"{SMALL} hydra.run.dir=job").code == 0
     assert command(nothing, f"{SMALL} tracker=csv hydra.run.dir=job").code == 0

@@ -9,6 +9,9 @@ from pathlib import Path
 MANIFEST = "manifest.json"
 """What ends a job, well or not."""
 
+SWEEP = "multirun.yaml"
+"""What Hydra writes into a sweep's folder before the first job."""
+
 OVERRIDES = ".hydra/overrides.yaml"
 """What Hydra writes as a job begins."""
 
