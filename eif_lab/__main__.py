@@ -31,18 +31,18 @@ from omegaconf.errors import OmegaConfBaseException
 from eif_lab.compose import (
     CONF,
     PRIMARY,
-    SWEEPERS,
     Command,
     Jobs,
     Loader,
     job_config,
+    knows_its_jobs,
     override_of,
     plainly,
     split_jobs,
     task_overrides,
 )
 from eif_lab.interruption import begin_to_end, noticed, tell
-from eif_lab.schema import ConfigError, Job, NotApplicable, print_anywhere, read_job, rule_error
+from eif_lab.schema import ConfigError, Job, NotApplicable, print_anywhere, printable, read_job, rule_error
 from eif_lab.shortage import memory_line, short_of_memory
 
 if TYPE_CHECKING:
@@ -99,8 +99,7 @@ class OutputFolder(Callback):
         with refusing():
             output = claimed(config, "run", LOCK, "runs this job")
             must_hold(output, "job", "hydra.run.dir")
-            if output.before:
-                must_be_free(output.path, job_config(config, "hydra.run.dir"), "hydra.run.dir")
+            must_be_free(output.path, job_config(config, "hydra.run.dir"), "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Claim the folder of a sweep.
@@ -168,16 +167,14 @@ def must_be_free_for_all(config: DictConfig, sweep: Path) -> None:
     from eif_lab.results.folders import begun_overrides
 
     sweeper = config.hydra.sweeper
-    if not str(sweeper._target_).endswith(SWEEPERS):
+    if not knows_its_jobs(sweeper):
         return  # it alone knows its jobs, and each of them looks for itself
     loader = cast(Loader, GlobalHydra.instance().config_loader())
     numbered = written(config.hydra.sweep, "subdir") == "${hydra.job.num}"
     for number, overrides in enumerate(split_jobs(sweeper, task_overrides(config), loader)):
         if numbered and begun_overrides(sweep / str(number)) in (None, tuple(overrides)):
             continue  # as far as can be seen at once; the job itself looks at all of its config
-        composed = loader.load_sweep_config(config, overrides)
-        with read_write(composed), open_dict(composed):
-            composed.hydra.job.num, composed.hydra.job.id = number, str(number)
+        composed = loader.load_job(config, number, overrides)
         asked = job_config(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
         must_be_free(sweep / str(composed.hydra.sweep.subdir), asked, "hydra.sweep.dir")
 
@@ -218,12 +215,12 @@ def job(config: DictConfig) -> None:
 
 
 def asked_key(plain: Mapping[str, Any]) -> str | None:
-    """The key of the array that a job asks for; None where the job would say why there is none."""
+    """The key of the array that a job asks for; None where the job itself will say why there is none."""
     from eif_lab.determinants import key_of
 
     try:
         return key_of(read_job(plain))
-    except (ConfigError, OSError):
+    except Exception:  # of any kind, such as from a dataset of the user's own
         return None
 
 
@@ -266,7 +263,7 @@ def run_here(config: DictConfig, directory: Path) -> None:
             run_job(options, plain, directory, group, overrides)
     except ConfigError as error:
         if not sweep:
-            print(error, file=sys.stderr)
+            print(one_line(error), file=sys.stderr)
             logging.shutdown()
             if OutputFolder.output is not None:
                 OutputFolder.output.forget(made)
@@ -298,7 +295,7 @@ def recorded(directory: Path, record: Mapping[str, Any], trace: str) -> bool:
     """
     from eif_lab.results.store import whole_job, write_job
 
-    told = f"{record['name']}: {record['reason']}"
+    told = printable(f"{record['name']}: {record['reason']}")
     if (kept := whole_job(directory)) is not None:
         print(f"{told} (the results of {kept.manifest['created']} in {directory} are kept)", file=sys.stderr)
         return False
@@ -345,7 +342,7 @@ def print_plan(jobs: Jobs) -> int:
 
 def one_line(error: Exception) -> str:
     """An error in one line."""
-    told = " ".join(str(error).split())
+    told = printable(" ".join(str(error).split()))
     return told if isinstance(error, ConfigError) else f"{told}. Try python -m eif_lab --help"
 
 
@@ -430,14 +427,14 @@ def all_jobs() -> int:
                 return print_plan(jobs)
             run_launched(lambda: command.run(job))
             return max(exit_code, sweep_table())
-    except (ConfigError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
-        print(one_line(error), file=sys.stderr)
-        return USER_ERROR
     except Refusal as error:
         print(error, file=sys.stderr)
         return USER_ERROR
-    except (MemoryError, ImportError, RuntimeError) as error:
-        if not short_of_memory(error):
+    except Exception as error:
+        if short_of_memory(error):
+            print(memory_line(error), file=sys.stderr)
+            return JOB_FAILED
+        if not isinstance(error, ConfigError | HydraException | OmegaConfBaseException | OSError | ValueError):
             raise
-        print(memory_line(error), file=sys.stderr)
-        return JOB_FAILED
+        print(one_line(error), file=sys.stderr)
+        return USER_ERROR

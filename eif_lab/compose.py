@@ -27,9 +27,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, RangeSweep
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import RunMode, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -112,6 +113,7 @@ class Loader(ConfigLoaderImpl):
     """
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        Plugins.instance()  # knows where configs can lie, which a fresh process does not
         super().__init__(config_search_path)
         self.made: dict[tuple[Any, ...], DictConfig] = {}
         self.groups: dict[tuple[Any, ...], bool] = {}
@@ -151,6 +153,19 @@ class Loader(ConfigLoaderImpl):
         config.hydra.job.override_dirname = get_overrides_dirname(
             own, list(dirname.exclude_keys), dirname.item_sep, dirname.kv_sep
         )
+        return config
+
+    def load_job(self, master: DictConfig, number: int, overrides: Sequence[str]) -> DictConfig:
+        """The config of one job of a sweep, with Hydra's part, as its launcher composes it.
+
+        Args:
+            master: The sweep's config.
+            number: The job's.
+            overrides: The job's.
+        """
+        config = self.load_sweep_config(master, list(overrides))
+        with read_write(config), open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
         return config
 
     def sets_a_value(self, one: Override, config_name: str | None, overrides: list[str]) -> bool:
@@ -219,7 +234,7 @@ class Command:
             master = self.loader.load_configuration(self.name, self.overrides, RunMode.MULTIRUN)
             must_be_installed(master.hydra.runtime.choices["hydra/launcher"])
             self.must_claim_its_folder(master)
-            if not str(master.hydra.sweeper._target_).endswith(SWEEPERS):
+            if not knows_its_jobs(master.hydra.sweeper):
                 return []
             jobs = split_jobs(master.hydra.sweeper, task_overrides(master), self.loader)
         if not jobs:
@@ -240,9 +255,7 @@ class Command:
             overrides: The job's.
         """
         with self.in_words(overrides):
-            config = self.loader.load_sweep_config(master, overrides)
-            with open_dict(config):
-                config.hydra.job.id = config.hydra.job.num = number
+            config = self.loader.load_job(master, number, overrides)
             try:
                 asked = job_config(config, "hydra.sweep.dir", "hydra.sweep.subdir")
                 self.must_be_its_own(config, number)
@@ -448,6 +461,11 @@ def plainly(config: DictConfig) -> dict[str, Any]:
 def task_overrides(config: DictConfig) -> list[str]:
     """The overrides of a composed config as they were given, without Hydra's own."""
     return [str(one) for one in cast(list[Any], OmegaConf.to_container(config.hydra.overrides.task, resolve=False))]
+
+
+def knows_its_jobs(sweeper: Mapping[str, Any]) -> bool:
+    """Whether the jobs of a sweep by this sweeper are known before the first one runs."""
+    return str(sweeper["_target_"]).endswith(SWEEPERS)
 
 
 def split_jobs(sweeper: Mapping[str, Any], overrides: Sequence[str], loader: Loader) -> list[list[str]]:

@@ -17,14 +17,12 @@ from omegaconf import OmegaConf
 
 from eif_lab.data.once import locked
 from eif_lab.results.folders import MANIFEST, SWEEP
+from eif_lab.results.rows import HOW_RUN
 from eif_lab.results.store import in_json, open_job
 from eif_lab.schema import ConfigError, rule_error
 
 SWEEP_LOCK = "sweep.lock"
 """In a sweep's folder; held by the process that runs the sweep, as long as it lives."""
-
-HOW = ("tracker", "workers", "plan", "cache")
-"""Options that say how a job is run, and not which job it is."""
 
 COMPOSED = ".hydra/config.yaml"
 """Where Hydra writes a job's config before the job begins."""
@@ -82,10 +80,12 @@ class Output:
         """
         self.held.enter_context(locked(self.path / lock, does))
         self.lock = lock
+        if self.path not in self.made:  # what another process wrote while this one waited
+            self.before = frozenset(one.name for one in self.path.iterdir()) - {lock} | self.before
 
     def release(self) -> None:
         """Let other processes have the folder, or remove it again if nothing has been written to it."""
-        if self.path.is_dir() and {one.name for one in self.path.iterdir()} <= {self.lock}:
+        if self.lock and self.path.is_dir() and {one.name for one in self.path.iterdir()} <= {self.lock}:
             self.forget({self.lock})
         self.held.close()
 
@@ -138,8 +138,8 @@ def must_be_free(directory: Path, config: Mapping[str, Any], option: str) -> Non
     held = config_of(directory)
     if held is None:
         return
-    told, asked = ({name: value for name, value in in_json(one).items() if name not in HOW} for one in (held, config))
-    if differing := next(differences(told, asked), None):
+    there, here = ({name: part for name, part in in_json(one).items() if name not in HOW_RUN} for one in (held, config))
+    if differing := next(differences(there, here), None):
         name, there, here = differing
         rule = f"be a folder of this job alone, it holds one with {name}={there!r} where {here!r} is asked for"
         raise rule_error(option, rule, str(directory), "Give another folder, or remove that one.")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from eif_lab.shortage import short_of_memory
+from eif_lab.shortage import memory_line, short_of_memory
 
 
 class ConfigError(ValueError):
@@ -131,12 +131,17 @@ def in_one_line(call: Callable[[], object]) -> int:
     """Print what a command gives, or its user's mistake in one line.
 
     Returns:
-        The exit code: 0, or 2 for the mistake.
+        The exit code: 0, 1 where memory ran out, or 2 for the mistake.
     """
     print_anywhere()
     try:
         print(printable(str(call())))
-    except (ConfigError, OSError) as error:
+    except Exception as error:
+        if short_of_memory(error):
+            print(memory_line(error), file=sys.stderr)
+            return 1
+        if not isinstance(error, ConfigError | OSError):
+            raise
         print(printable(" ".join(str(error).split())), file=sys.stderr)
         return 2
     return 0

@@ -1,4 +1,4 @@
-"""Errors that say that a machine has too little memory, whichever library raises them, in one line."""
+"""Recognises errors that mean too little memory, whichever library raises them, and tells them in one line."""
 
 from __future__ import annotations
 

@@ -128,17 +128,18 @@ def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
     """
     from hydra.errors import HydraException
 
-    from eif_lab.compose import Loader, override_of, split_jobs
+    from eif_lab.compose import Loader, knows_its_jobs, override_of, split_jobs
 
     hydra = read_yaml(sweep / SWEEP)
     try:
         hydra = hydra["hydra"]
         task, own = ([str(one) for one in hydra["overrides"][part]] for part in ("task", "hydra"))
         sources = hydra.get("runtime", {}).get("config_sources") or []
-        jobs = split_jobs(hydra["sweeper"], task, Loader(searched(sources)))
+        known = knows_its_jobs(hydra["sweeper"])
+        jobs = split_jobs(hydra["sweeper"], task, Loader(searched(sources))) if known else []
         flags = flags_of(sources, hydra.get("job", {}).get("config_name"))
         began = hydra.get("runtime", {}).get("cwd")
-    except (HydraException, KeyError, TypeError, AttributeError) as error:
+    except (HydraException, KeyError, TypeError, ValueError, AttributeError) as error:
         raise rule_error(str(sweep / SWEEP), "be what Hydra wrote", f"{type(error).__name__}: {error}") from None
     kept = [one for one in own if not one.startswith(("hydra.sweep.dir=", "hydra.mode="))]
     here = began is None or Path(began) == Path.cwd()
@@ -151,6 +152,9 @@ def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
 def searched(sources: Sequence[Mapping[str, str]]) -> ConfigSearchPath:
     """The search path of a sweep's command line, without what an override or a config added to it.
 
+    A package is imported to look into it, so that only those are taken that are installed for this purpose, whatever
+    the folder says.
+
     Args:
         sources: As Hydra recorded them.
     """
@@ -158,7 +162,8 @@ def searched(sources: Sequence[Mapping[str, str]]) -> ConfigSearchPath:
 
     path = ConfigSearchPathImpl()
     for one in sources:
-        if not one["provider"].startswith("hydra.searchpath"):
+        safe = one["schema"] == "file" or one["path"].partition(".")[0] in ("hydra", "eif_lab", "hydra_plugins")
+        if safe and not one["provider"].startswith("hydra.searchpath"):
             path.append(one["provider"], f"{one['schema']}://{one['path']}")
     return path
 

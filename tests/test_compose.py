@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import shlex
+import subprocess
+import sys
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -87,11 +89,19 @@ def test_a_change_of_a_file_during_a_sweep_changes_no_job_of_it(tmp_path):
     assert ranks == [2, 2]
 
 
-def test_another_process_reads_the_configs_itself(command):
+def test_another_process_reads_the_configs_itself(command, tmp_path):
     command.loader.load_configuration("config", ["seed=1"], RunMode.RUN)
-    sent = pickle.dumps(command.loader)
-    assert len(sent) < 5000
-    assert composed(pickle.loads(sent), ["seed=2"]) == composed(command.loader, ["seed=2"])
+    sent = tmp_path / "loader"
+    sent.write_bytes(pickle.dumps(command.loader))
+    assert sent.stat().st_size < 5000
+    code = (
+        "import pickle, sys\n"
+        "from hydra.types import RunMode\n"
+        "loader = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "print(loader.load_configuration('config', ['seed=2'], RunMode.RUN).seed)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code, str(sent)], capture_output=True, text=True, timeout=120)
+    assert (told.stdout, told.stderr) == ("2\n", "")
 
 
 @pytest.mark.parametrize("text", ["outputs/x", "a b", "a,b", "x=(1)", "ä", "it's", "3", "null", "", "[a]", os.sep])

@@ -61,6 +61,33 @@ def test_jobs_and_sweeps_begun_in_the_same_second_have_folders_of_their_own(tmp_
     assert sorted(job.manifest["seeds"][0] for one in opened for job in getattr(one, "jobs", [one])) == [1, 2, 3, 4]
 
 
+def test_status_of_a_sweep_in_a_process_of_its_own_prints_the_command_that_goes_on(tmp_path):
+    """Which has not loaded what running the sweep loads."""
+    [ended] = at_once(tmp_path, [["-m", "method=glob(l*)", "seed=1", "hydra.sweep.dir=sweep"]])
+    assert ended.returncode == 0, ended.stderr
+    (tmp_path / "sweep" / "0" / "manifest.json").unlink()
+    told = subprocess.run(
+        [sys.executable, "-m", "eif_lab.status", "sweep"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert told.returncode == 0 and "go on: python -m eif_lab -m" in told.stdout, told
+    assert "hydra.sweep.dir=sweep" in told.stdout
+
+
+def test_status_imports_no_package_that_a_sweeps_folder_names(tmp_path):
+    (tmp_path / "colleague").mkdir()
+    (tmp_path / "colleague" / "__init__.py").write_text("open('ran', 'w')")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "multirun.yaml").write_text(
+        "hydra:\n"
+        "  runtime: {config_sources: [{provider: main, schema: pkg, path: colleague}]}\n"
+        "  sweeper: {_target_: hydra_plugins.eif_lab_sweeper.CheckedSweeper, params: null}\n"
+        "  overrides: {task: ['method=glob(*)'], hydra: []}\n"
+    )
+    command = [sys.executable, "-m", "eif_lab.status", "sweep"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert not (tmp_path / "ran").exists() and "Traceback" not in told.stderr, told
+
+
 def test_two_sweeps_with_one_given_folder_do_not_mix(tmp_path):
     ended = at_once(tmp_path, [["-m", f"seed={seed}", "hydra.sweep.dir=sweep"] for seed in (1, 2)])
     assert sorted(one.returncode for one in ended) == [0, 2], [one.stderr for one in ended]
@@ -120,6 +147,22 @@ def test_of_a_mistake_only_what_it_made_is_removed(command, tmp_path):
     mistaken = command(nothing, f"{SMALL} device=cuda:99 hydra.run.dir=mine/empty/job")
     assert (mistaken.code, mistaken.left) == (2, []), mistaken
     assert (tmp_path / "mine" / "empty").is_dir()
+
+
+def test_what_another_process_wrote_while_the_folder_was_waited_for_is_not_this_ones(tmp_path):
+    (tmp_path / "job").mkdir()
+    output = Output.claim(tmp_path / "job", unique=False)
+    (tmp_path / "job" / ".hydra").mkdir()
+    output.hold("job.lock", "runs this job")
+    output.forget({".hydra"})
+    output.release()
+    assert (tmp_path / "job" / ".hydra").is_dir()
+
+
+def test_a_folder_that_was_never_held_is_left_alone(tmp_path):
+    (tmp_path / "own").mkdir()
+    Output.claim(tmp_path / "own", unique=False).release()
+    assert (tmp_path / "own").is_dir()
 
 
 def test_what_stood_in_a_folder_stays_after_a_mistake(tmp_path):

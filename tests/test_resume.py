@@ -111,6 +111,7 @@ runpy.run_module(command, run_name="__main__", alter_sys=True)
         ("eif_lab.status .", "rich.table"),
         ("eif_lab.figures symmetry .", "numpy"),
         ("eif_lab.figures.claims .", "numpy"),
+        ("eif_lab.figures.array . array.png", "numpy"),
         ("eif_lab.workspace --entity=me --print", "numpy"),
         ("eif_lab.pretrain --output=here", "torch"),
     ],

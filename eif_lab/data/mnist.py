@@ -82,6 +82,7 @@ class MNIST(Options):
             if is_unpacked(place):
                 return place
         target = Path(self.download) / raw
+        made = [folder for folder in (target.parent, Path(self.download)) if not folder.exists()]
         target.parent.mkdir(parents=True, exist_ok=True)
         lock, partial = target.with_name("raw.lock"), target.with_name("raw.partial")
         with locked(lock, f"unpacks {raw}"):
@@ -94,7 +95,7 @@ class MNIST(Options):
                     raise
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
-                    remove_empty(target.parent, Path(self.download))
+                    remove_empty(*made)
         return target
 
     def _unpack(self, source: Any, partial: Path, target: Path) -> None:

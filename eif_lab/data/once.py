@@ -60,22 +60,31 @@ def locked_if_free(path: Path) -> Iterator[bool]:
 def is_locked(path: Path) -> bool:
     """Whether a process holds the lock file ``path``; to ask, nothing is written, so that it may be another user's."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
     except OSError:  # there is none, or it is another user's alone
         return False
     try:
         return not lock_descriptor(descriptor, blocking=False)
+    except OSError:  # a network's file system may want the right to write for that
+        return False
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Within this, no other process is alone in the folder; nothing is left there, as a lock file would be."""
+def alone_in(folder: Path) -> Iterator[bool]:
+    """Within this, no other process that asks for the same holds the folder; nothing is left there.
+
+    It gives False where the file system knows no locks on folders, such as that of a network.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        lock_descriptor(descriptor)
-        yield
+        try:
+            lock_descriptor(descriptor)
+        except OSError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from eif_lab.interruption import run
+
+    run("eif_lab.figures.array")
+
 import sys
 from collections.abc import Hashable
 from pathlib import Path
@@ -96,7 +101,3 @@ def write_picture(folder: Path, file: Path) -> Path:
         with told_once():
             figure.savefig(file, dpi=150)
     return file
-
-
-if __name__ == "__main__":
-    sys.exit(main())

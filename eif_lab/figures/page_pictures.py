@@ -52,8 +52,7 @@ class Pictures:
     not this package's is taken only from a module that the user named, and the folders are the user's.
 
     Args:
-        folders: Where data is looked for first; then, if it is of a kind that every user has in one place, in
-            `usual_folders`.
+        folders: Where data is looked for first; then, for published data, in `usual_folders`.
         plugins: Modules whose datasets and perturbations may be imported.
     """
 
@@ -122,7 +121,7 @@ class Pictures:
         return {str(name): one for images in both for name, one in zip(images.ids, images.pixels)}
 
     def _plain(self, dataset: Any, seed: int, scratch: str) -> Task:
-        """The samples as the first folder has them that has them.
+        """The samples, from the first folder that holds them.
 
         Raises:
             ConfigError: There is no such folder.

@@ -22,7 +22,7 @@ ADAPTER = "adapter_config.json"
 """What PEFT's adapters are known by."""
 
 READ = {".jinja", ".json", ".model", ".safetensors", ".txt"}
-"""How the files end that weights, configurations, tokenizers and chat templates are in."""
+"""Suffixes of the files that hold weights, configurations, tokenizers and chat templates."""
 
 PATIENCE = 5.0
 """Seconds that the hub has to answer before only local copies are looked at."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eif_lab.schema import rule_error
+from eif_lab.shortage import short_of_memory
 
 LENGTH = 12
 """Tokens of the text that a model is tried with."""
@@ -19,7 +20,7 @@ BERT later tokens move thousandths, in bfloat16, too."""
 
 
 def must_not_see_ahead(model: nn.Module) -> None:
-    """Refuse a model whose logits at a token hang on later ones: it would read the answer before it gives it.
+    """Refuse a model whose logits at a token depend on later ones: it would read the answer before it gives it.
 
     Only models of transformers are looked at, and only those that have numbers.
 
@@ -42,7 +43,9 @@ def sees_ahead(model: Any) -> bool:
     """
     try:
         rows = attention_of(model)
-    except (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError):
+    except (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        if short_of_memory(error):
+            raise
         return False  # it cannot be called so, or not be trained at all, which measuring says in its own words
     return any(bool(moves[place + 1 :].max() > NOTHING * moves[: place + 1].median()) for place, moves in rows)
 

@@ -11,9 +11,6 @@ from typing_extensions import TypedDict
 
 from eif_lab.schema import rule_error
 
-SHOWN = 80
-"""Characters of a wrong value that are shown."""
-
 
 class Config(TypedDict, total=False):
     """The job's options, as far as results are read by them."""
@@ -119,8 +116,7 @@ def checked_manifest(raw: Mapping[str, Any], place: str) -> Mapping[str, Any]:
         first = error.errors(include_url=False)[0]
         names = [str(part) for part in first["loc"] if str(part).isidentifier() and str(part) not in KINDS]
         rule = first["msg"].replace("Input should be", "be").replace("Field required", "be there")
-        received = first["input"] if len(repr(first["input"])) <= SHOWN else f"{first['input']!r}"[:SHOWN] + "…"
-        raise rule_error(f"{place} {'.'.join(names)}".rstrip(), rule, received, "Run the job again.") from None
+        raise rule_error(f"{place} {'.'.join(names)}".rstrip(), rule, first["input"], "Run the job again.") from None
     return raw
 
 

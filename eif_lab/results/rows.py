@@ -14,6 +14,9 @@ from eif_lab.desiderata import Finding, Verdict, adjust
 
 DONE, FAILED, NOT_APPLICABLE = "done", "failed", "not applicable"
 
+HOW_RUN = ("tracker", "workers", "plan", "cache")
+"""Options that say how a job is run, and not which job it is."""
+
 TEXT = "string"
 NUMBER = "float64"
 VERDICT_COLUMNS = {

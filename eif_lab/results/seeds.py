@@ -24,8 +24,6 @@ from eif_lab.schema import rule_error
 SEEDS = ("seed", "data_seed")
 VERDICTS = (SATISFIED, VIOLATED, INCONCLUSIVE)
 LEVEL = 0.95
-ALIKE = ["plan", "cache", "tracker", "workers"]
-"""Options that decide no value."""
 
 
 def same_but_for_seeds(jobs: Sequence[JobResults]) -> list[list[JobResults]]:
@@ -33,7 +31,7 @@ def same_but_for_seeds(jobs: Sequence[JobResults]) -> list[list[JobResults]]:
     groups: dict[str, list[JobResults]] = {}
     for job in jobs:
         if job.manifest["status"] == DONE and job.manifest["config"]:
-            shared = {name: v for name, v in job.manifest["config"].items() if name not in (*SEEDS, *ALIKE)}
+            shared = {name: v for name, v in job.manifest["config"].items() if name not in (*SEEDS, *HOW_RUN)}
             groups.setdefault(json.dumps(shared, sort_keys=True), []).append(job)
     return [sorted(group, key=lambda job: seeds_of(job.manifest["config"])) for group in groups.values()]
 

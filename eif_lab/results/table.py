@@ -56,8 +56,9 @@ def write_frame(path: Path, table: pd.DataFrame) -> None:
     """Write a table as parquet, whole or not at all."""
     buffer = io.BytesIO()
     table.to_parquet(buffer)
-    with alone_in(path.parent):
-        clear_cut_off(path)
+    with alone_in(path.parent) as alone:
+        if alone:
+            clear_cut_off(path)
         replace_file(path, buffer.getvalue())
 
 

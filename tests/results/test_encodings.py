@@ -36,7 +36,7 @@ def test_every_text_file_is_opened_with_its_encoding():
 SWEPT = """from pathlib import Path
 from types import SimpleNamespace
 import eif_lab.__main__ as m
-m.SweepDirectory.path = Path("sweep")
+m.OutputFolder.sweep = Path("sweep")
 m.Command = lambda _: SimpleNamespace(jobs=list, run=lambda _: None)
 main = m.main"""
 """What stands at the end of a sweep."""

@@ -148,7 +148,7 @@ def _unheard() -> Iterator[None]:
     """Within this, a process that is started has no stderr: W&B's service logs there where it cannot write its log."""
     kept = os.dup(2)
     try:
-        with open(os.devnull, "w") as nowhere:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         yield
     finally:
