@@ -17,7 +17,8 @@ OVERRIDES = ["method=lora", "method=full", "method=adapter", "method=ia3", "meth
 @pytest.fixture
 def sweep(tmp_path):
     """A sweep of six jobs, of which five have begun."""
-    text = "hydra: {sweeper: {_target_: a.BasicSweeper, params: null}, overrides: {task: ['seed=3', 'method=%s,peft'], hydra: []}}\n"
+    sweeper = "sweeper: {_target_: a.BasicSweeper, params: null}"
+    text = f"hydra: {{{sweeper}, overrides: {{task: ['seed=3', 'method=%s,peft'], hydra: []}}}}\n"
     (tmp_path / "multirun.yaml").write_text(text % ",".join(one.split("=")[1] for one in OVERRIDES))
     for number, override in enumerate(OVERRIDES):
         (tmp_path / str(number) / ".hydra").mkdir(parents=True)

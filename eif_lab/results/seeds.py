@@ -16,7 +16,7 @@ from rich.text import Text
 from scipy import stats
 
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
-from eif_lab.results.rows import DONE, distinct_names
+from eif_lab.results.rows import DONE, HOW_RUN, distinct_names
 from eif_lab.results.store import JobResults, SweepResults, open_results
 from eif_lab.results.table import ASCII_MARKS, MARKS, grid, interval_text, page, write_frame
 from eif_lab.schema import rule_error
