@@ -96,7 +96,7 @@ class OutputFolder(Callback):
         from eif_lab.output import must_be_free, must_hold
         from eif_lab.results.store import LOCK
 
-        with refusing():
+        with refusing("hydra.run.dir", config.hydra.run.dir):
             output = claimed(config, "run", LOCK, "runs this job")
             must_hold(output, "job", "hydra.run.dir")
             must_be_free(output.path, job_config(config, "hydra.run.dir"), "hydra.run.dir")
@@ -111,7 +111,7 @@ class OutputFolder(Callback):
 
         chosen = str(config.hydra.runtime.choices["hydra/launcher"])
         OutputFolder.launcher = "" if chosen == "basic" else chosen
-        with refusing():
+        with refusing("hydra.sweep.dir", config.hydra.sweep.dir):
             output = claimed(config, "sweep", SWEEP_LOCK, "runs this sweep")
             must_hold(output, "sweep", "hydra.sweep.dir")
             OutputFolder.sweep = output.path
@@ -122,11 +122,21 @@ class OutputFolder(Callback):
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
-    """Let a user's mistake through Hydra, and leave the folder as it was."""
+def refusing(option: str, given: str) -> Iterator[None]:
+    """Let a user's mistake through Hydra, and leave the folder as it was.
+
+    Args:
+        option: What names the folder.
+        given: Its name.
+    """
     try:
+        if not given:
+            raise rule_error(option, "name a folder", given, "Leave it out for a new one.")
         yield
     except (ConfigError, OSError, HydraException, OmegaConfBaseException) as error:
+        if isinstance(error, OSError):
+            rule = f"be a folder that can be made and written ({error.strerror})"
+            error = rule_error(option, rule, given, "Give another folder.")
         if (output := OutputFolder.output) is not None and output.lock:
             output.forget({output.lock})
         raise Refusal(one_line(error)) from error
@@ -354,13 +364,19 @@ def sweep_table() -> int:
     if sweep is None or not ended_jobs(sweep):
         return 0
     from eif_lab.results.seeds import print_seeds, write_seeds
+    from eif_lab.results.store import SweepResults, open_results
     from eif_lab.results.table import print_sweep, write_sweep
 
-    table = write_sweep(sweep)
-    print_sweep(table)
-    print_seeds(write_seeds(sweep))
+    results, trouble = cast(SweepResults, open_results(sweep)), False
+    print_sweep(results.table)
+    try:
+        write_sweep(sweep)
+        print_seeds(write_seeds(sweep))
+    except OSError as error:  # such as a full disk: what is printed is not lost
+        trouble = True
+        print(f"the table is not stored: {one_line(error)}", file=sys.stderr)
     print(f"results: {sweep}")
-    return JOB_FAILED if (table["status"] == "failed").any() else 0
+    return JOB_FAILED if trouble or (results.table["status"] == "failed").any() else 0
 
 
 def run_launched(run: Callable[[], None]) -> None:

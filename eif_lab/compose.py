@@ -34,6 +34,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from eif_lab.results.folders import ARRAYS
 from eif_lab.schema import (
     ConfigError,
     Job,
@@ -273,13 +274,13 @@ class Command:
         Raises:
             ConfigError: It is one of these.
         """
-        folder, sweep = (
-            Path(os.path.abspath(one)) for one in (config.hydra.runtime.output_dir, config.hydra.sweep.dir)
-        )
         field, given, hint = "hydra.sweep.subdir", str(config.hydra.sweep.subdir), "Try '${hydra.job.num}'."
-        if sweep not in folder.parents:
-            raise rule_error(field, "name a folder below the sweep's", given, hint)
-        within = folder.parents[: folder.parents.index(sweep)]
+        # seen from the sweep's, whose own name may be of the time
+        folder = Path(os.path.relpath(config.hydra.runtime.output_dir, config.hydra.sweep.dir))
+        if folder == Path() or any(part.startswith(".") or part.endswith(ARRAYS) for part in folder.parts):
+            rule = f"name a folder below the sweep's, no part of it hidden or ending in {ARRAYS}"
+            raise rule_error(field, rule, given, hint)
+        within = [one for one in folder.parents if one != Path()]
         taken = [self.folders[one] for one in (folder, *within) if one in self.folders]
         other = taken[0] if taken else self.above.get(folder)
         if other is not None:

@@ -15,14 +15,18 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from eif_lab.data.checksums import SUMS
 from eif_lab.data.once import locked
 from eif_lab.results.folders import MANIFEST, SWEEP
 from eif_lab.results.rows import HOW_RUN
-from eif_lab.results.store import in_json, open_job
+from eif_lab.results.store import ARRAY, VERDICTS, in_json, open_job
 from eif_lab.schema import ConfigError, rule_error
 
 SWEEP_LOCK = "sweep.lock"
 """In a sweep's folder; held by the process that runs the sweep, as long as it lives."""
+
+RESULTS = (MANIFEST, ARRAY, VERDICTS, SUMS)
+"""What a job writes to its folder."""
 
 COMPOSED = ".hydra/config.yaml"
 """Where Hydra writes a job's config before the job begins."""
@@ -78,8 +82,12 @@ class Output:
             lock: The name of the lock in the folder.
             does: What another holder of the lock does.
         """
-        self.held.enter_context(locked(self.path / lock, does))
-        self.lock = lock
+        while not self.lock:
+            try:
+                self.held.enter_context(locked(self.path / lock, does))
+                self.lock = lock
+            except FileNotFoundError:  # its last holder has removed the folder, after a mistake
+                self.path.mkdir(parents=True, exist_ok=True)
         if self.path not in self.made:  # what another process wrote while this one waited
             self.before = frozenset(one.name for one in self.path.iterdir()) - {lock} | self.before
 
@@ -137,6 +145,9 @@ def must_be_free(directory: Path, config: Mapping[str, Any], option: str) -> Non
     """
     held = config_of(directory)
     if held is None:
+        if own := next((name for name in RESULTS if (directory / name).exists()), None):
+            rule = f"be a folder without {own}, which this job would write over"
+            raise rule_error(option, rule, str(directory), "Give another folder.")
         return
     there, here = ({name: part for name, part in in_json(one).items() if name not in HOW_RUN} for one in (held, config))
     if differing := next(differences(there, here), None):

@@ -26,6 +26,7 @@ import sklearn.datasets  # noqa: F401
 import torch
 import torchvision  # noqa: F401
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 import eif_lab.__main__ as entry
 import eif_lab.models.training
@@ -98,7 +99,9 @@ def composed(folder: Path) -> Any:
 def run(config: Any, directory: Path) -> None:
     """What the command line does once its config is composed."""
     context = SimpleNamespace(
-        runtime=SimpleNamespace(output_dir=str(directory)), overrides=SimpleNamespace(task=[]), mode=RunMode.RUN
+        runtime=SimpleNamespace(output_dir=str(directory)),
+        overrides=SimpleNamespace(task=OmegaConf.create([])),
+        mode=RunMode.RUN,
     )
     entry.HydraConfig.get = lambda: context
     directory.mkdir(parents=True, exist_ok=True)

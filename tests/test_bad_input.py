@@ -182,8 +182,13 @@ CONFIGS = {
         nothing, "-m seed=1,2 hydra.sweep.subdir=one", "hydra.sweep.subdir must give each job a folder"),
     "a job's folder in another's": (
         nothing, "-m cache=a,a/b hydra.sweep.subdir='${cache}'", "hydra.sweep.subdir must give each job a folder"),
+    "a job's folder that is hidden": (
+        nothing, "-m seed=1,2 hydra.sweep.subdir='.f/${seed}'", "hydra.sweep.subdir must name a folder below"),
+    "a job's folder in an array's": (
+        nothing, "-m seed=1,2 hydra.sweep.subdir='${seed}/a.zarr'", "hydra.sweep.subdir must name a folder below"),
+    "no output folder": (nothing, "hydra.run.dir=", "hydra.run.dir must name a folder"),
     "a job's folder elsewhere": (
-        nothing, "-m seed=1,2 hydra.sweep.subdir=../other", "hydra.sweep.subdir must name a folder below the sweep's"),
+        nothing, "-m seed=1,2 hydra.sweep.subdir=../other", "hydra.sweep.subdir must name a folder below"),
     "a launcher that is none": (nothing, "-m hydra/launcher=slrum", "hydra/launcher must be one of .*got 'slrum'"),
     "a group taken away": (nothing, "~update", "update must be a choice from conf/ .*got None"),
     "an option taken away that is none": (nothing, "~model.hiddn", "model.hiddn"),
@@ -407,7 +412,7 @@ CHECKPOINTS = {
     "no such folder": (TEXTS, f"{MINE} model.checkpoint=./none", "model.checkpoint must be a directory that exists"),
     "a file for a checkpoint": (
         both(TEXTS, file("mine", "x")), f"{MINE} model.checkpoint=./mine", "model.checkpoint must be a directory that"),
-    "an empty name": (TEXTS, f"{MINE} model.checkpoint=''", "model.checkpoint must hold a config.json, got ''"),
+    "an empty name": (TEXTS, f"{MINE} model.checkpoint=''", "model.checkpoint must be a directory or a name, got ''"),
     "a name that the hub cannot have": (TEXTS, f"{MINE} model.checkpoint='a b'", "model.checkpoint must be a director"),
     "a name that nobody delivers": (TEXTS, f"{MINE} model.checkpoint=nobody/nothing", "Try a local directory."),
     "no config": (damage(lambda tiny: (tiny / "config.json").unlink()), TINY, "must hold a config.json, got 'tiny'"),

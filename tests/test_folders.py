@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -135,6 +136,34 @@ def test_a_job_and_a_sweep_are_not_put_into_one_folder(command, tmp_path):
         refused = command(nothing, arguments)
         assert (refused.code, len(refused.err.splitlines())) == (2, 1) and refused.err.startswith(told), refused
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "influence.zarr", "verdicts.parquet"])
+def test_files_of_the_users_own_are_not_written_over(command, tmp_path, name):
+    mine = tmp_path / "mine" / name / "kept" if name.endswith("zarr") else tmp_path / "mine" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"name": "my web app"}')
+    refused = command(nothing, f"{SMALL} hydra.run.dir=mine")
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1) and refused.left == [], refused
+    assert refused.err.startswith(f"hydra.run.dir must be a folder without {name}, which this job would write over")
+    assert mine.read_text() == '{"name": "my web app"}'
+
+
+def test_a_folder_that_its_last_holder_removed_is_made_again(tmp_path):
+    output = Output.claim(tmp_path / "job", unique=False)
+    (tmp_path / "job").rmdir()
+    output.hold("job.lock", "runs this job")
+    assert (tmp_path / "job" / "job.lock").exists()
+
+
+def test_a_table_that_the_disk_does_not_take_is_printed_all_the_same(command, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("eif_lab.results.table.write_frame", full)
+    ended = command(nothing, f"-m {SMALL} hydra.sweep.dir=sweep")
+    assert ended.code == 1 and "corrected over the sweep" in ended.out and "results: " in ended.out
+    assert ended.err.startswith("the table is not stored: ") and len(ended.err.splitlines()) == 1
 
 
 def test_how_a_job_is_run_does_not_make_it_another_job(command):

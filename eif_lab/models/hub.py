@@ -127,6 +127,8 @@ def check_directory(checkpoint: str) -> bool:
         ConfigError: It is written like a path and is no directory; or it holds no ``config.json``, or an adapter, or
             names weights outside itself.
     """
+    if not checkpoint:
+        raise rule_error(FIELD, "be a directory or a name", checkpoint, "Leave it out for the model that is shipped.")
     path = Path(checkpoint).expanduser()
     written_as_path = checkpoint.startswith(("/", ".", "~")) or checkpoint.count("/") > 1
     if not path.is_dir():

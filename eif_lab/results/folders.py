@@ -12,6 +12,9 @@ MANIFEST = "manifest.json"
 SWEEP = "multirun.yaml"
 """What Hydra writes into a sweep's folder before the first job."""
 
+ARRAYS = ".zarr"
+"""How the folder of an array ends."""
+
 OVERRIDES = ".hydra/overrides.yaml"
 """What Hydra writes as a job begins."""
 
@@ -32,7 +35,7 @@ def job_folders(sweep: Path) -> list[Path]:
     seen: set[str] = set()
     for place, names, files in os.walk(sweep, followlinks=True):
         folder, real = Path(place), os.path.realpath(place)
-        below = [name for name in names if not name.startswith(".") and not name.endswith(".zarr")]
+        below = [name for name in names if not name.startswith(".") and not name.endswith(ARRAYS)]
         if real not in seen and folder != Path(sweep):
             ended = MANIFEST in files
             if ended or (".hydra" in names and (folder / OVERRIDES).is_file()):
