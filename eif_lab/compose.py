@@ -226,6 +226,8 @@ class Command:
         Raises:
             ConfigError: A mistake in any job, or no job that applies.
         """
+        self.folders.clear()
+        self.above.clear()
         with self.in_words(self.overrides):
             self.must_find_search_path()
             if not self.swept:
