@@ -88,8 +88,8 @@ class Output:
                 self.lock = lock
             except FileNotFoundError:  # its last holder has removed the folder, after a mistake
                 self.path.mkdir(parents=True, exist_ok=True)
-        if self.path not in self.made:  # what another process wrote while this one waited
-            self.before = frozenset(one.name for one in self.path.iterdir()) - {lock} | self.before
+        # with what another process wrote while this one waited
+        self.before |= {one.name for one in self.path.iterdir()} - {lock}
 
     def release(self) -> None:
         """Let other processes have the folder, or remove it again if nothing has been written to it."""

@@ -178,8 +178,10 @@ def test_of_a_mistake_only_what_it_made_is_removed(command, tmp_path):
     assert (tmp_path / "mine" / "empty").is_dir()
 
 
-def test_what_another_process_wrote_while_the_folder_was_waited_for_is_not_this_ones(tmp_path):
-    (tmp_path / "job").mkdir()
+@pytest.mark.parametrize("new", [True, False])
+def test_what_another_process_wrote_while_the_folder_was_waited_for_is_not_this_ones(tmp_path, new):
+    if not new:
+        (tmp_path / "job").mkdir()
     output = Output.claim(tmp_path / "job", unique=False)
     (tmp_path / "job" / ".hydra").mkdir()
     output.hold("job.lock", "runs this job")
