@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from eif_lab.results.store import array_key
-from eif_lab.schema import Job
+from eif_lab.schema import ConfigError, Job
 
 ARRAY_FORMAT = 3
 """Raised when the same options would give another array than before."""
@@ -16,9 +16,14 @@ def key_of(job: Job) -> str:
     """The key of a job's influence array, as the data and the checkpoints that it names are now.
 
     Raises:
-        ConfigError, OSError: What the job names cannot be read.
+        ConfigError: An option is no value that a key can be made of, such as NaN.
+        OSError: What the job names cannot be read.
     """
-    return array_key(determinants(job))
+    decided = determinants(job)
+    try:
+        return array_key(decided)
+    except TypeError as error:
+        raise ConfigError(str(error).removeprefix("determinants.")) from None
 
 
 def determinants(job: Job) -> dict[str, Any]:

@@ -176,6 +176,8 @@ CONFIGS = {
     "a choice of another group": (nothing, "method=cnn", "method must be one of adapter, full, .*got 'cnn'"),
     "a nested choice that is none": (nothing, "desideratum=[symetry]", "got 'symetry'. Did you mean symmetry?"),
     "an experiment that is none": (nothing, "experiment=mnist", "experiment must be one of .*got 'mnist'"),
+    "an option of a tuner that is no number": (
+        nothing, "method=peft method.tuner=LOHA +method.options.alpha=nan", "method.options.alpha must be a finite"),
     "more jobs than can be meant": (
         nothing, "-m 'seed=range(9,1000)' 'data_seed=range(1000)'", "the sweep must have at most 100,000 jobs, got 99"),
     "one folder for two jobs": (

@@ -197,6 +197,7 @@ def test_an_accelerator_that_is_not_here_is_planned_for(isolated, tmp_path):
         ("model=phi3 model.checkpoint=./none", "model.checkpoint must be a directory that exists"),
         ("device=tpux", "device must be one that torch can use here"),
         ("dataset.stimuli=5000", "dataset.stimuli must be at most 898"),
+        ("method=peft method.tuner=LOHA +method.options.alpha=nan", "method.options.alpha must be a finite number"),
     ],
 )
 def test_what_cannot_be_run_is_not_planned_and_told_in_one_line(command, arguments, told):
