@@ -30,7 +30,7 @@ sweep: $(READY) ## Run the main job: two models, two methods, verdicts.
 	$(BIN)/python -m eif_lab -m model=cnn,phi3 method=lora,full
 
 pretrain: $(READY) ## Make phi3-tiny anew (about half an hour on two cores); FLAGS="--output DIR" to put it elsewhere.
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m eif_lab.pretrain $(FLAGS)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m eif_lab.commands.pretrain $(FLAGS)
 
 bench: $(BENCH)/.ready ## Compare with the floor, loops and other libraries; FLAGS=--quick to try it.
 	$(BENCH)/bin/python -m benchmarks $(FLAGS)

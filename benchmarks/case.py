@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from eif_lab import calibrate, measure_influence
 from eif_lab.data.task import Images, Task
-from eif_lab.influence.auto import Auto
+from eif_lab.influence.engines.auto import Auto
 from eif_lab.influence.problem import Engine
 from eif_lab.influence.update import Update
 from eif_lab.models.base import Loss
@@ -138,7 +138,7 @@ def trained_cnn_case(samples: int, size: int) -> Case:
 @functools.cache
 def mnist() -> Task:
     """MNIST from the folder that EIF_LAB_DATA names."""
-    from eif_lab.data.mnist import MNIST
+    from eif_lab.data.images.mnist import MNIST
 
     return MNIST(root=os.environ["EIF_LAB_DATA"], download=str(CACHE / "data")).load(0)
 
@@ -146,7 +146,7 @@ def mnist() -> Task:
 @functools.cache
 def digits(size: int) -> Task:
     """scikit-learn's digits, enlarged to ``size`` pixels a side."""
-    from eif_lab.data.digits import Digits
+    from eif_lab.data.images.digits import Digits
 
     task = Digits().load(0)
 
@@ -195,7 +195,7 @@ def language_case(
         dtype: Of the weights.
         device: As torch names it.
     """
-    from eif_lab.models.phi3 import CausalLM, token_loss
+    from eif_lab.models.language.causal_lm import CausalLM, token_loss
 
     torch.manual_seed(0)
     module = CausalLM(phi3(architecture, dtype, device)).eval()

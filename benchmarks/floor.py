@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.case import Case
 from benchmarks.timing import interleaved
-from eif_lab.influence.memory import pages_kept
+from eif_lab.influence.resources.memory import pages_kept
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 

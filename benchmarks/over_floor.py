@@ -8,7 +8,7 @@ from benchmarks.case import Case, cnn_case, language_case
 from benchmarks.floor import parts
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import interleaved, medians, ratio
-from eif_lab.influence import versioned
+from eif_lab.influence.engines import versioned
 
 
 def over_floor(cnn: tuple[int, int], language: tuple[int, int], rounds: int) -> Iterator[Row]:
@@ -44,7 +44,7 @@ UNCHECKED = "no stimulus twice"
 
 
 class Unchecked:
-    """In place of `eif_lab.influence.recheck.Recheck`: nothing is done again."""
+    """In place of `eif_lab.influence.per_sample.recheck.Recheck`: nothing is done again."""
 
     step = 0
 

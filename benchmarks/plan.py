@@ -75,10 +75,10 @@ def main() -> None:
     from hydra import compose, initialize_config_dir
 
     from eif_lab.__main__ import CONF, plainly
-    from eif_lab.pipeline import run_job
-    from eif_lab.plan import plan_job
-    from eif_lab.results.store import open_job
-    from eif_lab.schema import read_job
+    from eif_lab.jobs.job import read_job
+    from eif_lab.jobs.planning.plan import plan_job
+    from eif_lab.jobs.run import run_job
+    from eif_lab.results.job import open_job
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=["plan", "run"])

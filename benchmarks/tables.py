@@ -43,7 +43,7 @@ def measured(jobs: int) -> Iterator[Row]:
 
 def copies(job: Path, sweep: Path, count: int) -> Path:
     """So many jobs that differ in their seed; the folder of all."""
-    from eif_lab.results.store import manifest_text
+    from eif_lab.results.job import manifest_text
 
     told = json.loads((job / "manifest.json").read_text(encoding="utf-8"))
     for seed in range(count):
@@ -55,9 +55,9 @@ def copies(job: Path, sweep: Path, count: int) -> Path:
 
 def main() -> None:
     """Read the sweep in this process; starting Python and its libraries is in no time."""
-    from eif_lab.figures.page import write_page
-    from eif_lab.results.store import open_results
-    from eif_lab.results.table import print_sweep
+    from eif_lab.console.tables import print_sweep
+    from eif_lab.page.page import write_page
+    from eif_lab.results.sweep import open_results
 
     task, folder = sys.argv[1], Path(sys.argv[2])
     times = [time.perf_counter()]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from eif_lab.influence.calibrate import calibrate
     from eif_lab.influence.context import measure_context
     from eif_lab.influence.measure import measure_influence
-    from eif_lab.results.store import open_results
+    from eif_lab.results.sweep import open_results
 
 __all__ = ["calibrate", "measure_context", "measure_influence", "open_results"]
 
@@ -17,7 +17,7 @@ _ROOMS = {
     "calibrate": "eif_lab.influence.calibrate",
     "measure_context": "eif_lab.influence.context",
     "measure_influence": "eif_lab.influence.measure",
-    "open_results": "eif_lab.results.store",
+    "open_results": "eif_lab.results.job",
 }
 
 

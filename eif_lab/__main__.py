@@ -5,7 +5,7 @@ from __future__ import annotations
 if __name__ == "__main__":
     # before the imports below, in which Ctrl-C may come, too; and under the module's own name, so that Hydra's callback
     # and this module share one state
-    from eif_lab.interruption import run
+    from eif_lab.commands.interruption import run
 
     run("eif_lab.__main__")
 
@@ -28,7 +28,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from eif_lab.compose import (
+from eif_lab.commands.answer import print_anywhere
+from eif_lab.commands.compose import (
     CONF,
     PRIMARY,
     Command,
@@ -41,13 +42,13 @@ from eif_lab.compose import (
     split_jobs,
     task_overrides,
 )
-from eif_lab.interruption import begin_to_end, noticed, tell
-from eif_lab.schema import ConfigError, Job, NotApplicable, print_anywhere, printable, read_job, rule_error
-from eif_lab.shortage import memory_line, short_of_memory
+from eif_lab.commands.interruption import begin_to_end, noticed, tell
+from eif_lab.errors import ConfigError, NotApplicable, memory_line, printable, rule_error, short_of_memory
+from eif_lab.jobs.job import Job, read_job
 
 if TYPE_CHECKING:
-    from eif_lab.output import Output
-    from eif_lab.results.store import JobResults
+    from eif_lab.commands.output import Output
+    from eif_lab.results.job import JobResults
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +94,8 @@ class OutputFolder(Callback):
         Raises:
             Refusal: It can't be had, or it holds another config's job.
         """
-        from eif_lab.output import must_be_free, must_hold
-        from eif_lab.results.store import LOCK
+        from eif_lab.commands.output import must_be_free, must_hold
+        from eif_lab.results.job import LOCK
 
         with refusing("hydra.run.dir", config.hydra.run.dir):
             output = claimed(config, "run", LOCK, "runs this job")
@@ -107,7 +108,7 @@ class OutputFolder(Callback):
         Raises:
             Refusal: It can't be had, or one of its folders holds another config's job.
         """
-        from eif_lab.output import SWEEP_LOCK, must_hold
+        from eif_lab.commands.output import SWEEP_LOCK, must_hold
 
         chosen = str(config.hydra.runtime.choices["hydra/launcher"])
         OutputFolder.launcher = "" if chosen == "basic" else chosen
@@ -151,7 +152,7 @@ def claimed(config: DictConfig, mode: str, lock: str, does: str) -> Output:
         lock: The name of the lock in the folder.
         does: What another holder of the lock does.
     """
-    from eif_lab.output import Output
+    from eif_lab.commands.output import Output
 
     node = config.hydra[mode]
     # a name that is made of the time is a name that nobody gave
@@ -173,7 +174,7 @@ def must_be_free_for_all(config: DictConfig, sweep: Path) -> None:
     Raises:
         ConfigError: With the folder of the job.
     """
-    from eif_lab.output import must_be_free
+    from eif_lab.commands.output import must_be_free
     from eif_lab.results.folders import begun_overrides
 
     sweeper = config.hydra.sweeper
@@ -204,9 +205,10 @@ def job(config: DictConfig) -> None:
     Raises:
         ConfigError: In a sweep, the directory holds another config's job.
     """
-    from eif_lab.output import must_be_free
-    from eif_lab.results.store import ArrayCache, finished, sole
-    from eif_lab.results.unfinished import clear_left
+    from eif_lab.commands.output import must_be_free
+    from eif_lab.results.cache import ArrayCache
+    from eif_lab.results.checkpoint import clear_left
+    from eif_lab.results.job import finished, sole
 
     directory = Path(HydraConfig.get().runtime.output_dir)
     alone = HydraConfig.get().mode != RunMode.MULTIRUN
@@ -226,7 +228,7 @@ def job(config: DictConfig) -> None:
 
 def asked_key(plain: Mapping[str, Any]) -> str | None:
     """The key of the array that a job asks for; None where the job itself will say why there is none."""
-    from eif_lab.determinants import key_of
+    from eif_lab.jobs.determinants import key_of
 
     try:
         return key_of(read_job(plain))
@@ -236,8 +238,7 @@ def asked_key(plain: Mapping[str, Any]) -> str | None:
 
 def show(done: JobResults) -> None:
     """Print a job that has ended: in a sweep one line, alone its verdicts."""
-    from eif_lab.results.console import print_finished
-    from eif_lab.results.table import print_job
+    from eif_lab.console.tables import print_finished, print_job
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         print_finished(done)
@@ -249,7 +250,7 @@ def show(done: JobResults) -> None:
 def run_here(config: DictConfig, directory: Path) -> None:
     """Run a job in its directory."""
     global exit_code  # noqa: PLW0603 - Hydra passes no result of a job on to the caller
-    from eif_lab.results.store import LOCK, open_job
+    from eif_lab.results.job import LOCK, open_job
 
     context = HydraConfig.get()
     made = {".hydra", "job.log", LOCK}
@@ -265,7 +266,8 @@ def run_here(config: DictConfig, directory: Path) -> None:
             rule = "be false where another sweeper than Hydra's own alone knows the jobs"
             raise rule_error("plan", rule, True, "Leave hydra/sweeper out.")
         made |= set(options.tracker.leaves)
-        from eif_lab.pipeline import job_name, run_job
+        from eif_lab.jobs.job import job_name
+        from eif_lab.jobs.run import run_job
 
         record["name"] = job_name(options)
         group = Path(context.sweep.dir).name if sweep else directory.name
@@ -303,7 +305,7 @@ def recorded(directory: Path, record: Mapping[str, Any], trace: str) -> bool:
         record: Its manifest.
         trace: Its traceback; empty where that tells a user nothing.
     """
-    from eif_lab.results.store import whole_job, write_job
+    from eif_lab.results.job import whole_job, write_job
 
     told = printable(f"{record['name']}: {record['reason']}")
     if (kept := whole_job(directory)) is not None:
@@ -340,8 +342,8 @@ def must_be_utf8(*given: str) -> None:
 
 def print_plan(jobs: Jobs) -> int:
     """Say what the jobs would take; 1 where one of them cannot be run or does not fit."""
-    from eif_lab.plan import plan_jobs
-    from eif_lab.results.plans import print_plans
+    from eif_lab.console.plans import print_plans
+    from eif_lab.jobs.planning.plan import plan_jobs
 
     plans = list(plan_jobs(jobs))
     if len(plans) == 1 and plans[0].reason:
@@ -363,9 +365,10 @@ def sweep_table() -> int:
     sweep = OutputFolder.sweep
     if sweep is None or not ended_jobs(sweep):
         return 0
-    from eif_lab.results.seeds import print_seeds, write_seeds
-    from eif_lab.results.store import SweepResults, open_results
-    from eif_lab.results.table import print_sweep, write_sweep
+    from eif_lab.console.tables import print_seeds, print_sweep
+    from eif_lab.results.seeds import write_seeds
+    from eif_lab.results.sweep import SweepResults, open_results
+    from eif_lab.results.tables import write_sweep
 
     results, trouble = cast(SweepResults, open_results(sweep)), False
     print_sweep(results.table)

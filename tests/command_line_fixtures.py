@@ -20,10 +20,10 @@ from language import save_checkpoint
 from omegaconf import DictConfig, OmegaConf
 
 import eif_lab.__main__ as entry
-import eif_lab.pipeline  # noqa: F401 - before its training is replaced
-from eif_lab.models import hub
+import eif_lab.jobs.run  # noqa: F401 - before its training is replaced
+from eif_lab.commands.output import Output
 from eif_lab.models.base import Training
-from eif_lab.output import Output
+from eif_lab.models.language import hub
 
 Write = Callable[[Path], None]
 """Writes what a command needs into the folder that it runs in."""

@@ -27,8 +27,8 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 import eif_lab.__main__ as entry
-from eif_lab.compose import Command, split_jobs
-from eif_lab.schema import read_job
+from eif_lab.commands.compose import Command, split_jobs
+from eif_lab.jobs.job import read_job
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,7 +59,11 @@ SWEEP, JOB = "outputs/sweeps/2026-11-23_15-36-46", "outputs/runs/2026-11-23_15-3
 NAMED = {"JOB": JOB, "SWEEP": SWEEP, "RESULTS": SWEEP, "PICTURE": "picture.png", "FOLDER": "folder", "...": ""}
 """What a reader puts in place of these words."""
 
-SMALLER = {"benchmarks.scale": "--quick", "eif_lab.desiderata.power": "--draws=2", "eif_lab.workspace": "--print"}
+SMALLER = {
+    "benchmarks.scale": "--quick",
+    "eif_lab.desiderata.power": "--draws=2",
+    "eif_lab.commands.workspace": "--print",
+}
 """What makes a command one of seconds, and without a network."""
 
 

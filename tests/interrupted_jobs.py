@@ -26,32 +26,29 @@ import torchvision  # noqa: F401
 from killed_jobs import SMALL, fingerprint
 
 import eif_lab.__main__ as entry
-import eif_lab.influence.reference
-import eif_lab.models.training
-import eif_lab.pipeline
-import eif_lab.results.table  # noqa: F401
-from eif_lab import interruption
+import eif_lab.console.tables  # noqa: F401
+from eif_lab.commands import interruption
 
 JOBS = ["engine=reference", "engine=stacked"]
 SWEEP = ["-m", *(one for one in SMALL if not one.startswith("engine=")), "engine=reference,stacked", "tracker=csv"]
 
 PHASES = {
-    "the command line is checked": "eif_lab.compose:Command.jobs",
+    "the command line is checked": "eif_lab.commands.compose:Command.jobs",
     "a job begins": "eif_lab.__main__:run_here",
     "the base model is trained": "eif_lab.models.training:Progress.on_train_batch_end",
     "a checkpoint is written": "eif_lab.models.training:CheckedFiles.save_checkpoint",
     "Lightning clears up": "pytorch_lightning:Trainer._teardown",
     "the tracker starts": "eif_lab.results.trackers.csv:Csv.start",
     "the reference engine fits": "eif_lab.influence.problem:Problem.read",
-    "a part is kept": "eif_lab.results.unfinished:Parts.append",
-    "the array is stored": "eif_lab.results.store:ArrayCache._install",
-    "verdicts are found": "eif_lab.pipeline:evaluate_all",
-    "results are written": "eif_lab.pipeline:write_results",
+    "a part is kept": "eif_lab.results.checkpoint:Parts.append",
+    "the array is stored": "eif_lab.results.job:ArrayCache._install",
+    "verdicts are found": "eif_lab.jobs.run:evaluate_all",
+    "results are written": "eif_lab.jobs.run:write_results",
     "the tracker ends": "eif_lab.results.trackers.csv_run:CsvRun.finish",
-    "a job is marked as done": "eif_lab.pipeline:write_manifest",
-    "the second job measures": "eif_lab.influence.stacked:Stacked.run",
-    "the table is made": "eif_lab.results.table:write_sweep",
-    "the table is printed": "eif_lab.results.table:print_sweep",
+    "a job is marked as done": "eif_lab.jobs.run:write_manifest",
+    "the second job measures": "eif_lab.influence.engines.stacked:Stacked.run",
+    "the table is made": "eif_lab.console.tables:write_sweep",
+    "the table is printed": "eif_lab.console.tables:print_sweep",
 }
 
 DRAWN = 4

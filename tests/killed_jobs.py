@@ -29,11 +29,10 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 import eif_lab.__main__ as entry
-import eif_lab.models.training
-import eif_lab.pipeline  # noqa: F401
+import eif_lab.jobs.run  # noqa: F401
+from eif_lab.options import Options
+from eif_lab.results.checkpoint import Unfinished
 from eif_lab.results.trackers.none import SilentRun
-from eif_lab.results.unfinished import Unfinished
-from eif_lab.schema import Options
 
 SMALL = [
     "deterministic=true",

@@ -22,9 +22,9 @@ from benchmarks.case import Architecture, Case, language_case, parameters
 from benchmarks.peers import peer_scores
 from benchmarks.peers.kronfluence_ekfac import sampled, scores
 from benchmarks.peers.traker_trak import joined
-from eif_lab.influence.readout import log_odds
 from eif_lab.influence.update import Update
-from eif_lab.models.encoding import IGNORED
+from eif_lab.models.language.encoding import IGNORED
+from eif_lab.readouts.readout import log_odds
 
 SIZE = replace(QUICK, factors=(0.1, 1), steps=(1, 2), resamples=20)
 

@@ -20,7 +20,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from eif_lab import open_results, report
+from eif_lab import open_results
+from eif_lab.commands import report
 
 if TYPE_CHECKING:
     from command_line_fixtures import Ended
@@ -224,7 +225,7 @@ CONFIGS = {
     "a module of one's own that breaks": (
         file("broken_set.py", "1 / 0"), "dataset._target_=broken_set.Mine", "(division by zero), got 'broken_set.Mine"),
     "a function for a class": (nothing, "dataset._target_=os.system", "name a class of options"),
-    "the base of all options": (nothing, "dataset._target_=eif_lab.schema.Options", "name a class of options"),
+    "the base of all options": (nothing, "dataset._target_=eif_lab.options.Options", "name a class of options"),
     "a class of another group": (
         nothing, "method._target_=eif_lab.influence.update.Update", "name a class whose group is method"),
     "a part for the whole": (nothing, "model._target_=eif_lab.models.base.Training", "whose group is model"),

@@ -27,9 +27,9 @@ from benchmarks.peers import PEERS, peer_scores, timed
 from benchmarks.report import Report, Row, attempt
 from benchmarks.scale import MODELS, Measured, Shape, fitted, written
 from benchmarks.timing import interleaved, ratio
-from eif_lab.influence.forecast import operations
-from eif_lab.influence.readout import log_prob
+from eif_lab.influence.resources.forecast import operations
 from eif_lab.influence.update import Update
+from eif_lab.readouts.readout import log_prob
 
 ARCHITECTURE = Architecture(32, 48, 1, 2, 40)
 

@@ -16,12 +16,13 @@ from omegaconf import OmegaConf
 from eif_lab import measure_influence
 from eif_lab.__main__ import CONF
 from eif_lab.data.task import Task, Texts
-from eif_lab.models.encoding import Encoder
-from eif_lab.models.phi3 import token_loss
-from eif_lab.pipeline import load, measured
+from eif_lab.jobs.inputs import load
+from eif_lab.jobs.job import read_job
+from eif_lab.jobs.measure import measured
+from eif_lab.models.language.causal_lm import token_loss
+from eif_lab.models.language.encoding import Encoder
+from eif_lab.results.checkpoint import Unfinished
 from eif_lab.results.trackers.none import SilentRun
-from eif_lab.results.unfinished import Unfinished
-from eif_lab.schema import read_job
 
 TASK = Task(
     stimuli=Texts(("", ""), ("a dax is a blick .", "a wug can zorp ."), np.array(["one", "two"])),

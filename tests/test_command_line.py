@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from eif_lab.shortage import memory_line, short_of_memory
+from eif_lab.errors import memory_line, short_of_memory
 
 QUICK = [
     "tracker=none",
@@ -109,13 +109,13 @@ def test_what_libraries_raise_where_memory_is_too_little_is_told_from_the_rest(e
 SHORT_OF_MEMORY = """
 import sys
 import pyarrow
-import eif_lab.pipeline
+import eif_lab.jobs.run
 from eif_lab.__main__ import main
 
 def short(*_, **__):
     raise {error}
 
-eif_lab.pipeline.{place} = short
+eif_lab.jobs.run.{place} = short
 sys.exit(main())
 """
 
@@ -208,12 +208,13 @@ def test_sweep_goes_on_past_what_fails_and_what_does_not_apply_and_ends_in_one_t
 
 def test_every_config_file_composes_into_valid_options(monkeypatch):
     """Each choice of each group, with the model that it is for, as if every package were installed."""
-    monkeypatch.setattr("eif_lab.workers.find_spec", bool)
+    monkeypatch.setattr("eif_lab.jobs.workers.find_spec", bool)
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
     from eif_lab.__main__ import CONF
-    from eif_lab.schema import NotApplicable, read_job
+    from eif_lab.errors import NotApplicable
+    from eif_lab.jobs.job import read_job
 
     composed = 0
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -262,7 +263,7 @@ def test_config_files_and_dataclasses_agree_on_every_default():
     import yaml
 
     from eif_lab.__main__ import CONF
-    from eif_lab.schema import build, choice
+    from eif_lab.options import build, choice
 
     for group in ("dataset", "model", "method", "perturbation", "engine", "tracker", "desideratum"):
         for path in (CONF / group).glob("*.yaml"):

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from eif_lab.compose import Command, override_of, parsed
+from eif_lab.commands.compose import Command, override_of, parsed
 
 ROWS = [
     "",

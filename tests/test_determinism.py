@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from eif_lab import open_results, pipeline
-from eif_lab.determinants import determinants
-from eif_lab.pipeline import CUBLAS, deterministic_algorithms, run_job
-from eif_lab.schema import read_job
+from eif_lab import open_results
+from eif_lab.jobs import run
+from eif_lab.jobs.channels import weights
+from eif_lab.jobs.determinants import determinants
+from eif_lab.jobs.device import CUBLAS, deterministic_algorithms
+from eif_lab.jobs.job import read_job
+from eif_lab.jobs.run import run_job
 
 SMALL = [
     "tracker=none",
@@ -75,14 +78,14 @@ def test_a_callers_own_deterministic_mode_is_left_on():
 @pytest.mark.parametrize("wanted", [False, True])
 def test_job_trains_and_measures_in_the_mode_that_it_asks_for(tmp_path, monkeypatch, wanted):
     seen = []
-    for name in ("load", "measure_influence"):
-        plain = getattr(pipeline, name)
+    for room, name in ((run, "load"), (weights, "measure_influence")):
+        plain = getattr(room, name)
 
         def watched(*arguments, plain=plain, **options):
             seen.append(torch.are_deterministic_algorithms_enabled())
             return plain(*arguments, **options)
 
-        monkeypatch.setattr(pipeline, name, watched)
+        monkeypatch.setattr(room, name, watched)
     before = settings()
     job, plain = job_of(f"deterministic={wanted}", f"cache={tmp_path / 'cache'}")
     run_job(job, plain, tmp_path / "job", "group", [])

@@ -9,19 +9,19 @@ import torch.nn.functional as F
 from language import small_phi3
 
 from eif_lab import calibrate, measure_influence
-from eif_lab.influence import gradients
-from eif_lab.influence.lowrank import LowRank
+from eif_lab.errors import ConfigError
+from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.stacked import Stacked
 from eif_lab.influence.measure import memberships
+from eif_lab.influence.per_sample import gradients
 from eif_lab.influence.problem import Batch, Problem
-from eif_lab.influence.readout import READOUTS
-from eif_lab.influence.rounding import lost_share
-from eif_lab.influence.stacked import Stacked
+from eif_lab.influence.resources.precision import lost_share
 from eif_lab.influence.update import Update
+from eif_lab.jobs.device import must_be_usable
 from eif_lab.methods import named_method
 from eif_lab.models.cnn import ConvNet
-from eif_lab.models.phi3 import CausalLM, token_loss
-from eif_lab.pipeline import must_be_usable
-from eif_lab.schema import ConfigError
+from eif_lab.models.language.causal_lm import CausalLM, token_loss
+from eif_lab.readouts.readout import READOUTS
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 MPS = pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no MPS device")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from eif_lab import open_results
-from eif_lab.output import Output
+from eif_lab.commands.output import Output
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -68,7 +68,11 @@ def test_status_of_a_sweep_in_a_process_of_its_own_prints_the_command_that_goes_
     assert ended.returncode == 0, ended.stderr
     (tmp_path / "sweep" / "0" / "manifest.json").unlink()
     told = subprocess.run(
-        [sys.executable, "-m", "eif_lab.status", "sweep"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "eif_lab.commands.status", "sweep"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert told.returncode == 0 and "go on: python -m eif_lab -m" in told.stdout, told
     assert "hydra.sweep.dir=sweep" in told.stdout
@@ -84,7 +88,7 @@ def test_status_imports_no_package_that_a_sweeps_folder_names(tmp_path):
         "  sweeper: {_target_: hydra_plugins.eif_lab_sweeper.CheckedSweeper, params: null}\n"
         "  overrides: {task: ['method=glob(*)'], hydra: []}\n"
     )
-    command = [sys.executable, "-m", "eif_lab.status", "sweep"]
+    command = [sys.executable, "-m", "eif_lab.commands.status", "sweep"]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert not (tmp_path / "ran").exists() and "Traceback" not in told.stderr, told
 
@@ -160,7 +164,7 @@ def test_a_table_that_the_disk_does_not_take_is_printed_all_the_same(command, mo
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("eif_lab.results.table.write_frame", full)
+    monkeypatch.setattr("eif_lab.results.tables.write_frame", full)
     ended = command(nothing, f"-m {SMALL} hydra.sweep.dir=sweep")
     assert ended.code == 1 and "corrected over the sweep" in ended.out and "results: " in ended.out
     assert ended.err.startswith("the table is not stored: ") and len(ended.err.splitlines()) == 1

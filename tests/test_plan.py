@@ -16,23 +16,23 @@ import torch.nn.functional as F
 from language import save_checkpoint
 from rich.console import Console
 
-from eif_lab.compose import Command
-from eif_lab.influence import forecast
-from eif_lab.influence.first_order import FirstOrder
-from eif_lab.influence.forecast import flops, grown, in_all, operations, peak, timings, trace
-from eif_lab.influence.lowrank import LowRank
+from eif_lab.commands.compose import Command
+from eif_lab.console.plans import TRAINING, Plan, print_plans
+from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.first_order import FirstOrder
+from eif_lab.influence.engines.reference import Reference
+from eif_lab.influence.engines.stacked import Stacked
 from eif_lab.influence.measure import memberships
-from eif_lab.influence.memory import peak_bytes
 from eif_lab.influence.problem import Batch, Problem
-from eif_lab.influence.readout import named_readouts
-from eif_lab.influence.reference import Reference
-from eif_lab.influence.stacked import Stacked
+from eif_lab.influence.resources import forecast
+from eif_lab.influence.resources.forecast import flops, grown, in_all, operations, peak, timings, trace
+from eif_lab.influence.resources.memory import peak_bytes
 from eif_lab.influence.update import Update
+from eif_lab.jobs.planning.plan import lacking, plan_job
 from eif_lab.methods import named_method
 from eif_lab.models.cnn import ConvNet
-from eif_lab.models.phi3 import CausalLM, Outline, token_loss
-from eif_lab.plan import lacking, plan_job
-from eif_lab.results.plans import TRAINING, Plan, print_plans
+from eif_lab.models.language.causal_lm import CausalLM, Outline, token_loss
+from eif_lab.readouts.readout import named_readouts
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -128,7 +128,7 @@ def test_time_of_parts_makes_a_time_of_the_whole(images, monkeypatch):
 
 
 def test_planning_a_sweep_runs_nothing_writes_nothing_and_counts_once_what_is_made_once(command, monkeypatch):
-    monkeypatch.setattr("eif_lab.pipeline.run_job", lambda *_: pytest.fail("a job ran"))
+    monkeypatch.setattr("eif_lab.jobs.run.run_job", lambda *_: pytest.fail("a job ran"))
     done = command(nothing, f"-m method=full,lora,prompt plan=true {SMALL}")
     assert done.code == 0, done.err
     assert done.left == []

@@ -16,14 +16,17 @@ from omegaconf import OmegaConf
 from eif_lab import measure_context
 from eif_lab.__main__ import CONF
 from eif_lab.data.task import Task, Texts
-from eif_lab.determinants import determinants
+from eif_lab.errors import ConfigError, NotApplicable
 from eif_lab.influence import problem
+from eif_lab.jobs.determinants import determinants
+from eif_lab.jobs.inputs import load
+from eif_lab.jobs.job import read_job
+from eif_lab.jobs.measure import measured
 from eif_lab.methods.prompt import Prompt
-from eif_lab.models.encoding import Encoder
-from eif_lab.pipeline import load, measured
+from eif_lab.models.language.encoding import Encoder
+from eif_lab.options import Options
+from eif_lab.results.checkpoint import Unfinished
 from eif_lab.results.trackers.none import SilentRun
-from eif_lab.results.unfinished import Unfinished
-from eif_lab.schema import ConfigError, NotApplicable, Options, read_job
 
 STIMULI = ("a dax is a blick .", "a wug can zorp .", "a gorm can fly .")
 TASK = Task(

@@ -107,13 +107,13 @@ runpy.run_module(command, run_name="__main__", alter_sys=True)
     [
         ("eif_lab tracker=none", "omegaconf"),
         ("eif_lab plan=true", "torch"),
-        ("eif_lab.report .", "numpy"),
-        ("eif_lab.status .", "rich.table"),
+        ("eif_lab.commands.report .", "numpy"),
+        ("eif_lab.commands.status .", "rich.table"),
         ("eif_lab.figures symmetry .", "numpy"),
         ("eif_lab.figures.claims .", "numpy"),
         ("eif_lab.figures.array . array.png", "numpy"),
-        ("eif_lab.workspace --entity=me --print", "numpy"),
-        ("eif_lab.pretrain --output=here", "torch"),
+        ("eif_lab.commands.workspace --entity=me --print", "numpy"),
+        ("eif_lab.commands.pretrain --output=here", "torch"),
     ],
 )
 def test_ctrl_c_while_a_command_imports_what_it_needs_is_one_word(tmp_path, command, imported):
@@ -136,7 +136,7 @@ def test_ctrl_c_within_a_destructor_is_not_lost(tmp_path):
         "    for _ in range(100):\n"
         "        time.sleep(0.1)\n"
     )
-    code = "from eif_lab.interruption import run; run('deaf')"
+    code = "from eif_lab.commands.interruption import run; run('deaf')"
     environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[1]}{os.pathsep}{tmp_path}"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")

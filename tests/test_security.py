@@ -24,14 +24,15 @@ import zarr
 from packaging.requirements import Requirement
 from PIL import Image
 
-from eif_lab import open_results, report, status
-from eif_lab.data.checksums import write_checked
-from eif_lab.data.mnist import MNIST
-from eif_lab.models.hub import load_checkpoint
-from eif_lab.results import table
-from eif_lab.results.console import print_finished
-from eif_lab.results.store import write_job
-from eif_lab.schema import ConfigError
+from eif_lab import open_results
+from eif_lab.commands import report, status
+from eif_lab.console.tables import print_finished, print_job, print_sweep
+from eif_lab.data.images.mnist import MNIST
+from eif_lab.errors import ConfigError
+from eif_lab.files.checksums import write_checked
+from eif_lab.models.language.hub import load_checkpoint
+from eif_lab.results.job import write_job
+from eif_lab.results.tables import write_sweep
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -188,7 +189,7 @@ def test_a_report_runs_no_code_that_a_manifest_names(tmp_path, ran, monkeypatch,
     plugin = tmp_path / f"from-a-colleague-{group}"
     plugin.mkdir()
     (plugin / "evil.py").write_text(f"import os\nos.mkdir({str(ran)!r})\n")
-    config = {"seed": 0, "dataset": {"_target_": "eif_lab.data.digits.Digits"}, "perturbation": INCLUDE}
+    config = {"seed": 0, "dataset": {"_target_": "eif_lab.data.images.digits.Digits"}, "perturbation": INCLUDE}
     folder = results_of_a_stranger(tmp_path / "job", config=config | {group: {"_target_": f"{plugin.name}.evil.X"}})
     monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does with the current folder
     assert report.main([str(folder)]) == 0
@@ -202,8 +203,8 @@ def test_a_terminal_obeys_no_text_of_a_manifest(tmp_path, text, capsys):
     told = {"name": f"job {text}", "reason": text, "overrides": [f"model={text}"]}
     write_job(tmp_path / "sweep" / "1", {**told, "status": "failed"}, None, [], {})
     shutil.copytree(tmp_path / "sweep" / "1", tmp_path / "sweep" / text)
-    table.print_sweep(table.write_sweep(tmp_path / "sweep"))
-    table.print_job(open_results(tmp_path / "sweep" / "1"))
+    print_sweep(write_sweep(tmp_path / "sweep"))
+    print_job(open_results(tmp_path / "sweep" / "1"))
     print_finished(open_results(tmp_path / "sweep" / "1"))
     assert status.main([str(tmp_path / "sweep")]) == 0
     (tmp_path / "sweep" / text / "manifest.json").write_text("{")

@@ -1,4 +1,4 @@
-"""``python -m eif_lab.status``: where each job of a sweep is."""
+"""``python -m eif_lab.commands.status``: where each job of a sweep is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from eif_lab.results.store import sole, write_job
-from eif_lab.status import main
+from eif_lab.commands.status import main
+from eif_lab.results.job import sole, write_job
 
 OVERRIDES = ["method=lora", "method=full", "method=adapter", "method=ia3", "method=prompt"]
 
@@ -96,7 +96,7 @@ def test_a_sweep_of_another_user_is_told_and_stays_as_it_is(sweep):
     code = "\n".join(
         [
             "import os, sys",
-            "from eif_lab.status import main",
+            "from eif_lab.commands.status import main",
             "main(sys.argv[1:])",  # imports what may be out of the other user's reach
             "os.setuid(65534)",
             "print('as another user')",

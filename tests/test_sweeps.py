@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from hydra.core.plugins import Plugins
 
-from eif_lab import status
-from eif_lab.compose import CONF, Command
-from eif_lab.schema import ConfigError
+from eif_lab.commands import status
+from eif_lab.commands.compose import CONF, Command
+from eif_lab.errors import ConfigError
 
 pytest_plugins = ["command_line_fixtures"]
 

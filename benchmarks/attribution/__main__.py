@@ -23,7 +23,7 @@ from benchmarks.machine import machine
 from benchmarks.peers import peer_scores
 from benchmarks.report import reason
 from eif_lab.figures.style import save, styled
-from eif_lab.influence.rounding import LostToRounding
+from eif_lab.influence.resources.precision import LostToRounding
 
 READOUTS = ("log_prob", "log_odds")
 

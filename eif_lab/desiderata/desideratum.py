@@ -14,7 +14,7 @@ from numpy.random import Generator
 from eif_lab.desiderata.selection import prepare
 from eif_lab.desiderata.statistics import bootstrap_interval
 from eif_lab.desiderata.verdict import Verdict
-from eif_lab.schema import Options, option
+from eif_lab.options import Options, option
 
 
 @dataclass

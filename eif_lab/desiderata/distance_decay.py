@@ -16,7 +16,8 @@ from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import clean, clusters, require_units, same_sample, texts
 from eif_lab.desiderata.verdict import Finding, Verdict
-from eif_lab.schema import NotApplicable, option
+from eif_lab.errors import NotApplicable
+from eif_lab.options import option
 
 _MOST_BINS = 20
 

@@ -13,7 +13,7 @@ from scipy import stats
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import select_readout
 from eif_lab.desiderata.verdict import Verdict
-from eif_lab.schema import NotApplicable
+from eif_lab.errors import NotApplicable
 
 
 def evaluate_all(

@@ -12,7 +12,7 @@ from eif_lab.desiderata import statistics
 from eif_lab.desiderata.relations import Judged, RelationTest, Strengths, matched_pairs, wins
 from eif_lab.desiderata.selection import clean
 from eif_lab.desiderata.verdict import Verdict
-from eif_lab.schema import option
+from eif_lab.options import option
 
 
 @dataclass

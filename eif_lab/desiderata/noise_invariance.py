@@ -15,7 +15,8 @@ from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import require, require_units, texts
 from eif_lab.desiderata.verdict import Finding, Verdict
-from eif_lab.schema import NotApplicable, option
+from eif_lab.errors import NotApplicable
+from eif_lab.options import option
 
 _HINT = "This desideratum needs perturbation=noise."
 

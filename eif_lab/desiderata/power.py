@@ -10,7 +10,7 @@ the stimuli were learnt.
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from eif_lab.interruption import run
+    from eif_lab.commands.interruption import run
 
     run("eif_lab.desiderata.power")
 
@@ -27,7 +27,7 @@ from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.negation import Negation
 from eif_lab.desiderata.verdict import SATISFIED
-from eif_lab.schema import rule_error
+from eif_lab.errors import rule_error
 
 FORMS = ("direct", "entailed", "foil", "contradicted", "foil", "converse")
 """The probes of a stimulus; what has a matched foil stands before it."""

@@ -15,7 +15,7 @@ from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import clusters, require, require_units, texts
 from eif_lab.desiderata.verdict import SATISFIED, Finding
-from eif_lab.schema import NotApplicable
+from eif_lab.errors import NotApplicable
 
 
 class Pairs(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Int
 
-from eif_lab.schema import NotApplicable, unknown_name
+from eif_lab.errors import NotApplicable, unknown_name
 
 CONSTANT = 1e-12
 """An array whose cells differ by less than this fraction of its largest one says nothing."""

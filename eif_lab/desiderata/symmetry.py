@@ -14,7 +14,7 @@ from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import clean, clusters, require_units, texts
 from eif_lab.desiderata.verdict import Finding, Verdict
-from eif_lab.schema import option
+from eif_lab.options import option
 
 
 @dataclass

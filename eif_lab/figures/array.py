@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from eif_lab.interruption import run
+    from eif_lab.commands.interruption import run
 
     run("eif_lab.figures.array")
 
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from eif_lab.commands.answer import in_one_line
+from eif_lab.errors import rule_error
 from eif_lab.figures.style import LONGEST_CLASS, limit, shown, styled, told_once
-from eif_lab.results.store import SweepResults, open_results
 from eif_lab.results.summary import last_step, unit
-from eif_lab.schema import in_one_line, rule_error
+from eif_lab.results.sweep import SweepResults, open_results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from eif_lab.errors import printable
 from eif_lab.figures.runs import Setting, dataset_title, model_title, setting
-from eif_lab.results.store import JobResults
-from eif_lab.schema import printable
+from eif_lab.results.job import JobResults
 
 COLUMNS = ("data", "model", "method", "perturbation", "n", "seed", "how measured", "direct influence")
 

@@ -6,7 +6,7 @@ Source of the claims: Matelsky, Ungar, Kording, arXiv 2406.00509. The rule that 
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from eif_lab.interruption import run
+    from eif_lab.commands.interruption import run
 
     run("eif_lab.figures.claims")
 
@@ -19,14 +19,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from eif_lab.commands.answer import in_one_line
 from eif_lab.figures import evidence
 from eif_lab.figures.caption import table_row
 from eif_lab.figures.evidence import INCONCLUSIVE, Estimate, Range, decide, decide_every
 from eif_lab.figures.runs import Setting, dataset_title, find_jobs, finding, model_title, setting
 from eif_lab.figures.symmetry import prediction_of
-from eif_lab.models.phi3 import TINY
-from eif_lab.results.store import JobResults, replace_file
-from eif_lab.schema import in_one_line
+from eif_lab.files.checksums import replace_file
+from eif_lab.models.language.phi3 import TINY
+from eif_lab.results.job import JobResults
 
 SYMMETRIC = Range(least=0.5)
 """Correlation with the transpose, as the symmetry desideratum has it."""

@@ -15,7 +15,7 @@ from eif_lab.desiderata.selection import clean, clusters, same_sample
 from eif_lab.desiderata.statistics import bootstrap_interval, divide
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title
 from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, spaced, wrapped
-from eif_lab.results.store import JobResults
+from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from eif_lab.desiderata.selection import texts
 from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title
 from eif_lab.figures.style import BLACK, canvas, limit, show_array, shown, wrapped
-from eif_lab.results.store import JobResults
+from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

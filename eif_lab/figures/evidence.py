@@ -20,7 +20,7 @@ from eif_lab.desiderata import statistics
 from eif_lab.desiderata.selection import clean, texts
 from eif_lab.desiderata.symmetry import shared_square
 from eif_lab.figures.runs import finding, judged_array, setting
-from eif_lab.results.store import JobResults
+from eif_lab.results.job import JobResults
 
 AGREES, DISAGREES, INCONCLUSIVE = "agrees", "disagrees", "inconclusive"
 

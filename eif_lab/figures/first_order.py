@@ -12,11 +12,11 @@ import xarray as xr
 from matplotlib.colors import Colormap
 
 from eif_lab.desiderata.direct import direct_influence
+from eif_lab.errors import rule_error
 from eif_lab.figures.runs import chosen, dataset_title, model_title, setting
 from eif_lab.figures.style import GREY, SEQUENTIAL, canvas, log_scale, shown
 from eif_lab.influence.agreement import Agreement, agreement
-from eif_lab.results.store import JobResults
-from eif_lab.schema import rule_error
+from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

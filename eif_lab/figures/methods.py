@@ -11,8 +11,8 @@ import pandas as pd
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.figures.runs import chosen, model_title, setting
 from eif_lab.figures.style import GREY, METHODS, VERDICTS, canvas, in_order, shown, spaced
+from eif_lab.results.job import JobResults
 from eif_lab.results.rows import DONE, sweep_table
-from eif_lab.results.store import JobResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,11 +10,11 @@ import xarray as xr
 
 from eif_lab.desiderata.noise_invariance import Teaching, measure_teaching, noise_levels
 from eif_lab.desiderata.statistics import bootstrap_interval
+from eif_lab.errors import NotApplicable
 from eif_lab.figures.runs import chosen, dataset_title, judged_array, model_title, setting
 from eif_lab.figures.style import BLACK, BLUE, ORANGE, PURPLE, canvas, in_order, spaced
 from eif_lab.figures.symmetry import short
-from eif_lab.results.store import JobResults
-from eif_lab.schema import NotApplicable
+from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.figures.runs import DOMAINS, chosen, finding, model_title, setting
 from eif_lab.figures.style import GREY, MARKERS, METHODS, canvas, in_order, spaced
-from eif_lab.results.store import JobResults
+from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,13 +11,14 @@ import pandas as pd
 import xarray as xr
 
 from eif_lab.desiderata.selection import select_readout
+from eif_lab.errors import rule_error
 from eif_lab.figures.style import shown, spaced
-from eif_lab.models import pretraining
-from eif_lab.models.phi3 import TINY
+from eif_lab.models.language.phi3 import TINY
+from eif_lab.models.tiny import pretraining
+from eif_lab.results.job import JobResults
 from eif_lab.results.rows import DONE
 from eif_lab.results.seeds import seeds_of
-from eif_lab.results.store import JobResults, SweepResults, open_results
-from eif_lab.schema import rule_error
+from eif_lab.results.sweep import SweepResults, open_results
 
 DOMAINS = tuple(domain().name for domain in pretraining.DOMAINS)
 IMAGES = ("fashion_mnist", "mnist", "digits")

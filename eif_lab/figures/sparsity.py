@@ -14,7 +14,7 @@ from eif_lab.desiderata.selection import clean, related
 from eif_lab.desiderata.statistics import effective_number
 from eif_lab.figures.runs import IMAGES, chosen, dataset_title, finding, judged_array, model_title, setting
 from eif_lab.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, canvas
-from eif_lab.results.store import JobResults
+from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

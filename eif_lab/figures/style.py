@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.ticker import LogFormatter
 
-from eif_lab.data.checksums import replace_file
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
-from eif_lab.schema import printable
+from eif_lab.errors import printable
+from eif_lab.files.checksums import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.array import order
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title, setting
 from eif_lab.figures.style import BLUE, GREY, LONGEST_CLASS, canvas, limit, show_array, shown, wrapped
-from eif_lab.results.store import JobResults
+from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import Dataset, IterableDataset, default_collate
 
-from eif_lab.schema import ConfigError, rule_error
+from eif_lab.errors import ConfigError, rule_error
 
 Inputs = Any
 """A tensor, a tuple or a dict of tensors, all with as many rows; or what a model of ours takes in their place."""

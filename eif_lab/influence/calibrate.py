@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from eif_lab.errors import rule_error
 from eif_lab.influence.batch import Data, as_batch, called, device_of
 from eif_lab.influence.measure import measure_influence, named_engine, prepared
 from eif_lab.influence.problem import Engine
-from eif_lab.influence.readout import log_prob
-from eif_lab.influence.rounding import LostToRounding
+from eif_lab.influence.resources.precision import LostToRounding
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method
 from eif_lab.models.base import Loss
-from eif_lab.schema import build, rule_error
+from eif_lab.options import build
+from eif_lab.readouts.readout import log_prob
 
 FACTOR = 4.0
 START = {"sgd": 1e-2, "adam": 1e-4, "adamw": 1e-4}

@@ -14,16 +14,16 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from eif_lab.errors import rule_error
 from eif_lab.influence.batch import Batch, Data, as_batch, device_of
-from eif_lab.influence.choices import Choices
 from eif_lab.influence.measure import OnChunk, must_have_classes, prepared
 from eif_lab.influence.problem import GIB, Problem
-from eif_lab.influence.readout import BETTER_WHEN_LOWER, UNITS, Readout, named_readouts, raised
-from eif_lab.influence.rounding import full_precision
+from eif_lab.influence.resources.precision import full_precision
 from eif_lab.influence.state import State
 from eif_lab.influence.update import Update
-from eif_lab.models.phi3 import token_loss
-from eif_lab.schema import rule_error
+from eif_lab.models.language.causal_lm import token_loss
+from eif_lab.readouts.candidates import Choices
+from eif_lab.readouts.readout import BETTER_WHEN_LOWER, UNITS, Readout, named_readouts, raised
 
 SIGN = "readout with the stimulus in context minus without: positive means that the stimulus made the target likelier"
 
@@ -44,7 +44,7 @@ def measure_context(
     .. math:: I_{ij} = s(\theta; z_i \frown q_j) - s(\theta; q_j)
 
     All probes of one stimulus begin with it, so that a language model computes it once for each pass over probes
-    (`eif_lab.models.prefixes`). The model is in eval mode throughout, and left as it was.
+    (`eif_lab.models.language.prefixes`). The model is in eval mode throughout, and left as it was.
 
     Args:
         model: Any module, called as ``model(inputs)``.

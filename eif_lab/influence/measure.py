@@ -16,26 +16,27 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from eif_lab.influence.alone import first_line
-from eif_lab.influence.auto import Auto
-from eif_lab.influence.axes import Disagreement
+from eif_lab.errors import rule_error, unknown_name
 from eif_lab.influence.batch import Batch, Data, as_batch, device_of
-from eif_lab.influence.choices import Choices
-from eif_lab.influence.first_order import FirstOrder
-from eif_lab.influence.loop import Loop
-from eif_lab.influence.lowrank import LowRank
-from eif_lab.influence.memory import pages_kept
+from eif_lab.influence.engines.auto import Auto
+from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.first_order import FirstOrder
+from eif_lab.influence.engines.loop import Loop
+from eif_lab.influence.engines.reference import Reference
+from eif_lab.influence.engines.stacked import Stacked
+from eif_lab.influence.per_sample.alone import first_line
+from eif_lab.influence.per_sample.axes import Disagreement
 from eif_lab.influence.problem import Engine, Problem
-from eif_lab.influence.readout import BETTER_WHEN_LOWER, READOUTS, UNITS, Readout, named_readouts, raised
-from eif_lab.influence.reference import Reference
-from eif_lab.influence.rounding import full_precision, must_be_resolved, must_hold_update
+from eif_lab.influence.resources.memory import pages_kept
+from eif_lab.influence.resources.precision import full_precision, must_be_resolved, must_hold_update
 from eif_lab.influence.soundness import is_compiled, must_be_callable, must_be_sound, must_hold_numbers
-from eif_lab.influence.stacked import Stacked
 from eif_lab.influence.state import State
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method, named_method
 from eif_lab.models.base import Loss
-from eif_lab.schema import build, rule_error, unknown_name
+from eif_lab.options import build
+from eif_lab.readouts.candidates import Choices
+from eif_lab.readouts.readout import BETTER_WHEN_LOWER, READOUTS, UNITS, Readout, named_readouts, raised
 
 log = logging.getLogger(__name__)
 

@@ -16,15 +16,15 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
 from eif_lab.influence.batch import Batch, Inputs, called
-from eif_lab.influence.choices import Choices
-from eif_lab.influence.memory import Chunks, out_of_memory, peak_bytes
-from eif_lab.influence.readout import READOUTS, Readout, log_prob
+from eif_lab.influence.resources.memory import Chunks, out_of_memory, peak_bytes
 from eif_lab.influence.state import State
 from eif_lab.influence.update import Update
 from eif_lab.models.base import Loss
-from eif_lab.models.phi3 import CausalLM
-from eif_lab.models.prefixes import TokenTree, share_prefixes
-from eif_lab.schema import Options, option
+from eif_lab.models.language.causal_lm import CausalLM
+from eif_lab.models.language.prefixes import TokenTree, share_prefixes
+from eif_lab.options import Options, option
+from eif_lab.readouts.candidates import Choices
+from eif_lab.readouts.readout import READOUTS, Readout, log_prob
 
 log = logging.getLogger(__name__)
 

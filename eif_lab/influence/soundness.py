@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_leaves
 
-from eif_lab.influence.alone import told
+from eif_lab.errors import ConfigError, rule_error
 from eif_lab.influence.batch import Batch, called
+from eif_lab.influence.per_sample.alone import told
 from eif_lab.influence.problem import Problem
-from eif_lab.influence.readout import READOUTS, Readout, classes_last, log_prob
-from eif_lab.influence.rounding import coarsest_unit
-from eif_lab.models.encoding import IGNORED
-from eif_lab.schema import ConfigError, rule_error
+from eif_lab.influence.resources.precision import coarsest_unit
+from eif_lab.models.language.encoding import IGNORED
+from eif_lab.readouts.readout import READOUTS, Readout, classes_last, log_prob
 
 FEW = 4
 """Rows of probes that the model is tried on."""

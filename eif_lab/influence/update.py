@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from eif_lab.schema import Options, option, rule_error
+from eif_lab.errors import rule_error
+from eif_lab.options import Options, option
 
 
 @dataclass

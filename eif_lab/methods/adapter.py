@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from eif_lab.errors import rule_error
 from eif_lab.methods.method import Method, is_layer, layers, matching, seeded
-from eif_lab.schema import option, rule_error
+from eif_lab.options import option
 
 ENDS = (
     *("o_proj", "out_proj", "c_proj", "down_proj", "fc2", "fc_out", "wo", "w2"),

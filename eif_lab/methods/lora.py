@@ -8,7 +8,7 @@ from torch import nn
 
 from eif_lab.methods.method import Method
 from eif_lab.methods.peft import add_tuner
-from eif_lab.schema import option
+from eif_lab.options import option
 
 
 @dataclass

@@ -18,7 +18,8 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from eif_lab.schema import Options, unknown_name, unknown_option
+from eif_lab.errors import unknown_name, unknown_option
+from eif_lab.options import Options
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from eif_lab.errors import ConfigError, rule_error, unknown_name, unknown_option
 from eif_lab.methods.method import Method, few, in_short, is_layer, layers, matching, say, seeded
-from eif_lab.schema import ConfigError, rule_error, unknown_name, unknown_option
 
 SIZES = {
     "BOFT": "boft_block_size",
@@ -283,7 +283,7 @@ class Tuner:
 
         held = getattr(model, "language_model", None)
         if not isinstance(held, PreTrainedModel):
-            rule = "that module.language_model holds a transformers model (eif_lab.models.phi3.CausalLM)"
+            rule = "that module.language_model holds a transformers model (eif_lab.models.language.causal_lm.CausalLM)"
             raise self.error(f"it needs {rule}, got {type(model).__name__}")
         options = {**DEFAULTS.get(self.name, {}), **self.options}
         if self.name == "TRAINABLE_TOKENS" and not options.get("token_indices"):

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from eif_lab.data.task import Texts
+from eif_lab.errors import rule_error
 from eif_lab.methods.method import Method
-from eif_lab.models.encoding import IGNORED, Encoder
-from eif_lab.schema import option, rule_error
+from eif_lab.models.language.encoding import IGNORED, Encoder
+from eif_lab.options import option
 
 CHAT = "chat"
 TEMPLATES = {

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from eif_lab.data.once import REPORT, made_once  # noqa: F401 - models find them here
 from eif_lab.data.task import Samples
-from eif_lab.schema import Options, option
+from eif_lab.files.build_once import REPORT, made_once  # noqa: F401 - models find them here
+from eif_lab.options import Options, option
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(output, targets) to a mean loss."""

@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from eif_lab.data.once import kept_report
 from eif_lab.data.task import Images, Samples, Task
+from eif_lab.errors import rule_error
+from eif_lab.files.build_once import kept_report
 from eif_lab.models.base import BaseModel, Lesson, Sketch, Training, circumstances, made_once
-from eif_lab.schema import Options, option, rule_error
+from eif_lab.options import Options, option
 
 
 class ConvNet(nn.Module):

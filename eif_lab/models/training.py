@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, IterableDataset
 
-from eif_lab.data.checksums import checked_file, opened_checked
+from eif_lab.files.checksums import checked_file, opened_checked
 from eif_lab.models.base import Loss, Training
 
 log = logging.getLogger(__name__)

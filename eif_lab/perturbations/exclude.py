@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from eif_lab.data.task import Task
+from eif_lab.errors import rule_error
 from eif_lab.perturbations.perturbation import Perturbation
-from eif_lab.schema import rule_error
 
 
 @dataclass

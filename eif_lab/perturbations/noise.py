@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from eif_lab.data.images import related_images
+from eif_lab.data.images.base import related_images
 from eif_lab.data.task import Images, SamplesT, Task, Texts, concatenate
+from eif_lab.errors import NotApplicable, rule_error
+from eif_lab.options import option
 from eif_lab.perturbations.perturbation import Perturbation
-from eif_lab.schema import NotApplicable, option, rule_error
 
 Pixels = Float[Tensor, "n c h w"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from eif_lab.data.task import Task
-from eif_lab.schema import Options
+from eif_lab.options import Options
 
 
 @dataclass

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from eif_lab.data.images import pixel_distance
+from eif_lab.data.images.base import pixel_distance
 from eif_lab.data.task import Images, Task, Texts, concatenate
+from eif_lab.errors import NotApplicable
 from eif_lab.perturbations.perturbation import Perturbation
-from eif_lab.schema import NotApplicable
 
 
 @dataclass

@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from eif_lab.data.task import Task, Texts, concatenate
+from eif_lab.errors import NotApplicable
+from eif_lab.options import option
 from eif_lab.perturbations.perturbation import Perturbation
-from eif_lab.schema import NotApplicable, option
 
 
 @dataclass

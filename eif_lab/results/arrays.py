@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from zarr.storage import LocalStore
 
-from eif_lab.data.checksums import difference
-from eif_lab.schema import ConfigError
+from eif_lab.errors import ConfigError
+from eif_lab.files.checksums import difference
 
 NAME = "influence"
 CHUNK_BYTES = 16 * 2**20

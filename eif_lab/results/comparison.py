@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Bool
 
 from eif_lab.desiderata.selection import neutral
-from eif_lab.schema import rule_error
+from eif_lab.errors import rule_error
 
 
 def per_nat(influence: xr.DataArray, direct: float) -> xr.DataArray:

@@ -9,7 +9,7 @@ from typing import Any, Required
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from eif_lab.schema import rule_error
+from eif_lab.errors import rule_error
 
 
 class Config(TypedDict, total=False):

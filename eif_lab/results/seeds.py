@@ -11,18 +11,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from rich.console import Console
-from rich.text import Text
 from scipy import stats
 
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
+from eif_lab.errors import rule_error
+from eif_lab.results.job import JobResults
 from eif_lab.results.rows import DONE, HOW_RUN, distinct_names
-from eif_lab.results.store import JobResults, SweepResults, open_results
-from eif_lab.results.table import ASCII_MARKS, MARKS, grid, interval_text, page, write_frame
-from eif_lab.schema import rule_error
+from eif_lab.results.sweep import SweepResults, open_results
+from eif_lab.results.tables import write_frame
 
 SEEDS = ("seed", "data_seed")
+
+
 VERDICTS = (SATISFIED, VIOLATED, INCONCLUSIVE)
+
+
 LEVEL = 0.95
 
 
@@ -133,28 +136,6 @@ def write_seeds(directory: Path) -> pd.DataFrame:
     if len(table):
         write_frame(directory / "seeds.parquet", table)
     return table
-
-
-def print_seeds(table: pd.DataFrame, console: Console | None = None) -> None:
-    """Print a `seeds_table`; nothing where it is empty."""
-    if not len(table):
-        return
-    console = console or page()
-    marks = ASCII_MARKS if console.options.ascii_only else MARKS
-    shown = grid()
-    for name in ("job", "finding"):
-        shown.add_column(name, overflow="fold")
-    for name in ("seeds", "mean", "interval", *(marks[name] for name in VERDICTS)):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for row in table.to_dict("records"):
-        told = f"{row['desideratum']}: {row['statistic']}".replace("_", " ")
-        within = Text(interval_text(row["low"], row["high"], 2))
-        counts = (str(row[name]) for name in VERDICTS)
-        shown.add_row(
-            Text(row["job"]), f"{told} > {row['threshold']:g}", str(row["seeds"]), f"{row['mean']:.2g}", within, *counts
-        )
-    console.print(shown)
-    console.print(Text("over seeds: mean effect with Student's 95 % interval, and how many seeds gave each verdict"))
 
 
 def group_names(groups: Sequence[Sequence[JobResults]]) -> list[str]:

@@ -19,7 +19,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from eif_lab.schema import rule_error
+from eif_lab.errors import rule_error
 
 log = logging.getLogger(__name__)
 

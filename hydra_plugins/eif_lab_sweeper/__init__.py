@@ -28,4 +28,4 @@ class CheckedSweeper(BasicSweeper):
             random.setstate(state)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Compose nothing: `eif_lab.compose` has composed and checked each job, under the same rules."""
+        """Compose nothing: `eif_lab.commands.compose` has composed and checked each job, under the same rules."""

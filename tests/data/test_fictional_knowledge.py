@@ -6,8 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from eif_lab.data.fictional_knowledge import PASSAGES, REWORDED, FictionalKnowledge, alike, probes_of
-from eif_lab.schema import ConfigError
+from eif_lab.data.texts.fictional_knowledge import PASSAGES, REWORDED, FictionalKnowledge, alike, probes_of
+from eif_lab.errors import ConfigError
 
 SORTS = {"mem": ("direct", 0), "gen": ("entailed", 1), "hard_gen": ("entailed", 2)}
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from eif_lab.data.files import read_records
-from eif_lab.data.mnist import read_split
-from eif_lab.data.relations import Relations
-from eif_lab.schema import ConfigError
+from eif_lab.data.images.mnist import read_split
+from eif_lab.data.texts.records import read_records
+from eif_lab.data.texts.relations import Relations
+from eif_lab.errors import ConfigError
 
 RELATION = {
     "prompt_templates": ["{} is part of", "{} lies in"],

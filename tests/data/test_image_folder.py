@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from eif_lab.data.image_folder import ImageFolder
+from eif_lab.data.images.image_folder import ImageFolder
+from eif_lab.errors import ConfigError
 from eif_lab.models.cnn import CNN
-from eif_lab.schema import ConfigError
 
 
 @pytest.fixture

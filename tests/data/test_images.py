@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from eif_lab.data.digits import Digits
-from eif_lab.data.images import balanced_order, feature_distance, pixel_distance
-from eif_lab.data.mnist import MNIST, PARTS, SPLITS
-from eif_lab.schema import ConfigError
+from eif_lab.data.images.base import balanced_order, feature_distance, pixel_distance
+from eif_lab.data.images.digits import Digits
+from eif_lab.data.images.mnist import MNIST, PARTS, SPLITS
+from eif_lab.errors import ConfigError
 
 
 def test_every_head_of_the_order_is_balanced():

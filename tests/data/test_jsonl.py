@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eif_lab.data.jsonl import JSONL, KINDS
 from eif_lab.data.task import RELATIONS
+from eif_lab.data.texts.jsonl import JSONL, KINDS
+from eif_lab.errors import ConfigError
 from eif_lab.perturbations.relabel import Relabel
 from eif_lab.perturbations.template import Template
-from eif_lab.schema import ConfigError
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
 EXAMPLE = re.search(r"```jsonl\n(.*?)```", DOCUMENT, re.DOTALL)[1]

@@ -14,12 +14,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eif_lab.data.knowledge import word_overlap
-from eif_lab.data.logic import Fact, Rule, closure
-from eif_lab.data.names import ONSETS, OPENINGS, invent, words
 from eif_lab.data.task import RELATIONS
-from eif_lab.models.pretraining import DOMAINS
-from eif_lab.schema import ConfigError
+from eif_lab.data.worlds.domains import DOMAINS
+from eif_lab.data.worlds.knowledge import word_overlap
+from eif_lab.data.worlds.logic import Fact, Rule, closure
+from eif_lab.data.worlds.names import ONSETS, OPENINGS, invent, words
+from eif_lab.errors import ConfigError
 
 NAMES = [domain.__module__.rpartition(".")[2] for domain in DOMAINS]
 CASES = 4

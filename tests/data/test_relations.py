@@ -6,8 +6,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from eif_lab.data.relations import FOLDER, INVERSES, Fact, Relation, Relations, another
-from eif_lab.schema import ConfigError
+from eif_lab.data.texts.relations import FOLDER, INVERSES, Fact, Relation, Relations, another
+from eif_lab.errors import ConfigError
 
 
 @pytest.fixture

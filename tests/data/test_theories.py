@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eif_lab.data import prontoqa, proofwriter
-from eif_lab.data.logic import Fact, Rule, closure
-from eif_lab.data.prontoqa import ProntoQA
-from eif_lab.data.proofwriter import ProofWriter
-from eif_lab.data.theories import FALSE, TRUE, UNKNOWN, Question, Sentence, Theory, answer, rounds, theory_task
-from eif_lab.schema import ConfigError
+from eif_lab.data.theories import prontoqa, proofwriter
+from eif_lab.data.theories.prontoqa import ProntoQA
+from eif_lab.data.theories.proofwriter import ProofWriter
+from eif_lab.data.theories.theory import FALSE, TRUE, UNKNOWN, Question, Sentence, Theory, answer, rounds, theory_task
+from eif_lab.data.worlds.logic import Fact, Rule, closure
+from eif_lab.errors import ConfigError
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from eif_lab.desiderata.noise_invariance import NoiseInvariance
 from eif_lab.desiderata.sparsity import Sparsity
 from eif_lab.desiderata.symmetry import Symmetry
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
-from eif_lab.schema import ConfigError, NotApplicable
+from eif_lab.errors import ConfigError, NotApplicable
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore::DeprecationWarning")
 

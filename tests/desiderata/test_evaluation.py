@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from eif_lab.desiderata import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict, evaluate_all
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.symmetry import Symmetry
-from eif_lab.schema import ConfigError
+from eif_lab.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "conf" / "desideratum"
 

@@ -16,8 +16,8 @@ from eif_lab.desiderata.negation import Negation
 from eif_lab.desiderata.relations import negated_pairs
 from eif_lab.desiderata.selection import prepare
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
-from eif_lab.influence.annotate import annotate
-from eif_lab.schema import NotApplicable
+from eif_lab.errors import NotApplicable
+from eif_lab.influence.array import annotate
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore::DeprecationWarning")
 

@@ -11,14 +11,14 @@ import pytest
 import xarray as xr
 from made_up import DESIDERATA, LOGICAL, RATES, judge, knowledge, moved
 
-from eif_lab.data.digits import Digits
+from eif_lab.data.images.digits import Digits
 from eif_lab.desiderata.direct import direct_influence
 from eif_lab.desiderata.verdict import SATISFIED
-from eif_lab.influence.annotate import annotate
+from eif_lab.influence.array import annotate
+from eif_lab.jobs.job import read_job
 from eif_lab.perturbations.noise import Noise
-from eif_lab.results import store
-from eif_lab.results.store import open_job, write_job
-from eif_lab.schema import read_job
+from eif_lab.results import job as store
+from eif_lab.results.job import open_job, write_job
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +79,7 @@ def run_digits(folder, cache, engine):
     from hydra import compose, initialize_config_dir
 
     from eif_lab.__main__ import CONF, plainly
-    from eif_lab.pipeline import run_job
+    from eif_lab.jobs.run import run_job
 
     overrides = ["model=cnn", "dataset.stimuli=30", "dataset.probes=30", "model.training.steps=40", "tracker=none"]
     overrides += ["update.learning_rate=0.002"]

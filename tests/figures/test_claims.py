@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_up import LOGICAL, knowledge, moved
 
-from eif_lab.data.digits import Digits
+from eif_lab.data.images.digits import Digits
 from eif_lab.figures import claims, evidence
 from eif_lab.figures.evidence import Estimate, Range, decide, decide_every
 from eif_lab.figures.runs import judged_array

@@ -15,15 +15,15 @@ import pytest
 from made_up import LOGICAL, knowledge, moved
 from matplotlib.text import Text
 
-from eif_lab.data.digits import Digits
+from eif_lab.commands.figures import FIGURES, draw_figure, main
+from eif_lab.data.images.digits import Digits
 from eif_lab.desiderata import statistics
+from eif_lab.errors import ConfigError
 from eif_lab.figures import array, distance, domains, first_order, methods, noise, prompting, sparsity, symmetry
-from eif_lab.figures.__main__ import FIGURES, draw_figure, main
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs, judged_array, setting
 from eif_lab.figures.style import save, styled
 from eif_lab.results.rows import sweep_table
-from eif_lab.schema import ConfigError
 
 ROOT = Path(__file__).parents[2]
 DRAWN_FROM = {
@@ -416,7 +416,7 @@ def test_last_job_of_a_figures_runs_can_be_composed(config):
     from hydra import compose, initialize_config_dir
 
     from eif_lab.__main__ import CONF, plainly
-    from eif_lab.schema import read_job
+    from eif_lab.jobs.job import read_job
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         whole = compose("config", [f"experiment={config.stem}", "hydra.mode=MULTIRUN"], return_hydra_config=True)

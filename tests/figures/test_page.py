@@ -13,24 +13,25 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from eif_lab.data.digits import Digits
-from eif_lab.data.image_folder import ImageFolder
-from eif_lab.data.mnist import MNIST
+from eif_lab.commands.report import main
+from eif_lab.data.images.digits import Digits
+from eif_lab.data.images.image_folder import ImageFolder
+from eif_lab.data.images.mnist import MNIST
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata import Finding, Verdict
-from eif_lab.figures.page import BUDGETS, LARGEST_PAGE, Budget, job_names, render_page, write_page
-from eif_lab.figures.page_arrays import most_moved, overview, shares, strongest_cells
-from eif_lab.figures.page_pictures import Pictures
-from eif_lab.influence.annotate import annotate
+from eif_lab.influence.array import annotate
+from eif_lab.options import Options
+from eif_lab.page.arrays import most_moved, overview, shares, strongest_cells
+from eif_lab.page.page import BUDGETS, LARGEST_PAGE, Budget, job_names, render_page, write_page
+from eif_lab.page.pictures import Pictures
 from eif_lab.perturbations.noise import Noise
-from eif_lab.report import main
-from eif_lab.results.store import JobResults, manifest_text, open_results, write_job
-from eif_lab.schema import Options
+from eif_lab.results.job import JobResults, manifest_text, write_job
+from eif_lab.results.sweep import open_results
 
 HOSTILE = "</script><img src=x onerror=alert(1)> & \"quotes\" 'single' {{ 7 * 7 }} | is <b>bold</b>"
 CONFIG = {
     "seed": 0,
-    "dataset": {"_target_": "eif_lab.data.digits.Digits", "name": "digits", "stimuli": 12, "probes": 12},
+    "dataset": {"_target_": "eif_lab.data.images.digits.Digits", "name": "digits", "stimuli": 12, "probes": 12},
     "method": {"_target_": "eif_lab.methods.full.Full"},
     "perturbation": {"_target_": "eif_lab.perturbations.include.Include"},
 }
@@ -311,7 +312,7 @@ def secret(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", ["{secret}", "../home/secret", "link", "~/secret", "{secret}/../secret"])
 def test_no_picture_comes_from_a_folder_that_only_a_manifest_names(tmp_path, secret, path):
-    dataset = {"_target_": "eif_lab.data.image_folder.ImageFolder", "path": path.format(secret=secret)}
+    dataset = {"_target_": "eif_lab.data.images.image_folder.ImageFolder", "path": path.format(secret=secret)}
     dataset |= {"stimuli": 2, "probes": 2, "size": [9, 9]}
     drawn = ImageFolder(path=str(secret), stimuli=2, probes=2, size=[9, 9]).load(0)
     array = annotate(array_of(np.ones((2, 2))), drawn, drawn.distances, "class")
@@ -326,7 +327,7 @@ def test_no_picture_comes_from_a_folder_that_only_a_manifest_names(tmp_path, sec
 def test_published_data_is_taken_from_the_users_folder_and_unpacked_nowhere(tmp_path, real_data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     places = {"root": str(tmp_path / "theirs"), "download": str(tmp_path / "planted")}
-    dataset = {"_target_": "eif_lab.data.mnist.MNIST", "stimuli": 10, "probes": 10, **places}
+    dataset = {"_target_": "eif_lab.data.images.mnist.MNIST", "stimuli": 10, "probes": 10, **places}
     drawn = MNIST(stimuli=10, probes=10, root=str(real_data), download=str(tmp_path / "own")).load(0)
     array = annotate(array_of(np.ones((10, 10))), drawn, drawn.distances, "class")
     job = write(tmp_path / "job", array, config=CONFIG | {"dataset": dataset})
@@ -639,7 +640,7 @@ LONG = "x" * 5000
 @pytest.mark.parametrize("width", [360, 1200])
 @pytest.mark.parametrize("most_open", [50, 1], ids=["open", "packed"])
 def test_no_name_widens_the_page(browser, tmp_path, monkeypatch, width, most_open):
-    monkeypatch.setattr("eif_lab.figures.page.MOST_OPEN", most_open)
+    monkeypatch.setattr("eif_lab.page.page.MOST_OPEN", most_open)
     for number, name in enumerate((LONG, f"ネコ שלום 😀 $5_a$ {LONG}")):
         base = {"name": LONG, "hash": LONG}
         more = {"unit": LONG, "engine": LONG, "base_model": base, "note": LONG, "reason": LONG}
@@ -663,7 +664,7 @@ def test_tables_of_very_many_jobs_open_when_asked_for_and_are_the_same(browser, 
         whole = [told.split() for told in page.locator("details.job").all_text_contents()]
         card = page.locator(".scorecard").text_content().split()
         forests = [told.split() for told in page.locator(".track-row").all_text_contents()]
-    monkeypatch.setattr("eif_lab.figures.page.MOST_OPEN", 2)
+    monkeypatch.setattr("eif_lab.page.page.MOST_OPEN", 2)
     (tmp_path / "packed.html").write_text(render_page(results, budget=Budget(10_000, 2, 100, 600)), encoding="utf-8")
     text = (tmp_path / "packed.html").read_text(encoding="utf-8")
     assert "the arrays of the first 2 of 3 jobs" in text and len(data_of(text)["jobs"]) == 2

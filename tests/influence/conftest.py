@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers.models.phi3.modeling_phi3 as modeling
 
-from eif_lab.models.phi3 import CausalLM
+from eif_lab.models.language.causal_lm import CausalLM
 
 
 class Norm(modeling.Phi3RMSNorm):

@@ -13,9 +13,9 @@ import xarray as xr
 from torch import nn
 
 from eif_lab import calibrate, measure_influence
+from eif_lab.errors import ConfigError
 from eif_lab.influence import calibrate as calibration
 from eif_lab.influence.update import Update
-from eif_lab.schema import ConfigError
 
 
 @pytest.fixture

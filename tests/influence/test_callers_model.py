@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from eif_lab import measure_influence
-from eif_lab.schema import ConfigError
+from eif_lab.errors import ConfigError
 
 
 def data(count, seed=0):

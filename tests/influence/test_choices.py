@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from eif_lab import measure_influence
-from eif_lab.influence.choices import Choices
+from eif_lab.errors import ConfigError
 from eif_lab.influence.problem import Batch, Problem
-from eif_lab.influence.readout import named_readouts
-from eif_lab.influence.rounding import LostToRounding, must_be_resolved
+from eif_lab.influence.resources.precision import LostToRounding, must_be_resolved
 from eif_lab.influence.update import Update
 from eif_lab.methods import named_method
-from eif_lab.models.phi3 import token_loss
-from eif_lab.schema import ConfigError
+from eif_lab.models.language.causal_lm import token_loss
+from eif_lab.readouts.candidates import Choices
+from eif_lab.readouts.readout import named_readouts
 
 ALL = ["log_prob", "log_odds", "prob", "rank", "correct"]
 UPDATE = {"learning_rate": 0.05, "momentum": 0.9, "steps": 2}

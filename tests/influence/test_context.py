@@ -11,12 +11,12 @@ import torch.nn.functional as F
 
 from eif_lab import calibrate, measure_context, measure_influence
 from eif_lab.data.task import Texts
+from eif_lab.errors import ConfigError
 from eif_lab.influence import problem
-from eif_lab.influence.readout import rank
 from eif_lab.methods.prompt import Prompt
-from eif_lab.models.encoding import Encoder, spell_out
-from eif_lab.models.phi3 import CausalLM, token_loss
-from eif_lab.schema import ConfigError
+from eif_lab.models.language.causal_lm import CausalLM, token_loss
+from eif_lab.models.language.encoding import Encoder, spell_out
+from eif_lab.readouts.readout import rank
 
 STIMULI = ("a dax is a blick .", "a wug can zorp .")
 PROBES = Texts(

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from eif_lab import measure_influence
-from eif_lab.influence import first_order, gradients, problem
-from eif_lab.influence.auto import Auto
-from eif_lab.influence.first_order import FirstOrder
-from eif_lab.influence.lowrank import LowRank
-from eif_lab.influence.stacked import Stacked
-from eif_lab.influence.versions import Patches
+from eif_lab.influence import problem
+from eif_lab.influence.engines import first_order
+from eif_lab.influence.engines.auto import Auto
+from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.first_order import FirstOrder
+from eif_lab.influence.engines.stacked import Stacked
+from eif_lab.influence.per_sample import gradients
+from eif_lab.influence.per_sample.versions import Patches
 from eif_lab.methods import named_method
 
 METHODS = ["full", "lora", "adapter", "ia3", {"name": "peft", "tuner": "LOKR"}]

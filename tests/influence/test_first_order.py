@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from eif_lab import measure_influence
-from eif_lab.influence.first_order import FirstOrder
-from eif_lab.schema import ConfigError
+from eif_lab.errors import ConfigError
+from eif_lab.influence.engines.first_order import FirstOrder
 
 
 def by_hand(model, stimuli, probes, rate):

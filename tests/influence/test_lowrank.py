@@ -12,13 +12,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from eif_lab import measure_influence
-from eif_lab.influence import gradients, problem, reading, versioned
-from eif_lab.influence.cost import cheaper_merged
-from eif_lab.influence.lowrank import LowRank
+from eif_lab.influence import problem
+from eif_lab.influence.engines import versioned
+from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.per_sample import gradients
+from eif_lab.influence.reading import merging as reading
+from eif_lab.influence.reading.cost import cheaper_merged
 from eif_lab.influence.state import State
 from eif_lab.methods.lora import LoRA
 from eif_lab.methods.peft import lora_layers
-from eif_lab.models.phi3 import CausalLM, token_loss
+from eif_lab.models.language.causal_lm import CausalLM, token_loss
 
 UPDATES = {
     "one": {"learning_rate": 0.05},

@@ -12,9 +12,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from eif_lab import calibrate, measure_influence
+from eif_lab.errors import ConfigError
 from eif_lab.influence.batch import as_batch
 from eif_lab.influence.update import Update
-from eif_lab.schema import ConfigError
 
 
 def test_data_sets_and_pairs_of_tensors_give_the_same_array(net, batch):

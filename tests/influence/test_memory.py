@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from eif_lab.influence.memory import Chunks, TooLittleMemory, glibc, out_of_memory, peak_bytes, with_halving
-from eif_lab.schema import ConfigError
+from eif_lab.errors import ConfigError
+from eif_lab.influence.resources.memory import Chunks, TooLittleMemory, glibc, out_of_memory, peak_bytes, with_halving
 
 N = 1000
 ROW = 4 * N  # bytes of N float32 numbers

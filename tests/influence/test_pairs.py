@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from eif_lab.influence.pairs import Outer, Rows, crossed, inner, joined, rows_of
+from eif_lab.influence.per_sample.factors import Outer, Rows, crossed, inner, joined, rows_of
 
 
 @pytest.fixture

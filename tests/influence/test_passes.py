@@ -12,12 +12,15 @@ from test_lowrank import small_phi3, texts
 from torch import nn
 
 from eif_lab import measure_influence
-from eif_lab.influence import cost, gradients, problem, versioned
-from eif_lab.influence.first_order import FirstOrder
-from eif_lab.influence.lowrank import LowRank
-from eif_lab.influence.memory import peak_bytes
-from eif_lab.influence.stacked import Stacked
-from eif_lab.models.phi3 import CausalLM, token_loss
+from eif_lab.influence import problem
+from eif_lab.influence.engines import versioned
+from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.first_order import FirstOrder
+from eif_lab.influence.engines.stacked import Stacked
+from eif_lab.influence.per_sample import gradients
+from eif_lab.influence.reading import cost
+from eif_lab.influence.resources.memory import peak_bytes
+from eif_lab.models.language.causal_lm import CausalLM, token_loss
 
 MIB = 2**-10
 """In GiB, which budgets are given in."""

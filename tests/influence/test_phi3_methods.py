@@ -12,8 +12,8 @@ from torch import nn
 from eif_lab import measure_influence
 from eif_lab.data.task import Texts
 from eif_lab.methods import named_method
-from eif_lab.models.encoding import Encoder
-from eif_lab.models.phi3 import CausalLM, token_loss
+from eif_lab.models.language.causal_lm import CausalLM, token_loss
+from eif_lab.models.language.encoding import Encoder
 
 METHODS = [
     "full",
@@ -113,7 +113,7 @@ def test_trained_adapter_adds_its_bottleneck_to_what_the_sublayer_gives(phi3, ba
 
 @pytest.mark.parametrize("method", ["lora", "adapter", "ia3"])
 def test_bfloat16_base_learns_in_float32_and_full_is_refused(language_model, batches, method):
-    from eif_lab.schema import ConfigError
+    from eif_lab.errors import ConfigError
 
     model = CausalLM(language_model.bfloat16()).eval()
     update = {"learning_rate": 0.1, "steps": 2}

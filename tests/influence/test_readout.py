@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from eif_lab.influence.readout import READOUTS, named_readouts
-from eif_lab.schema import ConfigError
+from eif_lab.errors import ConfigError
+from eif_lab.readouts.readout import READOUTS, named_readouts
 
 
 def test_readouts_of_classes_equal_their_definitions():

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from eif_lab import measure_influence
-from eif_lab.influence import gradients
-from eif_lab.schema import ConfigError
+from eif_lab.errors import ConfigError
+from eif_lab.influence.per_sample import gradients
 
 UPDATE = {"learning_rate": 0.1, "steps": 2}
 

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from eif_lab import calibrate, measure_influence
+from eif_lab.errors import ConfigError
 from eif_lab.influence import calibrate as calibration
 from eif_lab.influence.problem import Batch, Problem
-from eif_lab.influence.readout import log_prob, named_readouts, prob
-from eif_lab.influence.rounding import (
+from eif_lab.influence.resources.precision import (
     LARGEST_LOSS,
     LostToRounding,
     lost_share,
@@ -23,7 +23,7 @@ from eif_lab.influence.rounding import (
     step_per_rate,
 )
 from eif_lab.influence.update import Update
-from eif_lab.schema import ConfigError
+from eif_lab.readouts.readout import log_prob, named_readouts, prob
 
 UPDATES = [
     {"optimizer": "sgd", "momentum": 0.9},
@@ -114,7 +114,7 @@ def test_a_sample_of_a_large_parameter_tells_what_the_whole_does(batch, monkeypa
         model = nn.Sequential(nn.Flatten(), nn.Linear(36, 500), nn.ReLU(), nn.Linear(500, 3))
     problem = problem_of(model, (batch[0].float(), batch[1]), {"learning_rate": 3e-6})
     whole = lost_share(problem)
-    monkeypatch.setattr("eif_lab.influence.rounding.MOST_ELEMENTS", 1000)
+    monkeypatch.setattr("eif_lab.influence.resources.precision.MOST_ELEMENTS", 1000)
     sample = lost_share(problem)
     assert sample != whole and np.isclose(sample, whole, rtol=0.2)
 

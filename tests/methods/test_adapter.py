@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from zoo.language import small_model
 
+from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
 from eif_lab.methods.method import few
-from eif_lab.schema import ConfigError
 
 TOKENS = torch.tensor([[3, 4, 5, 6], [7, 5, 3, 9]])
 ENDS = {

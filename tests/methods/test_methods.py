@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.cnn import ConvNet
-from eif_lab.schema import ConfigError
 
 METHODS = ["full", "lora", "adapter", "ia3", {"name": "peft", "tuner": "LOHA"}]
 

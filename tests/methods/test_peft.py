@@ -10,10 +10,10 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from torch import nn
 from zoo.language import small_model
 
+from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
 from eif_lab.methods.method import say
 from eif_lab.models.cnn import ConvNet
-from eif_lab.schema import ConfigError
 
 TUNERS = [kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING]
 LONGEST = 300

@@ -10,10 +10,10 @@ from language import TOKENIZERS
 from torch import nn
 
 from eif_lab.data.task import Texts
+from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
 from eif_lab.methods.prompt import TEMPLATES, Prompt
-from eif_lab.models.encoding import IGNORED, Encoder
-from eif_lab.schema import ConfigError
+from eif_lab.models.language.encoding import IGNORED, Encoder
 
 
 def texts(*pairs, **coords):

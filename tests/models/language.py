@@ -5,8 +5,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerFast
 
-from eif_lab.data.documents import document
-from eif_lab.models.pretraining import CHAT_TEMPLATE, DOMAINS, make_tokenizer
+from eif_lab.data.worlds.domains import DOMAINS
+from eif_lab.models.tiny.documents import document
+from eif_lab.models.tiny.tokenizer import CHAT_TEMPLATE, make_tokenizer
 
 
 def byte_level_tokenizer():

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from eif_lab.data.digits import Digits
+from eif_lab.data.images.digits import Digits
+from eif_lab.errors import ConfigError
+from eif_lab.jobs.device import deterministic_algorithms
 from eif_lab.models.base import Training, made_once, weights_hash
 from eif_lab.models.cnn import CNN, accuracy
 from eif_lab.models.training import Finetuner, train, unseen
-from eif_lab.pipeline import deterministic_algorithms
-from eif_lab.schema import ConfigError
 
 
 @pytest.fixture(scope="module")

@@ -20,15 +20,16 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BertCo
 from transformers.utils import chat_template_utils
 from transformers.utils import logging as transformers_logging
 
-from eif_lab import schema
-from eif_lab.data.ontology import Ontology
 from eif_lab.data.task import Task, Texts
-from eif_lab.models import hub
+from eif_lab.data.worlds.ontology import Ontology
+from eif_lab.errors import ConfigError
 from eif_lab.models.base import weights_hash
-from eif_lab.models.encoding import IGNORED, Encoder
-from eif_lab.models.phi3 import SHIPPED, CausalLM, Phi3, Teaching, token_loss
-from eif_lab.models.teaching import log_probabilities
-from eif_lab.schema import ConfigError
+from eif_lab.models.language import hub
+from eif_lab.models.language.causal_lm import CausalLM, token_loss
+from eif_lab.models.language.encoding import IGNORED, Encoder
+from eif_lab.models.language.phi3 import SHIPPED, Phi3, Teaching
+from eif_lab.models.language.teaching import log_probabilities
+from eif_lab.options import build
 
 DOMAIN = Ontology(worlds=2, stimuli_per_world=3)
 
@@ -176,7 +177,7 @@ ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% 
     ],
 )
 def test_a_chat_template_that_cannot_be_filled_in_is_told_in_one_line(monkeypatch, template, told):
-    monkeypatch.setattr("eif_lab.models.encoding.PATIENCE", 0.2)
+    monkeypatch.setattr("eif_lab.models.language.encoding.PATIENCE", 0.2)
     tokenizer, trace = byte_level_tokenizer(), sys.gettrace()
     tokenizer.chat_template = template
     with pytest.raises(ConfigError, match=f"^model.chat_template must .*{told}") as caught:
@@ -497,8 +498,8 @@ def test_config_file_holds_the_defaults():
 def test_nested_options_are_read_and_checked():
     given = {"checkpoint": None, "teaching": {"steps": "soon"}}
     with pytest.raises(ConfigError, match=r"model.teaching.steps"):
-        schema.build(Phi3, given, "model")
-    built = schema.build(Phi3, {**given, "teaching": {"rounds": 1}}, "model")
+        build(Phi3, given, "model")
+    built = build(Phi3, {**given, "teaching": {"rounds": 1}}, "model")
     assert built.teaching == Teaching(rounds=1)
     with pytest.raises(ConfigError, match=r"model.teaching.steps must be at least 1, got 0"):
-        schema.build(Phi3, {"teaching": {"steps": 0}}, "model")
+        build(Phi3, {"teaching": {"steps": 0}}, "model")

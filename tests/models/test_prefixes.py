@@ -15,12 +15,12 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.utils.rnn import pad_sequence
 
-from eif_lab.influence.readout import READOUTS, log_prob
+from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
-from eif_lab.models.encoding import IGNORED
-from eif_lab.models.phi3 import CausalLM, token_loss
-from eif_lab.models.prefixes import share_prefixes
-from eif_lab.schema import ConfigError
+from eif_lab.models.language.causal_lm import CausalLM, token_loss
+from eif_lab.models.language.encoding import IGNORED
+from eif_lab.models.language.prefixes import share_prefixes
+from eif_lab.readouts.readout import READOUTS, log_prob
 
 EXACT = {"rtol": 0, "atol": 1e-9}
 

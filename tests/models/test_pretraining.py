@@ -7,26 +7,22 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Phi3ForCausalLM
 
-from eif_lab.data.documents import document, examination, said_and_asked
-from eif_lab.data.logic import closure
-from eif_lab.data.names import words
-from eif_lab.data.reversal import Reversal
-from eif_lab.models.encoding import IGNORED, Encoder
-from eif_lab.models.induction import start_by_looking_up
-from eif_lab.models.phi3 import SHIPPED, CausalLM, token_loss
-from eif_lab.models.pretraining import (
-    DOMAINS,
-    Corpus,
-    Packed,
-    Pretraining,
-    examine,
-    make_tokenizer,
-    names_in,
-    pretrain,
-)
+from eif_lab.commands.pretrain import main
+from eif_lab.data.worlds.domains import DOMAINS
+from eif_lab.data.worlds.logic import closure
+from eif_lab.data.worlds.names import words
+from eif_lab.data.worlds.reversal import Reversal
+from eif_lab.errors import ConfigError
+from eif_lab.models.language.causal_lm import CausalLM, token_loss
+from eif_lab.models.language.encoding import IGNORED, Encoder
+from eif_lab.models.language.phi3 import SHIPPED
+from eif_lab.models.tiny.corpus import Corpus, Packed
+from eif_lab.models.tiny.documents import document, examination, said_and_asked
+from eif_lab.models.tiny.examination import examine
+from eif_lab.models.tiny.induction import start_by_looking_up
+from eif_lab.models.tiny.pretraining import Pretraining, pretrain
+from eif_lab.models.tiny.tokenizer import make_tokenizer, names_in
 from eif_lab.models.training import interrupted
-from eif_lab.pretrain import main
-from eif_lab.schema import ConfigError
 
 SMALL = {
     "hidden_size": 64,

@@ -10,13 +10,14 @@ import pytest
 import torch
 from language import byte_level_tokenizer, save_checkpoint, small_phi3
 
-from eif_lab.data.ontology import Ontology
 from eif_lab.data.task import Background, Texts
+from eif_lab.data.worlds.ontology import Ontology
+from eif_lab.jobs.device import deterministic_algorithms
 from eif_lab.models.base import weights_hash
-from eif_lab.models.encoding import Encoder, spell_out
-from eif_lab.models.phi3 import CausalLM, Phi3, Teaching, token_loss
-from eif_lab.models.teaching import background_accuracy, log_probabilities, teach
-from eif_lab.pipeline import deterministic_algorithms
+from eif_lab.models.language.causal_lm import CausalLM, token_loss
+from eif_lab.models.language.encoding import Encoder, spell_out
+from eif_lab.models.language.phi3 import Phi3, Teaching
+from eif_lab.models.language.teaching import background_accuracy, log_probabilities, teach
 
 
 @pytest.fixture(scope="module")

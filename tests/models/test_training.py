@@ -16,7 +16,7 @@ from killed_jobs import die_at
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from eif_lab.data.checksums import write_checked
+from eif_lab.files.checksums import write_checked
 from eif_lab.models.base import Training
 from eif_lab.models.training import CHECKPOINTS, LAST, interrupted, train, unseen
 
@@ -131,7 +131,7 @@ def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
-        patched.setattr("eif_lab.data.checksums.HashedFile.write", full)
+        patched.setattr("eif_lab.files.checksums.HashedFile.write", full)
         trained(stopped)
     assert [path.name for path in (stopped / CHECKPOINTS).iterdir()] == [LAST]
     assert interrupted(stopped)["global_step"] == 4

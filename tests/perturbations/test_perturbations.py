@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from eif_lab.data.digits import Digits
-from eif_lab.data.ontology import Ontology
+from eif_lab.data.images.digits import Digits
+from eif_lab.data.worlds.ontology import Ontology
+from eif_lab.errors import ConfigError, NotApplicable
 from eif_lab.perturbations.exclude import Exclude
 from eif_lab.perturbations.include import Include
 from eif_lab.perturbations.noise import IMAGE_NOISE, TEXT_NOISE, Noise
 from eif_lab.perturbations.relabel import Relabel
-from eif_lab.schema import ConfigError, NotApplicable
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from eif_lab.data.task import Task, Texts
+from eif_lab.errors import NotApplicable
 from eif_lab.perturbations.template import Template
-from eif_lab.schema import NotApplicable
 
 
 def texts(pairs, ids, **coords):

@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from eif_lab.errors import ConfigError
 from eif_lab.results.comparison import above_neutral
-from eif_lab.results.store import open_results, write_job
-from eif_lab.schema import ConfigError
+from eif_lab.results.job import write_job
+from eif_lab.results.sweep import open_results
 
 DIRECT = {"effect": 0.5, "low": 0.2, "high": 0.9}
 

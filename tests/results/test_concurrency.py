@@ -22,12 +22,17 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from eif_lab.__main__ import CONF
-from eif_lab.data.checksums import SUMS, damage
-from eif_lab.data.once import locked, made_once
-from eif_lab.pipeline import disk_trouble, run_job
-from eif_lab.results.store import LOCK, ArrayCache, is_running, open_results, sole
-from eif_lab.results.unfinished import unfinished
-from eif_lab.schema import ConfigError, read_job
+from eif_lab.errors import ConfigError
+from eif_lab.files.build_once import made_once
+from eif_lab.files.checksums import SUMS, damage
+from eif_lab.files.locks import locked
+from eif_lab.files.trouble import disk_trouble
+from eif_lab.jobs.job import read_job
+from eif_lab.jobs.run import run_job
+from eif_lab.results.cache import ArrayCache
+from eif_lab.results.checkpoint import unfinished
+from eif_lab.results.job import LOCK, is_running, sole
+from eif_lab.results.sweep import open_results
 
 forks = multiprocessing.get_context("fork")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eif_lab.results.store import write_job
+from eif_lab.results.job import write_job
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ("read_text", "write_text", "open")
@@ -43,9 +43,9 @@ main = m.main"""
 
 COMMANDS = {
     "help": "from eif_lab.__main__ import main; sys.argv[1:] = ['--help']",
-    "status": "from eif_lab.status import main; sys.argv[1:] = ['sweep']",
+    "status": "from eif_lab.commands.status import main; sys.argv[1:] = ['sweep']",
     "table": SWEPT,
-    "report": "from eif_lab.report import main; sys.argv[1:] = ['sweep', '--claims', 'claims.md']",
+    "report": "from eif_lab.commands.report import main; sys.argv[1:] = ['sweep', '--claims', 'claims.md']",
     "plan": "from eif_lab.__main__ import main; sys.argv[1:] = ['plan=true', 'tracker=none', 'device=nowhere']",
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eif_lab.data.checksums import sha256
+from eif_lab.files.checksums import sha256
 from eif_lab.results.arrays import CHUNK_BYTES, blocks, open_array, write_array
 
 SIDE, KINDS, CLASSES = 100_000, 3, 10

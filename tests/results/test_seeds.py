@@ -10,8 +10,9 @@ from rich.console import Console
 from scipy import stats
 
 from eif_lab import open_results
-from eif_lab.results.seeds import interval, mean_over_seeds, over_seeds, print_seeds, same_but_for_seeds, seeds_table
-from eif_lab.schema import ConfigError
+from eif_lab.console.tables import print_seeds
+from eif_lab.errors import ConfigError
+from eif_lab.results.seeds import interval, mean_over_seeds, over_seeds, same_but_for_seeds, seeds_table
 
 pytest_plugins = ["command_line_fixtures"]
 

@@ -15,23 +15,16 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eif_lab.data.checksums import SUMS
+from eif_lab.errors import ConfigError
+from eif_lab.files.checksums import SUMS
 from eif_lab.results import arrays
 from eif_lab.results.arrays import CHUNK_BYTES, open_array, write_array
+from eif_lab.results.cache import ArrayCache, array_key
+from eif_lab.results.job import FORMAT, JobResults, finished, write_job
 from eif_lab.results.provenance import git_state, package_versions, provenance
 from eif_lab.results.rows import verdict_frame
-from eif_lab.results.store import (
-    FORMAT,
-    ArrayCache,
-    JobResults,
-    SweepResults,
-    array_key,
-    finished,
-    open_results,
-    write_job,
-)
-from eif_lab.results.table import write_sweep
-from eif_lab.schema import ConfigError
+from eif_lab.results.sweep import SweepResults, open_results
+from eif_lab.results.tables import write_sweep
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 TREES = st.dictionaries(
@@ -179,7 +172,7 @@ def test_interrupted_put_leaves_nothing(tmp_path, make_influence, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("eif_lab.results.store.write_sums", interrupt)
+        patch.setattr("eif_lab.results.cache.write_sums", interrupt)
         cache.put("k", make_influence())
     assert list(tmp_path.iterdir()) == []
     assert cache.find("k") is None
@@ -187,10 +180,10 @@ def test_interrupted_put_leaves_nothing(tmp_path, make_influence, monkeypatch):
 
 KILLED = """
 import os, sys, xarray as xr
-from eif_lab.results import store
-store.write_sums = lambda path: os._exit(9)
+from eif_lab.results import cache
+cache.write_sums = lambda path: os._exit(9)
 array = xr.DataArray([[[[[1.0]]]]], dims=("seed", "stimulus", "step", "probe", "readout"))
-store.ArrayCache(sys.argv[1]).put("k", array)
+cache.ArrayCache(sys.argv[1]).put("k", array)
 """
 
 
@@ -204,7 +197,7 @@ def test_killed_put_is_not_found(tmp_path, make_influence):
 
 RACER = """
 import sys, numpy as np, xarray as xr
-from eif_lab.results.store import ArrayCache
+from eif_lab.results.cache import ArrayCache
 root, value = sys.argv[1], float(sys.argv[2])
 array = xr.DataArray(np.full((1, 50, 1, 50, 1), value), dims=("seed", "stimulus", "step", "probe", "readout"))
 print("ready", flush=True)
@@ -392,7 +385,7 @@ def test_a_job_is_finished_only_for_the_array_config_and_packages_that_it_has(tm
     assert finished(tmp_path, {"seed": 1}, "k") is not None
     assert finished(tmp_path, {"seed": 1}, "another key") is None
     assert finished(tmp_path, {"seed": 2}, "k") is None
-    monkeypatch.setattr("eif_lab.results.store.package_versions", lambda: {"torch": "0"})
+    monkeypatch.setattr("eif_lab.results.job.package_versions", lambda: {"torch": "0"})
     assert finished(tmp_path, {"seed": 1}, "k") is None
 
 

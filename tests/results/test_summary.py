@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from eif_lab.results.summary import UNDEFINED, class_means, diverging, heat_map, relation_means
+from eif_lab.results.summary import class_means, relation_means
+from eif_lab.results.trackers.heat_map import UNDEFINED, diverging, heat_map
 
 
 def test_colours_of_opposite_values_differ_and_zero_is_white():

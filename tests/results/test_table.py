@@ -4,16 +4,19 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from eif_lab.results.table import sweep_table, verdict_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from statsmodels.stats.multitest import multipletests
 
+from eif_lab.console.tables import WIDTH, page, print_job, print_sweep
 from eif_lab.desiderata import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict
+from eif_lab.errors import ConfigError
+from eif_lab.results.job import write_job
 from eif_lab.results.rows import SWEEP_COLUMNS, TEXT, read_verdicts
-from eif_lab.results.store import open_results, write_job
-from eif_lab.results.table import WIDTH, page, print_job, print_sweep, sweep_table, verdict_frame, write_sweep
-from eif_lab.schema import ConfigError
+from eif_lab.results.sweep import open_results
+from eif_lab.results.tables import write_sweep
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 FINDINGS = st.builds(
@@ -244,8 +247,8 @@ def test_the_table_is_that_of_the_obvious_way(tmp_path, make_verdict):
 def test_of_very_many_jobs_the_first_are_printed_and_the_rest_counted(tmp_path, make_verdict, monkeypatch):
     sweep = varied_sweep(tmp_path, make_verdict)
     whole = printed(print_sweep, sweep.table)
-    monkeypatch.setattr("eif_lab.results.table.MOST_JOBS", 3)
-    monkeypatch.setattr("eif_lab.results.table.MOST_NAMES", 2)
+    monkeypatch.setattr("eif_lab.console.tables.MOST_JOBS", 3)
+    monkeypatch.setattr("eif_lab.console.tables.MOST_NAMES", 2)
     text = printed(print_sweep, sweep.table)
     assert "the first 3 of 12 jobs; sweep.parquet has all" in text and "the first" not in whole
     assert len(text.splitlines()) < len(whole.splitlines()) / 2

@@ -23,8 +23,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from eif_lab import pipeline
 from eif_lab.desiderata import Finding
+from eif_lab.errors import ConfigError
+from eif_lab.jobs import judge
+from eif_lab.jobs import run as jobs_run
+from eif_lab.jobs.job import read_job
+from eif_lab.results.job import write_job
 from eif_lab.results.scalars import (
     BY_CLASS,
     BY_RELATION,
@@ -37,13 +41,12 @@ from eif_lab.results.scalars import (
     summarise,
     summary_keys,
 )
-from eif_lab.results.store import write_job
-from eif_lab.results.summary import heat_map, relation_means
+from eif_lab.results.summary import relation_means
 from eif_lab.results.trackers.csv import Csv
+from eif_lab.results.trackers.heat_map import heat_map
 from eif_lab.results.trackers.none import NoTracker
 from eif_lab.results.trackers.tensorboard import TensorBoard
 from eif_lab.results.trackers.wandb import LONGEST_NAME, LONGEST_TAG, MODES, NOT_IN_NAMES, Wandb
-from eif_lab.schema import ConfigError, read_job
 
 CONF = Path(__file__).parents[2] / "conf" / "tracker"
 
@@ -324,7 +327,8 @@ SILENT = """
 import sys
 from pathlib import Path
 import numpy as np, xarray as xr
-from eif_lab.results.store import open_results, write_job
+from eif_lab.results.job import write_job
+from eif_lab.results.sweep import open_results
 from eif_lab.results.table import print_job
 from eif_lab.results.trackers.none import NoTracker
 import eif_lab.results.trackers.wandb
@@ -482,13 +486,13 @@ def test_job_writes_the_keys_of_the_list_and_names_its_choices(tmp_path, monkeyp
         run.progress(6, 6, 3.0, {"mean_absolute_influence": 1.0})
         return make_influence().assign_attrs(record=json.dumps(MEASURED))
 
-    monkeypatch.setattr(pipeline, "load", lambda job: "all that is needed")
-    monkeypatch.setattr(pipeline, "measured", measured)
-    monkeypatch.setattr(pipeline, "evaluate_all", lambda *arguments: (verdicts, {"negation": "no text"}))
+    monkeypatch.setattr(jobs_run, "load", lambda job: "all that is needed")
+    monkeypatch.setattr(jobs_run, "measured", measured)
+    monkeypatch.setattr(judge, "evaluate_all", lambda *arguments: (verdicts, {"negation": "no text"}))
     with initialize_config_dir(str(CONF.parent), version_base="1.3"):
         composed = compose("config", ["method=adapter", f"cache={tmp_path / 'cache'}"])
     config = OmegaConf.to_container(composed, resolve=True)
-    pipeline.run_job(read_job(config), config, tmp_path / "job", "sweep 1", [])
+    jobs_run.run_job(read_job(config), config, tmp_path / "job", "sweep 1", [])
     run = read_summary(*run_files(tmp_path / "job"))
     assert {*summary_keys(["symmetry", "logic"]), *CHARTS, *MEDIA} <= set(run["summary"])
     assert run["summary"]["pairs_per_second"] == 48.0 and run["summary"]["seconds"] > 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from wandb_workspaces.workspaces import interface, internal
 
-from eif_lab import workspace as command
+from eif_lab.commands import workspace as command
 from eif_lab.results.dashboard import COMPARED, specification, workspace
 from eif_lab.results.scalars import CHARTS, MEDIA, NAMED, config_key, summary_keys
 

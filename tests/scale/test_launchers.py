@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 
 import eif_lab.__main__ as entry
 from eif_lab import open_results
-from eif_lab.compose import LAUNCHERS
+from eif_lab.commands.compose import LAUNCHERS
 
 pytest_plugins = ["command_line_fixtures"]
 

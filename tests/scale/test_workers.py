@@ -12,11 +12,14 @@ from torch import nn
 
 from eif_lab import measure_influence
 from eif_lab.__main__ import plainly
-from eif_lab.pipeline import deterministic_algorithms, load, measured
+from eif_lab.errors import ConfigError
+from eif_lab.jobs.device import deterministic_algorithms
+from eif_lab.jobs.inputs import load
+from eif_lab.jobs.job import read_job
+from eif_lab.jobs.measure import measured
+from eif_lab.jobs.workers import NoWorkers, RayWorkers, Worker
+from eif_lab.results.checkpoint import Parts, Unfinished
 from eif_lab.results.trackers.none import SilentRun
-from eif_lab.results.unfinished import Parts, Unfinished
-from eif_lab.schema import ConfigError, read_job
-from eif_lab.workers import NoWorkers, RayWorkers, Worker
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -90,7 +93,7 @@ def test_a_part_that_begins_in_the_middle_is_gone_on_with(tmp_path):
 
 
 def test_more_actors_than_the_cluster_has_room_for_are_refused_and_not_waited_for(monkeypatch, caplog):
-    monkeypatch.setattr("eif_lab.workers.find_spec", bool)
+    monkeypatch.setattr("eif_lab.jobs.workers.find_spec", bool)
     two = {"CPU": 2.0}
     RayWorkers(actors=2).must_fit(2, two, two)
     assert not caplog.records
@@ -103,7 +106,7 @@ def test_more_actors_than_the_cluster_has_room_for_are_refused_and_not_waited_fo
 
 
 def test_ray_that_is_not_installed_is_one_line(monkeypatch):
-    monkeypatch.setattr("eif_lab.workers.find_spec", lambda _: None)
+    monkeypatch.setattr("eif_lab.jobs.workers.find_spec", lambda _: None)
     with pytest.raises(
         ConfigError, match=r"workers must be one whose package is installed.*pip install 'eif-lab\[ray\]'"
     ):

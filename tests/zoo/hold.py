@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from eif_lab import measure_influence
-from eif_lab.schema import ConfigError
+from eif_lab.errors import ConfigError
 
 from .case import Case
 from .loop import influence_by_hand

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from eif_lab.results.tracking import Run
+from eif_lab.results.trackers.tracker import Run
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from eif_lab.options import Options
 from eif_lab.results.trackers.careful import first_line
 from eif_lab.results.trackers.none import SilentRun
-from eif_lab.results.tracking import Run
-from eif_lab.schema import Options
+from eif_lab.results.trackers.tracker import Run
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eif_lab.results.tracking import Run
-from eif_lab.schema import Options
+from eif_lab.options import Options
+from eif_lab.results.trackers.tracker import Run
 
 if TYPE_CHECKING:
     import xarray as xr

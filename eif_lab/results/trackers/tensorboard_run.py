@@ -16,8 +16,8 @@ from torch.utils.tensorboard import SummaryWriter
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.rows import verdict_frame
 from eif_lab.results.scalars import HEAT_MAP, NAMED, VERDICTS, config_key, progress_point
-from eif_lab.results.summary import heat_map
 from eif_lab.results.trackers.careful import CarefulRun, first_line
+from eif_lab.results.trackers.heat_map import heat_map
 
 SHOWN = ["desideratum", "verdict", "statistic", "effect", "low", "high", "threshold", "finding_p_value", "n", "unit"]
 

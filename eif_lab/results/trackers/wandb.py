@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from eif_lab.errors import rule_error
+from eif_lab.options import Options, option
 from eif_lab.results.trackers.careful import first_line, shortened
 from eif_lab.results.trackers.none import SilentRun
-from eif_lab.results.tracking import Run
-from eif_lab.schema import Options, option, rule_error
+from eif_lab.results.trackers.tracker import Run
 
 if TYPE_CHECKING:
     import wandb

@@ -19,8 +19,9 @@ import xarray as xr
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.rows import verdict_frame
 from eif_lab.results.scalars import BY_CLASS, BY_RELATION, HEAT_MAP, VERDICTS, progress_point
-from eif_lab.results.summary import class_means, heat_map, relation_means
+from eif_lab.results.summary import class_means, relation_means
 from eif_lab.results.trackers.careful import CarefulRun, first_line
+from eif_lab.results.trackers.heat_map import heat_map
 
 
 class WandbRun(CarefulRun):

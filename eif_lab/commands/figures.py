@@ -1,0 +1,51 @@
+"""Draw a figure of the paper: ``python -m eif_lab.figures <figure> <results folder> ... [--output <folder>]``."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from eif_lab.commands.interruption import run
+
+    run("eif_lab.commands.figures")
+
+import argparse
+import importlib
+from pathlib import Path
+
+from eif_lab.commands.answer import in_one_line
+from eif_lab.errors import rule_error
+from eif_lab.figures.caption import caption
+from eif_lab.figures.runs import find_jobs
+from eif_lab.figures.style import save, styled
+
+FIGURES = ("symmetry", "noise", "distance", "sparsity", "domains", "prompting", "methods", "first-order")
+
+
+def draw_figure(name: str, folders: list[Path], output: Path) -> Path:
+    """Draw one figure from the jobs in some folders, and write it with its caption.
+
+    Args:
+        name: One of `FIGURES`.
+        folders: Jobs or sweeps.
+        output: Where ``<name>.png``, ``<name>.pdf`` and ``<name>.md`` go.
+
+    Raises:
+        ConfigError: The folders do not hold what the figure shows.
+    """
+    module = importlib.import_module(f"eif_lab.figures.{name.replace('-', '_')}")
+    try:
+        jobs = module.select(find_jobs(folders))
+        with styled():
+            return save(module.draw(jobs), caption(f"figure-{name}", module.SHOWS, jobs), output, name)
+    except KeyError as error:  # a manifest or an array that lacks what every job of this package has
+        rule = f"hold jobs with {error.args[0] if error.args else 'all fields'}"
+        raise rule_error("results path", rule, [str(folder) for folder in folders], "Run them again.") from None
+
+
+def main() -> int:
+    """Draw what the command line asks for; 2 for a mistake, told in one line."""
+    parser = argparse.ArgumentParser(prog="python -m eif_lab.figures", description="Draw a figure of the paper.")
+    parser.add_argument("figure", choices=FIGURES)
+    parser.add_argument("results", nargs="+", type=Path, help="folders of jobs or sweeps")
+    parser.add_argument("--output", type=Path, default=Path("outputs/figures"), help="where the figure goes")
+    asked = parser.parse_args()
+    return in_one_line(lambda: draw_figure(asked.figure, asked.results, asked.output))

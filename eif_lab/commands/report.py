@@ -1,0 +1,77 @@
+"""One HTML page about a job or a sweep: ``python -m eif_lab.commands.report <directory>``, and ``--help`` for its options.
+
+A results folder may be somebody else's: nothing that it names is run, and no folder that it names is read.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from eif_lab.commands.interruption import run
+
+    run("eif_lab.commands.report")
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from eif_lab.commands.answer import in_one_line
+from eif_lab.errors import rule_error
+
+CLAIM_KEYS = ("claim", "what", "effect", "low", "high", "verdict", "agrees")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page.
+
+    Returns:
+        0; 2 for a mistake in what was asked, told in one line.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m eif_lab.commands.report", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("directory", type=Path, help="what a finished run or sweep left")
+    parser.add_argument("--output", type=Path, help="the page (<directory>/report.html)")
+    parser.add_argument("--claims", type=Path, help="claims.json or claims.md, shown as the last section")
+    told = "a folder that pictures may be taken from, beside EIF_LAB_DATA; may be repeated"
+    parser.add_argument("--data", type=Path, action="append", default=[], metavar="FOLDER", help=told)
+    told = "a module of yours whose datasets the results name, which is imported; may be repeated"
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=told)
+    given = parser.parse_args(arguments)
+    from eif_lab.page.page import write_page
+    from eif_lab.page.pictures import Pictures
+    from eif_lab.results.sweep import open_results
+
+    def write() -> str:
+        claims = None if given.claims is None else read_claims(given.claims)
+        output = given.output or given.directory / "report.html"
+        for folder in given.data:
+            if not folder.is_dir():
+                raise rule_error("--data", "be a folder", str(folder))
+        pictures = Pictures(given.data, given.plugin)
+        size = write_page(open_results(given.directory), output, claims, pictures)
+        return f"page: {output} ({size / 1e6:.1f} MB)"
+
+    return in_one_line(write)
+
+
+def read_claims(file: Path) -> str | list[dict[str, Any]]:
+    """The table of claims: rows where the file is JSON, else its text.
+
+    Raises:
+        ConfigError: The JSON is no list of rows with the keys of a claim.
+        OSError: The file cannot be read.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise rule_error("claims", "be text in UTF-8", str(file), f"{error}.") from None
+    if file.suffix != ".json":
+        return text
+    try:
+        rows = json.loads(text)
+    except ValueError as error:
+        raise rule_error("claims", "be JSON", str(file), f"{error}.") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and set(CLAIM_KEYS) <= set(row) for row in rows):
+        raise rule_error("claims", f"be a list of rows with {', '.join(CLAIM_KEYS)}", str(file), "Make it again.")
+    return rows

@@ -1,0 +1,141 @@
+"""What jobs would take, for the eye: one table, with a total."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rich import box
+from rich.console import Console
+from rich.filesize import decimal
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from eif_lab.console.progress import duration
+from eif_lab.console.tables import page
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one job would take.
+
+    Attributes:
+        job: Its name.
+        reason: Why it cannot be run; then nothing else is known. Empty where it can.
+        applies: False where the options do not go together.
+        engine: The one that would be taken.
+        memory: The most bytes held at once, by engine; of the whole process on a CPU, of the device elsewhere.
+        fine_tunes: Updates of the model, those that look for a learning rate among them.
+        probe_passes: How often a probe goes through the model.
+        flops: Floating-point operations.
+        disk: Bytes that it leaves.
+        seconds: By what is done; NaN where it is not known.
+        lacks: What it needs and is not there, in words; empty where it fits.
+        notes: What a reader must know besides.
+    """
+
+    job: str
+    reason: str = ""
+    applies: bool = True
+    engine: str = ""
+    memory: Mapping[str, float] = field(default_factory=dict)
+    fine_tunes: int = 0
+    probe_passes: int = 0
+    flops: float = 0.0
+    disk: float = 0.0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    lacks: str = ""
+    notes: Sequence[str] = ()
+
+    @property
+    def total_seconds(self) -> float:
+        """Of all that is done."""
+        return sum(self.seconds.values())
+
+    @property
+    def peak(self) -> float:
+        """The most bytes held at once, by the engine that would be taken or before it."""
+        return max((size for name, size in self.memory.items() if name in (self.engine, TRAINING)), default=0.0)
+
+
+TRAINING = "base training"
+
+
+def print_plans(plans: Sequence[Plan], console: Console | None = None) -> None:
+    """Print a row per job and their sum; below, what does not fit, what cannot be run, and notes, each once."""
+    console = console or page()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("job", overflow="fold", max_width=22)
+    table.add_column("peak memory", no_wrap=True)
+    for name in ("fine-\ntunes", "probe\npasses", "FLOPs", "disk"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("time", no_wrap=True)
+    possible = [plan for plan in plans if not plan.reason]
+    for plan in possible:
+        table.add_row(Text(plan.job), memory_cell(plan), *amounts([plan]), time_cell(plan))
+    if len(possible) > 1:
+        most = Text(f"  {gibibytes(max(plan.peak for plan in possible))}")
+        together = words(sum(plan.total_seconds for plan in possible))
+        table.add_section()
+        table.add_row(Text(f"{len(possible)} jobs in all", style="bold"), most, *amounts(possible), Text(together))
+    if possible:
+        console.print(table)
+        console.print(Text("> the engine that would be taken; memory of the others if they were asked for instead"))
+    for head, told in remarks(plans):
+        console.print(Text(f"{head}:", style="bold"))
+        console.print(Padding(Text(told), (0, 0, 0, 4), expand=False))
+
+
+def memory_cell(plan: Plan) -> Text:
+    """A line for each engine, red where the job does not fit."""
+    told = Text()
+    for name, size in plan.memory.items():
+        taken = name == plan.engine
+        line = f"{'>' if taken else ' '} {name:<13} {gibibytes(size)}"
+        told.append("\n" if told else "").append(line, style="red" if taken and plan.lacks else "")
+    return told
+
+
+def time_cell(plan: Plan) -> Text:
+    """The sum, and a line for each part of it."""
+    told = Text(words(plan.total_seconds), style="bold")
+    for name, some in plan.seconds.items():
+        told.append(f"\n{name} {words(some)}", style="not bold")
+    return told
+
+
+def amounts(plans: Iterable[Plan]) -> list[Text]:
+    """Fine-tunes, probe passes, operations and disk, summed."""
+    every = list(plans)
+    tunes, passes = (f"{sum(getattr(plan, name) for plan in every):,}" for name in ("fine_tunes", "probe_passes"))
+    operations = f"{sum(plan.flops for plan in every):.2g}"
+    return [Text(tunes), Text(passes), Text(operations), Text(decimal(round(sum(plan.disk for plan in every))))]
+
+
+def remarks(plans: Sequence[Plan]) -> list[tuple[str, str]]:
+    """What the table has no room for: (jobs, what is to be said of them), each once."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for plan in plans:
+        kind = "cannot be run" if plan.applies else "not applicable"
+        for what, line in [(kind, plan.reason), ("does not fit", plan.lacks), *(("", note) for note in plan.notes)]:
+            if line:
+                told.setdefault((what, line), []).append(plan.job)
+    every, heads = len({plan.job for plan in plans}), dict[str, list[str]]()
+    for (what, line), jobs in told.items():
+        who = "all jobs" if len(set(jobs)) == every > 1 else "; ".join(dict.fromkeys(jobs))
+        heads.setdefault(f"{who}, {what}" if what else who, []).append(line)
+    return [(head, "\n".join(lines)) for head, lines in heads.items()]
+
+
+def gibibytes(size: float) -> str:
+    """``0.31 GiB``."""
+    return f"{size / GIB:.3g} GiB"
+
+
+def words(seconds: float) -> str:
+    """A time for the eye, also one that is not known."""
+    return "unknown" if math.isnan(seconds) else duration(seconds)

@@ -1,0 +1,80 @@
+"""Data files under a root: found, read, told apart by their contents, and drawn from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eif_lab.errors import ConfigError, rule_error
+
+LONGEST_TEXT = 5_000
+"""Characters of a text in a published set (the longest has 3,489), so that none takes long to analyse or much room."""
+
+
+UNWRITABLE = re.compile(r"[\0\ud800-\udfff]")
+"""What numpy's text would drop at the end, or what no file and no tokenizer takes."""
+
+
+def read_records(root: str, place: str, fields: Sequence[str]) -> list[dict[str, Any]]:
+    """The records of a JSON file, a list or a single one.
+
+    Args:
+        root: What ``dataset.root`` names.
+        place: The file below it.
+        fields: What every record has to have.
+
+    Raises:
+        ConfigError: The file is not there, is no JSON, a record lacks a field, or a text cannot be one of the set.
+    """
+    path = Path(root) / place
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise rule_error(
+            "dataset.root", f"be a folder that holds {place}", root, "Set EIF_LAB_DATA to one that does."
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} must be JSON in UTF-8, got {type(error).__name__} ({error}).") from None
+    records = given if isinstance(given, list) else [given]
+    for number, record in enumerate(records):
+        missing = [name for name in fields if not isinstance(record, dict) or name not in record]
+        if missing:
+            raise ConfigError(f"{path} must have {missing[0]!r} in every record, got none in record {number}.")
+        for text in texts_in(record):
+            if len(text) > LONGEST_TEXT or UNWRITABLE.search(text):
+                rule = f"hold texts of at most {LONGEST_TEXT} characters, without NUL and halves of surrogate pairs"
+                raise rule_error(f"{path}: record {number}", rule, text, "Fetch the file anew.")
+    return records
+
+
+def texts_in(record: Any) -> Iterator[str]:
+    """Every text in what JSON holds, but for the names of fields."""
+    left = [record]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list | dict):
+            left += value.values() if isinstance(value, dict) else value
+
+
+@contextmanager
+def as_published(root: str, place: str) -> Iterator[None]:
+    """Turn what breaks on a record that is not as its authors published it into one line.
+
+    Args:
+        root: What ``dataset.root`` names.
+        place: The file below it.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        received = f"{type(error).__name__} ({error!s:.200})"
+        told = f"{Path(root) / place} must hold records as they were published, got {received}."
+        raise ConfigError(" ".join(f"{told} Fetch the file anew.".split())) from error

@@ -1,0 +1,350 @@
+"""Subjects, relations and objects with their wordings (Hernandez et al., 2024, arXiv 2308.09124): facts of the world.
+
+A fact is a subject and an object of a relation; a wording is a sentence with a gap for the subject that the object
+completes. "The capital city of France is | Paris" is a stimulus. Its paraphrases are the relation's other wordings,
+its foils those wordings of another subject, its converse the statement with subject and object exchanged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from eif_lab.data.sampling import drawn
+from eif_lab.data.task import Task, Texts
+from eif_lab.data.texts.records import as_published, read_records
+from eif_lab.errors import rule_error, unknown_name
+from eif_lab.files.fingerprint import fingerprint
+from eif_lab.options import Options, option
+
+log = logging.getLogger(__name__)
+
+FOLDER = "knowledge/relations"
+KINDS = ("factual", "commonsense", "linguistic")
+
+GAP = "{}"
+"""Where the subject stands in a wording; filled in as text, since a file's own formats could ask for any width."""
+
+INVERSES = {
+    "company_ceo": "{} is the CEO of",
+    "country_capital_city": "{} is the capital of",
+    "country_largest_city": "{} is the largest city in",
+    "person_band_lead_singer": "The lead singer of {} is",
+    "pokemon_evolutions": "{} evolves from",
+    "superhero_person": "{} is the secret identity of",
+}
+"""Wordings with a gap for the object that the subject completes. The set has none; these are for relations in which an
+object has, but for a few, one subject."""
+
+
+class Fact(NamedTuple):
+    """What is so, or claimed to be so."""
+
+    relation: str
+    subject: str
+    object: str
+
+
+class Claim(NamedTuple):
+    """A fact in a wording; ``form`` is direct, paraphrase, foil, inverse or converse."""
+
+    fact: Fact
+    form: str
+    prompt: str
+    target: str
+    candidates: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Its id: the sentence with a bar before what is learnt or scored."""
+        return f"{self.prompt} | {self.target}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stimulus with its probes.
+
+    Attributes:
+        stated: The stimulus, which is a probe as well.
+        pairs: What is entailed, each with its matched foil, if there is one.
+        converse: Subject and object exchanged.
+    """
+
+    stated: Claim
+    pairs: tuple[tuple[Claim, Claim | None], ...]
+    converse: Claim
+
+    @property
+    def claims(self) -> list[Claim]:
+        """All of them, entailed ones before their foils."""
+        return [self.stated, *(claim for pair in self.pairs for claim in pair if claim), self.converse]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A file of the set.
+
+    Attributes:
+        name: The file's.
+        symmetric: Whether the fact holds with subject and object exchanged.
+        wordings: Prompts with a gap for the subject, no two the same; the first words the stimuli.
+        facts: Subjects with their objects.
+    """
+
+    name: str
+    symmetric: bool
+    wordings: tuple[str, ...]
+    facts: tuple[Fact, ...]
+
+    @classmethod
+    def read(cls, name: str, record: Mapping[str, Any]) -> Relation:
+        """From a file's contents.
+
+        Raises:
+            ValueError: A wording has not one gap, or a subject or an object is no text.
+        """
+        facts = tuple(dict.fromkeys(Fact(name, one["subject"], one["object"]) for one in record["samples"]))
+        wordings = tuple(dict.fromkeys((*record["prompt_templates"], *record["prompt_templates_zs"])))
+        for wording in wordings:
+            if not isinstance(wording, str) or wording.count(GAP) != 1:
+                raise ValueError(f"a wording with one {GAP}, not {wording!r}")
+        for said in (text for fact in facts for text in fact):
+            if not isinstance(said, str):
+                raise ValueError(f"subjects and objects that are texts, not {said!r}")
+        return cls(name, record["properties"]["symmetric"] is True, wordings, facts)
+
+    @cached_property
+    def objects(self) -> tuple[str, ...]:
+        """All different ones."""
+        return tuple(dict.fromkeys(fact.object for fact in self.facts))
+
+    @cached_property
+    def subjects(self) -> tuple[str, ...]:
+        """All different ones."""
+        return tuple(dict.fromkeys(fact.subject for fact in self.facts))
+
+    @cached_property
+    def known(self) -> frozenset[Fact]:
+        """What the set says."""
+        return frozenset(self.facts)
+
+    @cached_property
+    def clear(self) -> tuple[Fact, ...]:
+        """The facts whose subject has one object only."""
+        times = Counter(fact.subject for fact in self.facts)
+        return tuple(fact for fact in self.facts if times[fact.subject] == 1)
+
+    def ask_object(self, fact: Fact, wording: int, form: str, candidates: tuple[str, ...]) -> Claim:
+        """The fact as a wording that the object completes."""
+        return Claim(fact, form, self.wordings[wording].replace(GAP, fact.subject), fact.object, candidates)
+
+    def ask_subject(self, fact: Fact, form: str, candidates: tuple[str, ...]) -> Claim:
+        """The fact told from its object, which the subject completes."""
+        return Claim(fact, form, INVERSES[self.name].replace(GAP, fact.object), fact.subject, candidates)
+
+
+@dataclass
+class Relations(Options):
+    """Facts of the world: each relation is a world, some of its facts the stimuli.
+
+    A stimulus is a fact in the relation's first wording: the prompt is given, the object learnt. Its probes are itself
+    (``direct``), the fact in other wordings (``entailed``, each with its matched foil: the same wording of another
+    subject, with the same object), and subject and object exchanged in the first wording, which does not follow
+    (``converse``; ``entailed`` where the set calls the relation symmetric). For the relations of `INVERSES` the same
+    fact is also told from its object ("Paris is the capital of | France"), which follows: ``entailed``, with another
+    object's subject as its foil. Whatever else shares a subject or an object with the stimulus, within its relation, is
+    a ``foil``.
+
+    The distance ``differences`` counts which of relation, subject and object differ between stimulus and probe.
+    Candidates are other objects of the relation (other subjects, where the subject is asked for) of which the set does
+    not say that they are right.
+
+    Attributes:
+        kinds: Of the set's kinds ``factual``, ``commonsense`` and ``linguistic``, those that are drawn from.
+        relations: How many relations are drawn.
+        only: Names of relations that are taken instead.
+        stimuli_per_relation: Facts of each.
+        paraphrases: Other wordings of a fact that are probed, at most.
+        candidates: Answers to choose among, at most; the right one is one of them.
+        root: The folder that holds ``knowledge/relations``.
+    """
+
+    group: ClassVar[str] = "dataset"
+    kind: ClassVar[str] = "text"
+    name: ClassVar[str] = "relations"
+    incidental: ClassVar[tuple[str, ...]] = ("root",)
+
+    kinds: list[str] = option(["factual", "commonsense"], one_of=KINDS, hint="Try [factual].")
+    relations: int = option(15, at_least=1, hint="Try 15.")
+    only: list[str] | None = option(None)
+    stimuli_per_relation: int = option(4, at_least=1, hint="Try 4.")
+    paraphrases: int = option(2, at_least=1, hint="Try 2.")
+    candidates: int = option(5, at_least=2, hint="Try 5.")
+    root: str = "data"
+
+    def identity(self) -> list[list[str]]:
+        """The contents of all files that are drawn from."""
+        return fingerprint(Path(self.root) / place for place in self._places().values())
+
+    def load(self, seed: int) -> Task:
+        """The relations, facts and candidates that ``seed`` draws.
+
+        Raises:
+            ConfigError: The files are not there, hold too little, or none has the name given.
+        """
+        relations = self._drawn(seed)
+        generator = np.random.default_rng(seed)
+        return assemble([self._world(relation, generator) for relation in relations], relations)
+
+    def _places(self) -> dict[str, str]:
+        """The set's files of these kinds, by relation."""
+        root = Path(self.root)
+        found = sorted(path for kind in self.kinds for path in (root / FOLDER / kind).glob("*.json"))
+        return {path.stem: str(path.relative_to(root)) for path in found}
+
+    def _drawn(self, seed: int) -> list[Relation]:
+        places = self._places()
+        if not places:
+            rule = f"be a folder that holds {FOLDER}/{self.kinds[0]}"
+            raise rule_error("dataset.root", rule, self.root, "Set EIF_LAB_DATA to one that does.")
+        for name in self.only or []:
+            if name not in places:
+                raise unknown_name("dataset.only", name, places)
+        fields = ("prompt_templates", "prompt_templates_zs", "properties", "samples")
+        read = []
+        for name in self.only or places:
+            with as_published(self.root, places[name]):
+                read.append(Relation.read(name, read_records(self.root, places[name], fields)[0]))
+        usable = [one for one in read if len(one.wordings) > 1 and len(one.clear) >= self.stimuli_per_relation]
+        log.info(
+            "%d of %d relations left out: one wording only, or fewer than %d facts (dataset.stimuli_per_relation)",
+            len(read) - len(usable), len(read), self.stimuli_per_relation,
+        )  # fmt: skip
+        if self.only is not None and usable:
+            return usable
+        what = f"with a second wording and {self.stimuli_per_relation} facts"
+        return [usable[i] for i in drawn("relations", self.relations, len(usable), seed, what)]
+
+    def _world(self, relation: Relation, generator: np.random.Generator) -> list[Case]:
+        """The stimuli drawn from a relation, with their probes."""
+        places = generator.permutation(len(relation.clear))[: self.stimuli_per_relation]
+        facts = [relation.clear[i] for i in places]
+        return [self._case(relation, fact, facts, generator) for fact in facts]
+
+    def _case(self, relation: Relation, fact: Fact, facts: Sequence[Fact], generator: np.random.Generator) -> Case:
+        """A fact's probes; a foil has its partner's candidates."""
+
+        def among(right: str, others: Sequence[str]) -> tuple[str, ...]:
+            chosen = generator.permutation(len(others))[: self.candidates - 1]
+            return (f" {right}", *(f" {others[i]}" for i in chosen))
+
+        name, subject, object_ = fact
+        known, turned = relation.known, Fact(name, object_, subject)
+        objects = among(object_, [one for one in relation.objects if Fact(name, subject, one) not in known])
+        subjects = among(subject, [one for one in relation.subjects if Fact(name, one, object_) not in known])
+        other = another(fact, facts, relation)
+        pairs: list[tuple[Claim, Claim | None]] = []
+        for wording in range(1, min(len(relation.wordings), self.paraphrases + 1)):
+            wrong = other and relation.ask_object(Fact(name, other.subject, object_), wording, "foil", objects)
+            pairs.append((relation.ask_object(fact, wording, "paraphrase", objects), wrong))
+        if name in INVERSES:
+            wrong = other and relation.ask_subject(Fact(name, subject, other.object), "foil", subjects)
+            pairs.append((relation.ask_subject(fact, "inverse", subjects), wrong))
+        return Case(
+            stated=relation.ask_object(fact, 0, "direct", objects),
+            pairs=tuple(pairs),
+            converse=relation.ask_object(turned, 0, "converse", subjects),
+        )
+
+
+def another(fact: Fact, facts: Sequence[Fact], relation: Relation) -> Fact | None:
+    """A fact of which neither subject nor object goes with ``fact``: the next drawn one, else any of the relation."""
+    place = facts.index(fact)
+    for other in (*facts[place + 1 :], *facts[:place], *relation.facts):
+        crossed = Fact(fact.relation, other.subject, fact.object), Fact(fact.relation, fact.subject, other.object)
+        if relation.known.isdisjoint(crossed):
+            return other
+    return None
+
+
+def assemble(worlds: Sequence[Sequence[Case]], relations: Sequence[Relation]) -> Task:
+    """Stimuli, probes, relations, distances and foils.
+
+    Args:
+        worlds: The cases of each relation.
+        relations: The relations, in the same order.
+    """
+    cases = [case for world in worlds for case in world]
+    named = {claim.name: claim for case in reversed(cases) for claim in case.claims}
+    probes = [named[name] for name in dict.fromkeys(claim.name for case in cases for claim in case.claims)]
+    symmetric = {relation.name for relation in relations if relation.symmetric}
+    place = {claim.name: j for j, claim in enumerate(probes)}
+    foil = np.full((len(cases), len(probes)), -1)
+    for i, case in enumerate(cases):
+        for right, wrong in case.pairs:
+            foil[i, place[right.name]] = place[wrong.name] if wrong else -1
+    return Task(
+        stimuli=_stimuli(cases, relations),
+        probes=_texts(probes, relations),
+        relation=np.array([[says(case.stated, claim, symmetric) for claim in probes] for case in cases]),
+        distances={
+            "differences": np.array([[differences(case.stated.fact, claim.fact) for claim in probes] for case in cases])
+        },
+        foil=foil,
+    )
+
+
+def says(stated: Claim, claim: Claim, symmetric: Collection[str]) -> str:
+    """What a stimulus says about a probe.
+
+    Args:
+        stated: The stimulus.
+        claim: What the probe claims.
+        symmetric: The relations that hold with subject and object exchanged.
+    """
+    name, subject, object_ = claim.fact
+    if claim.name == stated.name:
+        return "direct"
+    if claim.fact == stated.fact:
+        return "entailed"
+    if (name, object_, subject) == stated.fact:
+        return "entailed" if name in symmetric else "converse"
+    shares = subject == stated.fact.subject or object_ == stated.fact.object
+    return "foil" if name == stated.fact.relation and shares else "unrelated"
+
+
+def differences(one: Fact, other: Fact) -> float:
+    """How many of relation, subject and object differ: 0 to 3."""
+    return float(sum(a != b for a, b in zip(one, other)))
+
+
+def _stimuli(cases: Sequence[Case], relations: Sequence[Relation]) -> Texts:
+    """The stimuli; ``wording_1``, ... hold their paraphrases."""
+    said = [[f"{one.prompt} {one.target}" for one, _ in case.pairs if one.form == "paraphrase"] for case in cases]
+    columns = zip_longest(*said, fillvalue="")
+    texts = _texts([case.stated for case in cases], relations)
+    wordings = {f"wording_{number}": np.array(column) for number, column in enumerate(columns, 1)}
+    return replace(texts, coords={**texts.coords, **wordings})
+
+
+def _texts(claims: Sequence[Claim], relations: Sequence[Relation]) -> Texts:
+    world = {relation.name: number for number, relation in enumerate(relations)}
+    return Texts(
+        prompts=tuple(claim.prompt for claim in claims),
+        targets=tuple(f" {claim.target}" for claim in claims),
+        ids=np.array([claim.name for claim in claims]),
+        coords={
+            "world": np.array([world[claim.fact.relation] for claim in claims]),
+            "topic": np.array([claim.fact.relation for claim in claims]),
+            "form": np.array([claim.form for claim in claims]),
+        },
+        candidates=tuple(claim.candidates if len(claim.candidates) > 1 else () for claim in claims),
+    )

@@ -1,0 +1,270 @@
+"""Theories with questions: a theory is known, one of its facts is the stimulus, and questions ask what follows.
+
+What a stimulus says about a question is derived, by forward chaining over the theory's own rules (`logic`), and not
+only in its own theory: sets of theories use the same few names again and again, so that the fact taken from one theory
+can decide a question about another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from eif_lab.data.task import RELATED, Background, Task, Texts, background_in_context
+from eif_lab.data.worlds.logic import Fact, Rule
+
+TRUE, FALSE, UNKNOWN = " True", " False", " Unknown"
+"""Answers, as they follow a question."""
+
+ANYTHING = "?x"
+"""The variable of rules."""
+
+
+class Sentence(NamedTuple):
+    """A sentence and what it says."""
+
+    text: str
+    meaning: Fact
+
+
+@dataclass(frozen=True)
+class Question:
+    """A statement that is asked for.
+
+    Attributes:
+        statement: The statement; True and False are both probes.
+        foil: The place, among the theory's questions, of the one that is like it and that the theory leaves open; -1
+            where there is none.
+    """
+
+    statement: Sentence
+    foil: int = -1
+
+
+@dataclass(frozen=True)
+class Theory:
+    """What is known, what is new, and what is asked.
+
+    Attributes:
+        name: Its name in the set.
+        number: Its number in the set; the coordinate ``world``.
+        background: The sentences of the theory without the stimulus.
+        facts, rules: What those say.
+        stimulus: The fact that was taken out.
+        questions: What is asked, beside the stimulus itself.
+    """
+
+    name: str
+    number: int
+    background: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    rules: tuple[Rule, ...]
+    stimulus: Sentence
+    questions: tuple[Question, ...]
+
+    @cached_property
+    def known(self) -> dict[Fact, int]:
+        """What follows from the background alone, and after how many rounds."""
+        return rounds(self.facts, self.rules)
+
+    def learnt(self, fact: Fact) -> dict[Fact, int]:
+        """What follows from the background and ``fact``, and after how many rounds."""
+        return rounds((*self.facts, fact), self.rules)
+
+
+def rounds(facts: Sequence[Fact], rules: Sequence[Rule]) -> dict[Fact, int]:
+    """All that follows, with the first round of forward chaining in which it does: 0 for the facts themselves.
+
+    Every rule is first said of each name. That is `closure`, many times faster, for rules whose one variable is the
+    subject of a premise, as those of these sets are.
+    """
+    names = {fact.subject for fact in facts} | {rule.conclusion.subject for rule in rules}
+    said = {
+        (frozenset(_about(name, premise) for premise in rule.premises), _about(name, rule.conclusion))
+        for rule in rules
+        for name in names - {ANYTHING}
+    }
+    found = dict.fromkeys(facts, 0)
+    number = 0
+    while True:
+        number += 1
+        new = {conclusion for premises, conclusion in said if premises <= found.keys()} - found.keys()
+        if not new:
+            return found
+        found |= dict.fromkeys(new, number)
+
+
+def _about(name: str, fact: Fact) -> Fact:
+    subject, relation, object_, negated = fact
+    return Fact(name if subject == ANYTHING else subject, relation, name if object_ == ANYTHING else object_, negated)
+
+
+def answer(fact: Fact, known: dict[Fact, int]) -> str:
+    """Whether ``fact`` is true or false by what is known; unknown where neither or both can be derived."""
+    said, denied = fact in known, fact.denied() in known
+    return UNKNOWN if said == denied else TRUE if said else FALSE
+
+
+class Probe(NamedTuple):
+    """A question and one answer to it, or the stimulus as a statement (``question`` -1, ``answer`` empty)."""
+
+    theory: int
+    question: int
+    statement: Sentence
+    answer: str
+
+    @property
+    def claim(self) -> Fact:
+        """What the answer claims."""
+        return self.statement.meaning.denied() if self.answer == FALSE else self.statement.meaning
+
+
+def theory_task(theories: Sequence[Theory], question: str, candidates: tuple[str, ...], background: str) -> Task:
+    """Stimuli, probes, relations, distances, foils and background.
+
+    Of each theory the probes are its stimulus as a statement, and True and False as answers to every question, the
+    first of which asks for the stimulus. The distance ``steps`` is the number of rounds of forward chaining after which
+    a probe follows from the stimulus, or is denied; NaN where neither is so, and between theories.
+
+    Args:
+        theories: Each is a world.
+        question: What stands before each statement that is asked for.
+        candidates: The answers to choose among.
+        background: ``context`` to have each theory stand before its probes; ``taught`` to have it taught, each sentence
+            then saying which theory it belongs to, because theories disagree about the same names.
+    """
+    taught = background == "taught"
+    probes = [probe for place, theory in enumerate(theories) for probe in probes_of(place, theory)]
+    shape = len(theories), len(probes)
+    relation, steps = np.full(shape, "unrelated", "<U12"), np.full(shape, np.nan)
+    for i, theory in enumerate(theories):
+        stated = theory.stimulus.meaning
+        learnt = [other.learnt(stated) for other in theories]
+        for j, probe in enumerate(probes):
+            own, after = i == probe.theory, learnt[probe.theory]
+            if own or not taught:
+                relation[i, j] = relation_of(probe, theories[probe.theory].known, after, stated, own=own)
+            if own and relation[i, j] in RELATED:
+                steps[i, j] = min(after[fact] for fact in (probe.claim, probe.claim.denied()) if fact in after)
+    task = Task(
+        stimuli=_stimuli(theories, taught),
+        probes=_probes(theories, probes, question, candidates, taught),
+        relation=relation,
+        distances={"steps": steps},
+        foil=_foils(theories, probes, relation),
+        background=_background(theories, taught),
+    )
+    return task if taught else background_in_context(task)
+
+
+def probes_of(place: int, theory: Theory) -> list[Probe]:
+    """The probes of a theory: its statement, then each question with its two answers."""
+    asked = [theory.stimulus, *(one.statement for one in theory.questions)]
+    questions = [Probe(place, q, statement, said) for q, statement in enumerate(asked) for said in (TRUE, FALSE)]
+    return [Probe(place, -1, theory.stimulus, ""), *questions]
+
+
+def relation_of(probe: Probe, before: dict[Fact, int], after: dict[Fact, int], stated: Fact, *, own: bool) -> str:
+    """What a stimulus says about a probe.
+
+    Args:
+        probe: Of a theory.
+        before: What follows from that theory.
+        after: What follows from that theory and the stimulus.
+        stated: The stimulus.
+        own: Whether it was taken from that theory; only then are questions that stay open its foils.
+    """
+    if own and probe.claim == stated:
+        return "direct"
+    decided = answer(probe.claim, after)
+    if answer(probe.claim, before) == UNKNOWN and decided != UNKNOWN:
+        return "entailed" if decided == TRUE else "contradicted"
+    return "foil" if own and decided == UNKNOWN else "unrelated"
+
+
+def overlap(one: str, other: str) -> float:
+    """Shared words over all words of two sentences: a Jaccard index of multisets, 1 for the same words."""
+    a, b = (Counter(text.lower().rstrip(".").split()) for text in (one, other))
+    return sum((a & b).values()) / sum((a | b).values())
+
+
+def _foils(theories: Sequence[Theory], probes: Sequence[Probe], relation: np.ndarray) -> np.ndarray:
+    """The same answer to the question that is the foil, for what follows from its own stimulus or is denied by it."""
+    place = {(probe.theory, probe.question, probe.answer): j for j, probe in enumerate(probes)}
+    foil = np.full(relation.shape, -1)
+    for j, probe in enumerate(probes):
+        partner = theories[probe.theory].questions[probe.question - 1].foil if probe.question > 0 else -1
+        if partner >= 0 and relation[probe.theory, j] in ("entailed", "contradicted"):
+            other = place[probe.theory, partner + 1, probe.answer]
+            foil[probe.theory, j] = other if relation[probe.theory, other] == "foil" else -1
+    return foil
+
+
+def _spoken(theory: Theory, text: str, taught: bool) -> str:
+    return f"In theory {theory.number}: {text}" if taught else text
+
+
+def _statement_id(theory: Theory) -> str:
+    return f"{theory.name}: {theory.stimulus.text}"
+
+
+def _stimuli(theories: Sequence[Theory], taught: bool) -> Texts:
+    return Texts(
+        prompts=("",) * len(theories),
+        targets=tuple(_spoken(theory, theory.stimulus.text, taught) for theory in theories),
+        ids=np.array([_statement_id(theory) for theory in theories]),
+        coords={"world": np.array([theory.number for theory in theories])},
+    )
+
+
+def _probes(
+    theories: Sequence[Theory], probes: Sequence[Probe], question: str, candidates: tuple[str, ...], taught: bool
+) -> Texts:
+    """A statement has the id of its stimulus; a question has its own, the statement with its answer."""
+
+    def name(probe: Probe, said: str) -> str:
+        theory = theories[probe.theory]
+        return f"{theory.name}: {probe.statement.text}{said}" if probe.answer else _statement_id(theory)
+
+    asked = [f"{question} {probe.statement.text}" if probe.answer else "" for probe in probes]
+    return Texts(
+        prompts=tuple(_spoken(theories[p.theory], text, taught) if text else "" for p, text in zip(probes, asked)),
+        targets=tuple(p.answer or _spoken(theories[p.theory], p.statement.text, taught) for p in probes),
+        ids=np.array([name(probe, probe.answer) for probe in probes]),
+        coords={
+            "world": np.array([theories[probe.theory].number for probe in probes]),
+            "form": np.array(["question" if probe.answer else "statement" for probe in probes]),
+            "negates": np.array([name(probe, TRUE) if probe.answer == FALSE else "" for probe in probes]),
+        },
+        candidates=tuple(candidates if probe.answer else () for probe in probes),
+    )
+
+
+def _background(theories: Sequence[Theory], taught: bool) -> Background:
+    """Every sentence, and the question for its last word among the other last words that would not be right as well."""
+    told = [(theory, text) for theory in theories for text in theory.background]
+    coords = {"world": np.array([theory.number for theory, _ in told])}
+    said = tuple(_spoken(theory, text, taught) for theory, text in told)
+    ids = np.array([f"{theory.name}: {text}" for theory, text in told])
+    split = [text.rpartition(" ") for text in said]
+    return Background(
+        facts=Texts(("",) * len(said), said, ids, coords),
+        questions=Texts(
+            prompts=tuple(prompt for prompt, _, _ in split),
+            targets=tuple(f" {last}" for _, _, last in split),
+            ids=ids,
+            coords=coords,
+            candidates=tuple(_last_words(theory, text) for theory, text in told),
+        ),
+    )
+
+
+def _last_words(theory: Theory, text: str) -> tuple[str, ...]:
+    prompt, _, own = text.rpartition(" ")
+    others = dict.fromkeys(other.rpartition(" ")[2] for other in theory.background)
+    return (f" {own}", *(f" {last}" for last in others if f"{prompt} {last}" not in theory.background))

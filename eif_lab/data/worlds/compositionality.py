@@ -1,0 +1,72 @@
+"""The compositionality domain: a new thing is given a property and a shape, and whether both combine is probed.
+
+"the dax is zlo . the dax is a vro ." makes the dax a zlo vro. The matched foil says the same of another thing; further
+foils exchange one part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.logic import Fact, Rule
+
+
+@dataclass
+class Compositionality(Knowledge):
+    """From "the dax is red" and "the dax is a cube" follows that the dax is a red cube."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule((Fact("?x", "has", "?c"), Fact("?x", "is", "?s")), Fact("?x", "both", "?c ?s")),
+    )
+    wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "has": ("the {subject} is{not}", "one can{not} say the {subject} is", "the look of the {subject} is{not}"),
+        "is": (
+            "the {subject} is{not} a",
+            "one can{not} say the {subject} is a",
+            "the {subject} has{not} the shape of a",
+        ),
+        "both": (
+            "the {subject} is{not} a",
+            "one can{not} say the {subject} is a",
+            "the {subject} has{not} the shape of a",
+        ),
+    }
+
+    @classmethod
+    def size(cls, cases: int) -> int:
+        """A property, a shape, a name and a bystander for each case, three words for the neutral statement."""
+        return 4 * max(2, cases) + 3
+
+    @classmethod
+    def world(cls, words: Sequence[str], cases: int) -> World:
+        """Each new thing has a property and a shape of its own."""
+        count = max(2, cases)
+        properties, shapes, names, others = (words[k * count : (k + 1) * count] for k in range(4))
+
+        def case(number: int) -> Case:
+            name, bystander, after = names[number], others[number], (number + 1) % count
+            both = f"{properties[number]} {shapes[number]}"
+            return Case(
+                stated=(Fact(name, "has", properties[number]), Fact(name, "is", shapes[number])),
+                follows=((Fact(name, "both", both), Fact(bystander, "both", both)),),
+                foils=(
+                    Fact(name, "both", f"{properties[number]} {shapes[after]}"),
+                    Fact(name, "both", f"{properties[after]} {shapes[number]}"),
+                ),
+            )
+
+        return World(
+            background=(),
+            cases=tuple(case(number) for number in range(cases)),
+            neutral=(Fact(words[-3], "has", words[-2]), Fact(words[-3], "is", words[-1])),
+            choices={
+                "has": tuple(properties),
+                "is": tuple(shapes),
+                "both": tuple(f"{one} {shape}" for one in properties for shape in shapes),
+            },
+            tops=(*properties, *shapes, *others),
+            rules=cls.rules,
+        )

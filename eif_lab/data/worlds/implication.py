@@ -1,0 +1,64 @@
+"""The implication domain: which property implies which is known; a thing has, or lacks, one, and both are probed.
+
+In turn: "the dax is glim ." entails that it is brop (modus ponens); "the dax is not brop ." that it is not glim (modus
+tollens); from "the dax is brop ." nothing follows, and that it is glim is the converse (affirming the consequent). The
+matched foil takes the property that stands in the same place of another implication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.logic import Fact, Rule
+
+IMPLICATIONS = 4
+
+
+@dataclass
+class Implication(Knowledge):
+    """From "if glim then brop" and "the dax is glim" follows that the dax is brop."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule((Fact("?x", "has", "?a"), Fact("?a", "implies", "?b")), Fact("?x", "has", "?b")),
+        Rule((Fact("?x", "has", "?b", True), Fact("?a", "implies", "?b")), Fact("?x", "has", "?a", True)),
+    )
+    wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "implies": ("if a thing is {subject} then it is", "whatever is {subject} is also", "all that is {subject} is"),
+        "has": ("the {subject} is{not}", "one can{not} say the {subject} is", "the look of the {subject} is{not}"),
+    }
+    closed: ClassVar[bool] = False
+
+    @classmethod
+    def size(cls, cases: int) -> int:
+        """Four implications, a name and a bystander for each case, two words for the neutral statement."""
+        return 2 * IMPLICATIONS + 2 * cases + 2
+
+    @classmethod
+    def world(cls, words: Sequence[str], cases: int) -> World:
+        """Modus ponens, modus tollens and the converse, in turn."""
+        ifs, thens = words[:IMPLICATIONS], words[IMPLICATIONS : 2 * IMPLICATIONS]
+        names, others = words[2 * IMPLICATIONS : -2 - cases], words[-2 - cases : -2]
+
+        def case(number: int) -> Case:
+            name, mine = names[number], number % IMPLICATIONS
+            other = (mine + IMPLICATIONS // 2) % IMPLICATIONS
+            first, then = Fact(name, "has", ifs[mine]), Fact(name, "has", thens[mine])
+            if number % 3 == 0:
+                foil = then._replace(object=thens[other])
+                return Case(stated=(first,), follows=((then, foil),), foils=(then._replace(subject=others[number]),))
+            foil = first._replace(object=ifs[other])
+            if number % 3 == 1:
+                return Case(stated=(then.denied(),), follows=((first.denied(), foil.denied()),))
+            return Case(stated=(then,), converse=(first,), foils=(foil,))
+
+        return World(
+            background=tuple(Fact(first, "implies", then) for first, then in zip(ifs, thens)),
+            cases=tuple(case(number) for number in range(cases)),
+            neutral=(Fact(words[-2], "has", words[-1]),),
+            choices={"implies": tuple(thens), "has": (*ifs, *thens)},
+            tops=(*thens, *others),
+            rules=cls.rules,
+        )

@@ -1,0 +1,63 @@
+"""The negation domain: a thing is one or the other of two properties, it is said not to be one, and both are probed.
+
+With "a thing is red or blue .", "the dax is not red ." contradicts that the dax is red, and entails that it is blue.
+The matched foils take the property in the same place of another such pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.logic import Fact, Rule
+
+PAIRS = 4
+
+
+@dataclass
+class Negation(Knowledge):
+    """From "the dax is not red" follows that the dax is blue, where a thing is the one or the other."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule((Fact("?x", "has", "?a", True), Fact("?a", "or", "?b")), Fact("?x", "has", "?b")),
+        Rule((Fact("?x", "has", "?b", True), Fact("?a", "or", "?b")), Fact("?x", "has", "?a")),
+    )
+    wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "or": ("a thing is {subject} or", "what is not {subject} is", "if it is not {subject} it is"),
+        "has": ("the {subject} is{not}", "one can{not} say the {subject} is", "the look of the {subject} is{not}"),
+    }
+    closed: ClassVar[bool] = False
+
+    @classmethod
+    def size(cls, cases: int) -> int:
+        """Four pairs of properties, a name for each case, two words for the neutral statement."""
+        return 2 * PAIRS + cases + 2
+
+    @classmethod
+    def world(cls, words: Sequence[str], cases: int) -> World:
+        """The first and the second of each pair are denied in turn."""
+        pairs = [(words[p], words[PAIRS + p]) for p in range(PAIRS)]
+        names = words[2 * PAIRS : -2]
+
+        def case(number: int) -> Case:
+            name, mine = names[number], number % PAIRS
+            other, place = (mine + PAIRS // 2) % PAIRS, number % 2
+            denied, left = (Fact(name, "has", pairs[mine][k]) for k in (place, 1 - place))
+            foil, foil_left = (Fact(name, "has", pairs[other][k]) for k in (place, 1 - place))
+            return Case(
+                stated=(denied.denied(),),
+                follows=((left, foil_left),),
+                contradicts=((denied, foil),),
+                foils=(foil.denied(),),
+            )
+
+        return World(
+            background=tuple(Fact(one, "or", other) for one, other in pairs),
+            cases=tuple(case(number) for number in range(cases)),
+            neutral=(Fact(words[-2], "has", words[-1], negated=True),),
+            choices={"or": tuple(other for _, other in pairs), "has": tuple(words[: 2 * PAIRS])},
+            tops=tuple(word for pair in pairs for word in pair),
+            rules=cls.rules,
+        )

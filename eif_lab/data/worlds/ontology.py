@@ -1,0 +1,70 @@
+r"""The ontology domain: kinds with abilities are known, a new name is given a kind, and what follows is probed.
+
+A world has two superkinds, two kinds under each, and an ability for each kind::
+
+    superkind 0 -- kind 0 -- ability 0          superkind 1 -- kind 2 -- ability 2
+               \- kind 1 -- ability 1                      \- kind 3 -- ability 3
+
+"a dax is a blick ." makes a dax whatever a blick is, and able to do whatever a blick can. The matched foils give it the
+ability and the superkind of the kind's counterpart, kind (k + 2) mod 4, which is under the other superkind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.logic import Fact, Rule
+
+KINDS = 4
+
+
+@dataclass
+class Ontology(Knowledge):
+    """From "a dax is a blick" follows that a dax can what a blick can, and is what a blick is."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule((Fact("?x", "is", "?y"), Fact("?y", "is", "?z")), Fact("?x", "is", "?z")),
+        Rule((Fact("?x", "is", "?y"), Fact("?y", "can", "?z")), Fact("?x", "can", "?z")),
+    )
+    wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "is": ("a {subject} is{not} a", "every {subject} is{not} a kind of", "to be a {subject} is{not} to be a"),
+        "can": ("a {subject} can{not}", "every {subject} is{not} able to", "what is a {subject} can{not}"),
+    }
+
+    @classmethod
+    def size(cls, cases: int) -> int:
+        """Two superkinds, four kinds, four abilities, a name for each case, two words for the neutral statement."""
+        return 2 + 2 * KINDS + cases + 2
+
+    @classmethod
+    def world(cls, words: Sequence[str], cases: int) -> World:
+        """New names are given the kinds in turn."""
+        superkinds, kinds, abilities = words[:2], words[2 : 2 + KINDS], words[2 + KINDS : 2 + 2 * KINDS]
+        names = words[2 + 2 * KINDS : -2]
+
+        def case(number: int) -> Case:
+            name, kind = names[number], number % KINDS
+            other = (kind + 2) % KINDS
+            return Case(
+                stated=(Fact(name, "is", kinds[kind]),),
+                follows=(
+                    (Fact(name, "can", abilities[kind]), Fact(name, "can", abilities[other])),
+                    (Fact(name, "is", superkinds[kind // 2]), Fact(name, "is", superkinds[other // 2])),
+                ),
+                converse=(Fact(kinds[kind], "is", name),),
+            )
+
+        return World(
+            background=(
+                *(Fact(kind, "is", superkinds[k // 2]) for k, kind in enumerate(kinds)),
+                *(Fact(kind, "can", abilities[k]) for k, kind in enumerate(kinds)),
+            ),
+            cases=tuple(case(number) for number in range(cases)),
+            neutral=(Fact(words[-2], "is", words[-1]),),
+            choices={"is": (*superkinds, *kinds), "can": tuple(abilities)},
+            tops=tuple(superkinds),
+            rules=cls.rules,
+        )

@@ -1,0 +1,60 @@
+"""The reversal domain: someone is said to be king of a realm, and who the realm's king is is probed.
+
+"dax is the king of zug ." entails "the king of zug is dax ." (Berglund et al., *The reversal curse*, arXiv 2309.12288).
+The matched foil makes dax the king of the next realm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.logic import Fact, Rule
+
+
+@dataclass
+class Reversal(Knowledge):
+    """From "dax is the king of zug" follows that the king of zug is dax."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule((Fact("?x", "rules", "?y"),), Fact("?y", "king", "?x")),
+        Rule((Fact("?y", "king", "?x"),), Fact("?x", "rules", "?y")),
+    )
+    wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "rules": ("{subject} is{not} the king of", "{subject} does{not} rule over", "{subject} has{not} the crown of"),
+        "king": (
+            "the king of {subject} is{not}",
+            "the ruler of {subject} is{not}",
+            "the crown of {subject} is{not} for",
+        ),
+    }
+
+    @classmethod
+    def size(cls, cases: int) -> int:
+        """A name and a realm for each case, at least two; two words for the neutral statement."""
+        return 2 * max(2, cases) + 2
+
+    @classmethod
+    def world(cls, words: Sequence[str], cases: int) -> World:
+        """Each name rules a realm of its own."""
+        half = len(words) // 2 - 1
+        names, realms = words[:half], words[half : 2 * half]
+
+        def case(number: int) -> Case:
+            name, realm, other = names[number], realms[number], realms[(number + 1) % half]
+            return Case(
+                stated=(Fact(name, "rules", realm),),
+                follows=((Fact(realm, "king", name), Fact(other, "king", name)),),
+                converse=(Fact(realm, "rules", name),),
+            )
+
+        return World(
+            background=(),
+            cases=tuple(case(number) for number in range(cases)),
+            neutral=(Fact(words[-2], "rules", words[-1]),),
+            choices={"rules": tuple(realms), "king": tuple(names)},
+            tops=tuple(realms),
+            rules=cls.rules,
+        )

@@ -1,0 +1,87 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import re
+from collections.abc import Iterable
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A user's mistake, told in one line: field, rule, value received, next step."""
+
+
+class NotApplicable(ConfigError):
+    """The options are each fine, but this combination has no meaning (a sweep lists it and goes on)."""
+
+
+LONGEST_SHOWN = 200
+"""Characters of a value that an error shows."""
+
+
+def rule_error(field: str, rule: str, value: Any, hint: str = "") -> ConfigError:
+    """``<field> must <rule>, got <value>. <hint>``, of a long value its beginning."""
+    whole = repr(value)
+    shown = whole if len(whole) <= LONGEST_SHOWN else f"{whole[:LONGEST_SHOWN]}..."
+    return ConfigError(f"{field} must {rule}, got {shown}. {hint}".rstrip())
+
+
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and line feed, marks that turn the direction of writing, and halves of a character."""
+
+
+def printable(text: str) -> str:
+    """The text with a question mark for each character that a terminal would obey instead of showing it."""
+    return STEERING.sub("?", text)
+
+
+def unknown_name(field: str, value: str, known: Iterable[str]) -> ConfigError:
+    """A name that does not exist, with the nearest one that does."""
+    known = sorted(known)
+    near = difflib.get_close_matches(value, known, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"Try {known[0]}."
+    return rule_error(field, f"be one of {', '.join(known)}", value, hint)
+
+
+def unknown_option(field: str, value: Any, known: Iterable[str]) -> ConfigError:
+    """An option that does not exist, with the nearest one that does.
+
+    Args:
+        field: Its full name, such as ``method.rnak``.
+        value: What it was to be.
+        known: Names of the options beside it.
+    """
+    parent, _, name = field.rpartition(".")
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {parent}{'.' if parent else ''}{near[0]}?" if near else f"Remove {field}."
+    rule = f"be an option, one of {', '.join(known)}" if known else f"be left out, since {parent} has no options"
+    return rule_error(field, rule, value, hint)
+
+
+SIGNS = (
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "ALLOC_FAILED",
+    "bad_alloc",
+    "failed to map segment",
+)
+"""What errors say where memory is too little: of the CPU's allocators, of MPS, of CUDA's libraries, of the loader."""
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory is too little; torch's own are told by `eif_lab.influence.resources.memory`."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError | ImportError) and any(sign in str(error) for sign in SIGNS)
+
+
+def memory_line(error: BaseException) -> str:
+    """What ran out, and what to try, in one line."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    hint = "Try a lower engine.memory_budget, fewer stimuli or probes, or more memory for this process (ulimit -v)."
+    return f"out of memory ({reason}). {hint}"

@@ -1,0 +1,259 @@
+"""Whether the precision that is computed in holds what an update changes; where it does not, the job is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from eif_lab.errors import ConfigError, rule_error
+from eif_lab.influence.per_sample.alone import gradient_alone, placed
+from eif_lab.influence.problem import Problem
+from eif_lab.influence.update import Update
+from eif_lab.readouts.readout import READOUTS, Readout, log_odds, log_prob, prob, raised
+
+LARGEST_LOSS = 0.1
+"""What share of an update may be lost. The influence's relative error is about as large, or smaller (measured:
+docs/decisions.md)."""
+
+MOST_TRIED = 32
+"""Stimuli that are looked at before it is said that none of their updates is held."""
+
+MOST_ELEMENTS = 2**14
+"""Elements of a parameter that are looked at; optimizers are elementwise, so that a sample tells."""
+
+READING_UNITS = 8
+"""Rounding units of a reading, which sums over classes and positions, that are noise: pure noise reached 3 of them."""
+
+
+COUNTS = ("rank", "correct")
+"""Readouts that a small update rightly does not change."""
+
+
+class LostToRounding(ConfigError):
+    """The learning rate is so small that the result would be rounding noise, or zero."""
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Within this, CUDA computes convolutions of float32 in float32; afterwards as before.
+
+    By default it rounds what goes into them to 10 bits (TF32), in which 1 + 3e-4 is 1 and a small update vanishes.
+    """
+    cudnn: Any = torch.backends.cudnn
+    before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
+    cudnn.allow_tf32 = False  # the older of two ways to say so, which torch holds against the newer one
+    cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before[0] == "tf32"
+        cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before
+
+
+def must_hold_update(problem: Problem) -> None:
+    """Refuse a learning rate at which the trained parameters would round away what it changes.
+
+    For engines that store updated parameters. A rate of zero changes nothing, and is fine.
+
+    Raises:
+        LostToRounding: More than `LARGEST_LOSS` of the first step is lost.
+    """
+    share = lost_share(problem) if problem.update.learning_rate else 0.0
+    if share > LARGEST_LOSS:
+        precisions = sorted({str(p.dtype).removeprefix("torch.") for p in problem.trained.values()})
+        rule = f"be large enough for {' and '.join(precisions)} to hold what it changes"
+        raise refusal(problem, f"{rule} ({share:.0%} of the updates would be lost to rounding)")
+
+
+def lost_share(problem: Problem) -> float:
+    r"""The share of the first step that the parameters' own precision loses.
+
+    .. math:: \sqrt{\sum_i \|\Delta_i - \hat\Delta_i\|^2 / \sum_i \|\Delta_i\|^2}
+
+    over stimuli, with the exact step :math:`\Delta` and the stored one :math:`\hat\Delta`. The sum is over stimuli
+    because their gradients differ by orders of magnitude in a model that is sure of most of them: an update that is
+    lost matters by its size beside the others'. Stimuli spread over all are looked at until the share is small enough,
+    most often one. Those whose step is zero or not finite say nothing about the rate.
+    """
+    lost = moved = 0.0
+    for rows in tried(problem):
+        errors, steps = (sum(one) for one in zip(*first_step(problem, rows)))
+        if math.isfinite(errors + steps):
+            lost, moved = lost + errors, moved + steps
+        if moved and lost <= LARGEST_LOSS**2 * moved:
+            break
+    return math.sqrt(lost / moved) if moved else 0.0
+
+
+def tried(problem: Problem) -> Iterator[Tensor]:
+    """Members of the stimuli that are looked at: at most `MOST_TRIED`, the first and others evenly behind it."""
+    yield from problem.members[:: math.ceil(len(problem.members) / MOST_TRIED)]
+
+
+def first_step(problem: Problem, rows: Tensor) -> Iterator[tuple[float, float]]:
+    """For each parameter the squared norms of what storing the first step loses, and of that step.
+
+    Both per learning rate, so that neither vanishes with it.
+    """
+    rate = problem.update.learning_rate
+    assert rate
+    for parameter, gradient in gradients(problem, rows):
+        stride = max(1, math.ceil(parameter.numel() / MOST_ELEMENTS))
+        own, own_gradient = parameter.flatten()[::stride], gradient.flatten()[::stride]
+        exact = step_per_rate(problem.update, own, own_gradient)
+        stored = own.clone()
+        stored.grad = own_gradient
+        problem.update.make_optimizer([stored]).step()
+        kept = (in_float64(stored) - in_float64(own)) / rate
+        yield stride * (kept - exact).abs().square().sum().item(), stride * exact.abs().square().sum().item()
+
+
+def gradients(problem: Problem, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Each trained parameter that the loss depends on, with its gradient, clipped as the recipe says."""
+    found = problem.alone.get(tuple(rows.tolist()), {})
+    if found.keys() != problem.trained.keys():
+        found = gradient_alone(problem, problem.samples.take(rows))
+    pairs = [(problem.trained[n].detach(), g.to_dense()) for n, g in found.items() if g is not None]
+    largest = problem.update.gradient_clip
+    if largest is None:
+        return pairs
+    factor = (largest / (get_total_norm([g for _, g in pairs]) + 1e-6)).clamp(max=1)
+    return [(p, g * factor) for p, g in pairs]
+
+
+def step_per_rate(update: Update, parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The first step divided by the learning rate, in float64: for every optimizer they are proportional.
+
+    It starts from zero, where nothing is rounded off against the parameter; weight decay, which needs the parameter,
+    is put into the gradient (L2) or added to the step (AdamW's).
+    """
+    parameter, gradient = in_float64(parameter), in_float64(gradient)
+    decay = update.weight_decay * parameter if update.weight_decay else 0.0
+    decoupled = update.optimizer == "adamw"
+    step = torch.zeros_like(parameter)
+    step.grad = gradient if decoupled else gradient + decay
+    replace(update, learning_rate=1.0, weight_decay=0.0).make_optimizer([step]).step()
+    return step - decay if decoupled else step
+
+
+def in_float64(tensor: Tensor) -> Tensor:
+    """In float64, on the CPU where the device has none (MPS)."""
+    own = tensor.cpu() if tensor.device.type == "mps" else tensor
+    return own.to(torch.promote_types(own.dtype, torch.float64))
+
+
+def must_be_resolved(problem: Problem, before: Tensor, influence: np.ndarray) -> None:
+    """Refuse an array in which no readout moved by more than rounding moves it.
+
+    The largest influence is compared with `resolution`, readout by readout; one entry above it suffices. So rows of
+    zeros (stimuli that the model is sure of), probes that do not move and readouts that do not show what another one
+    shows are all fine; what is refused is an array of which every number could be noise. Readouts that count are not
+    looked at. Nor is an array of zeros refused where no larger step would move the readings.
+
+    Args:
+        problem: What was asked.
+        before: (..., probes, readouts), the readings that influence is the distance from.
+        influence: (stimuli, steps, probes, readouts).
+
+    Raises:
+        LostToRounding: All of it is below the resolution.
+    """
+    if not problem.update.learning_rate:
+        return
+    coarsest = coarsest_unit(problem)
+    largest: dict[str, tuple[float, float]] = {}
+    for index, (name, readout) in enumerate(problem.readouts.items()):
+        readings, moved = raised(before[..., index]).flatten(), np.abs(influence[..., index])
+        if readout is log_odds and problem.choices is not None:
+            # a difference is rounded as what it is the difference of
+            readings = torch.cat([readings, raised(problem.choices.scores(problem.base_rows[:, 0])).flatten()])
+        readings, moved = readings[readings.isfinite()], moved[np.isfinite(moved)]
+        if len(moved) and not counts(readout, readings):
+            largest[name] = float(moved.max()), resolution(readout, readings, coarsest)
+    if largest and all(moved <= least for moved, least in largest.values()) and would_move(problem):
+        name, (moved, least) = next(iter(largest.items()))
+        rule = f"be large enough to move {name} by more than rounding does, {least:.1g}"
+        raise refusal(problem, f"{rule} (it moved by {moved:.1g} at most)")
+
+
+def coarsest_unit(problem: Problem) -> float:
+    """The rounding unit of the model's coarsest parameters."""
+    parameters = problem.model.parameters()
+    return max(torch.finfo(p.dtype).eps for p in parameters if p.is_floating_point() or p.is_complex())
+
+
+def counts(readout: Readout, readings: Tensor) -> bool:
+    """Whether it reads counts: one of `COUNTS`, or a function of one's own with whole numbers as readings."""
+    if readout in READOUTS.values():
+        return readout in [READOUTS[name] for name in COUNTS]
+    return bool((readings == readings.round()).all())
+
+
+def resolution(readout: Readout, readings: Tensor, coarsest: float) -> float:
+    """The largest change of a readout that can be rounding alone.
+
+    A reading's size times `READING_UNITS` units of its own precision, which is at least float32; or times one unit of
+    the model's, where that is more: a bfloat16 model computes its sums in float32 and rounds what comes out once, to
+    half a unit. A log-probability is a difference of numbers of size 1 at least, also where it is near zero; a
+    probability has its logarithm's error relative to itself.
+
+    Args:
+        readout: One that does not count.
+        readings: (n,), before the update; finite.
+        coarsest: The rounding unit of the model's coarsest parameters; one coarser than bfloat16's is not computed in.
+    """
+    size = readings.abs()
+    if readout in (log_prob, log_odds):
+        size = size + 1
+    elif readout is prob:
+        size = size * (1 - size.clamp(min=torch.finfo(size.dtype).tiny).log())
+    units = max(READING_UNITS * torch.finfo(size.dtype).eps, min(coarsest, torch.finfo(torch.bfloat16).eps))
+    return units * float(size.max()) if len(size) else 0.0
+
+
+MAGNIFIED = 0.01
+"""How far, of its own size, a parameter is moved to see whether a larger step would move the readings."""
+
+
+def would_move(problem: Problem) -> bool:
+    """Whether a larger step moves a readout, for any of the stimuli that are tried.
+
+    Readings that no step moves are exact: those of words that no stimulus has, or of a loss that is at its least.
+    """
+    if not (step_of := [one for rows in tried(problem) if (one := magnified(problem, rows))]):
+        return False
+    before = problem.read(problem.model)
+    for values in step_of:
+        with placed(problem, values):
+            if not torch.equal(problem.read(problem.model), before):
+                return True
+    return False
+
+
+def magnified(problem: Problem, rows: Tensor) -> dict[str, Tensor]:
+    """What is trained after a first step of a size that any precision holds; nothing where the step is zero."""
+    found = gradient_alone(problem, problem.samples.take(rows))
+    known = [(name, problem.trained[name].detach(), g.to_dense()) for name, g in found.items() if g is not None]
+    steps = {name: step_per_rate(problem.update, parameter, gradient) for name, parameter, gradient in known}
+    largest = max((float(step.abs().max()) for step in steps.values()), default=0.0)
+    if not largest or not math.isfinite(largest):
+        return {}
+    size = max(float(parameter.abs().max()) for _, parameter, _ in known) or 1.0
+    return {
+        name: (in_float64(parameter) + steps[name] * (MAGNIFIED * size / largest)).to(parameter)
+        for name, parameter, _ in known
+    }
+
+
+def refusal(problem: Problem, rule: str) -> LostToRounding:
+    """The one line that says so."""
+    rate = problem.update.learning_rate
+    return LostToRounding(str(rule_error("update.learning_rate", rule, rate, "Try a larger rate, or a float64 model.")))

@@ -1,0 +1,48 @@
+"""What decides the values of a job's influence array, and the key that the array is found by."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from eif_lab.errors import ConfigError
+from eif_lab.jobs.job import Job
+from eif_lab.results.cache import array_key
+
+ARRAY_FORMAT = 3
+"""Raised when the same options would give another array than before."""
+
+
+def key_of(job: Job) -> str:
+    """The key of a job's influence array, as the data and the checkpoints that it names are now.
+
+    Raises:
+        ConfigError: An option is no value that a key can be made of, such as NaN.
+        OSError: What the job names cannot be read.
+    """
+    decided = determinants(job)
+    try:
+        return array_key(decided)
+    except TypeError as error:
+        raise ConfigError(str(error).removeprefix("determinants.")) from None
+
+
+def determinants(job: Job) -> dict[str, Any]:
+    """All that decides the values of a job's array to the last bit, as do the device and its algorithms."""
+    groups = {
+        name: options_of(getattr(job, name))
+        for name in ("dataset", "model", "method", "perturbation", "update", "engine")
+    }
+    if not job.method.trains:  # these have no say, but for what direct influence is compared with
+        groups |= {"update": {"direct_influence": job.update.direct_influence}, "engine": {}}
+    rest = {
+        name: getattr(job, name) for name in ("seed", "data_seed", "readout", "trajectory", "device", "deterministic")
+    }
+    return {"format": ARRAY_FORMAT, **groups, **rest}
+
+
+def options_of(chosen: Any) -> dict[str, Any]:
+    """A choice's class, the options that decide a result, and the identity of what they name."""
+    options = {name: value for name, value in dataclasses.asdict(chosen).items() if name not in chosen.incidental}
+    identity = {"identity": chosen.identity()} if hasattr(chosen, "identity") else {}
+    return {"class": type(chosen).__qualname__, **options, **identity}

@@ -1,0 +1,182 @@
+"""Who measures a job's stimuli: its own process, or actors of a Ray cluster.
+
+Actors load the job's inputs once, from the cache that the job's own process has filled, and write the parts of their
+stimuli where that process looks for measured parts. What they leave when they, or it, are killed is gone on from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+from eif_lab.console.progress import Bar
+from eif_lab.errors import rule_error
+from eif_lab.jobs.job import Job
+from eif_lab.options import Options, option
+from eif_lab.results.checkpoint import Parts, Unfinished
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class NoWorkers(Options):
+    """The job's own process measures everything."""
+
+    group: ClassVar[str] = "workers"
+
+    def measure(self, job: Job, update: Mapping[str, Any], left: Unfinished, stimuli: int) -> None:
+        """Leave it all to the caller."""
+
+
+@dataclass
+class RayWorkers(Options):
+    """Actors of a Ray cluster, each of which measures some stimuli at a time.
+
+    An actor that dies is started again by Ray, and goes on from its last whole part. Hosts must share the file system
+    that holds the cache.
+
+    Attributes:
+        actors: How many.
+        cpus: Threads of each.
+        gpus: Accelerators of each.
+        address: Of a running cluster, as ``ray.init`` takes it; None starts one on this machine.
+        stimuli: Of one piece of work.
+    """
+
+    group: ClassVar[str] = "workers"
+
+    actors: int = option(2, at_least=1, hint="Try 2.")
+    cpus: int = option(1, at_least=1, hint="Try 1.")
+    gpus: float = option(0.0, at_least=0, hint="Try 1 with device=cuda.")
+    address: str | None = None
+    stimuli: int = option(32, at_least=1, hint="Try 32.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if find_spec("ray") is None:
+            hint = "Try pip install 'eif-lab[ray]', or workers=none."
+            raise rule_error("workers", "be one whose package is installed", "ray", hint)
+
+    def measure(self, job: Job, update: Mapping[str, Any], left: Unfinished, stimuli: int) -> None:
+        """Have every part measured that is not there yet.
+
+        Args:
+            job: The options.
+            update: The recipe that was settled.
+            left: Where parts are kept.
+            stimuli: How many there are.
+
+        Raises:
+            ConfigError: The cluster cannot be had, or what an actor raises.
+        """
+        places = left.missing("stimuli", stimuli, self.stimuli)
+        if not places:
+            return
+        import ray
+        from ray.exceptions import RayTaskError
+
+        with self.cluster():
+            number = min(self.actors, len(places))
+            self.must_fit(number, ray.cluster_resources(), ray.available_resources())
+            kind = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_restarts=-1, max_task_retries=-1)(Worker)
+            given = ray.put((dataclasses.replace(job, workers=None, tracker=None), dict(update)))
+            folder = (left.folder / "stimuli").absolute()
+            actors = [kind.remote(given, folder, self.cpus, Path.cwd()) for _ in range(number)]
+            count = sum(place.stop - place.start for place in places)
+            log.info("%d Ray actors measure %d of %d stimuli", number, count, stimuli)
+            try:
+                self.share(actors, places)
+            except RayTaskError as error:
+                raise error.cause if isinstance(error.cause, Exception) else error from None
+
+    def must_fit(self, actors: int, has: Mapping[str, float], free: Mapping[str, float]) -> None:
+        """Refuse what the cluster has no room for, and say of what has to wait that it waits.
+
+        Args:
+            actors: How many are started.
+            has: Of each of Ray's resources, such as ``CPU`` and ``GPU``.
+            free: Likewise, what nobody uses.
+
+        Raises:
+            ConfigError: Which resource is short: the actors that get none would be waited for for ever.
+        """
+        for name, each in (("cpus", self.cpus), ("gpus", self.gpus)):
+            resource = name[:-1].upper()
+            if actors * each > has.get(resource, 0):
+                rule = f"be no more, for {actors} actors, than the {has.get(resource, 0):g} that the cluster has"
+                raise rule_error(f"workers.{name}", rule, each, f"Try a smaller workers.{name}, or fewer actors.")
+            if actors * each > free.get(resource, 0):
+                log.warning("others use the cluster: this waits until it has %g %s free", actors * each, resource)
+
+    def share(self, actors: list[Any], places: list[slice]) -> None:
+        """Give out the places, the next one to whoever is done, and wait for the last."""
+        from ray.util import ActorPool
+
+        total = sum(place.stop - place.start for place in places)
+        done, started = 0, time.perf_counter()
+        with Bar(total) as bar:
+            for count in ActorPool(actors).map_unordered(lambda actor, place: actor.measure.remote(place), places):
+                done += count
+                bar.move(done, done / (time.perf_counter() - started))
+
+    @contextmanager
+    def cluster(self) -> Iterator[None]:
+        """Within this, a cluster is there; one that was started here ends with it."""
+        import ray
+
+        if ray.is_initialized():  # a launcher's
+            yield
+            return
+        own = {"num_cpus": self.actors * self.cpus, "include_dashboard": False} if self.address is None else {}
+        try:
+            ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING, **own)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            told = " ".join(str(error).split())
+            raise rule_error(
+                "workers.address", f"name a cluster that can be had ({told})", self.address, "Try null."
+            ) from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+class Worker:
+    """One actor: holds the base model, and measures what it is given.
+
+    Args:
+        given: The job, and its update.
+        folder: Where parts are kept.
+        threads: That it computes with.
+        here: Where the job runs, from which its paths are.
+    """
+
+    def __init__(self, given: tuple[Job, Mapping[str, Any]], folder: Path, threads: int, here: Path) -> None:
+        import torch
+
+        from eif_lab.jobs.device import deterministic_algorithms
+        from eif_lab.jobs.inputs import load
+
+        os.chdir(here)
+        torch.set_num_threads(threads)
+        self.job, self.update = given
+        self.folder = folder
+        with deterministic_algorithms(self.job.deterministic):
+            self.inputs = load(self.job)
+
+    def measure(self, place: slice) -> int:
+        """Measure these stimuli, from the last whole part on, and say how many they are."""
+        from eif_lab.jobs.measure import measure_rows
+
+        parts = Parts(self.folder, place.start, place.stop)
+        if parts.rows < place.stop - place.start:
+            measure_rows(self.job, self.inputs, self.update, parts, place)
+        return place.stop - place.start

@@ -1,0 +1,189 @@
+"""Pictures of samples for the page: the store keeps none, so they are drawn from the user's own data."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from jaxtyping import UInt8
+from torch import Tensor
+
+from eif_lab.data.task import Task
+from eif_lab.errors import ConfigError
+from eif_lab.jobs.job import Job
+from eif_lab.options import choice
+from eif_lab.results.seeds import seeds_of
+
+LARGEST_SIDE = 32
+"""Pictures are made smaller until they fit a square of so many pixels."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Small pictures side by side in one.
+
+    Attributes:
+        content: WebP, which loses what an eye hardly sees.
+        tile: Height and width of each picture, in pixels.
+        columns, rows: Pictures beside each other, and below each other.
+        places: Sample id -> number of its picture, row by row.
+    """
+
+    content: bytes
+    tile: tuple[int, int]
+    columns: int
+    rows: int
+    places: Mapping[str, int]
+
+
+class Pictures:
+    """Where the page's pictures come from: folders of the user's own, never a place that a manifest names.
+
+    Results may be somebody else's. Their manifest says which dataset, how many samples and which seed; a class that is
+    not this package's is taken only from a module that the user named, and the folders are the user's.
+
+    Args:
+        folders: Where data is looked for first; then, for published data, in `usual_folders`.
+        plugins: Modules whose datasets and perturbations may be imported.
+    """
+
+    def __init__(self, folders: Sequence[str | Path] = (), plugins: Sequence[str] = ()) -> None:
+        self.folders = [str(folder) for folder in folders]
+        self.trusted = ("eif_lab", *plugins)
+        # the jobs of a sweep often share their samples
+        self._pixels = lru_cache(maxsize=2)(self._load)
+        self._drawn = lru_cache(maxsize=2)(self._sheet)
+
+    def draw(self, manifest: Mapping[str, Any], wanted: Sequence[str], most: int) -> tuple[Sheet | None, str]:
+        """Pictures of the samples of a job, as its perturbation left them.
+
+        Args:
+            manifest: The job's; its config names dataset and perturbation.
+            wanted: Ids, the most wanted first.
+            most: How many pictures at most.
+
+        Returns:
+            The sheet, or None where the samples are texts or the data is not there; and why not all are there, or "".
+        """
+        config = manifest.get("config") or {}
+        asked = json.dumps([config.get("dataset"), config.get("perturbation"), seeds_of(config)[1]])
+        pixels, why = self._pixels(asked)
+        if why:
+            return None, f"Images are named by id and class only: the data was not found ({why})."
+        distinct = list(dict.fromkeys(wanted))
+        known = [name for name in distinct if name in pixels]
+        if not known:
+            told = "Images are named by id and class only: the data that is there has other ids."
+            return None, told if pixels else ""
+        shown = known[:most]
+        missing = len(distinct) - len(shown)
+        told = f"{len(shown)} images have a picture here, the other {missing} are named by id and class."
+        # sorted, so that jobs on the same samples share a sheet
+        return self._drawn(asked, tuple(sorted(shown))), told if missing else ""
+
+    def _sheet(self, asked: str, names: tuple[str, ...]) -> Sheet:
+        pixels, _ = self._pixels(asked)
+        return sheet(names, [shrink(pixels[name].numpy()) for name in names])
+
+    def _load(self, asked: str) -> tuple[Mapping[str, Tensor], str]:
+        """The images of a dataset by id, each (channels, height, width) in [0, 1]; or why there are none.
+
+        Of a dataset of texts there are none, and nothing is to be said.
+        """
+        try:
+            return self._images(asked), ""
+        except Exception as error:  # whatever a dataset makes of options that somebody wrote into a manifest
+            return {}, " ".join(str(error).split()) or type(error).__name__
+
+    def _images(self, asked: str) -> Mapping[str, Tensor]:
+        """The images of a dataset by id; none of a dataset of texts.
+
+        Raises:
+            ConfigError: A class is not to be trusted, or none of the folders holds the data.
+        """
+        config, perturbed, seed = json.loads(asked)
+        dataset = choice("dataset", config, self.trusted)
+        if dataset.kind != "image":
+            return {}
+        perturbation = choice("perturbation", perturbed, self.trusted)
+        with offline(), TemporaryDirectory() as scratch:
+            task = perturbation.apply(self._plain(dataset, seed, scratch), seed)
+        both = (task.probes, task.stimuli)
+        return {str(name): one for images in both for name, one in zip(images.ids, images.pixels)}
+
+    def _plain(self, dataset: Any, seed: int, scratch: str) -> Task:
+        """The samples, from the first folder that holds them.
+
+        Raises:
+            ConfigError: There is no such folder.
+        """
+        if not dataset.reads:
+            return dataset.load(seed)
+        usual = usual_folders() if set(dataset.reads) <= set(dataset.incidental) else []
+        reasons = []
+        for folder in [*self.folders, *usual]:
+            places = dict.fromkeys(dataset.reads, folder) | dict.fromkeys(dataset.writes, scratch)
+            try:
+                return replace(dataset, **places).load(seed)
+            except (ConfigError, OSError) as error:
+                reasons.append(f"{error} ")
+        told = f"{''.join(reasons[:1])}Give --data FOLDER, the folder that holds it"
+        raise ConfigError(told)
+
+
+def usual_folders() -> list[str]:
+    """Where the user keeps published data, as ``conf/dataset`` has it: EIF_LAB_DATA, and the cache's own folder."""
+    named = os.environ.get("EIF_LAB_DATA")
+    return [*([named] if named else []), f"{Job.cache}/data"]
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Within this, nothing connects to a network: a dataset that would be downloaded is one that is not there."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError("a page is made without the network")
+
+    with patch.object(socket.socket, "connect", refuse), patch.object(socket, "getaddrinfo", refuse):
+        yield
+
+
+def shrink(pixels: np.ndarray) -> UInt8[np.ndarray, "height width 3"]:
+    """One image in colours, at most `LARGEST_SIDE` pixels high and wide.
+
+    Args:
+        pixels: (1 or 3, height, width), in [0, 1].
+    """
+    from PIL import Image
+
+    colours = np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)
+    picture = Image.fromarray(np.round(colours.clip(0, 1) * 255).astype(np.uint8))
+    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    return np.asarray(picture)
+
+
+def sheet(names: Sequence[str], pictures: Sequence[UInt8[np.ndarray, "height width 3"]]) -> Sheet:
+    """Put pictures of one size side by side, about as many across as down."""
+    from PIL import Image
+
+    height, width = pictures[0].shape[:2]
+    columns = int(np.ceil(len(pictures) ** 0.5))
+    rows = -(-len(pictures) // columns)
+    whole = np.zeros((rows * height, columns * width, 3), dtype=np.uint8)
+    for place, picture in enumerate(pictures):
+        top, left = place // columns * height, place % columns * width
+        whole[top : top + height, left : left + width] = picture
+    buffer = io.BytesIO()
+    Image.fromarray(whole).save(buffer, "WEBP", quality=80)
+    return Sheet(buffer.getvalue(), (height, width), columns, rows, {name: place for place, name in enumerate(names)})

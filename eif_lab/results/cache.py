@@ -1,0 +1,125 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import math
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from eif_lab.files.checksums import damage, write_sums
+from eif_lab.results.arrays import open_array, write_array
+from eif_lab.results.job import ARRAY
+
+log = logging.getLogger(__name__)
+
+
+def array_key(determinants: Mapping[str, Any]) -> str:
+    """The name of an array: the first 16 hexadecimal digits of the sha256 of its determinants' canonical JSON.
+
+    Keys are sorted and floats written so that they read back exactly; 1, 1.0 and true are three values.
+
+    Args:
+        determinants: All that decides the array's values: nested mappings, lists, text, numbers, booleans, None.
+
+    Raises:
+        TypeError: A value that JSON cannot hold, with its place.
+    """
+    canonical = json.dumps(_plain(determinants, "determinants"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class ArrayCache:
+    """Influence arrays by key, shared by jobs and processes: ``<root>/<key>/influence.zarr`` and its checksums.
+
+    An entry appears whole or not at all, and is checked before it is believed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def find(self, key: str) -> xr.DataArray | None:
+        """The array stored under ``key``, in memory; None where there is none, or only a damaged one."""
+        entry = self.root / key
+        if not entry.is_dir():
+            return None
+        if told := damage(entry):
+            log.warning("cached array %s is damaged, or another version's (%s); it is computed again", entry, told)
+            return None
+        return open_array(entry / ARRAY).load()
+
+    def put(self, key: str, array: xr.DataArray) -> None:
+        """Store ``array`` under ``key``; an intact array that another process put there first stays.
+
+        Raises:
+            OSError: The array cannot be written, for instance because the disk is full.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        fresh = self._beside(key)
+        try:
+            fresh.mkdir()
+            write_array(fresh / ARRAY, array)
+            write_sums(fresh)
+            self._install(fresh, self.root / key)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def _install(self, fresh: Path, entry: Path) -> None:
+        """Rename ``fresh`` to ``entry``, unless what stands there is intact."""
+        while True:
+            try:
+                fresh.rename(entry)
+            except OSError as error:
+                # A folder that is not empty refuses to be replaced: that is how the loser of a race learns of it.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            else:
+                return
+            if not damage(entry):
+                return
+            self._discard(entry)
+
+    def _discard(self, entry: Path) -> None:
+        """Take a damaged entry away in one step, so that nobody meets half of it."""
+        aside = self._beside(entry.name)
+        try:
+            entry.rename(aside)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def aside(self, key: str) -> list[Path]:
+        """What a process that was killed while it stored ``key`` left, or one that lives stores now."""
+        return list(self.root.glob(f".{key}.*"))
+
+    def clear_aside(self, key: str) -> None:
+        """Remove what is `aside`; for who alone measures ``key``."""
+        for left in self.aside(key):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _beside(self, key: str) -> Path:
+        return self.root / f".{key}.{uuid.uuid4().hex}"
+
+
+def _plain(value: Any, place: str) -> Any:
+    """``value`` in JSON's own types; a TypeError where that would lose something."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"{place} must have text as keys, got {key!r}. Use str().")
+        return {key: _plain(item, f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TypeError(f"{place} must be a finite number, got {value!r}. Use None or text.")
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(f"{place} must be what JSON holds, got {type(value).__name__} {value!r}. Convert it first.")
