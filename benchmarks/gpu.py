@@ -62,7 +62,7 @@ def agreement(device: str) -> Iterator[Row]:
     """Each engine's relative distance to ``reference`` in float32."""
     torch.backends.cudnn.allow_tf32 = False
     cases = {
-        "phi3-tiny size, full, 1 step": (language_case(4, 8, device=device), "lowrank"),
+        "phi3-tiny size, full, 1 step": (language_case(4, 8, device=device), "factored"),
         "phi3-tiny size, lora, 1 step": (language_case(4, 8, method="lora", device=device), "stacked"),
         "CNN 421k, full, 3 steps": (cnn_case(4, 16, real=False, device=device), "auto"),
     }
@@ -243,7 +243,7 @@ def main() -> None:
     device = arguments.device
     parts: dict[str, Callable[[], Iterator[Row]]] = {
         "agreement": lambda: agreement(device),
-        "full": lambda: language(size, "full", "lowrank", device),
+        "full": lambda: language(size, "full", "factored", device),
         "lora": lambda: language(size, "lora", "stacked", device),
         "images": lambda: images(size, device),
     }

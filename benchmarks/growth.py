@@ -24,7 +24,7 @@ def growth(cnn: Sizes, language: Sizes, rounds: int) -> Iterator[Row]:
     """
     series = {
         "CNN 421k, full, 3 steps, auto": ([cnn_case(*size) for size in cnn], "auto"),
-        "phi3-tiny size, full, 1 step, lowrank": ([language_case(*size) for size in language], "lowrank"),
+        "phi3-tiny size, full, 1 step, factored": ([language_case(*size) for size in language], "factored"),
     }
     for name, (cases, engine) in series.items():
         what = f"{name}: slope / the floor's"

@@ -67,11 +67,11 @@ class Shape:
         return products + 4 * tokens**2 * self.hidden * self.layers
 
     def pair_bytes(self, tokens: int, steps: int) -> float:
-        """What `lowrank` keeps of a stimulus: float32 inputs and output gradients of each product, at every step."""
+        """What `factored` keeps of a stimulus: float32 inputs and output gradients of each product, at every step."""
         return 4 * tokens * steps * sum(rows + columns for rows, columns in self.products)
 
     def change_flops(self, trained: int, read: int, steps: int) -> float:
-        """Of a pair, for weights that change by pairs kept beside them (`lowrank` on a large model)."""
+        """Of a pair, for weights that change by pairs kept beside them (`factored` on a large model)."""
         return 2 * trained * steps * read * sum(rows + columns for rows, columns in self.products)
 
 
@@ -115,7 +115,7 @@ class Measured(NamedTuple):
 
 
 def measured(sizes: Sequence[tuple[int, int, int, int]], rounds: int) -> Iterator[Measured]:
-    """Times of ``lowrank`` on Phi-3 models of several widths, sizes and lengths.
+    """Times of ``factored`` on Phi-3 models of several widths, sizes and lengths.
 
     Args:
         sizes: Hidden size, stimuli, probes, tokens.
@@ -125,7 +125,7 @@ def measured(sizes: Sequence[tuple[int, int, int, int]], rounds: int) -> Iterato
         architecture = Architecture(hidden, 8 * hidden // 3 // 16 * 16, 4, 4, 512)
         shape = Shape(hidden, architecture.intermediate_size, 4, 4, 4, 512)
         case = language_case(stimuli, probes, architecture=architecture, tokens=tokens)
-        [times] = interleaved({"lowrank": lambda case=case: case.influence("lowrank")}, rounds).values()
+        [times] = interleaved({"factored": lambda case=case: case.influence("factored")}, rounds).values()
         name = f"hidden {hidden}, {stimuli} x {probes}, {tokens} tokens"
         yield Measured(name, stimuli, work(shape, stimuli, probes, tokens), statistics.median(times))
 
@@ -147,7 +147,7 @@ def fit_table(found: Sequence[Measured]) -> str:
     told, (once, stimulus, operation) = machine(), fitted(found)
     lines = [
         f"`seconds = {once:.2g} + {stimulus:.2g} * stimuli + operations / {1 / operation:.3g} per second`,",
-        f"on {told['processor']} with {told['cores']} cores, float32, Phi-3 with random weights, `lowrank`, one step:",
+        f"on {told['processor']} with {told['cores']} cores, float32, Phi-3 with random weights, `factored`, one step:",
         "",
         "| what | operations | measured, s | fitted, s | fitted without it, s |",
         "| --- | --- | --- | --- | --- |",
@@ -162,7 +162,7 @@ def fit_table(found: Sequence[Measured]) -> str:
 def scale_table(one: Accelerator) -> str:
     """Time, memory and storage of the large models on 1, 8 and 64 accelerators."""
     lines = [
-        f"{STIMULI:,} stimuli x {PROBES:,} probes of {TOKENS} tokens, one step, full fine-tuning by `lowrank`,",
+        f"{STIMULI:,} stimuli x {PROBES:,} probes of {TOKENS} tokens, one step, full fine-tuning by `factored`,",
         f"bfloat16 weights. **Computed, not measured**: {one.name} with {one.memory / GB:.0f} GB and",
         f"{one.rate / 1e12:.0f} TFLOP/s dense (the vendor's sheet); passes are taken to reach {one.share:.0%} of it.",
         "",

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A user's mistake, told in one line: field, rule, value received, next step."""
 
 from __future__ import annotations
 

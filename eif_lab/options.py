@@ -1,4 +1,4 @@
-"""TODO."""
+"""Typed options: every choice in ``conf/`` is a dataclass whose fields state their own rule."""
 
 from __future__ import annotations
 

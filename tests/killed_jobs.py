@@ -31,7 +31,7 @@ from omegaconf import OmegaConf
 import eif_lab.__main__ as entry
 import eif_lab.jobs.run  # noqa: F401
 from eif_lab.options import Options
-from eif_lab.results.checkpoint import Unfinished
+from eif_lab.results.checkpoint import Checkpoint
 from eif_lab.results.trackers.none import SilentRun
 
 SMALL = [
@@ -150,10 +150,10 @@ class Attempt:
 def die_clearing() -> SimpleNamespace:
     """End this process when it is about to remove what is unfinished."""
 
-    def die(_: Unfinished) -> None:
+    def die(_: Checkpoint) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    Unfinished.remove = die  # type: ignore[method-assign]
+    Checkpoint.remove = die  # type: ignore[method-assign]
     return SimpleNamespace(count=0)
 
 

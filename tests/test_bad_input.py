@@ -306,8 +306,8 @@ CONFIGS = {
     "a device that is not there": (nothing, "device=cuda:99", "device must be one that torch can use here"),
     "a device that is none": (nothing, "device=tpux", "device must be one that torch can use here"),
     "a device without numbers": (nothing, "device=meta", "device must be one that torch can use here"),
-    "an optimizer that lowrank cannot do": (
-        nothing, f"update=adam engine=lowrank {SOON}", "engine must be one that can do this"),
+    "an optimizer that factored cannot do": (
+        nothing, f"update=adam engine=factored {SOON}", "engine must be one that can do this"),
     "a rate that rounding takes away": (
         nothing, f"{SOON} update.learning_rate=1e-30", "update.learning_rate must be large enough"),
     "an image too small for the blocks": (nothing, "model.channels=[4,4,4,4]", "must have at most 3 blocks"),

@@ -172,7 +172,7 @@ def test_every_row_of_a_tiny_run_has_a_value(case):
     rows = [
         *one_row("floor", case, "auto", "<= 1", 1),
         *both_loops("loops", case, "", 1),
-        *slopes("growth", smaller, "lowrank", 1),
+        *slopes("growth", smaller, "factored", 1),
     ]
     assert all(math.isfinite(row.value) and row.value > 0 for row in rows if "growth" not in row.what)
     assert all(row.low <= row.value <= row.high for row in rows)
@@ -182,7 +182,7 @@ def test_the_accelerator_benchmarks_run_small_on_a_cpu():
     size = replace(
         SIZES["small"], architecture=ARCHITECTURE, stimuli=2, probes=2, images=(2, 4), fits=1, rounds=1, matrix=8
     )
-    rows = [*agreement("cpu"), *language(size, "full", "lowrank", "cpu"), *images(size, "cpu")]
+    rows = [*agreement("cpu"), *language(size, "full", "factored", "cpu"), *images(size, "cpu")]
     unmeasured = [row.what for row in rows if row.value is None]
     assert len(unmeasured) == 1 and "peak memory" in unmeasured[0]
     distances = [row.value for row in rows if "distance to reference" in row.what]

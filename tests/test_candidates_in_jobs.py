@@ -21,7 +21,7 @@ from eif_lab.jobs.job import read_job
 from eif_lab.jobs.measure import measured
 from eif_lab.models.language.causal_lm import token_loss
 from eif_lab.models.language.encoding import Encoder
-from eif_lab.results.checkpoint import Unfinished
+from eif_lab.results.checkpoint import Checkpoint
 from eif_lab.results.trackers.none import SilentRun
 
 TASK = Task(
@@ -70,7 +70,7 @@ def test_a_job_measures_what_measure_influence_does_of_rows_written_out_by_hand(
         model, token_loss, encode(TASK.stimuli), encode(Texts(prompts, answers, np.arange(6))),
         candidates=torch.tensor([0, 1, 1, 1, 2, 2]), readout=job.readout, update={"learning_rate": 0.05},
     )  # fmt: skip
-    array = measured(job, inputs, SilentRun(), Unfinished(Path(job.cache) / "unfinished"))
+    array = measured(job, inputs, SilentRun(), Checkpoint(Path(job.cache) / "unfinished"))
     assert array.sizes["probe"] == 3 and np.abs(expected).max() > 1e-4
     np.testing.assert_allclose(array.values[0, :, 0], expected, atol=1e-10)
 

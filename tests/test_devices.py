@@ -10,7 +10,7 @@ from language import small_phi3
 
 from eif_lab import calibrate, measure_influence
 from eif_lab.errors import ConfigError
-from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.stacked import Stacked
 from eif_lab.influence.measure import memberships
 from eif_lab.influence.per_sample import gradients
@@ -87,7 +87,7 @@ def test_calibration_works_on_the_device(tokenizer, device):
 
 
 @pytest.mark.parametrize("update", UPDATES, ids=lambda u: u["optimizer"])
-@pytest.mark.parametrize("engine", [Stacked, LowRank])
+@pytest.mark.parametrize("engine", [Stacked, Factored])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["cnn", "phi3"])
 def test_updates_and_readings_stay_on_their_device(tokenizer, monkeypatch, kind, method, engine, update):
@@ -95,8 +95,8 @@ def test_updates_and_readings_stay_on_their_device(tokenizer, monkeypatch, kind,
 
     It has no values, so that what looks at values is left out: the trial of the gradient, and which texts share what.
     """
-    if engine is LowRank and update["optimizer"] != "sgd":
-        pytest.skip("lowrank steps by sgd alone")
+    if engine is Factored and update["optimizer"] != "sgd":
+        pytest.skip("factored steps by sgd alone")
     monkeypatch.setattr(gradients, "disagreement", lambda *_: "")
     monkeypatch.setattr(CausalLM, "can_share", lambda *_: False)
     monkeypatch.setattr("transformers.masking_utils.find_packed_sequence_indices", lambda *_: None)

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from eif_lab.commands.compose import Command
 from eif_lab.console.plans import TRAINING, Plan, print_plans
-from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.first_order import FirstOrder
 from eif_lab.influence.engines.reference import Reference
 from eif_lab.influence.engines.stacked import Stacked
@@ -92,12 +92,12 @@ def test_a_quantity_grows_by_what_is_done_once_per_stimulus_per_row_and_per_pair
     assert grown(found, size) == pytest.approx(quantity(*size))
 
 
-@pytest.mark.parametrize("engine", [LowRank(), Stacked(), Reference(), FirstOrder()], ids=lambda one: one.name)
+@pytest.mark.parametrize("engine", [Factored(), Stacked(), Reference(), FirstOrder()], ids=lambda one: one.name)
 def test_operations_of_two_stimuli_tell_those_of_all(engine, images):
     assert flops(engine, images) == pytest.approx(operations(partial(trace, engine, images)), rel=0.02)
 
 
-@pytest.mark.parametrize("engine", [LowRank(), Stacked(), Reference()], ids=lambda one: one.name)
+@pytest.mark.parametrize("engine", [Factored(), Stacked(), Reference()], ids=lambda one: one.name)
 def test_memory_of_some_stimuli_tells_that_of_a_whole_chunk(engine, images):
     # of `reference`, what its copy takes is beyond what operators allocate
     unseen = sum(p.nbytes for p in images.model.parameters()) if engine.name == "reference" else 0
@@ -115,8 +115,8 @@ def test_a_model_without_numbers_tells_the_same_operations_and_memory(language_m
     language_model.config.num_hidden_layers = 1
     asked = texts(CausalLM(copy.deepcopy(language_model)))
     outlined = texts(Outline(copy.deepcopy(language_model)).to("meta"))
-    assert flops(LowRank(), outlined) == pytest.approx(flops(LowRank(), asked), rel=0.05)
-    assert peak(LowRank(), outlined) == pytest.approx(peak(LowRank(), asked), rel=0.2)
+    assert flops(Factored(), outlined) == pytest.approx(flops(Factored(), asked), rel=0.05)
+    assert peak(Factored(), outlined) == pytest.approx(peak(Factored(), asked), rel=0.2)
 
 
 def test_time_of_parts_makes_a_time_of_the_whole(images, monkeypatch):
@@ -161,10 +161,10 @@ def test_a_given_rate_is_not_searched_for_and_after_the_job_only_verdicts_are_le
 
 def test_what_does_not_fit_is_said_with_what_to_try(tmp_path):
     [(_, asked)] = jobs_of(SMALL, tmp_path)
-    plan = Plan("job", engine="stacked", memory={"stacked": 3 * 2**30, "lowrank": 2**30}, disk=1)
+    plan = Plan("job", engine="stacked", memory={"stacked": 3 * 2**30, "factored": 2**30}, disk=1)
     assert lacking(plan, asked, 4 * 2**30) == ""
     told = lacking(plan, asked, 2 * 2**30)
-    assert told == "it needs 3 GiB of memory, 2 GiB are there. Try engine=lowrank."
+    assert told == "it needs 3 GiB of memory, 2 GiB are there. Try engine=factored."
     assert lacking(plan, asked, 2**20).endswith("Try method=lora, or a smaller engine.memory_budget.")
     assert "of disk" in lacking(replace(plan, disk=2**80), asked, None)
 
@@ -215,8 +215,8 @@ def test_every_row_of_the_table_fits_and_tells_the_unknown():
     plans = [
         Plan(
             "Phi-3-mini-4k-instruct compositionality peft-prefix_tuning template",
-            engine="lowrank",
-            memory={"lowrank": 7e10, "stacked": 3e13, "reference": 1e11, TRAINING: 5e10},
+            engine="factored",
+            memory={"factored": 7e10, "stacked": 3e13, "reference": 1e11, TRAINING: 5e10},
             fine_tunes=10**6,
             probe_passes=10**12,
             flops=1e24,

@@ -25,7 +25,7 @@ from eif_lab.jobs.measure import measured
 from eif_lab.methods.prompt import Prompt
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.options import Options
-from eif_lab.results.checkpoint import Unfinished
+from eif_lab.results.checkpoint import Checkpoint
 from eif_lab.results.trackers.none import SilentRun
 
 STIMULI = ("a dax is a blick .", "a wug can zorp .", "a gorm can fly .")
@@ -91,7 +91,7 @@ def by_hand(inputs, contexts, probes, **options):
 def test_a_job_reads_each_stimulus_before_each_probe_and_before_its_candidates(job):
     job = replace(job, readout=["log_prob", "log_odds"])
     inputs = load(job)
-    array = measured(job, inputs, SilentRun(), Unfinished(Path(job.cache) / "unfinished"))
+    array = measured(job, inputs, SilentRun(), Checkpoint(Path(job.cache) / "unfinished"))
     assert array.dims == ("seed", "stimulus", "step", "probe", "readout") and array.attrs["method"] == "prompt"
     assert array.attrs["engine"] == "context" and array.shape == (1, 3, 1, 3, 2)
     prompts, answers = ("", "a dax can", "a dax can", "a wug can", "a wug can"), (" zorp", " fly", " fly", " zorp")
@@ -106,7 +106,7 @@ def test_companions_are_there_before_and_after(job):
     """With another stimulus in company, influence is what the stimulus adds to it."""
     job = replace(job, method=Prompt(stimuli_in_context=2))
     inputs = load(job)
-    array = measured(job, inputs, SilentRun(), Unfinished(Path(job.cache) / "unfinished")).values[0, :, 0, :, 0]
+    array = measured(job, inputs, SilentRun(), Checkpoint(Path(job.cache) / "unfinished")).values[0, :, 0, :, 0]
     first, second, neutral = STIMULI  # of two worlds: each has one companion to choose, and the neutral one is none
     with_own = by_hand(inputs, [f"{second} {first}", f"{first} {second}", f"{first} {neutral}"], TASK.probes)
     without = by_hand(inputs, [second, first, first], TASK.probes)
@@ -121,7 +121,7 @@ def test_a_target_in_nats_is_compared_with_what_stimuli_do_that_are_read_before_
     direct = float(np.mean([own, other]))  # the neutral one does not count
     for target, reached in ((abs(direct) * 1.01, direct > 0), (abs(direct) * 3, False)):
         asked = replace(job, update=replace(job.update, direct_influence=target))
-        found = measured(asked, load(asked), SilentRun(), Unfinished(Path(job.cache) / f"{target}")).attrs["record"]
+        found = measured(asked, load(asked), SilentRun(), Checkpoint(Path(job.cache) / f"{target}")).attrs["record"]
         calibration = json.loads(found)["update"]["calibration"]
         assert calibration["direct_influence"] == pytest.approx(direct)
         assert calibration["target"] == target and calibration["reached"] == reached

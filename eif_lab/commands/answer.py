@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a command prints: its answer, or its user's mistake in one line."""
 
 from __future__ import annotations
 

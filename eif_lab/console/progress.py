@@ -1,4 +1,4 @@
-"""TODO."""
+"""A bar that moves on a terminal while a job measures."""
 
 from __future__ import annotations
 

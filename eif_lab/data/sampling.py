@@ -1,4 +1,4 @@
-"""TODO."""
+"""Draws of samples."""
 
 from __future__ import annotations
 

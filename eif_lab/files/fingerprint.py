@@ -1,4 +1,4 @@
-"""TODO."""
+"""What files hold, known by their contents and not by their names or times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Locks that die with the process that holds them."""
 
 from __future__ import annotations
 

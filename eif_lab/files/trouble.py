@@ -1,4 +1,4 @@
-"""TODO."""
+"""A full or forbidden disk, told in one line."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from eif_lab.influence.resources.precision import full_precision
 from eif_lab.influence.state import State
 from eif_lab.influence.update import Update
 from eif_lab.models.language.causal_lm import token_loss
-from eif_lab.readouts.candidates import Choices
+from eif_lab.readouts.candidates import Candidates
 from eif_lab.readouts.readout import BETTER_WHEN_LOWER, UNITS, Readout, named_readouts, raised
 
 SIGN = "readout with the stimulus in context minus without: positive means that the stimulus made the target likelier"
@@ -119,7 +119,7 @@ class ContextReader:
 
     def problem_of(self, rows: Batch) -> Problem:
         """The reading of these rows, with all that is known of their length."""
-        choices = None if self.candidates is None else Choices.of(self.candidates, rows.targets)
+        choices = None if self.candidates is None else Candidates.of(self.candidates, rows.targets)
         if choices is not None and not choices.needed_for(self.readouts):
             rows, choices = rows.take(choices.own), None
         problem = self.problem(rows, choices)
@@ -129,7 +129,7 @@ class ContextReader:
         vars(problem).update(self.found[length])  # as cached as if the problem itself had found it out
         return problem
 
-    def problem(self, rows: Batch, choices: Choices | None) -> Problem:
+    def problem(self, rows: Batch, choices: Candidates | None) -> Problem:
         """The measurement of an update that never comes."""
         device = device_of(self.model)
         probes = rows.to(device)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from eif_lab.errors import rule_error, unknown_name
 from eif_lab.influence.batch import Batch, Data, as_batch, device_of
 from eif_lab.influence.engines.auto import Auto
-from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.first_order import FirstOrder
 from eif_lab.influence.engines.loop import Loop
 from eif_lab.influence.engines.reference import Reference
@@ -35,7 +35,7 @@ from eif_lab.influence.update import Update
 from eif_lab.methods import Method, named_method
 from eif_lab.models.base import Loss
 from eif_lab.options import build
-from eif_lab.readouts.candidates import Choices
+from eif_lab.readouts.candidates import Candidates
 from eif_lab.readouts.readout import BETTER_WHEN_LOWER, READOUTS, UNITS, Readout, named_readouts, raised
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def measure_influence(
         method: What moves: ``full``, ``lora``, ``adapter``, ``ia3``, a `Method`, ``dict(name="lora", rank=4)``, or None
             for exactly the parameters that require a gradient.
         update: The recipe; by default one SGD step at 0.01. See `Update`.
-        engine: ``auto``, ``lowrank``, ``stacked``, ``loop``, ``reference``, or an `Engine`.
+        engine: ``auto``, ``factored``, ``stacked``, ``loop``, ``reference``, or an `Engine`.
         perturbation: ``include`` or ``exclude``.
         trajectory: Read after every step, not only after the last.
         seed: Of what the method draws (LoRA's initial weights); several give the array a dimension ``seed``.
@@ -116,7 +116,7 @@ def measure_influence(
     samples, watched = as_batch(stimuli, "stimuli"), as_batch(probes, "probes")
     readouts = named_readouts(readout)
     must_have_classes(watched, readouts)
-    choices = None if candidates is None else Choices.of(candidates, watched.targets)
+    choices = None if candidates is None else Candidates.of(candidates, watched.targets)
     count = len(watched) if choices is None else len(choices)
     asked = slice(None) if rows is None else rows
     if not range(len(samples))[asked]:
@@ -449,7 +449,7 @@ def named_update(update: Mapping[str, Any] | None) -> Update:
 
 def named_engine(name: str) -> Engine:
     """The engine class in the module of this room that goes by ``name``."""
-    kinds = (Auto, FirstOrder, LowRank, Stacked, Loop, Reference)
+    kinds = (Auto, FirstOrder, Factored, Stacked, Loop, Reference)
     engines: dict[str, type[Engine]] = {kind().name: kind for kind in kinds}
     if name not in engines:
         raise unknown_name("engine", name, engines)

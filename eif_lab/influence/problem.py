@@ -23,7 +23,7 @@ from eif_lab.models.base import Loss
 from eif_lab.models.language.causal_lm import CausalLM
 from eif_lab.models.language.prefixes import TokenTree, share_prefixes
 from eif_lab.options import Options, option
-from eif_lab.readouts.candidates import Choices
+from eif_lab.readouts.candidates import Candidates
 from eif_lab.readouts.readout import READOUTS, Readout, log_prob
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Problem:
     trajectory: bool = False
     memory_budget: float = 2.0
     compiled: bool = False
-    choices: Choices | None = None
+    choices: Candidates | None = None
     one_pass: bool = False
     plainly: bool = False
     base_state: State | None = None

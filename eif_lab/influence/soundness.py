@@ -14,8 +14,7 @@ from eif_lab.influence.batch import Batch, called
 from eif_lab.influence.per_sample.alone import told
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.resources.precision import coarsest_unit
-from eif_lab.models.language.encoding import IGNORED
-from eif_lab.readouts.readout import READOUTS, Readout, classes_last, log_prob
+from eif_lab.readouts.readout import IGNORED, READOUTS, Readout, classes_last, log_prob
 
 FEW = 4
 """Rows of probes that the model is tried on."""

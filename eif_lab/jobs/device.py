@@ -1,4 +1,4 @@
-"""TODO."""
+"""The device that a job computes on, and whether it does so by deterministic algorithms."""
 
 from __future__ import annotations
 

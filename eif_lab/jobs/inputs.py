@@ -1,4 +1,4 @@
-"""TODO."""
+"""All that a measurement needs: data, base model, perturbation and method, put together and checked."""
 
 from __future__ import annotations
 

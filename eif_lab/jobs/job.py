@@ -1,4 +1,4 @@
-"""TODO."""
+"""One job as typed options: a choice for each group, checked one by one and against each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the desiderata say of a job's array."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eif_lab.desiderata import evaluate_all
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.influence.agreement import agreement
 from eif_lab.influence.engines.auto import Auto
-from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.first_order import FirstOrder
 from eif_lab.influence.engines.loop import Loop
 from eif_lab.influence.engines.reference import Reference
@@ -68,7 +68,7 @@ def distance_from_exact(job: Job, influence: xr.DataArray, cache: ArrayCache) ->
     """
     if not job.method.trains:
         return None
-    others = (Auto(), LowRank(), Stacked(), Loop(), Reference()) if not job.engine.exact else (FirstOrder(),)
+    others = (Auto(), Factored(), Stacked(), Loop(), Reference()) if not job.engine.exact else (FirstOrder(),)
     found = (cache.find(key_of(dataclasses.replace(job, engine=other))) for other in others)
     other = next((array for array in found if array is not None), None)
     if other is None:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Measure a job's array, from the last part that is stored on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from eif_lab.jobs.inputs import (
 )
 from eif_lab.jobs.job import Job
 from eif_lab.readouts.readout import UNITS
-from eif_lab.results.checkpoint import Parts, Unfinished
+from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.provenance import package_versions, provenance
 from eif_lab.results.trackers.tracker import Run
 
@@ -37,7 +37,7 @@ MOST_NAMED = 8
 """Stimuli that diverged whose names are told; the array has them all."""
 
 
-def measured(job: Job, inputs: Inputs, run: Run, left: Unfinished) -> xr.DataArray:
+def measured(job: Job, inputs: Inputs, run: Run, left: Checkpoint) -> xr.DataArray:
     """Calibrate and measure, or go on with it: the array with its coordinates and its record."""
     task, base = inputs.task, inputs.base
     conditions = {"base_model": inputs.record["base_model"]["hash"], "versions": package_versions()}

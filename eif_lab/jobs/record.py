@@ -1,4 +1,4 @@
-"""TODO."""
+"""The lines that say what was measured, and how far it can be trusted."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from eif_lab.jobs.judge import judged, summary
 from eif_lab.jobs.measure import measured
 from eif_lab.jobs.record import measured_elsewhere
 from eif_lab.results.cache import ArrayCache
-from eif_lab.results.checkpoint import unfinished
+from eif_lab.results.checkpoint import checkpoint
 from eif_lab.results.job import write_manifest, write_results
 from eif_lab.results.rows import DONE
 from eif_lab.results.scalars import NAMED, config_key
@@ -55,7 +55,7 @@ def run_undisturbed(job: Job, config: Mapping[str, Any], directory: Path, group:
     if inputs is not None:
         key = key_of(job)  # what was downloaded just now has an identity now
     tags, told = list(names.values()), {**config, **names}
-    with unfinished(cache, key, needed=inputs is not None) as left:
+    with checkpoint(cache, key, needed=inputs is not None) as left:
         if inputs is not None:
             influence = cache.find(key)  # another process may have measured it meanwhile
         with job.tracker.start(

@@ -21,7 +21,7 @@ from eif_lab.console.progress import Bar
 from eif_lab.errors import rule_error
 from eif_lab.jobs.job import Job
 from eif_lab.options import Options, option
-from eif_lab.results.checkpoint import Parts, Unfinished
+from eif_lab.results.checkpoint import Checkpoint, Parts
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class NoWorkers(Options):
 
     group: ClassVar[str] = "workers"
 
-    def measure(self, job: Job, update: Mapping[str, Any], left: Unfinished, stimuli: int) -> None:
+    def measure(self, job: Job, update: Mapping[str, Any], left: Checkpoint, stimuli: int) -> None:
         """Leave it all to the caller."""
 
 
@@ -65,7 +65,7 @@ class RayWorkers(Options):
             hint = "Try pip install 'eif-lab[ray]', or workers=none."
             raise rule_error("workers", "be one whose package is installed", "ray", hint)
 
-    def measure(self, job: Job, update: Mapping[str, Any], left: Unfinished, stimuli: int) -> None:
+    def measure(self, job: Job, update: Mapping[str, Any], left: Checkpoint, stimuli: int) -> None:
         """Have every part measured that is not there yet.
 
         Args:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from eif_lab.data.task import Texts
 from eif_lab.errors import rule_error
 from eif_lab.methods.method import Method
-from eif_lab.models.language.encoding import IGNORED, Encoder
+from eif_lab.models.language.encoding import Encoder
 from eif_lab.options import option
+from eif_lab.readouts.readout import IGNORED
 
 CHAT = "chat"
 TEMPLATES = {

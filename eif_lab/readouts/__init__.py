@@ -1,0 +1,1 @@
+"""Readouts: what is read of a probe."""

@@ -19,12 +19,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eif_lab.errors import rule_error
-from eif_lab.models.language.encoding import IGNORED
-from eif_lab.readouts.readout import READOUTS, Readout, first, per_row
+from eif_lab.readouts.readout import IGNORED, READOUTS, Readout, first, per_row
 
 
 @dataclass(frozen=True)
-class Choices:
+class Candidates:
     """Which rows are the candidate answers of which probe.
 
     Attributes:
@@ -39,7 +38,7 @@ class Choices:
     divisors: Int[Tensor, "probes most"]
 
     @classmethod
-    def of(cls, candidates: Tensor | np.ndarray, targets: Tensor) -> Choices:
+    def of(cls, candidates: Tensor | np.ndarray, targets: Tensor) -> Candidates:
         """The rows by probe.
 
         Args:
@@ -81,9 +80,9 @@ class Choices:
         """Whether any of the readouts looks at another row than the target's."""
         return not self.alone.all() and any(compares(*one) for one in readouts.items())
 
-    def to(self, device: torch.device | str) -> Choices:
+    def to(self, device: torch.device | str) -> Candidates:
         """The same on another device."""
-        return Choices(*(t.to(device) for t in (self.places, self.others, self.divisors)))
+        return Candidates(*(t.to(device) for t in (self.places, self.others, self.divisors)))
 
     def scores(self, logs: Float[Tensor, "*batch rows"]) -> Float[Tensor, "*batch probes most"]:
         """What is compared, from the rows' log-probabilities."""

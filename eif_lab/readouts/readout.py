@@ -19,7 +19,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eif_lab.errors import rule_error, unknown_name
-from eif_lab.models.language.encoding import IGNORED
+
+IGNORED = -100
+"""The target of a position that is neither learnt nor scored."""
 
 Readout = Callable[[Tensor, Tensor], Tensor]
 """(output, target) to one scalar per row."""

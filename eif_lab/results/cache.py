@@ -1,4 +1,4 @@
-"""TODO."""
+"""Influence arrays, found again by what determines them."""
 
 from __future__ import annotations
 

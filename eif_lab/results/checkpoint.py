@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 RUN, SETTLED = "run", "settled"
 
 
-class Unfinished:
+class Checkpoint:
     """What there is of an array that is being measured.
 
     Args:
@@ -169,7 +169,7 @@ class Parts:
 
 
 @contextmanager
-def unfinished(cache: ArrayCache, key: str, needed: bool = True) -> Iterator[Unfinished]:
+def checkpoint(cache: ArrayCache, key: str, needed: bool = True) -> Iterator[Checkpoint]:
     """Within this, no other process measures the array ``key``; one that does is waited for.
 
     Args:
@@ -184,10 +184,10 @@ def unfinished(cache: ArrayCache, key: str, needed: bool = True) -> Iterator[Unf
         with locked_if_free(lock) if folder.exists() or cache.aside(key) else nullcontext(False) as ours:
             if ours:
                 cache.clear_aside(key)
-            yield Unfinished(folder, ours)
+            yield Checkpoint(folder, ours)
         return
     cache.root.mkdir(parents=True, exist_ok=True)
-    left = Unfinished(folder)
+    left = Checkpoint(folder)
     with locked(lock, "measures the same array"):
         cache.clear_aside(key)
         try:
@@ -210,5 +210,5 @@ def clear_left(cache: ArrayCache, job: JobResults) -> None:
     clear_cut_off(job.path / MANIFEST)
     key = job.manifest.get("array")
     if key and (cache.root / key).is_dir():
-        with unfinished(cache, key, needed=False) as left:
+        with checkpoint(cache, key, needed=False) as left:
             left.remove()

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The results of a sweep, and opening what a folder holds."""
 
 from __future__ import annotations
 

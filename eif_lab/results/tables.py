@@ -1,4 +1,4 @@
-"""TODO."""
+"""Tables of a sweep as parquet files."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from eif_lab.influence.resources.precision import LostToRounding, must_be_resolv
 from eif_lab.influence.update import Update
 from eif_lab.methods import named_method
 from eif_lab.models.language.causal_lm import token_loss
-from eif_lab.readouts.candidates import Choices
+from eif_lab.readouts.candidates import Candidates
 from eif_lab.readouts.readout import named_readouts
 
 ALL = ["log_prob", "log_odds", "prob", "rank", "correct"]
@@ -111,7 +111,7 @@ def influence_by_hand(model, stimuli, method):
 def test_every_engine_equals_one_forward_pass_per_candidate(phi3, stimuli, rows, method):
     expected = influence_by_hand(phi3, stimuli, method)
     assert (np.abs(expected).max((0, 1)) > 1e-4).all()
-    for engine in ("reference", "stacked", "lowrank"):
+    for engine in ("reference", "stacked", "factored"):
         array = measure_influence(
             phi3, token_loss, stimuli, rows[0], candidates=rows[1], readout=ALL, method=method, update=UPDATE,
             engine=engine,
@@ -141,7 +141,7 @@ def problem_of(model, stimuli, inputs, targets, candidates):
     members = torch.arange(len(stimuli[1]))[:, None]
     return Problem(
         model, token_loss, Batch(*stimuli), members, Batch(inputs, targets), named_readouts(ALL),
-        Update(learning_rate=0.1), choices=Choices.of(candidates, targets),
+        Update(learning_rate=0.1), choices=Candidates.of(candidates, targets),
     )  # fmt: skip
 
 
@@ -179,11 +179,11 @@ def test_what_the_candidates_of_a_probe_share_is_computed_once(phi3, stimuli):
     torch.testing.assert_close(shared, plain, rtol=0, atol=1e-12)
 
 
-ENGINES = ["reference", "stacked", "lowrank", "first_order"]
+ENGINES = ["reference", "stacked", "factored", "first_order"]
 
 
 @pytest.mark.parametrize(
-    ("engine", "perturbation"), [*((engine, "include") for engine in ENGINES), ("lowrank", "exclude")]
+    ("engine", "perturbation"), [*((engine, "include") for engine in ENGINES), ("factored", "exclude")]
 )
 def test_all_classes_as_candidates_are_what_no_candidates_are(net, batch, engine, perturbation):
     """Three classes, each a row with its own copy of the image."""
@@ -242,7 +242,7 @@ def test_a_function_of_ones_own_reads_the_target_whatever_its_name(net, batch):
 
 
 def test_a_candidate_that_is_not_a_number_makes_its_own_probe_nan():
-    choices = Choices.of(torch.tensor([0, 0, 0, 1, 1]), torch.zeros(5, dtype=torch.long))
+    choices = Candidates.of(torch.tensor([0, 0, 0, 1, 1]), torch.zeros(5, dtype=torch.long))
     logs = torch.tensor([-1.0, -2.0, math.nan, -0.5, -3.0])
     read = choices.settle(logs[:, None], named_readouts(["log_odds", "rank", "correct"]))
     assert read[0].isnan().all()
@@ -258,7 +258,7 @@ def test_log_odds_are_held_to_the_rounding_of_the_log_probabilities_that_they_ar
     probes = Batch(torch.ones(2, 1), torch.tensor([1, 2]))
     problem = Problem(
         model, F.cross_entropy, probes, torch.arange(2)[:, None], probes, named_readouts("log_odds"),
-        Update(learning_rate=0.1), choices=Choices.of(torch.tensor([0, 0]), probes.targets),
+        Update(learning_rate=0.1), choices=Candidates.of(torch.tensor([0, 0]), probes.targets),
     )  # fmt: skip
     before = problem.read_with({})
     assert before.abs().max() < 1

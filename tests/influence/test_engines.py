@@ -16,7 +16,7 @@ from eif_lab import measure_influence
 from eif_lab.influence import problem
 from eif_lab.influence.engines import first_order
 from eif_lab.influence.engines.auto import Auto
-from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.first_order import FirstOrder
 from eif_lab.influence.engines.stacked import Stacked
 from eif_lab.influence.per_sample import gradients
@@ -119,7 +119,7 @@ def test_zero_learning_rate_gives_exactly_zero(net, batch, method, engine):
     assert (array.values == 0).all()
 
 
-ENGINES = [Stacked, LowRank, FirstOrder]
+ENGINES = [Stacked, Factored, FirstOrder]
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -205,9 +205,9 @@ def test_auto_takes_lowrank_for_sgd_stacked_for_adam_and_the_loop_where_torch_fu
         "loha": {"method": {"name": "peft", "tuner": "LOHA"}},
     }.items():
         taken[name] = measure_influence(net, F.cross_entropy, batch, batch, **options).attrs["engine"]
-    assert taken == {"sgd": "lowrank", "adam": "stacked", "small": "stacked", "loha": "loop"}
-    assert "engine auto: stacked (not lowrank: it steps by sgd alone, not adam)" in caplog.text
-    assert "engine auto: stacked (not lowrank: no weight is larger than the pairs that would change it)" in caplog.text
+    assert taken == {"sgd": "factored", "adam": "stacked", "small": "stacked", "loha": "loop"}
+    assert "engine auto: stacked (not factored: it steps by sgd alone, not adam)" in caplog.text
+    assert "engine auto: stacked (not factored: no weight is larger than the pairs that would change it)" in caplog.text
     assert "not stacked: torch.func cannot vectorise" in caplog.text
 
 
@@ -276,7 +276,7 @@ class Twice(nn.Module):
         return self.head(self.layer(self.layer(x).tanh()))
 
 
-@pytest.mark.parametrize("engine", ["lowrank", "stacked"])
+@pytest.mark.parametrize("engine", ["factored", "stacked"])
 @pytest.mark.parametrize("kind", [Borrower, PositionFirst, InPlace, Twice])
 def test_unusual_model_gets_the_reference_array(kind, batch, engine):
     with torch.random.fork_rng():
@@ -342,7 +342,7 @@ def test_first_stimulus_that_diverges_does_not_cost_the_engine(net, batch):
     broken = batch[0].clone()
     broken[0] = float("inf")
     array = measure_influence(net, F.cross_entropy, (broken, batch[1]), batch)
-    assert array.attrs["engine"] == "lowrank"
+    assert array.attrs["engine"] == "factored"
     assert np.isnan(array.values[0]).all() and np.isfinite(array.values[1:]).all()
 
 

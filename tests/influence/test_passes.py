@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_lowrank import small_phi3, texts
+from test_factored import small_phi3, texts
 from torch import nn
 
 from eif_lab import measure_influence
 from eif_lab.influence import problem
 from eif_lab.influence.engines import versioned
-from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.first_order import FirstOrder
 from eif_lab.influence.engines.stacked import Stacked
 from eif_lab.influence.per_sample import gradients
@@ -43,7 +43,7 @@ def samples(count, seed):
 
 
 @pytest.mark.parametrize(
-    ("engine", "update", "budget"), [(Stacked, ADAM, 3), (Stacked, ADAM, 8), (LowRank, SGD, 3), (FirstOrder, SGD, 3)]
+    ("engine", "update", "budget"), [(Stacked, ADAM, 3), (Stacked, ADAM, 8), (Factored, SGD, 3), (FirstOrder, SGD, 3)]
 )
 def test_memory_stays_within_the_budget_however_many_stimuli_and_probes(wide, engine, update, budget):
     peaks = []
@@ -68,7 +68,7 @@ def test_a_larger_budget_is_used(wide):
     assert chunks[8] < chunks[2] < 24
 
 
-@pytest.mark.parametrize("engine", ["stacked", "lowrank"])
+@pytest.mark.parametrize("engine", ["stacked", "factored"])
 def test_out_of_memory_halves_the_stimuli_and_goes_on(net, batch, monkeypatch, caplog, engine):
     update = {"learning_rate": 0.1, "steps": 2}
     plain = measure_influence(net, F.cross_entropy, batch, batch, update=update, engine=engine)
@@ -117,7 +117,7 @@ def traced(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize(("engine", "method"), [(LowRank, "full"), (Stacked, "full"), (Stacked, "lora")])
+@pytest.mark.parametrize(("engine", "method"), [(Factored, "full"), (Stacked, "full"), (Stacked, "lora")])
 def test_compiled_passes_give_the_same_array_and_exact_zeros(net, batch, monkeypatch, traced, engine, method):
     monkeypatch.setattr(problem, "LARGEST_PASS", 4)  # and a last pass of another size
     for update in ({"learning_rate": 0.1, "steps": 2}, {"learning_rate": 0.0}):
@@ -141,7 +141,7 @@ def test_a_model_that_cannot_be_compiled_is_measured_without_and_it_is_said_once
 
     monkeypatch.setattr(torch, "compile", broken)
     plain, fast = (
-        measure_influence(net, F.cross_entropy, batch, batch, engine=LowRank(compile=one))
+        measure_influence(net, F.cross_entropy, batch, batch, engine=Factored(compile=one))
         for one in ("never", "always")
     )
     np.testing.assert_allclose(fast, plain, atol=1e-12)

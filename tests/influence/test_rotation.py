@@ -13,7 +13,7 @@ from transformers import Phi3Config, Phi3ForCausalLM
 
 from eif_lab import measure_context, measure_influence
 from eif_lab.models.language.causal_lm import CausalLM, mean_hidden_state, token_loss
-from eif_lab.models.language.encoding import IGNORED
+from eif_lab.readouts.readout import IGNORED
 
 PAD, LIMIT, WORDS = 0, 16, 40
 LENGTHS = [5, LIMIT, LIMIT + 1, 25, 9]
@@ -98,7 +98,7 @@ def test_every_row_of_a_batch_is_read_as_if_it_were_alone(model):
         torch.testing.assert_close(features[number], hidden, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("engine", ["lowrank", "stacked", "loop", "reference", "auto"])
+@pytest.mark.parametrize("engine", ["factored", "stacked", "loop", "reference", "auto"])
 def test_influence_between_texts_of_any_length_is_theirs_alone(model, engine):
     stimuli, probes = texts(1), texts(2)
     measured = measure_influence(

@@ -13,7 +13,8 @@ from eif_lab.data.task import Texts
 from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
 from eif_lab.methods.prompt import TEMPLATES, Prompt
-from eif_lab.models.language.encoding import IGNORED, Encoder
+from eif_lab.models.language.encoding import Encoder
+from eif_lab.readouts.readout import IGNORED
 
 
 def texts(*pairs, **coords):

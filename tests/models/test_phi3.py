@@ -26,10 +26,11 @@ from eif_lab.errors import ConfigError
 from eif_lab.models.base import weights_hash
 from eif_lab.models.language import hub
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
-from eif_lab.models.language.encoding import IGNORED, Encoder
+from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.phi3 import SHIPPED, Phi3, Teaching
 from eif_lab.models.language.teaching import log_probabilities
 from eif_lab.options import build
+from eif_lab.readouts.readout import IGNORED
 
 DOMAIN = Ontology(worlds=2, stimuli_per_world=3)
 

@@ -30,7 +30,7 @@ from eif_lab.files.trouble import disk_trouble
 from eif_lab.jobs.job import read_job
 from eif_lab.jobs.run import run_job
 from eif_lab.results.cache import ArrayCache
-from eif_lab.results.checkpoint import unfinished
+from eif_lab.results.checkpoint import checkpoint
 from eif_lab.results.job import LOCK, is_running, sole
 from eif_lab.results.sweep import open_results
 
@@ -52,7 +52,7 @@ def make_slowly(directory, log):
 
 def measure_slowly(cache, key, log, make_influence):
     """What a job does with an array that it needs."""
-    with unfinished(cache, key):
+    with checkpoint(cache, key):
         if cache.find(key) is None:
             with open(log, "a") as file:
                 file.write("measured\n")
@@ -120,7 +120,7 @@ def test_a_model_that_is_not_what_was_made_is_made_again(tmp_path, caplog, harm)
 def test_parts_are_believed_up_to_the_first_damaged_one(tmp_path, caplog, harm):
     cache = ArrayCache(tmp_path)
     written = [np.full((2, 1, 3, 1), float(number)) for number in range(3)]
-    with unfinished(cache, "k") as left:
+    with checkpoint(cache, "k") as left:
         left.settle({"base_model": "a"}, lambda: {"steps": 1})
         for part in written:
             left.parts("stimuli").append(part)
@@ -128,17 +128,17 @@ def test_parts_are_believed_up_to_the_first_damaged_one(tmp_path, caplog, harm):
     content = bytearray(second.read_bytes())
     content[-40] ^= 1
     second.write_bytes(content if harm == "flipped bit" else content[:-9])
-    with unfinished(cache, "k") as left:
+    with checkpoint(cache, "k") as left:
         [found] = left.parts("stimuli").whole
     assert np.array_equal(found, written[0]) and "damaged" in caplog.text
 
 
 def test_parts_of_another_base_model_are_thrown_away(tmp_path):
     cache = ArrayCache(tmp_path)
-    with unfinished(cache, "k") as left:
+    with checkpoint(cache, "k") as left:
         left.settle({"base_model": "a"}, lambda: {"steps": 1})
         left.parts("stimuli").append(np.zeros((1, 1, 1, 1)))
-    with unfinished(cache, "k") as left:
+    with checkpoint(cache, "k") as left:
         assert left.settle({"base_model": "b"}, lambda: {"steps": 2}) == {"steps": 2}
         assert not left.parts("stimuli").whole
 
@@ -210,7 +210,7 @@ def fill(cache, influence):
     """All kinds of things that are kept."""
     made_once(cache / "models" / "cnn", make_weights)
     arrays = ArrayCache(cache / "influence")
-    with unfinished(arrays, "k") as left:
+    with checkpoint(arrays, "k") as left:
         assert len(left.run_id) == 8
         left.settle({}, dict)
         left.parts("stimuli").append(np.zeros((1, 1, 1, 1)))
@@ -238,7 +238,7 @@ def find_all(cache, key):
     """What a job asks of a cache that has all that it needs."""
     made_once(cache / "models" / "cnn", make_weights)
     arrays = ArrayCache(cache / "influence")
-    with unfinished(arrays, key, needed=False) as left:
+    with checkpoint(arrays, key, needed=False) as left:
         assert arrays.find(key) is not None and len(left.run_id) == 8
         left.remove()
 
@@ -261,14 +261,14 @@ def test_a_hit_takes_no_lock_and_writes_nothing(shared, make_influence, leftover
 
 def test_a_hit_leaves_the_run_of_a_job_that_lives_alone(tmp_path, make_influence):
     cache = ArrayCache(tmp_path)
-    with unfinished(cache, "k") as one:
+    with checkpoint(cache, "k") as one:
         run = one.run_id
         cache.put("k", make_influence())
-        with unfinished(cache, "k", needed=False) as other:
+        with checkpoint(cache, "k", needed=False) as other:
             assert other.run_id != run
             other.remove()
         assert one.folder.exists() and one.run_id == run
-    with unfinished(cache, "k", needed=False) as later:  # as if the first one had been killed before it cleared up
+    with checkpoint(cache, "k", needed=False) as later:  # as if the first one had been killed before it cleared up
         assert later.run_id == run
         later.remove()
     assert not one.folder.exists()

@@ -13,7 +13,7 @@ import pytest
 
 from eif_lab.console.progress import duration
 from eif_lab.console.tables import WIDTH, page, print_finished
-from eif_lab.jobs import measure
+from eif_lab.jobs import measure as measuring
 from eif_lab.results.checkpoint import Parts
 from eif_lab.results.job import write_job
 from eif_lab.results.sweep import open_results
@@ -38,7 +38,7 @@ def screen(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     clock = iter(range(0, 1000, 2))
-    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    monkeypatch.setattr(measuring, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
 
     def put(terminal, columns=100):
         monkeypatch.setenv("COLUMNS", str(columns))
@@ -64,7 +64,7 @@ def parts(tmp_path):
 
 
 def measure(run, parts, *chunks, total=40):
-    with measure.Live(run, total, parts) as live:
+    with measuring.Live(run, total, parts) as live:
         for stimuli in chunks:
             live(np.ones((stimuli, 1, 3, 1)))
 
@@ -98,7 +98,7 @@ def test_terminal_is_left_clean(screen, fails, parts):
 
 def test_bar_comes_with_the_first_chunk_so_that_lines_before_it_stay_whole(screen, parts):
     terminal = screen(True)
-    with measure.Live(SilentRun(), 40, parts) as live:
+    with measuring.Live(SilentRun(), 40, parts) as live:
         assert terminal.getvalue() == ""
         live(np.ones((10, 1, 3, 1)))
         assert "10/40" in terminal.getvalue()
@@ -123,7 +123,7 @@ def test_tracker_is_told_the_rate_and_the_mean_over_all_cells(screen, parts):
     run = Recorded()
     chunks = [np.full((10, 1, 3, 2), -2.0), np.full((30, 1, 3, 2), 1.0)]
     chunks[1][0, 0, 0, 0] = np.nan
-    with measure.Live(run, 40, parts) as live:
+    with measuring.Live(run, 40, parts) as live:
         for chunk in chunks:
             live(chunk)
     mean = np.nanmean(np.abs(np.concatenate(chunks)[..., 0]))

@@ -468,7 +468,7 @@ MEASURED = {
     "update": {"optimizer": "sgd", "steps": 1, "learning_rate": 0.1, "calibration": None},
     "direct_influence": dataclasses.asdict(DIRECT),
     "unit": "nat",
-    "engine": "lowrank",
+    "engine": "factored",
     "diverged": 0,
     "unmoved": 0,
     "stimuli": 6,

@@ -18,7 +18,7 @@ from eif_lab.jobs.inputs import load
 from eif_lab.jobs.job import read_job
 from eif_lab.jobs.measure import measured
 from eif_lab.jobs.workers import NoWorkers, RayWorkers, Worker
-from eif_lab.results.checkpoint import Parts, Unfinished
+from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.trackers.none import SilentRun
 
 pytest_plugins = ["command_line_fixtures"]
@@ -46,7 +46,7 @@ def array(options, folder, workers):
     job = read_job(plainly(composed(f"{options} tracker=none deterministic=true cache={folder.parent / 'cache'}")))
     job.workers = workers
     with deterministic_algorithms(True):
-        return measured(job, load(job), SilentRun(), Unfinished(folder)).values
+        return measured(job, load(job), SilentRun(), Checkpoint(folder)).values
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_some_rows_are_those_of_the_whole_array(membership):
 
 
 def test_what_is_missing_is_what_no_whole_part_covers(tmp_path):
-    left = Unfinished(tmp_path)
+    left = Checkpoint(tmp_path)
     for first, rows in ((0, 3), (8, 4), (12, 2)):
         Parts(tmp_path / "stimuli", first).append(np.zeros((rows, 1)))
     assert left.missing("stimuli", 20, 4) == [slice(3, 4), slice(4, 8), slice(12, 16), slice(16, 20)]

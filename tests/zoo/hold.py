@@ -21,7 +21,7 @@ from eif_lab.errors import ConfigError
 from .case import Case
 from .loop import influence_by_hand
 
-ENGINES = ("auto", "lowrank", "stacked", "loop")
+ENGINES = ("auto", "factored", "stacked", "loop")
 MUST_EQUAL = ("auto", "loop")
 LEAST = 1e-4
 """The largest cell of a case that can tell right from wrong."""

@@ -1,0 +1,1 @@
+"""Data sets of texts, from files and made by code."""

@@ -1,0 +1,1 @@
+"""Knowledge domains: invented worlds whose consequences are proved."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The knowledge domains, listed once."""
 
 from __future__ import annotations
 

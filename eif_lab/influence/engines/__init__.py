@@ -1,0 +1,1 @@
+"""Engines: how influence is computed."""

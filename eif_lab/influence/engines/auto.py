@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
-from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.loop import Loop
 from eif_lab.influence.engines.stacked import Stacked
 from eif_lab.influence.problem import Engine, Problem
@@ -17,14 +17,14 @@ from eif_lab.influence.problem import Engine, Problem
 class Auto(Engine):
     """Takes the first engine, fastest first, that does not refuse; the log says which and why, once.
 
-    ``lowrank`` copies least, where it has something not to copy; ``stacked`` takes any optimizer; ``loop`` takes any
+    ``factored`` copies least, where it has something not to copy; ``stacked`` takes any optimizer; ``loop`` takes any
     model. Should stimuli turn out to be other together than alone while they are measured, ``loop`` does them again.
     """
 
     def choose(self, problem: Problem) -> Engine:
         """The engine that it would run."""
         refusals: list[str] = []
-        for kind in (LowRank, Stacked, Loop):
+        for kind in (Factored, Stacked, Loop):
             engine = kind(**asdict(self))
             reason = engine.gains_nothing(problem) or engine.refuses(problem)
             if not reason:

@@ -18,7 +18,7 @@ from eif_lab.influence.problem import Problem
 
 
 @dataclass
-class LowRank(Versioned):
+class Factored(Versioned):
     """Weights of linear layers and embeddings change by what went into their gradient: (output gradient, input) pairs.
 
     SGD is linear in the gradients, so that after any number of steps a parameter is ``a * base + sum_k c_k g_k`` with

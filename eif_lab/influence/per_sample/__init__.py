@@ -1,0 +1,1 @@
+"""Each sample's own gradient and parameters, for many samples at once."""

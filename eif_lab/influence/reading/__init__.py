@@ -1,0 +1,1 @@
+"""Reading every probe under one stimulus's parameters."""

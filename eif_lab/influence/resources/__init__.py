@@ -1,0 +1,1 @@
+"""Memory, precision and time that a measurement takes."""

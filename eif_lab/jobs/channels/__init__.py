@@ -1,0 +1,1 @@
+"""The two channels that a stimulus enters by: weights and context."""

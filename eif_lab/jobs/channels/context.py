@@ -1,4 +1,4 @@
-"""TODO."""
+"""Influence through the context: a job whose stimuli are read before the probes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from eif_lab.jobs.inputs import (
     Inputs,
 )
 from eif_lab.jobs.job import Job
-from eif_lab.models.language.encoding import IGNORED, spell_out
-from eif_lab.results.checkpoint import Parts, Unfinished
+from eif_lab.models.language.encoding import spell_out
+from eif_lab.readouts.readout import IGNORED
+from eif_lab.results.checkpoint import Checkpoint, Parts
 
 
 def must_fit_context(job: Job, inputs: Inputs) -> None:
@@ -57,7 +58,7 @@ def prompt_update(job: Job, inputs: Inputs) -> dict[str, Any]:
     return {**record, "calibration": {"direct_influence": mean, "target": target, "reached": near(mean, target)}}
 
 
-def prompted(job: Job, inputs: Inputs, update: Mapping[str, Any], left: Unfinished, on_chunk: OnChunk) -> xr.DataArray:
+def prompted(job: Job, inputs: Inputs, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
     """Influence through the context; where there are companions, less what these do alone."""
     said, companions = zip(*job.method.contexts(inputs.task.stimuli, job.seed))
     array = read_before(job, inputs, said, left.parts("stimuli"), on_chunk)

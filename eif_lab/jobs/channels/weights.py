@@ -1,4 +1,4 @@
-"""TODO."""
+"""Influence through the weights: calibration and measurement of a job that fine-tunes."""
 
 from __future__ import annotations
 

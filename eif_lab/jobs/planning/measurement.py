@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a measurement would take, and the search for its learning rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eif_lab.influence.batch import Batch
 from eif_lab.influence.calibrate import MOST_STIMULI, START
 from eif_lab.influence.context import ContextReader
 from eif_lab.influence.engines.auto import Auto
-from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.loop import Loop
 from eif_lab.influence.engines.reference import Reference
 from eif_lab.influence.engines.stacked import Stacked
@@ -123,7 +123,7 @@ def engines(asked: Engine, taken: Engine, problem: Problem) -> list[Engine]:
     """The one that would run, and the other exact ones that could."""
     options = {name: value for name, value in asdict(asked).items() if name in Engine.__dataclass_fields__}
     possible: list[Engine] = [taken]
-    for kind in (LowRank, Stacked, Loop, Reference):
+    for kind in (Factored, Stacked, Loop, Reference):
         other = kind(**options)
         with suppress(ConfigError):
             possible += [other] if other.name != taken.name and taken_engine(other, problem) else []

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a base training would take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a part of a job takes."""
 
 from __future__ import annotations
 

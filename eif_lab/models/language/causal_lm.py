@@ -1,4 +1,4 @@
-"""TODO."""
+"""A causal language model of transformers as a module from token ids to logits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eif_lab.models.language.encoding import IGNORED
 from eif_lab.models.language.prefixes import TokenTree, sees_whole_text, share_prefixes
 from eif_lab.models.language.rotation import turned_by_row, turning_modules
 from eif_lab.models.language.sight import must_not_see_ahead
+from eif_lab.readouts.readout import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

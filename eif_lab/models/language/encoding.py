@@ -19,6 +19,7 @@ from torch import Tensor
 from eif_lab.data.task import Samples, Texts
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.files.checksums import sha256
+from eif_lab.readouts.readout import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,9 +33,6 @@ PATIENCE = 10.0
 
 REPEATS = 4
 """How often a chat template is filled in to see whether it gives the same text each time."""
-
-IGNORED = -100
-"""The target of a position that is neither learnt nor scored."""
 
 
 def spell_out(texts: Texts) -> tuple[Texts, Int[np.ndarray, " rows"]]:

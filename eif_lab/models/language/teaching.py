@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from eif_lab.data.task import Background, Texts
 from eif_lab.models.base import Loss, Training
-from eif_lab.models.language.encoding import IGNORED, spell_out
+from eif_lab.models.language.encoding import spell_out
+from eif_lab.readouts.readout import IGNORED
 
 Encode = Callable[[Texts], tuple[Tensor, Tensor]]
 

@@ -1,0 +1,1 @@
+"""How phi3-tiny is made."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The model card of phi3-tiny, in the hub's form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The corpus of phi3-tiny: endless documents of invented worlds, packed into rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from eif_lab.models.language.encoding import IGNORED
 from eif_lab.models.tiny.documents import Piece, document
+from eif_lab.readouts.readout import IGNORED
 
 if TYPE_CHECKING:
     from transformers import Phi3ForCausalLM, PreTrainedTokenizerFast

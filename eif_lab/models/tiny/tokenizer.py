@@ -1,4 +1,4 @@
-"""TODO."""
+"""The tokenizer of phi3-tiny: byte-level BPE in which every invented word is one token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""An influence array as a picture for experiment trackers."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from eif_lab import measure_influence
 from eif_lab.influence import problem
 from eif_lab.influence.engines import versioned
-from eif_lab.influence.engines.factored import LowRank
+from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.per_sample import gradients
 from eif_lab.influence.reading import merging as reading
 from eif_lab.influence.reading.cost import cheaper_merged
@@ -92,7 +92,7 @@ def test_full_fine_tuning_of_phi3_equals_reference(all_paired, monkeypatch, tied
             trajectory=True,
             readout=["log_prob", "prob"],
         )
-        for engine in ("lowrank", "reference")
+        for engine in ("factored", "reference")
     ]
     assert np.abs(arrays[1]).max() > 1e-3
     np.testing.assert_allclose(arrays[0], arrays[1], atol=1e-9)
@@ -105,7 +105,7 @@ def test_several_texts_in_one_update_equal_reference(all_paired, tied):
         measure_influence(
             model, token_loss, stimuli, stimuli, update=UPDATES["clipped"], engine=engine, perturbation="exclude"
         )
-        for engine in ("lowrank", "reference")
+        for engine in ("factored", "reference")
     ]
     assert np.abs(arrays[1]).max() > 1e-4
     np.testing.assert_allclose(arrays[0], arrays[1], atol=1e-9)
@@ -115,7 +115,7 @@ def test_several_texts_in_one_update_equal_reference(all_paired, tied):
 def test_convolutions_norms_and_biases_beside_pairs_equal_reference(all_paired, net, batch, update):
     arrays = [
         measure_influence(net, F.cross_entropy, batch, batch, update=update, engine=engine, trajectory=True)
-        for engine in ("lowrank", "reference")
+        for engine in ("factored", "reference")
     ]
     assert np.abs(arrays[1]).max() > 1e-3
     np.testing.assert_allclose(arrays[0], arrays[1], atol=1e-11)
@@ -125,7 +125,7 @@ def test_more_padding_changes_nothing(all_paired):
     model, (ids, targets), probes = small_phi3(tied=False), texts(5, 0), texts(6, 1)
     longer = F.pad(ids, (0, 4)), F.pad(targets, (0, 4), value=-100)
     plain, padded = (
-        measure_influence(model, token_loss, stimuli, probes, update=UPDATES["momentum"], engine="lowrank")
+        measure_influence(model, token_loss, stimuli, probes, update=UPDATES["momentum"], engine="factored")
         for stimuli in ((ids, targets), longer)
     )
     np.testing.assert_allclose(padded, plain, atol=1e-10)
@@ -164,7 +164,7 @@ def test_no_weight_is_copied_and_no_weight_gradient_formed():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(64, 600), nn.Tanh(), nn.Linear(600, 600), nn.Tanh(), nn.Linear(600, 3))
         stimuli = torch.randn(3, 64), torch.randint(3, (3,))
-    engine = LowRank()
+    engine = Factored()
     with pytest.MonkeyPatch.context() as patch:
         # the trial, and the stimulus that is done again, take plain gradients
         patch.setattr(gradients, "telling", lambda asked: [(rows, {}) for rows in asked.members[:2]])
@@ -205,7 +205,7 @@ def test_low_precision_base_keeps_the_update_that_its_weights_would_lose():
     update = {"learning_rate": 0.05, "steps": 2}
     exact = measure_influence(model, token_loss, stimuli, stimuli, update=update)
     low = measure_influence(model.bfloat16(), token_loss, stimuli, stimuli, update=update)
-    assert low.attrs["engine"] == "lowrank"
+    assert low.attrs["engine"] == "factored"
     assert np.corrcoef(low.values.ravel(), exact.values.ravel())[0, 1] > 0.98
     with pytest.raises(Exception, match="at least float32"):
         measure_influence(model, token_loss, stimuli, stimuli, update=update, engine="stacked")
@@ -213,8 +213,8 @@ def test_low_precision_base_keeps_the_update_that_its_weights_would_lose():
 
 def test_what_is_copied_is_said(caplog, net, batch):
     caplog.set_level("INFO")
-    measure_influence(net, F.cross_entropy, batch, batch, engine="lowrank")
-    assert "engine lowrank: 51 of 159 parameters are copied per stimulus, such as blocks.0.0.weight" in caplog.text
+    measure_influence(net, F.cross_entropy, batch, batch, engine="factored")
+    assert "engine factored: 51 of 159 parameters are copied per stimulus, such as blocks.0.0.weight" in caplog.text
 
 
 def test_merging_pays_for_small_weights_many_rows_and_high_ranks():
