@@ -1,4 +1,4 @@
-"""Make phi3-tiny: ``python -m eif_lab.commands.pretrain --output DIRECTORY``, with any option of `Pretraining` as a flag."""
+"""Make phi3-tiny: ``eif-lab pretrain --output DIRECTORY``, with any option of `Pretraining` as a flag."""
 
 from __future__ import annotations
 

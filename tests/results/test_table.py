@@ -4,7 +4,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from eif_lab.results.table import sweep_table, verdict_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -14,7 +13,7 @@ from eif_lab.console.tables import WIDTH, page, print_job, print_sweep
 from eif_lab.desiderata import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict
 from eif_lab.errors import ConfigError
 from eif_lab.results.job import write_job
-from eif_lab.results.rows import SWEEP_COLUMNS, TEXT, read_verdicts
+from eif_lab.results.rows import SWEEP_COLUMNS, TEXT, read_verdicts, sweep_table, verdict_frame
 from eif_lab.results.sweep import open_results
 from eif_lab.results.tables import write_sweep
 
