@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from eif_lab.console.progress import Bar
-from eif_lab.data.worlds.knowledge import word_overlap
+from eif_lab.data.worlds.distances import word_overlap
 from eif_lab.desiderata.direct import direct_influence
 from eif_lab.influence.array import annotate
 from eif_lab.influence.resources.precision import COUNTS, LostToRounding

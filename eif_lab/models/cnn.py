@@ -55,7 +55,7 @@ class CNN(Options):
     """Options of the CNN and of its base training."""
 
     group: ClassVar[str] = "model"
-    kind: ClassVar[str] = "image"
+    kind: ClassVar[str] = Images.kind
 
     name: str = option("cnn", one_of=["cnn"])
     channels: list[int] = option([32, 64], at_least=1, hint="Try [32,64].")

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eif_lab.data.task import RELATIONS
+from eif_lab.data.worlds.distances import word_overlap
 from eif_lab.data.worlds.domains import DOMAINS
-from eif_lab.data.worlds.knowledge import word_overlap
 from eif_lab.data.worlds.logic import Fact, Rule, closure
 from eif_lab.data.worlds.names import ONSETS, OPENINGS, invent, words
 from eif_lab.errors import ConfigError
@@ -319,7 +319,7 @@ def test_more_worlds_than_words_are_refused_in_one_line():
 @settings(deadline=None, max_examples=40)
 def test_invented_words_differ_in_their_first_syllables_and_avoid_what_is_taken(count, seed):
     taken = set(words(unseen=True)[::3])
-    drawn = invent(count, np.random.default_rng(seed), unseen=True, taken=taken)
+    drawn = invent(count, np.random.default_rng(seed), unseen=True, used=taken)
     assert len({next(o for o in OPENINGS if word.startswith(o)) for word in drawn}) == count == len(drawn)
     assert not taken.intersection(drawn)
 

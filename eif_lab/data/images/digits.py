@@ -18,7 +18,7 @@ class Digits(Options):
     """Embedded: nothing is downloaded. One image in two is held out for stimuli and probes."""
 
     group: ClassVar[str] = "dataset"
-    kind: ClassVar[str] = "image"
+    kind: ClassVar[str] = Images.kind
 
     name: str = option("digits", one_of=["digits"])
     stimuli: int = option(120, at_least=1, hint="Try 120.")

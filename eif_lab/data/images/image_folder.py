@@ -44,7 +44,7 @@ class ImageFolder(Options):
     """
 
     group: ClassVar[str] = "dataset"
-    kind: ClassVar[str] = "image"
+    kind: ClassVar[str] = Images.kind
     name: ClassVar[str] = "image_folder"
     reads: ClassVar[tuple[str, ...]] = ("path",)
 

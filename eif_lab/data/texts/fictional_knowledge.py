@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from eif_lab.data.sampling import drawn
+from eif_lab.data.sampling import draw_places
 from eif_lab.data.task import Task, Texts
 from eif_lab.data.texts.records import as_published, read_records
 from eif_lab.files.fingerprint import fingerprint
@@ -80,7 +80,7 @@ class FictionalKnowledge(Options):
     """
 
     group: ClassVar[str] = "dataset"
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = Texts.kind
     name: ClassVar[str] = "fictional_knowledge"
     incidental: ClassVar[tuple[str, ...]] = ("root",)
 
@@ -109,7 +109,7 @@ class FictionalKnowledge(Options):
             "%d of %d passages left out: longer than %d characters (dataset.longest)",
             len(records) - len(short), len(records), self.longest,
         )  # fmt: skip
-        chosen = drawn("passages", self.passages, len(short), seed, f"of at most {self.longest} characters")
+        chosen = draw_places("passages", self.passages, len(short), seed, f"of at most {self.longest} characters")
         passages = {short[i]: records[short[i]] for i in chosen}
         with as_published(self.root, PASSAGES):
             return passage_task(

@@ -135,7 +135,7 @@ class JSONL(Options):
     """
 
     group: ClassVar[str] = "dataset"
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = Texts.kind
     name: ClassVar[str] = "jsonl"
     incidental: ClassVar[tuple[str, ...]] = ("path",)
 

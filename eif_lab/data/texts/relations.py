@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from eif_lab.data.sampling import drawn
+from eif_lab.data.sampling import draw_places
 from eif_lab.data.task import Task, Texts
 from eif_lab.data.texts.records import as_published, read_records
 from eif_lab.errors import rule_error, unknown_name
@@ -178,7 +178,7 @@ class Relations(Options):
     """
 
     group: ClassVar[str] = "dataset"
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = Texts.kind
     name: ClassVar[str] = "relations"
     incidental: ClassVar[tuple[str, ...]] = ("root",)
 
@@ -200,7 +200,7 @@ class Relations(Options):
         Raises:
             ConfigError: The files are not there, hold too little, or none has the name given.
         """
-        relations = self._drawn(seed)
+        relations = self._draw(seed)
         generator = np.random.default_rng(seed)
         return assemble([self._world(relation, generator) for relation in relations], relations)
 
@@ -210,7 +210,7 @@ class Relations(Options):
         found = sorted(path for kind in self.kinds for path in (root / FOLDER / kind).glob("*.json"))
         return {path.stem: str(path.relative_to(root)) for path in found}
 
-    def _drawn(self, seed: int) -> list[Relation]:
+    def _draw(self, seed: int) -> list[Relation]:
         places = self._places()
         if not places:
             rule = f"be a folder that holds {FOLDER}/{self.kinds[0]}"
@@ -231,7 +231,7 @@ class Relations(Options):
         if self.only is not None and usable:
             return usable
         what = f"with a second wording and {self.stimuli_per_relation} facts"
-        return [usable[i] for i in drawn("relations", self.relations, len(usable), seed, what)]
+        return [usable[i] for i in draw_places("relations", self.relations, len(usable), seed, what)]
 
     def _world(self, relation: Relation, generator: np.random.Generator) -> list[Case]:
         """The stimuli drawn from a relation, with their probes."""

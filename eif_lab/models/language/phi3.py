@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from eif_lab.data.task import Background, Task
+from eif_lab.data.task import Background, Task, Texts
 from eif_lab.files.build_once import kept_report
 from eif_lab.files.fingerprint import fingerprint
 from eif_lab.models.base import REPORT, BaseModel, Lesson, Sketch, Training, circumstances, made_once, weights_hash
@@ -61,7 +61,7 @@ class Phi3(Options):
     """A causal language model: phi3-tiny, which comes with the package, or a checkpoint."""
 
     group: ClassVar[str] = "model"
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = Texts.kind
 
     checkpoint: str | None = option(None)
     dtype: str = option("float32", one_of=("float32", "bfloat16", "float64"))
