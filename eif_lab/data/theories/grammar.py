@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import Task, Texts
 from eif_lab.data.texts.records import as_published, read_records
 from eif_lab.data.theories.theory import Sentence, Theory, theory_task
 from eif_lab.data.worlds.logic import Fact, Rule
 from eif_lab.files.fingerprint import fingerprint
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Grammar:
 
 
 @dataclass
-class PublishedTheories(Options):
+class PublishedTheories(Dataset):
     """A published set of theories, each of which is a world: a subclass states its file and how a record is read.
 
     Attributes:
@@ -82,7 +83,6 @@ class PublishedTheories(Options):
         fields: What each record of the file has to have.
     """
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = Texts.kind
     incidental: ClassVar[tuple[str, ...]] = ("root",)
     question: ClassVar[str]

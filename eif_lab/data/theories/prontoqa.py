@@ -47,7 +47,6 @@ class ProntoQA(PublishedTheories):
     question whose answer is unknown: the matched foil asks the same of a name that the theory does not mention.
     """
 
-    name: ClassVar[str] = "prontoqa"
     question: ClassVar[str] = "Is the following statement true or false?"
     answers: ClassVar[tuple[str, ...]] = (TRUE, FALSE)
     fields: ClassVar[tuple[str, ...]] = ("id", "context", "question", "answer", "explanation")

@@ -91,7 +91,6 @@ class ProofWriter(PublishedTheories):
         split: ``train``, ``dev`` or ``test``.
     """
 
-    name: ClassVar[str] = "proofwriter"
     question: ClassVar[str] = "Is the following statement true, false, or unknown?"
     answers: ClassVar[tuple[str, ...]] = (TRUE, FALSE, UNKNOWN)
     fields: ClassVar[tuple[str, ...]] = ("id", "context", "question", "answer")

@@ -9,17 +9,18 @@ from typing import ClassVar
 
 import numpy as np
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import Task, Texts, background_in_context
 from eif_lab.data.worlds.logic import Fact, Rule
 from eif_lab.data.worlds.names import invent
 from eif_lab.data.worlds.views import VIEWS, Wording
 from eif_lab.data.worlds.world import World
 from eif_lab.errors import rule_error
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 
 @dataclass
-class Domain(Options):
+class Domain(Dataset):
     """A knowledge domain: a subclass states its rules and wordings, and makes a world out of words.
 
     Attributes:
@@ -35,7 +36,6 @@ class Domain(Options):
         alone: Whether each stimulus is only consistent without the others of its world.
     """
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = Texts.kind
     rules: ClassVar[tuple[Rule, ...]] = ()
     wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -47,11 +47,6 @@ class Domain(Options):
     wording: int = option(0, at_least=0, at_most=2)
     view: str = option("probes", one_of=VIEWS)
     background: str = option("taught", one_of=["taught", "context"])
-
-    @property
-    def name(self) -> str:
-        """The domain: its module's name."""
-        return type(self).__module__.rpartition(".")[2]
 
     @classmethod
     def size(cls, cases: int) -> int:
