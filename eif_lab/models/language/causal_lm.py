@@ -100,7 +100,7 @@ class Outline(CausalLM):
     """A model whose weights are shapes without numbers: the mask, which cannot be worked out then, is given."""
 
     def forward(self, inputs: Int[Tensor, "n T"] | TokenTree) -> Float[Tensor, "n positions vocabulary"]:
-        """As of `CausalLM`."""
+        """Logits without numbers, of the shapes that `CausalLM` gives."""
         if isinstance(inputs, TokenTree):
             return super().forward(inputs)
         count, length = inputs.shape
