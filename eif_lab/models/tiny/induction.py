@@ -22,7 +22,7 @@ STATED, FURTHER = 8.0, 24.0
 """Attention, as logits, given to what is alike: to memories by memories, and where more must be distinguished."""
 
 ANSWERED, OUTPUT_SCALE = 3.0, 0.5
-"""The factor of what was looked up in the logits, and the scale of the output layer, at which the loss begins lowest."""
+"""The factor of what was looked up, and the scale of the output layer, at which the loss begins lowest."""
 
 LEAST_HEAD = 4 * len(RECENCY)
 """Numbers in a head, of which half are rotated, in pairs."""
@@ -58,7 +58,7 @@ class Lookup(NamedTuple):
 
     query: Float[Tensor, "head d"]
     key: Float[Tensor, "head d"]
-    value: Float[Tensor, "codes d"]
+    value: Float[Tensor, "values d"]
     likeness: float
 
 
