@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.images.base import image_task
 from eif_lab.data.task import Images, Task
 from eif_lab.errors import rule_error
 from eif_lab.files.fingerprint import fingerprint
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """What is decoded. Pillow knows more, some of which start other programs (Ghostscript)."""
@@ -27,7 +28,7 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass
-class ImageFolder(Options):
+class ImageFolder(Dataset):
     """Images in ``<path>/<class>/``, resized to one size.
 
     Of each class one image in two is held out for stimuli and probes, the others train the base model. Files in
@@ -43,7 +44,6 @@ class ImageFolder(Options):
         probes: Watched samples; with as many as stimuli they are the same ones.
     """
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "image"
     name: ClassVar[str] = "image_folder"
     reads: ClassVar[tuple[str, ...]] = ("path",)
