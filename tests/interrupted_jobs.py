@@ -42,7 +42,7 @@ PHASES = {
     "the reference engine fits": "eif_lab.influence.problem:Problem.read",
     "a part is kept": "eif_lab.results.checkpoint:Parts.append",
     "the array is stored": "eif_lab.results.job:ArrayCache._install",
-    "verdicts are found": "eif_lab.jobs.run:evaluate_all",
+    "verdicts are found": "eif_lab.jobs.judge:evaluate_all",
     "results are written": "eif_lab.jobs.run:write_results",
     "the tracker ends": "eif_lab.results.trackers.csv_run:CsvRun.finish",
     "a job is marked as done": "eif_lab.jobs.run:write_manifest",

@@ -416,7 +416,7 @@ def test_last_job_of_a_figures_runs_can_be_composed(config):
     from hydra import compose, initialize_config_dir
 
     from eif_lab.__main__ import CONF, plainly
-    from eif_lab.jobs.job import read_job
+    from eif_lab.jobs.read import read_job
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         whole = compose("config", [f"experiment={config.stem}", "hydra.mode=MULTIRUN"], return_hydra_config=True)
