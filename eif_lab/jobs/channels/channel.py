@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import xarray as xr
 
@@ -14,6 +14,7 @@ from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.plan import Plan
 
 
+@runtime_checkable
 class Channel(Protocol):
     """The channel of one job.
 
