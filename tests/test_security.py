@@ -32,7 +32,7 @@ from eif_lab.errors import ConfigError
 from eif_lab.files.checksums import write_checked
 from eif_lab.models.language.hub import load_checkpoint
 from eif_lab.results.job import write_job
-from eif_lab.results.tables import write_sweep
+from eif_lab.results.sweep import write_sweep
 
 pytest_plugins = ["command_line_fixtures"]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-SATISFIED, VIOLATED, INCONCLUSIVE = "satisfied", "violated", "inconclusive"
+VERDICTS = SATISFIED, VIOLATED, INCONCLUSIVE = "satisfied", "violated", "inconclusive"
 
 
 @dataclass(frozen=True)

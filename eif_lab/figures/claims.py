@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from eif_lab.commands.answer import in_one_line
+from eif_lab.console.format import spaced
 from eif_lab.figures import evidence
 from eif_lab.figures.caption import table_row
 from eif_lab.figures.evidence import INCONCLUSIVE, Estimate, Range, decide, decide_every
@@ -141,7 +142,7 @@ def explained(job: JobResults, predicted: JobResults) -> Row:
 def alike(job: JobResults) -> Row:
     """Noisy and clean stimuli teach alike."""
     found = evidence.stored(job, "noise_invariance", "taught_less") or Estimate()
-    levels = job.manifest["config"]["perturbation"]["levels"]
+    levels = (job.manifest.config.get("perturbation") or {}).get("levels")
     return row(
         "noisy and clean images teach alike",
         [job],
@@ -219,16 +220,16 @@ def what(jobs: Sequence[JobResults]) -> str:
     told, manifest = setting(jobs[0]), jobs[0].manifest
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(setting(job).seed for job in jobs))
     data = dataset_title(jobs[0]) if len(jobs) == 1 else f"{len(jobs)} knowledge domains ({told.view})"
-    noise = f", {told.noise.replace('_', ' ')} noise" if told.noise else ""
-    sizes = sorted({job.manifest["stimuli"] for job in jobs})
+    noise = f", {spaced(told.noise)} noise" if told.noise else ""
+    sizes = sorted({job.manifest.stimuli for job in jobs})
     n = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
-    return f"{model_title(jobs[0])}, {data}{noise}, {told.method}, {n} stimuli, {manifest['unit']}, seed {seeds}"
+    return f"{model_title(jobs[0])}, {data}{noise}, {told.method}, {n} stimuli, {manifest.unit}, seed {seeds}"
 
 
 def verdict_of(job: JobResults, desideratum: str) -> str:
     """The stored verdict."""
     found = finding(job, desideratum)
-    return "not applicable" if found is None else f"{desideratum.replace('_', ' ')} {found.verdict}"
+    return "not applicable" if found is None else f"{spaced(desideratum)} {found.verdict}"
 
 
 def satisfied(jobs: Sequence[JobResults], *desiderata: str) -> str:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from eif_lab.desiderata.selection import clean, clusters, same_sample
 from eif_lab.desiderata.statistics import bootstrap_interval, divide
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title
-from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, spaced, wrapped
+from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, shown_words, wrapped
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def judged(job: JobResults) -> tuple[str, str]:
     Class identity, the images' default, has two values and no length: where the job also judged the distance between
     features, that is shown.
     """
-    for name, options in (job.manifest["config"].get("desideratum") or {}).items():
+    for name, options in (job.manifest.config.get("desideratum") or {}).items():
         if str(options.get("_target_", "")).endswith(".DistanceDecay") and options.get("distance"):
             return name, str(options["distance"])
     return "distance_decay", str(job.influence.attrs["distance"])
@@ -151,5 +151,5 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
             axes.plot(along, fitted(decay, length, along), color=VERMILION, label=f"length {length:.3g}")
             axes.legend(loc="upper right")
     axes.set_title(title, fontsize=6.5)
-    axes.set_xlabel(f"{spaced(name)} distance")
-    axes.set_ylabel(f"influence ({job.manifest['unit']})")
+    axes.set_xlabel(f"{shown_words(name)} distance")
+    axes.set_ylabel(f"influence ({job.manifest.unit})")

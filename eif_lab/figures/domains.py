@@ -107,5 +107,5 @@ def draw_domain(axes: Axes, job: JobResults) -> None:
         title += f"\ncorrelation with its transpose {found.effect:.2f} [{found.low:.2f}, {found.high:.2f}]"
     axes.set_title(title, fontsize=7)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.75, extend="both")
-    bar.set_label(f"influence ({job.manifest['unit']})", fontsize=6)
+    bar.set_label(f"influence ({job.manifest.unit})", fontsize=6)
     bar.ax.tick_params(labelsize=5.5)

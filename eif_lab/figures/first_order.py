@@ -53,9 +53,8 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     """The jobs that have a partner: the same but for the engine."""
     paired = [job for pair in pairs(jobs) for job in pair]
     if not paired:
-        raise rule_error(
-            "results path", "hold exact jobs and engine=first_order jobs alike", [str(j.manifest["name"]) for j in jobs]
-        )
+        rule = "hold exact jobs and engine=first_order jobs alike"
+        raise rule_error("results path", rule, [job.manifest.name for job in jobs])
     return chosen(paired, "pairs", lambda _: True)
 
 
@@ -63,20 +62,20 @@ def pairs(jobs: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
     """Exact and predicted job of each setting and learning rate, by learning rate."""
 
     def key(job: JobResults) -> tuple:
-        told, update = setting(job), job.manifest["update"]
+        told, update = setting(job), job.manifest.update
         return (
             told.model,
             told.dataset,
             told.method,
             told.perturbation,
             told.draw,
-            update["learning_rate"],
-            update["steps"],
+            update.learning_rate,
+            update.steps,
         )
 
     predicted = {key(job): job for job in jobs if not setting(job).exact}
     found = [(job, predicted[key(job)]) for job in jobs if setting(job).exact and key(job) in predicted]
-    return sorted(found, key=lambda pair: pair[0].manifest["update"]["learning_rate"])
+    return sorted(found, key=lambda pair: pair[0].manifest.update.learning_rate or 0.0)
 
 
 def compare(exact: JobResults, predicted: JobResults) -> list[Compared]:
@@ -90,7 +89,7 @@ def compare(exact: JobResults, predicted: JobResults) -> list[Compared]:
 def compared(job: JobResults, exact: xr.DataArray, predicted: xr.DataArray, readout: str) -> Compared:
     """The two arrays after one number of steps."""
     return Compared(
-        learning_rate=float(job.manifest["update"]["learning_rate"]),
+        learning_rate=job.manifest.update.learning_rate or 0.0,
         steps=int(exact["step"].values[0]),
         direct=direct_influence(exact, readout).effect,
         agreement=agreement(predicted, exact),
@@ -122,9 +121,9 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         axes.set_ylabel("relative error")
     correlation.set_ylabel("correlation of exact with first order")
     correlation.legend()
-    unit = jobs[0].manifest["unit"]
+    unit = jobs[0].manifest.unit
     strength.set_xlabel(f"mean direct influence, exact ({unit})")
-    method, optimizer = shown(setting(jobs[0]).method), jobs[0].manifest["update"]["optimizer"]
+    method, optimizer = shown(setting(jobs[0]).method), jobs[0].manifest.update.optimizer
     figure.suptitle(f"{dataset_title(jobs[0])}, {model_title(jobs[0])}, {method}, {optimizer}", fontsize=8)
     return figure
 

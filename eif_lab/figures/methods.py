@@ -10,9 +10,10 @@ import pandas as pd
 
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.figures.runs import chosen, model_title, setting
-from eif_lab.figures.style import GREY, METHODS, VERDICTS, canvas, in_order, shown, spaced
+from eif_lab.figures.style import GREY, METHODS, VERDICTS, canvas, in_order, shown, shown_words
 from eif_lab.results.job import JobResults
-from eif_lab.results.rows import DONE, sweep_table
+from eif_lab.results.manifest import DONE
+from eif_lab.results.tables import sweep_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +44,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     grid = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
     for axes, name in zip(grid, names):
         draw_desideratum(axes, table[table["desideratum"] == name], groups)
-        axes.set_title(spaced(name))
+        axes.set_title(shown_words(name))
     grid[0].set_yticks(range(len(groups)), groups)
     grid[0].set_ylim(len(groups) - 0.4, -0.6)
     handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels())}
@@ -90,5 +91,5 @@ def draw_desideratum(axes: Axes, rows: pd.DataFrame, groups: Sequence[str]) -> N
         axes.axhline(place + 0.5, color="0.9", linewidth=0.5, zorder=0)
     for threshold in rows["threshold"].dropna().unique():
         axes.axvline(threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
-    axes.set_xlabel(" / ".join(spaced(name) for name in dict.fromkeys(rows["statistic"])))
+    axes.set_xlabel(" / ".join(shown_words(name) for name in dict.fromkeys(rows["statistic"])))
     axes.tick_params(axis="y", length=0)

@@ -12,7 +12,7 @@ from eif_lab.desiderata.noise_invariance import Teaching, measure_teaching, nois
 from eif_lab.desiderata.statistics import bootstrap_interval
 from eif_lab.errors import NotApplicable
 from eif_lab.figures.runs import chosen, dataset_title, judged_array, model_title, setting
-from eif_lab.figures.style import BLACK, BLUE, ORANGE, PURPLE, canvas, in_order, spaced
+from eif_lab.figures.style import BLACK, BLUE, ORANGE, PURPLE, canvas, in_order, shown_words
 from eif_lab.figures.symmetry import short
 from eif_lab.results.job import JobResults
 
@@ -58,11 +58,11 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         for row, (name, part) in enumerate(parts):
             draw_curves(grid[row, column], part)
             grid[row, column].set_title(short([name])[0], fontsize=7)
-        grid[0, column].set_title(f"{dataset_title(job)}\n{spaced(setting(job).noise)}\nall classes")
+        grid[0, column].set_title(f"{dataset_title(job)}\n{shown_words(setting(job).noise)}\nall classes")
         for unused in grid[len(parts) :, column]:
             unused.set_axis_off()
     share_heights(grid, [setting(job).dataset for job in jobs])
-    unit = jobs[0].manifest["unit"]
+    unit = jobs[0].manifest.unit
     figure.supylabel(f"mean influence on others of the class ({unit}), {model_title(jobs[0])}", fontsize=8)
     figure.supxlabel("strength of the noise", fontsize=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.ticker import LogFormatter
 
+from eif_lab.console.format import spaced
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.errors import printable
 from eif_lab.files.checksums import replace_file
@@ -131,9 +132,9 @@ def show_array(axes: Axes, values: Float[np.ndarray, "rows columns"], scale: flo
     )
 
 
-def spaced(name: str) -> str:
+def shown_words(name: str) -> str:
     """A name in words, as a figure has room for it: "noise_invariance" is noise invariance."""
-    return shown(name.replace("_", " "))
+    return shown(spaced(name))
 
 
 def in_order(names: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -57,7 +57,7 @@ def prediction_of(job: JobResults, jobs: Sequence[JobResults]) -> JobResults | N
 def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) -> None:
     """Exact array, prediction, classes, scatter."""
     array = by_class(judged_array(job))
-    unit = job.manifest["unit"]
+    unit = job.manifest.unit
     arrays = [array] + ([by_class(judged_array(predicted))] if predicted else [])
     scale = limit(*(one.values for one in arrays))
     for place, one, title in zip(axes, arrays, ("exact", "first-order prediction")):

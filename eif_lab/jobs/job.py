@@ -13,6 +13,7 @@ from eif_lab.errors import (
     rule_error,
 )
 from eif_lab.options import Options, _typed, choice, option
+from eif_lab.results.folders import CACHE
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Job(Options):
     device: str = "cpu"
     deterministic: bool = False
     plan: bool = False
-    cache: str = "outputs/cache"
+    cache: str = CACHE
 
 
 GROUPS = ("dataset", "model", "method", "perturbation", "update", "engine", "tracker", "workers")

@@ -23,7 +23,7 @@ from eif_lab.figures import array, distance, domains, first_order, methods, nois
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs, judged_array, setting
 from eif_lab.figures.style import save, styled
-from eif_lab.results.rows import sweep_table
+from eif_lab.results.tables import sweep_table
 
 ROOT = Path(__file__).parents[2]
 DRAWN_FROM = {
@@ -152,8 +152,8 @@ def test_symmetry_shows_the_stored_arrays_on_shared_colours(runs, figures):
 
 def test_a_prediction_of_another_draw_is_no_prediction_of_this_one(runs):
     exact, predicted = jobs_of(runs, "symmetry")
-    config = predicted.manifest["config"] | {"data_seed": 1}
-    other = dataclasses.replace(predicted, manifest={**predicted.manifest, "config": config})
+    manifest = dataclasses.replace(predicted.manifest, config=predicted.manifest.config | {"data_seed": 1})
+    other = dataclasses.replace(predicted, manifest=manifest)
     assert symmetry.prediction_of(exact, [exact, other, predicted]) is predicted
     assert symmetry.prediction_of(exact, [exact, other]) is None
 
@@ -368,7 +368,7 @@ def test_scorecard_marks_are_the_corrected_headline_verdicts(runs, figures):
 
 def test_first_order_curves_compare_the_paired_arrays(runs, figures):
     correlation, error, strength = figures["first-order"].axes
-    jobs = {(setting(job).exact, job.manifest["update"]["learning_rate"]): job for job in jobs_of(runs, "first-order")}
+    jobs = {(setting(job).exact, job.manifest.update.learning_rate): job for job in jobs_of(runs, "first-order")}
     for steps, line, other in zip((1, 2, 3), correlation.get_lines(), error.get_lines(), strict=False):
         assert line.get_label().startswith(f"{steps} step")
         for place, rate in enumerate((1e-4, 1e-2)):

@@ -25,7 +25,8 @@ from eif_lab.page.arrays import most_moved, overview, shares, strongest_cells
 from eif_lab.page.page import BUDGETS, LARGEST_PAGE, Budget, job_names, render_page, write_page
 from eif_lab.page.pictures import Pictures
 from eif_lab.perturbations.noise import Noise
-from eif_lab.results.job import JobResults, manifest_text, write_job
+from eif_lab.results.job import JobResults, write_job
+from eif_lab.results.manifest import manifest_text
 from eif_lab.results.sweep import open_results
 
 HOSTILE = "</script><img src=x onerror=alert(1)> & \"quotes\" 'single' {{ 7 * 7 }} | is <b>bold</b>"

@@ -20,11 +20,11 @@ from eif_lab.files.checksums import SUMS
 from eif_lab.results import arrays
 from eif_lab.results.arrays import CHUNK_BYTES, open_array, write_array
 from eif_lab.results.cache import ArrayCache, array_key
-from eif_lab.results.job import FORMAT, JobResults, finished, write_job
+from eif_lab.results.job import JobResults, finished, write_job
+from eif_lab.results.manifest import FORMAT
 from eif_lab.results.provenance import git_state, package_versions, provenance
 from eif_lab.results.rows import verdict_frame
-from eif_lab.results.sweep import SweepResults, open_results
-from eif_lab.results.tables import write_sweep
+from eif_lab.results.sweep import SweepResults, open_results, write_sweep
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 TREES = st.dictionaries(
@@ -271,7 +271,10 @@ def test_job_reads_back_what_was_written(tmp_path, make_influence, make_verdict)
     assert isinstance(job, JobResults)
     xr.testing.assert_identical(job.influence.load(), make_influence())
     pd.testing.assert_frame_equal(job.verdicts, verdict_frame(verdicts, absent))
-    assert {k: job.manifest[k] for k in given} == {**given, "direct_influence": 0.5}
+    assert {name: job.manifest[name] for name in given if name != "direct_influence"} == {
+        name: value for name, value in given.items() if name != "direct_influence"
+    }
+    assert job.manifest.direct_influence.effect == 0.5
     required = (
         "reason git_commit git_dirty versions python platform device base_model trained_parameters seconds created"
     )
