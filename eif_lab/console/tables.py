@@ -39,8 +39,8 @@ def print_finished(job: JobResults, console: Console | None = None) -> None:
     line = Text(manifest.name, style="bold")
     if manifest.status == DONE:
         direct = manifest.direct_influence.effect  # None where no stimulus is a probe too
-        taken = duration(manifest.seconds or 0.0)
-        line.append(f"  {taken}  direct {math.nan if direct is None else direct:.2g}", "not bold")
+        seconds = duration(manifest.seconds or 0.0)
+        line.append(f"  {seconds}  direct {math.nan if direct is None else direct:.2g}", "not bold")
         line.append_text(_marked_desiderata(job, console))
     else:
         line.append(f"  {manifest.status}: {' '.join(manifest.reason.split())}", style="not bold red")

@@ -100,7 +100,7 @@ class RelationTest(Desideratum):
         Args:
             statistic: Its name.
             numerator, denominator: By world.
-            threshold: What the ratio is held to.
+            threshold: What the ratio is compared with.
             unit: What the worlds are.
             generator: Source of the resamples.
         """
@@ -128,7 +128,7 @@ class RelationTest(Desideratum):
             means: Those of the array.
             rows: The stimulus of each pair.
             won: What `wins` says of each pair.
-            threshold: What the share is held to.
+            threshold: What the share is compared with.
             generator: Source of the resamples.
 
         Raises:

@@ -46,16 +46,16 @@ def summary(rows: Sequence[Mapping[str, str]]) -> str:
 
 def row_of(job: JobResults) -> dict[str, str]:
     """What was run, in cells of `COLUMNS`."""
-    told, manifest = setting(job), job.manifest
+    run, manifest = setting(job), job.manifest
     direct = manifest.direct_influence
     return {
-        "data": dataset_title(job) + (f" ({told.view})" if told.view else ""),
+        "data": dataset_title(job) + (f" ({run.view})" if run.view else ""),
         "model": f"{model_title(job)}{quality(manifest.base_model)}",
-        "method": told.method,
-        "perturbation": told.perturbation + (f" ({told.noise})" if told.noise else ""),
+        "method": run.method,
+        "perturbation": run.perturbation + (f" ({run.noise})" if run.noise else ""),
         "n": f"{manifest.stimuli} stimuli x {manifest.probes} probes",
         "seed": ", ".join(map(str, manifest.seeds)),
-        "how measured": measured(told, manifest),
+        "how measured": measured(run, manifest),
         "direct influence": f"{number(direct.effect)} {manifest.unit} [{number(direct.low)}, {number(direct.high)}]",
     }
 
@@ -66,7 +66,7 @@ def quality(base: BaseModel) -> str:
     return "".join(f", {spaced(name)} {value:.3f}" for name, value in known)
 
 
-def measured(told: Setting, manifest: Manifest) -> str:
+def measured(run: Setting, manifest: Manifest) -> str:
     """The engine and the update."""
     update = manifest.update
     if not update.optimizer:
@@ -75,7 +75,7 @@ def measured(told: Setting, manifest: Manifest) -> str:
     rate = f"learning rate {number(update.learning_rate)}{' (calibrated)' if update.calibration else ''}"
     steps = f"{update.steps} step{'' if update.steps == 1 else 's'}"
     recipe = f"{update.optimizer}, {steps}, {rate}, {moved.count:,} of {moved.total:,} parameters"
-    return f"{'exact, ' if told.exact else 'predicted, '}{told.engine}: {recipe}"
+    return f"{'exact, ' if run.exact else 'predicted, '}{run.engine}: {recipe}"
 
 
 def number(value: float | None) -> str:

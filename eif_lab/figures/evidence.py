@@ -1,4 +1,4 @@
-"""What a claim of the paper is held to: a statistic with its interval, and the rule that decides.
+"""How a claim of the paper is judged: a statistic with its interval, and the rule that decides.
 
 The rule. Each claim is a statistic with a 95 % interval, and a range that the claim allows. It *agrees* where the whole
 interval lies in the range, *disagrees* where the whole interval lies outside on one side, and is *inconclusive*
@@ -73,11 +73,11 @@ def decide_every(estimates: Sequence[Estimate], allowed: Range) -> str:
 
 
 def stored(job: JobResults, desideratum: str, statistic: str) -> Estimate | None:
-    """What the job's desideratum found; None where it was not judged or is about nothing."""
-    found = finding(job, desideratum, statistic)
-    if found is None or not math.isfinite(found.finding_p_value):
+    """The stored finding of the job's desideratum; None where it was not judged or is about nothing."""
+    result = finding(job, desideratum, statistic)
+    if result is None or not math.isfinite(result.finding_p_value):
         return None
-    return Estimate(float(found.effect), float(found.low), float(found.high), setting(job).dataset)
+    return Estimate(float(result.effect), float(result.low), float(result.high), setting(job).dataset)
 
 
 def over_domains(estimates: Sequence[Estimate]) -> Estimate:
@@ -129,14 +129,14 @@ def correlation_between(job: JobResults, other: JobResults) -> Estimate:
     """
     x, y = (clean(judged_array(one)) for one in (job, other))
     different = texts(x, "stimulus_id")[:, None] != texts(x, "probe_id")[None, :]
-    kept = (different & np.isfinite(x.values) & np.isfinite(y.values)).astype(float)
-    a, b = (np.where(kept > 0, one.values - np.nanmean(one.values), 0.0) for one in (x, y))
+    defined = (different & np.isfinite(x.values) & np.isfinite(y.values)).astype(float)
+    a, b = (np.where(defined > 0, one.values - np.nanmean(one.values), 0.0) for one in (x, y))
     square = x.shape[0] == x.shape[1] and (texts(x, "stimulus_id") == texts(x, "probe_id")).all()
 
     def correlation(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
         columns = counts if square else np.ones((len(counts), x.shape[1]))
         total, sum_a, sum_b, aa, bb, ab = (
-            ((counts @ moment) * columns).sum(axis=1) for moment in (kept, a, b, a * a, b * b, a * b)
+            ((counts @ moment) * columns).sum(axis=1) for moment in (defined, a, b, a * a, b * b, a * b)
         )
         covariance = ab - sum_a * sum_b / total
         return statistics.divide(covariance, np.sqrt((aa - sum_a**2 / total) * (bb - sum_b**2 / total)))

@@ -62,20 +62,20 @@ def pairs(jobs: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
     """Exact and predicted job of each setting and learning rate, by learning rate."""
 
     def key(job: JobResults) -> tuple:
-        told, update = setting(job), job.manifest.update
+        run, update = setting(job), job.manifest.update
         return (
-            told.model,
-            told.dataset,
-            told.method,
-            told.perturbation,
-            told.draw,
+            run.model,
+            run.dataset,
+            run.method,
+            run.perturbation,
+            run.draw,
             update.learning_rate,
             update.steps,
         )
 
     predicted = {key(job): job for job in jobs if not setting(job).exact}
-    found = [(job, predicted[key(job)]) for job in jobs if setting(job).exact and key(job) in predicted]
-    return sorted(found, key=lambda pair: pair[0].manifest.update.learning_rate or 0.0)
+    both = [(job, predicted[key(job)]) for job in jobs if setting(job).exact and key(job) in predicted]
+    return sorted(both, key=lambda pair: pair[0].manifest.update.learning_rate or 0.0)
 
 
 def compare(exact: JobResults, predicted: JobResults) -> list[Compared]:
@@ -98,20 +98,20 @@ def compared(job: JobResults, exact: xr.DataArray, predicted: xr.DataArray, read
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
     """Correlation and relative error."""
-    found = [one for pair in pairs(jobs) for one in compare(*pair)]
-    steps = sorted({one.steps for one in found})
+    compared_arrays = [one for pair in pairs(jobs) for one in compare(*pair)]
+    steps = sorted({one.steps for one in compared_arrays})
     chosen_steps = sorted({steps[round(place)] for place in np.geomspace(1, len(steps), MOST_CURVES) - 1})
     colors = matplotlib.colormaps[SEQUENTIAL]
     figure = canvas(10.0, 3.2)
     correlation, error, strength = figure.subplots(1, 3)
     for number, count in enumerate(chosen_steps):
-        curve = [one for one in found if one.steps == count]
+        curve = [one for one in compared_arrays if one.steps == count]
         color = colors(0.9 * number / max(len(chosen_steps) - 1, 1))
         rates = [one.learning_rate for one in curve]
         label = f"{count} step{'s' if count > 1 else ''}"
         correlation.plot(rates, [one.agreement.pearson for one in curve], "o-", color=color, label=label)
         error.plot(rates, [one.agreement.relative_error for one in curve], "o-", color=color, label=label)
-    draw_strength(strength, found, colors)
+    draw_strength(strength, compared_arrays, colors)
     for axes in (correlation, error):
         log_scale(axes, "x")
         axes.set_xlabel("learning rate")
@@ -128,10 +128,10 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     return figure
 
 
-def draw_strength(axes: Axes, found: Sequence[Compared], colors: Colormap) -> None:
+def draw_strength(axes: Axes, compared_arrays: Sequence[Compared], colors: Colormap) -> None:
     """Error against direct influence, coloured by the number of steps."""
-    known = [one for one in found if one.direct > 0]
-    most = max((one.steps for one in found), default=1)
+    known = [one for one in compared_arrays if one.direct > 0]
+    most = max((one.steps for one in compared_arrays), default=1)
     axes.scatter(
         [one.direct for one in known],
         [one.agreement.relative_error for one in known],

@@ -113,7 +113,7 @@ def point(teaching: Teaching, a: float, b: float) -> Point:
 
 
 def alike(array: xr.DataArray, sigma: float) -> xr.DataArray:
-    """The stimuli and the probes of one strength, taken for clean ones."""
+    """The stimuli and the probes of one strength, as if they were clean."""
     part = array.isel({dim: np.flatnonzero(array[f"{dim}_sigma"].values == sigma) for dim in array.dims})
     return part.assign_coords({f"{dim}_sigma": (dim, np.zeros(part.sizes[dim])) for dim in part.dims})
 
@@ -149,9 +149,9 @@ def share_heights(grid: np.ndarray, datasets: Sequence[str]) -> None:
     """One vertical axis for all panels of a dataset in a row, and zero in it."""
     for row in grid:
         for name in dict.fromkeys(datasets):
-            mine = [axes for axes, dataset in zip(row, datasets) if dataset == name]
-            low = min(0.0, *(axes.get_ylim()[0] for axes in mine))
-            high = max(axes.get_ylim()[1] for axes in mine)
-            for place, axes in enumerate(mine):
+            of_dataset = [axes for axes, dataset in zip(row, datasets) if dataset == name]
+            low = min(0.0, *(axes.get_ylim()[0] for axes in of_dataset))
+            high = max(axes.get_ylim()[1] for axes in of_dataset)
+            for place, axes in enumerate(of_dataset):
                 axes.set_ylim(low, high)
                 axes.tick_params(labelleft=place == 0)

@@ -75,14 +75,14 @@ class Setting:
 
 def setting(job: JobResults) -> Setting:
     """What the job was."""
-    told, config = job.influence.attrs, job.manifest.config
+    names, config = job.influence.attrs, job.manifest.config
     seed, data_seed = seeds_of(config)
-    perturbation = str(told["perturbation"])
+    perturbation = str(names["perturbation"])
     noise = (config.get("perturbation") or {}).get("noise") or "gaussian" if perturbation == "noise" else ""
     return Setting(
-        model=str(told["model"]),
-        dataset=str(told["dataset"]),
-        method=str(told["method"]),
+        model=str(names["model"]),
+        dataset=str(names["dataset"]),
+        method=str(names["method"]),
         perturbation=perturbation,
         engine=job.manifest.engine,
         view=str((config.get("dataset") or {}).get("view") or ""),
@@ -143,10 +143,10 @@ def chosen(jobs: Sequence[JobResults], what: str, fits: Callable[[Setting], bool
     Raises:
         ConfigError: None does.
     """
-    found = [job for job in jobs if fits(setting(job))]
-    if not found:
+    fitting = [job for job in jobs if fits(setting(job))]
+    if not fitting:
         raise rule_error("results path", f"hold {what}", [job.manifest.name for job in jobs])
-    return found
+    return fitting
 
 
 def judged_array(job: JobResults) -> xr.DataArray:

@@ -2,7 +2,7 @@
 
 The layout, beside the arrays of the cache:
 
-    <root>/<key>.lock                       held by the process that measures, as long as it lives
+    <root>/<key>.lock                       locked by the process that measures, as long as it lives
     <root>/<key>.partial/run                the tracker's run, which a resumed job continues
     <root>/<key>.partial/settled            what was decided before the first part
     <root>/<key>.partial/<series>/<row>     a part, by its first row

@@ -4,7 +4,7 @@ The layout:
 
     <job>/influence.zarr      the influence array (`arrays`)
     <job>/verdicts.parquet    one row per finding (`rows.verdict_frame`)
-    <job>/checksums.txt       of both, in the format of sha256sum: what is read is held to it
+    <job>/checksums.txt       of both, in the format of sha256sum: what is read is compared with it
     <job>/manifest.json       written last: a directory without it is not done
     <job>/job.lock            held by the process that runs the job, as long as it lives
     <sweep>/<job>/...         a sweep is a directory of jobs, at any depth (`folders`)
@@ -129,7 +129,7 @@ class JobResults:
         Raises:
             ConfigError: They are damaged.
         """
-        _ = self.verdict_rows  # tells what is wrong with them in one line
+        _ = self.verdict_rows  # raises what is wrong with them as one line
         return pd.read_parquet(io.BytesIO(self._stored_verdicts()))
 
     @cached_property
@@ -228,16 +228,16 @@ def finished(directory: Path, config: Mapping[str, Any], key: str) -> JobResults
 
     Args:
         directory: The job's own.
-        config: What is asked for now, as plain containers.
-        key: Of the array that is asked for, which tells its data and checkpoints as they are now.
+        config: The options of now, as plain containers.
+        key: The key of the array that is wanted, which depends on data and checkpoints as they are now.
     """
-    asked = {"status": DONE, "config": in_json(config), "array": key, "versions": package_versions()}
+    wanted = {"status": DONE, "config": in_json(config), "array": key, "versions": package_versions()}
     job = whole_job(directory)
-    return job if job is not None and {name: job.manifest.get(name) for name in asked} == asked else None
+    return job if job is not None and {name: job.manifest.get(name) for name in wanted} == wanted else None
 
 
 def whole_job(directory: Path) -> JobResults | None:
-    """The job in ``directory`` if it is done and nothing of it is damaged, whatever it was asked for."""
+    """The job in ``directory`` if it is done and nothing of it is damaged, whatever its options."""
     try:
         job = open_job(directory)
         done = job.manifest.status == DONE and job.manifest.format == FORMAT

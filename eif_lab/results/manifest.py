@@ -233,10 +233,10 @@ def require_name_and_status(manifest: Mapping[str, Any]) -> None:
         raise ValueError(f"a manifest needs a name and a status ({', '.join(STATUSES)}), got {dict(manifest)}")
 
 
-def complete(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a manifest as its file holds them; those that are not given are null or empty."""
+def complete(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a manifest as its file holds them; those that are not known are null or empty."""
     blank = {one.name: None if one.default is MISSING else one.default for one in fields(Manifest)}
-    return {**blank, **given}
+    return {**blank, **known}
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:
@@ -249,7 +249,7 @@ def sealed(text: str) -> str:
     """A manifest's text with its digest, which is that of the same bytes with the digest left empty.
 
     Args:
-        text: It ends with the digest, so that no other text in it is taken for that.
+        text: It ends with the digest, so that no other text in it is mistaken for that.
     """
     before, empty, end = text.rpartition(f'"{DIGEST}": ""')
     return f'{before}"{DIGEST}": "{sha256(text.encode())}"{end}' if empty else text

@@ -33,7 +33,7 @@ def desideratum_key(what: str, desideratum: str) -> str:
 
 
 def summary_keys(desiderata: Iterable[str]) -> list[str]:
-    """Every key of the summary of a job that was held to these desiderata."""
+    """Every key of the summary of a job with these desiderata."""
     return [*OF_JOB, *(desideratum_key(what, name) for name in desiderata for what in OF_DESIDERATUM)]
 
 
