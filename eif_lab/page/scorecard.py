@@ -58,7 +58,7 @@ def scorecard(table: pd.DataFrame) -> dict[str, Any]:
                 "job": shorten(job, LONGEST_NAME),
                 "direct": None if pd.isna(direct) else float(direct),
                 "missed": reached is not pd.NA and not reached,
-                "told": cells[""][0] if "" in cells else None,
+                "ended": cells[""][0] if "" in cells else None,
                 "cells": [cells.get(name, []) for name in desiderata],
             }
         )
