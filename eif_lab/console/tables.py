@@ -59,7 +59,7 @@ def _marked_desiderata(job: JobResults, console: Console) -> Text:
 
 
 class Page(Console):
-    """A console that shows every text and obeys none: names and reasons may come from somebody else's results."""
+    """A console that prints control characters as text: names and reasons may come from results of others."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """What is to be written, in pieces, each `printable`."""

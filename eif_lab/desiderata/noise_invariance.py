@@ -87,7 +87,7 @@ class NoiseInvariance(Desideratum):
     Attributes:
         less_threshold: The part of the clean influence that noise must take away; above 0, so that a network that is
             blind to noise can be found to be so.
-        asymmetry_threshold: The relative asymmetry that counts; above 0 likewise.
+        asymmetry_threshold: The relative asymmetry that counts; above 0 for the same reason.
     """
 
     group: ClassVar[str] = "desideratum.noise_invariance"

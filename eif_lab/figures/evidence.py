@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eif_lab.desiderata import statistics
-from eif_lab.desiderata.selection import clean, texts
+from eif_lab.desiderata.selection import clean, same_sample, texts
 from eif_lab.desiderata.symmetry import shared_square
 from eif_lab.figures.runs import finding, judged_array, setting
 from eif_lab.results.job import JobResults
@@ -85,10 +85,10 @@ def over_domains(estimates: Sequence[Estimate]) -> Estimate:
     values = np.array([estimate.effect for estimate in estimates if math.isfinite(estimate.effect)])
     if not len(values):
         return Estimate()
-    return interval(float(values.mean()), lambda counts: counts @ values / counts.sum(axis=1), len(values))
+    return with_interval(float(values.mean()), lambda counts: counts @ values / counts.sum(axis=1), len(values))
 
 
-def interval(
+def with_interval(
     effect: float,
     statistic: Callable[[Float[np.ndarray, "draws units"]], Float[np.ndarray, " draws"]],
     units: int,
@@ -118,7 +118,7 @@ def less_symmetric(job: JobResults, other: JobResults) -> Estimate | None:
         return one - two
 
     n = int(units.max()) + 1
-    return interval(float(difference(np.ones((1, n)))[0]), difference, n, setting(job).dataset)
+    return with_interval(float(difference(np.ones((1, n)))[0]), difference, n, setting(job).dataset)
 
 
 def correlation_between(job: JobResults, other: JobResults) -> Estimate:
@@ -128,8 +128,7 @@ def correlation_between(job: JobResults, other: JobResults) -> Estimate:
         job, other: Over the same samples in the same order.
     """
     x, y = (clean(judged_array(one)) for one in (job, other))
-    different = texts(x, "stimulus_id")[:, None] != texts(x, "probe_id")[None, :]
-    defined = (different & np.isfinite(x.values) & np.isfinite(y.values)).astype(float)
+    defined = (~same_sample(x) & np.isfinite(x.values) & np.isfinite(y.values)).astype(float)
     a, b = (np.where(defined > 0, one.values - np.nanmean(one.values), 0.0) for one in (x, y))
     square = x.shape[0] == x.shape[1] and (texts(x, "stimulus_id") == texts(x, "probe_id")).all()
 
@@ -141,7 +140,7 @@ def correlation_between(job: JobResults, other: JobResults) -> Estimate:
         covariance = ab - sum_a * sum_b / total
         return statistics.divide(covariance, np.sqrt((aa - sum_a**2 / total) * (bb - sum_b**2 / total)))
 
-    return interval(float(correlation(np.ones((1, len(a))))[0]), correlation, len(a), setting(job).dataset)
+    return with_interval(float(correlation(np.ones((1, len(a))))[0]), correlation, len(a), setting(job).dataset)
 
 
 def share_satisfied(job: JobResults, desiderata: Sequence[str]) -> float:

@@ -120,10 +120,7 @@ def require_fields(job: JobResults) -> None:
     manifest = job.manifest
     there = {
         **{f"{ARRAY} attribute {name}": name in job.influence.attrs for name in NAMED},
-        **{
-            f"{ARRAY} coordinate {name}": name in job.influence.coords
-            for name in ("relation", "stimulus_id", "probe_id")
-        },
+        **{f"{ARRAY} coordinate {name}": name in job.influence.coords for name in COORDINATES},
         **{f"{MANIFEST} {name}": bool(manifest[name]) for name in ("seeds", "unit", "engine", "stimuli", "probes")},
         f"{MANIFEST} base_model": manifest.base_model.name is not None,
         f"{MANIFEST} update": manifest.update.steps is not None,
@@ -170,7 +167,7 @@ def finding(job: JobResults, desideratum: str, statistic: str | None = None) -> 
 
 
 def model_title(job: JobResults) -> str:
-    """The model's honest name: of a tiny one that it is tiny and whose it is not."""
+    """The model's name, which says of phi3-tiny that it is this project's and not Microsoft's."""
     name = setting(job).model
     return f"{TINY} (ours, not Phi-3)" if name == TINY else {"cnn": "CNN"}.get(name, shown(name))
 

@@ -235,7 +235,7 @@ def describe_readout(
     *,
     contents: Contents,
 ) -> dict[str, Any]:
-    """What the page needs to draw one readout: what `overview`, `most_moved` and `strongest_cells` found."""
+    """What the page needs to draw one readout: the results of `overview`, `most_moved` and `strongest_cells`."""
     return {
         "block": [seen.rows.shape[1], seen.columns.shape[1]],
         "rows": contents.add(seen.rows),

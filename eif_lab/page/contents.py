@@ -40,22 +40,22 @@ BUDGETS = (
 
 
 class Contents:
-    """The page's binary contents, each kept once under a name made of what it holds."""
+    """The page's binary contents, each stored once, under a name made from its contents."""
 
     def __init__(self) -> None:
         self.items: dict[str, dict[str, str]] = {}
 
     def add(self, value: Any) -> str:
-        """Keep an array (float32, int32 or uint8), or anything that JSON holds, compressed; return its name."""
+        """Store an array (float32, int32 or uint8), or anything that JSON holds, compressed; return its name."""
         if isinstance(value, np.ndarray):
-            return self._keep(value.dtype.name, gzip.compress(np.ascontiguousarray(value).tobytes(), 6, mtime=0))
-        return self._keep("json", gzip.compress(json.dumps(value, ensure_ascii=False).encode(), 6, mtime=0))
+            return self._store(value.dtype.name, gzip.compress(np.ascontiguousarray(value).tobytes(), 6, mtime=0))
+        return self._store("json", gzip.compress(json.dumps(value, ensure_ascii=False).encode(), 6, mtime=0))
 
     def add_picture(self, content: bytes) -> str:
-        """Keep a picture in the WebP format; return its name."""
-        return self._keep("webp", content)
+        """Store a picture in the WebP format; return its name."""
+        return self._store("webp", content)
 
-    def _keep(self, kind: str, content: bytes) -> str:
+    def _store(self, kind: str, content: bytes) -> str:
         name = hashlib.sha256(kind.encode() + content).hexdigest()[:12]
         self.items[name] = {"kind": kind, "content": base64.b64encode(content).decode()}
         return name

@@ -31,7 +31,7 @@ LARGEST_PAGE = 10_000_000
 """Bytes."""
 
 MOST_OPEN = 50
-"""Jobs of a sweep whose tables stand in the page as they are; of more they are packed, and open when asked for."""
+"""Jobs of a sweep whose tables stand in the page as they are; those of more jobs are compressed until they are opened."""
 
 
 def write_page(
@@ -126,7 +126,7 @@ def pack(tables: Mapping[str, Any], macros: Any, contents: Contents) -> dict[str
 
 
 def note_on_arrays(jobs: Sequence[JobResults], shown: int) -> str:
-    """How many arrays are not on the page, and how to see them; empty where all are."""
+    """A note on arrays that are not on the page, and how to see them; empty where all are there."""
     stored = sum(job.has_array for job in jobs)
     if stored == shown:
         return ""

@@ -1,4 +1,4 @@
-"""Pictures of samples for the page: the store keeps none, so they are drawn from the user's own data."""
+"""Pictures of samples for the page: results hold none, so they are drawn from the data in the user's folders."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Sheet:
 
 
 class Pictures:
-    """Where the page's pictures come from: folders of the user's own, never a place that a manifest names.
+    """Where the page's pictures come from: folders that the user names, never one that a manifest names.
 
-    Results may be somebody else's. Their manifest says which dataset, how many samples and which seed; a class that is
+    Results may come from others. Their manifest says which dataset, how many samples and which seed; a class that is
     not this package's is taken only from a module that the user named, and the folders are the user's.
 
     Args:
@@ -99,11 +99,11 @@ class Pictures:
     def _load(self, samples: str) -> tuple[Mapping[str, Tensor], str]:
         """The images of a dataset by id, each (channels, height, width) in [0, 1]; or why there are none.
 
-        Of a dataset of texts there are none, and nothing is to be said.
+        A dataset of texts has none, for no reason to report.
         """
         try:
             return self._images(samples), ""
-        except Exception as error:  # whatever a dataset makes of options that somebody wrote into a manifest
+        except Exception as error:  # of any kind: a manifest from others may hold any options
             return {}, " ".join(str(error).split()) or type(error).__name__
 
     def _images(self, samples: str) -> Mapping[str, Tensor]:

@@ -131,7 +131,7 @@ class Wandb(Options):
             init_timeout=self.init_timeout,
             finish_timeout=self.finish_timeout,
             finish_timeout_raises=True,
-            # A run that somebody else left open in this process would otherwise swallow this one.
+            # Without this, a run that is open in this process would take this one's data.
             reinit="create_new",
         )
         return wandb.init(**arguments, mode=mode, settings=settings)
