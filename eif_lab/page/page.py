@@ -31,7 +31,7 @@ LARGEST_PAGE = 10_000_000
 """Bytes."""
 
 MOST_OPEN = 50
-"""Jobs of a sweep whose tables stand in the page as they are; those of more jobs are compressed until they are opened."""
+"""Jobs of a sweep whose tables stand in the page as they are; of more they are compressed until they are opened."""
 
 
 def write_page(
