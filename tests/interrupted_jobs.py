@@ -44,7 +44,7 @@ PHASES = {
     "the array is stored": "eif_lab.results.job:ArrayCache._install",
     "verdicts are found": "eif_lab.jobs.judge:evaluate_all",
     "results are written": "eif_lab.jobs.run:write_results",
-    "the tracker ends": "eif_lab.results.trackers.csv_run:CsvRun.finish",
+    "the tracker ends": "eif_lab.results.trackers.csv:CsvRun.finish",
     "a job is marked as done": "eif_lab.jobs.run:write_manifest",
     "the second job measures": "eif_lab.influence.engines.stacked:Stacked.run",
     "the table is made": "eif_lab.console.tables:write_sweep",

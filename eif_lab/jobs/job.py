@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eif_lab.options import Options, option
+from eif_lab.results.folders import CACHE
 
 if TYPE_CHECKING:
     from eif_lab.data.dataset import Dataset
@@ -46,7 +47,7 @@ class Settings(Options):
     device: str = "cpu"
     deterministic: bool = False
     plan: bool = False
-    cache: str = "outputs/cache"
+    cache: str = CACHE
 
 
 @dataclass(kw_only=True)

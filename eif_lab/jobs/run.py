@@ -20,7 +20,7 @@ from eif_lab.jobs.record import Record, log_record, measured_elsewhere
 from eif_lab.results.cache import ArrayCache
 from eif_lab.results.checkpoint import checkpoint
 from eif_lab.results.job import write_manifest, write_results
-from eif_lab.results.rows import DONE
+from eif_lab.results.manifest import DONE
 from eif_lab.results.scalars import NAMED, config_key
 
 log = logging.getLogger(__name__)
