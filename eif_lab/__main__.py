@@ -44,7 +44,7 @@ from eif_lab.commands.compose import (
 )
 from eif_lab.commands.interruption import begin_to_end, noticed, tell
 from eif_lab.errors import ConfigError, NotApplicable, memory_line, printable, rule_error, short_of_memory
-from eif_lab.jobs.job import Job, read_job
+from eif_lab.jobs.job import Job
 
 if TYPE_CHECKING:
     from eif_lab.commands.output import Output
@@ -229,6 +229,7 @@ def job(config: DictConfig) -> None:
 def asked_key(plain: Mapping[str, Any]) -> str | None:
     """The key of the array that a job asks for; None where the job itself will say why there is none."""
     from eif_lab.jobs.determinants import key_of
+    from eif_lab.jobs.read import read_job
 
     try:
         return key_of(read_job(plain))
@@ -250,6 +251,7 @@ def show(done: JobResults) -> None:
 def run_here(config: DictConfig, directory: Path) -> None:
     """Run a job in its directory."""
     global exit_code  # noqa: PLW0603 - Hydra passes no result of a job on to the caller
+    from eif_lab.jobs.read import read_job
     from eif_lab.results.job import LOCK, open_job
 
     context = HydraConfig.get()
@@ -367,8 +369,7 @@ def sweep_table() -> int:
         return 0
     from eif_lab.console.tables import print_seeds, print_sweep
     from eif_lab.results.seeds import write_seeds
-    from eif_lab.results.sweep import SweepResults, open_results
-    from eif_lab.results.tables import write_sweep
+    from eif_lab.results.sweep import SweepResults, open_results, write_sweep
 
     results, trouble = cast(SweepResults, open_results(sweep)), False
     print_sweep(results.table)

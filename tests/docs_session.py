@@ -28,7 +28,7 @@ from PIL import Image
 
 import eif_lab.__main__ as entry
 from eif_lab.commands.compose import Command, split_jobs
-from eif_lab.jobs.job import read_job
+from eif_lab.jobs.read import read_job
 
 ROOT = Path(__file__).parents[1]
 

@@ -36,7 +36,7 @@ from yaml import YAMLError
 
 from eif_lab.commands.answer import print_anywhere
 from eif_lab.errors import ConfigError, NotApplicable, rule_error, unknown_name, unknown_option
-from eif_lab.jobs.job import Job, read_job
+from eif_lab.jobs.job import Job
 from eif_lab.results.folders import ARRAYS
 
 # that a launcher's preset is held to its plugin's schema is what it should be; here, because workers import this too
@@ -219,6 +219,8 @@ class Command:
         Raises:
             ConfigError: A mistake in any job, or no job that applies.
         """
+        from eif_lab.jobs.read import read_job  # it loads torch, which the help does without
+
         self.folders.clear()
         self.above.clear()
         with self.in_words(self.overrides):
@@ -250,6 +252,8 @@ class Command:
             number: The job's.
             overrides: The job's.
         """
+        from eif_lab.jobs.read import read_job
+
         with self.in_words(overrides):
             config = self.loader.load_job(master, number, overrides)
             try:

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         built = build(given.entity, given.project, given.name)
         if given.print:
-            from eif_lab.results.dashboard import specification
+            from eif_lab.results.trackers.wandb_workspace import specification
 
             print(json.dumps(specification(built), indent=2))
         else:
@@ -42,13 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build(entity: str, project: str, name: str) -> Any:
-    """The workspace (`eif_lab.results.dashboard.workspace`), with all desiderata.
+    """The workspace (`eif_lab.results.trackers.wandb_workspace.workspace`), with all desiderata.
 
     Raises:
         ConfigError: The package that builds it is not installed.
     """
     try:
-        from eif_lab.results.dashboard import workspace
+        from eif_lab.results.trackers.wandb_workspace import workspace
     except ModuleNotFoundError as error:
         if not str(error.name).startswith("wandb_workspaces"):
             raise

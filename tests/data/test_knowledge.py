@@ -19,7 +19,9 @@ from eif_lab.data.worlds.distances import word_overlap
 from eif_lab.data.worlds.domains import DOMAINS
 from eif_lab.data.worlds.logic import Fact, Rule, closure
 from eif_lab.data.worlds.names import ONSETS, OPENINGS, invent, words
+from eif_lab.data.worlds.world import Case, World
 from eif_lab.errors import ConfigError
+from eif_lab.options import choice
 
 NAMES = [domain.__module__.rpartition(".")[2] for domain in DOMAINS]
 CASES = 4
@@ -333,3 +335,49 @@ def test_chaining_equals_reachability(edges, start, goal):
         reach |= {b for a, b in edges if a in reach}
     facts = [Fact(str(a), "is", str(b)) for a, b in edges]
     assert (Fact(str(start), "is", str(goal)) in closure(facts, [chain])) == (goal in reach)
+
+
+@dataclasses.dataclass
+class Friendship(DOMAINS[0]):
+    """A domain that the package does not list."""
+
+    rules = (Rule((Fact("?x", "likes", "?y"),), Fact("?y", "likes", "?x")),)
+    wordings = {"likes": ("{subject} does{not} like", "{subject} is{not} fond of", "{subject} has{not} a liking for")}
+
+    @classmethod
+    def size(cls, cases):
+        return 2 * cases + 2
+
+    @classmethod
+    def world(cls, words, cases):
+        *names, first, second = words
+        ones, others = names[::2], names[1::2]
+        stated = [Fact(one, "likes", other) for one, other in zip(ones, others)]
+        follows = [Fact(other, "likes", one) for one, other in zip(ones, others)]
+        return World(
+            background=(),
+            cases=tuple(
+                Case((fact,), ((end, end._replace(subject=others[(k + 1) % cases])),))
+                for k, (fact, end) in enumerate(zip(stated, follows))
+            ),
+            neutral=(Fact(first, "likes", second),),
+            choices={"likes": tuple(names)},
+            tops=tuple(names),
+            rules=cls.rules,
+        )
+
+
+@pytest.mark.parametrize("view", ["probes", "statements"])
+def test_a_domain_from_outside_is_a_dataset_without_an_edit(view):
+    domain = choice("dataset", {"_target_": f"{__name__}.Friendship", "worlds": 2, "view": view})
+    task = domain.load(0)
+    assert type(domain) not in DOMAINS
+    assert domain.kind == type(task.stimuli).kind == "text"
+    assert set(task.relation[task.foil >= 0].flat) <= {"entailed", "contradicted"}
+    assert (task.relation == "entailed").any()
+
+
+def test_a_task_of_texts_is_none_of_images(task):
+    assert task.texts == (task.stimuli, task.probes)
+    with pytest.raises(TypeError, match="a task of images was expected, got Texts"):
+        _ = task.images
