@@ -7,6 +7,7 @@ import re
 from collections import Counter, deque
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -341,8 +342,10 @@ def test_chaining_equals_reachability(edges, start, goal):
 class Friendship(DOMAINS[0]):
     """A domain that the package does not list."""
 
-    rules = (Rule((Fact("?x", "likes", "?y"),), Fact("?y", "likes", "?x")),)
-    wordings = {"likes": ("{subject} does{not} like", "{subject} is{not} fond of", "{subject} has{not} a liking for")}
+    rules: ClassVar = (Rule((Fact("?x", "likes", "?y"),), Fact("?y", "likes", "?x")),)
+    wordings: ClassVar = {
+        "likes": ("{subject} does{not} like", "{subject} is{not} fond of", "{subject} has{not} a liking for")
+    }
 
     @classmethod
     def size(cls, cases):
