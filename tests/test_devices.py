@@ -10,9 +10,9 @@ from language import small_phi3
 
 from eif_lab import calibrate, measure_influence
 from eif_lab.errors import ConfigError
+from eif_lab.influence.batch import Batch
 from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.stacked import Stacked
-from eif_lab.influence.batch import Batch
 from eif_lab.influence.measurement import memberships
 from eif_lab.influence.per_sample import trial
 from eif_lab.influence.per_sample.alone import BaseGradients

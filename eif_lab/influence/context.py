@@ -120,7 +120,9 @@ class ContextReader:
         rows, groups = rows.to(device), None if groups is None else groups.to(device)
         if length in self.passes:
             return self.passes[length].of_other_rows(rows, groups)
-        self.passes[length] = Passes.of(self.base, rows, self.readouts, groups, self.memory_budget)
+        self.passes[length] = Passes.of(
+            self.base, rows, self.readouts, candidates=groups, memory_budget=self.memory_budget
+        )
         return self.passes[length]
 
 

@@ -60,7 +60,8 @@ def measure_influence(
             ``model(**inputs)``. It returns one tensor, with a row for each of the inputs'.
         loss: ``loss(output, target)``, a mean over the batch, such as ``torch.nn.functional.cross_entropy``.
         stimuli: (inputs, targets) with a row per stimulus, tensors or arrays of NumPy; or a data set of such pairs.
-        probes: (inputs, targets) with a row per probe, in the same forms. All that are read in one pass go through the model as one batch.
+        probes: (inputs, targets) with a row per probe, in the same forms. All that are read in one pass go through the
+            model as one batch.
         readout: ``log_prob``, ``log_odds``, ``prob``, ``rank``, ``correct``, a function (output, target) to one scalar
             per row, or several of these.
         method: What moves: ``full``, ``lora``, ``adapter``, ``ia3``, a `Method`, ``dict(name="lora", rank=4)``, or None

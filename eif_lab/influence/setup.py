@@ -9,7 +9,7 @@ from eif_lab.errors import rule_error
 from eif_lab.influence.per_sample.trial import Layouts
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.reading.arrangement import Arrangement
-from eif_lab.influence.reading.passes import Passes
+from eif_lab.influence.reading.passes import Passes, passes_of
 from eif_lab.influence.soundness import depends_on_others, must_be_sound
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,7 @@ class Setup:
             problem: What is to be measured, which is not checked.
             arrangement: How the rows of a pass are laid out; None for the fastest.
         """
-        base, budget = problem.base, problem.memory_budget
-        passes = Passes.of(base, problem.probes, problem.readouts, problem.candidates, budget, arrangement)
+        passes = passes_of(problem, arrangement)
         return cls(problem, passes, Layouts(problem, passes.arrangement.channels_last))
 
     @classmethod

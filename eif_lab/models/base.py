@@ -38,7 +38,7 @@ class SharesPrefixes(Protocol):
         """Whether that is exact for texts of this length, in tokens."""
 
     def share_prefixes(self, inputs: Tensor, targets: Tensor) -> tuple[Packed, Tensor]:
-        """Texts, (n, T) token ids, packed; and the targets, (n, answers), at the positions that the model then gives."""
+        """Texts, (n, T) token ids, packed; and the targets, (n, answers), at the positions that the model gives."""
 
 
 @dataclass

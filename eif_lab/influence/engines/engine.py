@@ -81,7 +81,7 @@ class Prepared(ABC):
 
 
 class Updating(Prepared):
-    """An engine that runs the update and reads the probes after it: influence is the difference to the reading before."""
+    """An engine that runs the update and reads the probes before and after it: influence is the difference."""
 
     @abstractmethod
     def readings(self, problem: Problem) -> Iterator[Tensor]:
@@ -121,7 +121,7 @@ class ReadPlainly(Updating):
         """Read once for all learning rates: (probes, readouts)."""
         passes = self.setup.passes
         try:
-            return passes.settled(passes.read_plainly(passes.base.model))
+            return passes.read(passes.base.model)
         finally:
             passes.base.restore()
 

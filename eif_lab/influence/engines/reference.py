@@ -60,7 +60,7 @@ def fit_and_read(problem: Problem, passes: Passes, rows: Tensor) -> Tensor:
 
         def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
             if problem.trajectory or trainer.global_step == problem.update.steps:
-                self.readings.append(passes.settled(passes.read_plainly(model)))
+                self.readings.append(passes.read(model))
 
     model = copy.deepcopy(problem.model)
     batch = problem.samples.take(rows)

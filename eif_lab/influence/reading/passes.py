@@ -65,6 +65,7 @@ class Passes:
         base: Snapshot,
         probes: Batch,
         readouts: Mapping[str, Readout],
+        *,
         candidates: Candidates | None = None,
         memory_budget: float = 2.0,
         arrangement: Arrangement | None = None,
@@ -118,6 +119,10 @@ class Passes:
     def settled(self, rows: Tensor) -> Tensor:
         """Readings of probes, (..., probes, readouts), from those of their rows, (..., rows, columns)."""
         return rows if self.candidates is None else self.candidates.settle(rows, self.readouts)
+
+    def read(self, model: Callable[..., Any]) -> Float[Tensor, "probes readouts"]:
+        """Every readout of every probe under a model as it stands: the base, or an updated copy of it."""
+        return self.settled(self.read_plainly(model))
 
     def read_plainly(self, model: Callable[..., Any]) -> Float[Tensor, "rows columns"]:
         """What is read of each row under a model as it stands, rows as they are."""
@@ -179,9 +184,16 @@ class Passes:
         return places
 
 
-def passes_of(problem: Problem) -> Passes:
-    """Passes over the probes of a problem."""
-    return Passes.of(problem.base, problem.probes, problem.readouts, problem.candidates, problem.memory_budget)
+def passes_of(problem: Problem, arrangement: Arrangement | None = None) -> Passes:
+    """Passes over the probes of a problem, in the fastest arrangement unless one is named."""
+    return Passes.of(
+        problem.base,
+        problem.probes,
+        problem.readouts,
+        candidates=problem.candidates,
+        memory_budget=problem.memory_budget,
+        arrangement=arrangement,
+    )
 
 
 def rows_at_once(row_bytes: int, memory_budget: float, device: torch.device) -> int:

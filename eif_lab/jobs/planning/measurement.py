@@ -22,7 +22,6 @@ from eif_lab.influence.setup import Setup
 from eif_lab.influence.snapshot import Snapshot
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
-from eif_lab.jobs.planning.sizes import META
 from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.plan import Plan
 
