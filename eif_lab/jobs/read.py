@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from eif_lab.data.dataset import Dataset
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.errors import NotApplicable, rule_error
-from eif_lab.influence.problem import Engine
+from eif_lab.influence.engines import Engine
 from eif_lab.influence.update import Update
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.job import Job, Settings
