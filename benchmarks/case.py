@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from eif_lab import calibrate, measure_influence
 from eif_lab.data.task import Images, Task
-from eif_lab.influence.engines.auto import Auto
-from eif_lab.influence.problem import Engine
+from eif_lab.influence.engines import Engine, named_engine
 from eif_lab.influence.update import Update
 from eif_lab.models.base import Loss
 from eif_lab.models.cnn import CNN, ConvNet
@@ -83,13 +82,7 @@ class Case:
 
 def eager(engine: str | Engine) -> str | Engine:
     """``auto`` without compilation: repeated runs find what an earlier one compiled, and would not pay for it."""
-    return compiling("never") or engine if engine == "auto" else engine
-
-
-def compiling(when: str) -> Engine | None:
-    """``auto`` that compiles ``always`` or ``never``; None where engines have no such option."""
-    options: dict[str, Any] = {"compile": when}
-    return Auto(**options) if "compile" in Auto.__dataclass_fields__ else None
+    return replace(named_engine("auto"), compile="never") if engine == "auto" else engine
 
 
 def cnn_case(stimuli: int, probes: int, steps: int = 3, real: bool = True, device: str = "cpu") -> Case:

@@ -48,17 +48,16 @@ def in_own_process(stimuli: int, probes: int) -> dict:
 
 def main() -> None:
     """Measure one round in this process."""
-    from benchmarks.case import cnn_case, compiling
+    from benchmarks.case import cnn_case
     from benchmarks.floor import best_floor
     from benchmarks.timing import seconds
+    from eif_lab.influence.engines.auto import Auto
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stimuli", type=int)
     parser.add_argument("probes", type=int)
     arguments = parser.parse_args()
-    engine = compiling("always")
-    if engine is None:
-        raise SystemExit("engines have no option compile yet")
+    engine = Auto(compile="always")
     case = cnn_case(arguments.stimuli, arguments.probes)
     case.take(2, arguments.probes).influence()  # eager: brings the process into the state that the floor profits from
     floor = best_floor(case)

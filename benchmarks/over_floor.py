@@ -8,7 +8,7 @@ from benchmarks.case import Case, cnn_case, language_case
 from benchmarks.floor import parts
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import interleaved, medians, ratio
-from eif_lab.influence.engines import versioned
+from eif_lab.influence.engines import batched
 
 
 def over_floor(cnn: tuple[int, int], language: tuple[int, int], rounds: int) -> Iterator[Row]:
@@ -57,8 +57,8 @@ class Unchecked:
 
 def unchecked(case: Case, engine: str) -> None:
     """The measurement without its check."""
-    before, versioned.Recheck = versioned.Recheck, Unchecked
+    before, batched.Recheck = batched.Recheck, Unchecked
     try:
         case.influence(engine)
     finally:
-        versioned.Recheck = before
+        batched.Recheck = before

@@ -75,8 +75,8 @@ def main() -> None:
     from hydra import compose, initialize_config_dir
 
     from eif_lab.__main__ import CONF, plainly
-    from eif_lab.jobs.read import read_job
     from eif_lab.jobs.planning.plan import plan_job
+    from eif_lab.jobs.read import read_job
     from eif_lab.jobs.run import run_job
     from eif_lab.results.job import open_job
 

@@ -10,12 +10,16 @@ from language import small_phi3
 
 from eif_lab import calibrate, measure_influence
 from eif_lab.errors import ConfigError
+from eif_lab.influence.batch import Batch
 from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.stacked import Stacked
-from eif_lab.influence.measure import memberships
-from eif_lab.influence.per_sample import gradients
-from eif_lab.influence.problem import Batch, Problem
+from eif_lab.influence.measurement import memberships
+from eif_lab.influence.per_sample import trial
+from eif_lab.influence.per_sample.alone import BaseGradients
+from eif_lab.influence.problem import Problem
 from eif_lab.influence.resources.precision import lost_share
+from eif_lab.influence.setup import Setup
+from eif_lab.influence.snapshot import Snapshot
 from eif_lab.influence.update import Update
 from eif_lab.jobs.device import must_be_usable
 from eif_lab.methods import named_method
@@ -97,7 +101,7 @@ def test_updates_and_readings_stay_on_their_device(tokenizer, monkeypatch, kind,
     """
     if engine is Factored and update["optimizer"] != "sgd":
         pytest.skip("factored steps by sgd alone")
-    monkeypatch.setattr(gradients, "disagreement", lambda *_: "")
+    monkeypatch.setattr(trial, "disagreement", lambda *_: "")
     monkeypatch.setattr(CausalLM, "can_share", lambda *_: False)
     monkeypatch.setattr("transformers.masking_utils.find_packed_sequence_indices", lambda *_: None)
     model, loss, stimuli, probes = case(kind, tokenizer, "cpu")
@@ -105,8 +109,9 @@ def test_updates_and_readings_stay_on_their_device(tokenizer, monkeypatch, kind,
     batches = [Batch(*(t.to("meta") for t in data)) for data in (stimuli, probes)]
     members = memberships(4, "include").to("meta")
     recipe = Update(**update)
-    problem = Problem(ready, loss, batches[0], members, batches[1], READOUTS, recipe, trajectory=True)
-    readings = torch.cat(list(engine().run(problem)))
+    base = Snapshot(ready, room=2**30)
+    problem = Problem(base, loss, batches[0], members, batches[1], READOUTS, recipe, trajectory=True)
+    readings = torch.cat(list(engine().prepare(Setup.of(problem)).readings(problem)))
     assert readings.device.type == "meta" and readings.shape == (4, 2, 6, 5)
 
 
@@ -117,8 +122,9 @@ def test_rounding_is_found_on_the_device_too(tokenizer, device):
         model, loss, stimuli, _ = case("cnn", tokenizer, place)
         batch = Batch(*(t.to(place) for t in stimuli))
         members = memberships(4, "include").to(place)
-        problem = Problem(model, loss, batch, members, batch, READOUTS, Update(learning_rate=1e-8))
-        shares.append(lost_share(problem))
+        base = Snapshot(model, room=2**30)
+        problem = Problem(base, loss, batch, members, batch, READOUTS, Update(learning_rate=1e-8))
+        shares.append(lost_share(problem, BaseGradients(problem)))
     assert 0.1 < shares[0] < 1 and np.isclose(*shares, rtol=0.05)
 
 

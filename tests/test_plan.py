@@ -18,15 +18,19 @@ from rich.console import Console
 
 from eif_lab.commands.compose import Command
 from eif_lab.console.plans import print_plans
+from eif_lab.influence.batch import Batch
 from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.first_order import FirstOrder
 from eif_lab.influence.engines.reference import Reference
 from eif_lab.influence.engines.stacked import Stacked
-from eif_lab.influence.measure import memberships
-from eif_lab.influence.problem import Batch, Problem
+from eif_lab.influence.measurement import memberships
+from eif_lab.influence.problem import Problem
+from eif_lab.influence.reading.arrangement import Arrangement
 from eif_lab.influence.resources import forecast
-from eif_lab.influence.resources.forecast import flops, grown, in_all, operations, peak, timings, trace
+from eif_lab.influence.resources.forecast import flops, grown, in_all, operations, outlined, peak, run, timings
 from eif_lab.influence.resources.memory import peak_bytes
+from eif_lab.influence.setup import Setup
+from eif_lab.influence.snapshot import Snapshot
 from eif_lab.influence.update import Update
 from eif_lab.jobs.planning.plan import plan_job
 from eif_lab.jobs.planning.room import lacking
@@ -38,6 +42,9 @@ from eif_lab.results.plan import TRAINING, Plan
 
 pytest_plugins = ["command_line_fixtures"]
 
+WHOLE = (12, 12)
+"""Stimuli and probes of the images."""
+
 SMALL = "dataset.stimuli=12 dataset.probes=10 model.channels=[4,4] model.hidden=16 desideratum=[sparsity]"
 
 
@@ -45,18 +52,17 @@ def nothing(folder: Path) -> None:
     """No file is written beforehand."""
 
 
-def problem(model, loss, inputs, targets, **options) -> Problem:
+def problem(model, loss, inputs, targets) -> Problem:
     """All samples are stimuli, and all are probes."""
     batch = Batch(inputs, targets)
     return Problem(
-        model=model.eval(),
+        base=Snapshot(model.eval(), room=2**30),
         loss=loss,
         samples=batch,
         members=memberships(len(targets), "include").to(inputs.device),
         probes=batch,
         readouts=named_readouts("log_prob"),
         update=Update(learning_rate=0.01, steps=2, momentum=0.9),
-        **options,
     )
 
 
@@ -65,7 +71,7 @@ def images():
     generator = torch.Generator().manual_seed(0)
     net = ConvNet((1, 8, 8), 10, [4], 64)
     pixels = torch.rand(12, 1, 8, 8, generator=generator)
-    return problem(net, F.cross_entropy, pixels, torch.randint(10, (12,), generator=generator))
+    return Setup.of(problem(net, F.cross_entropy, pixels, torch.randint(10, (12,), generator=generator)))
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +85,7 @@ def texts(model, count=3):
     device = next(model.parameters()).device
     ids = torch.randint(5, 300, (count, 9), generator=generator)
     asked = problem(named_method("full").apply(model, 0), token_loss, ids.to(device), ids.to(device))
-    vars(asked)["shares_prefixes"] = False
-    return asked
+    return Setup.of(asked, Arrangement())  # what texts share, shapes do not tell
 
 
 @pytest.mark.parametrize(("stimuli", "rows"), [((1, 7), (3, 6)), ((1,), (3, 6)), ((1, 7), (1,)), ((1,), (1,))])
@@ -96,36 +101,39 @@ def test_a_quantity_grows_by_what_is_done_once_per_stimulus_per_row_and_per_pair
 
 @pytest.mark.parametrize("engine", [Factored(), Stacked(), Reference(), FirstOrder()], ids=lambda one: one.name)
 def test_operations_of_two_stimuli_tell_those_of_all(engine, images):
-    assert flops(engine, images) == pytest.approx(operations(partial(trace, engine, images)), rel=0.02)
+    prepared = engine.prepare(images)
+    assert flops(prepared) == pytest.approx(operations(partial(run, outlined(prepared, WHOLE))), rel=0.02)
 
 
 @pytest.mark.parametrize("engine", [Factored(), Stacked(), Reference()], ids=lambda one: one.name)
 def test_memory_of_some_stimuli_tells_that_of_a_whole_chunk(engine, images):
     # of `reference`, what its copy takes is beyond what operators allocate
-    unseen = sum(p.nbytes for p in images.model.parameters()) if engine.name == "reference" else 0
-    whole = peak_bytes(partial(trace, engine, images)) + unseen
-    assert peak(engine, images, most=6) == pytest.approx(whole, rel=0.15)
-    assert peak(engine, images) == pytest.approx(whole, rel=0.02)
+    unseen = sum(p.nbytes for p in images.problem.model.parameters()) if engine.name == "reference" else 0
+    prepared = engine.prepare(images)
+    whole = peak_bytes(partial(run, outlined(prepared, WHOLE))) + unseen
+    assert peak(prepared, most=6) == pytest.approx(whole, rel=0.15)
+    assert peak(prepared) == pytest.approx(whole, rel=0.02)
 
 
 def test_less_memory_budget_is_less_peak(images):
-    tight = replace(images, memory_budget=2e-4)
-    assert peak(Stacked(), tight) < 0.5 * peak(Stacked(), images)
+    tight = Setup.of(replace(images.problem, memory_budget=2e-4))
+    assert peak(Stacked().prepare(tight)) < 0.5 * peak(Stacked().prepare(images))
 
 
 def test_a_model_without_numbers_tells_the_same_operations_and_memory(language_model):
     language_model.config.num_hidden_layers = 1
-    asked = texts(CausalLM(copy.deepcopy(language_model)))
-    outlined = texts(Outline(copy.deepcopy(language_model)).to("meta"))
-    assert flops(Factored(), outlined) == pytest.approx(flops(Factored(), asked), rel=0.05)
-    assert peak(Factored(), outlined) == pytest.approx(peak(Factored(), asked), rel=0.2)
+    numbers = Factored().prepare(texts(CausalLM(copy.deepcopy(language_model))))
+    without = Factored().prepare(texts(Outline(copy.deepcopy(language_model)).to("meta")))
+    assert flops(without) == pytest.approx(flops(numbers), rel=0.05)
+    assert peak(without) == pytest.approx(peak(numbers), rel=0.2)
 
 
 def test_time_of_parts_makes_a_time_of_the_whole(images, monkeypatch):
     monkeypatch.setattr(forecast, "LONGEST", 10.0)
-    found = timings(Stacked(), images)
-    whole = in_all(Stacked(), images, found)
-    assert max(found) == (len(images.members), len(images.probes.targets))
+    prepared = Stacked().prepare(images)
+    found = timings(prepared)
+    whole = in_all(prepared, found)
+    assert max(found) == WHOLE
     assert whole == pytest.approx(max(found.values()))  # the largest part is all of it
 
 

@@ -17,7 +17,7 @@ from eif_lab.__main__ import CONF
 from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import Task, Texts
 from eif_lab.errors import ConfigError, NotApplicable
-from eif_lab.influence import problem
+from eif_lab.influence.reading import passes
 from eif_lab.jobs.determinants import determinants
 from eif_lab.jobs.inputs import load
 from eif_lab.jobs.measure import measure
@@ -62,7 +62,7 @@ class Small(Dataset):
 @pytest.fixture(autouse=True)
 def known_size(monkeypatch):
     """Every op's memory is not followed here: with checked annotations that takes most of the time."""
-    monkeypatch.setattr(problem, "peak_bytes", lambda *_: 2**20)
+    monkeypatch.setattr(passes, "peak_bytes", lambda *_: 2**20)
 
 
 def read(*options):

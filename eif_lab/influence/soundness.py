@@ -11,8 +11,11 @@ from torch.utils._pytree import tree_leaves
 
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.influence.batch import Batch, called
-from eif_lab.influence.per_sample.alone import told
+from eif_lab.influence.per_sample.alone import one_line
+from eif_lab.influence.per_sample.layout import inseparable
 from eif_lab.influence.problem import Problem
+from eif_lab.influence.reading.arrangement import SharedPrefixes
+from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.resources.precision import coarsest_unit
 from eif_lab.readouts.readout import IGNORED, READOUTS, Readout, classes_last, log_prob
 
@@ -55,42 +58,29 @@ def must_hold_numbers(model: Any) -> None:
             raise rule_error("model", "have numbers in its parameters", f"{name} on the meta device", hint)
 
 
-def is_compiled(model: nn.Module) -> bool:
-    """Whether it, or a module in it, goes through ``torch.compile``."""
-    return any(
-        hasattr(module, "_torchdynamo_orig_callable") or getattr(module, "_compiled_call_impl", None) is not None
-        for module in model.modules()
-    )
-
-
-def must_be_sound(problem: Problem) -> bool:
+def must_be_sound(problem: Problem) -> None:
     """Try the model on a few probes and its loss on a stimulus.
-
-    Returns:
-        Whether a probe's output depends on the probes beside it.
 
     Raises:
         ConfigError: Something is not what it should be.
     """
-    few = slice(min(FEW, len(problem.probes)))
+    few, base = slice(min(FEW, len(problem.probes))), problem.base
     try:
         batch = problem.probes.take(few)
         with torch.no_grad():
             random = torch.get_rng_state()
             output = output_of(problem, batch, "probes")
             draws = not torch.equal(random, torch.get_rng_state())
-            problem.note_leaks()
+            base.note_leaks()
             for _ in range(OFTEN if draws else 1):
-                problem.restore()
+                base.restore()
                 must_be_the_same(output, output_of(problem, problem.probes.take(few), "probes"))
         for name, readout in problem.readouts.items():
             must_be_readable(problem, name, readout, output, problem.probes.take(few).targets)
-        problem.restore()
+        base.restore()
         must_be_a_loss(problem)
-        problem.restore()
-        return depends_on_others(problem)
     finally:
-        problem.restore()
+        base.restore()
 
 
 def must_be_the_same(output: Tensor, again: Tensor) -> None:
@@ -104,7 +94,7 @@ def must_be_the_same(output: Tensor, again: Tensor) -> None:
 def output_of(problem: Problem, batch: Batch, field: str) -> Tensor:
     """The model's output, which is a tensor with a row for each."""
     shapes = ", ".join(str(tuple(leaf.shape)) for leaf in tree_leaves(batch.inputs))
-    with told(f"model on {field} of shape {shapes}"):
+    with one_line(f"model on {field} of shape {shapes}"):
         output = called(problem.model, batch.inputs)
     if not isinstance(output, Tensor):
         hint = "Try a module whose forward returns the logits alone."
@@ -119,7 +109,7 @@ def must_be_readable(problem: Problem, name: str, readout: Readout, output: Tens
     if readout in READOUTS.values():
         must_have_classes(problem, name, output, targets)
         return
-    with told(f"readout {name}"):
+    with one_line(f"readout {name}"):
         read = readout(output.clone(), targets)
     rule = f"give one number for each of {len(output)} probes"
     if not isinstance(read, Tensor):
@@ -168,7 +158,7 @@ def must_be_a_loss(problem: Problem) -> None:
         batch = problem.samples.take(rows)
         with torch.enable_grad():
             output = output_of(problem, batch, "stimuli")
-            with told("loss on a stimulus"):
+            with one_line("loss on a stimulus"):
                 loss = problem.loss(output, batch.targets)
         if not isinstance(loss, Tensor):
             raise rule_error("loss", "return one number, a mean over the batch", type(loss).__name__)
@@ -180,17 +170,16 @@ def must_be_a_loss(problem: Problem) -> None:
     raise rule_error("loss", "depend on a parameter that is trained", "none", "Try another method.")
 
 
-def depends_on_others(problem: Problem) -> bool:
+def depends_on_others(problem: Problem, passes: Passes) -> bool:
     """Whether a probe's output depends on those beside it, so that a pass over some of them says something else."""
-    if len(problem.probes) <= FEW or problem.shares_prefixes:
+    if len(problem.probes) <= FEW or isinstance(passes.arrangement, SharedPrefixes):
         return False
     draw = torch.Generator().manual_seed(0)
     few = torch.randperm(len(problem.probes), generator=draw)[:COMPARED].sort().values.to(problem.members.device)
-    alone = torch.cat([problem.read_some(problem.model, *problem.probes.take(rows)) for rows in few.split(FEW)])
-    if problem.together:
-        among = problem.over_rows(lambda place: problem.read_some(problem.model, *problem.probes.take(place)))[few]
-        problem.restore()
-    else:
-        among = problem.base_rows[few]
+    try:
+        alone = torch.cat([passes.read_pass(problem.model, *problem.probes.take(rows)) for rows in few.split(FEW)])
+        among = passes.read_plainly(problem.model) if inseparable(problem) else passes.base_rows
+    finally:
+        problem.base.restore()
     slack = coarsest_unit(problem) ** 0.5
-    return not torch.allclose(alone, among, rtol=slack, atol=slack, equal_nan=True)
+    return not torch.allclose(alone, among[few], rtol=slack, atol=slack, equal_nan=True)

@@ -14,7 +14,7 @@ from eif_lab.results.folders import CACHE
 if TYPE_CHECKING:
     from eif_lab.data.dataset import Dataset
     from eif_lab.desiderata.desideratum import Desideratum
-    from eif_lab.influence.problem import Engine
+    from eif_lab.influence.engines import Engine
     from eif_lab.influence.update import Update
     from eif_lab.jobs.workers import Workers
     from eif_lab.methods import Method

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from eif_lab.errors import unknown_name, unknown_option
 from eif_lab.methods.method import Method
@@ -86,71 +83,3 @@ def add_tuner(model: nn.Module, tuner: str, options: dict[str, Any], seed: int, 
         if parameter.requires_grad:  # a small update vanishes in less: in bfloat16, 1 + 3e-3 = 1
             parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
     return ready
-
-
-@dataclass(frozen=True)
-class LoRALayer:
-    """A plain LoRA layer, which equals its base layer with ``scale * B A`` in its weight.
-
-    Attributes:
-        layer: PEFT's layer.
-        base: The layer that it is around.
-        weight, down, up: The model's names of the base weight, of A and of B.
-        scale: What the product is multiplied with.
-        rank: Rows of A and columns of B.
-    """
-
-    layer: Any
-    base: nn.Module
-    weight: str
-    down: str
-    up: str
-    scale: float
-    rank: int
-
-    def merged(self, weight: Tensor, down: Tensor, up: Tensor, out: Tensor) -> Tensor:
-        """The base weight with the product in it, written to ``out``."""
-        return torch.addmm(
-            weight.flatten(1), up.flatten(1), down.flatten(1), alpha=self.scale, out=out.view(len(weight), -1)
-        ).view_as(weight)
-
-    @contextmanager
-    def bypassed(self) -> Iterator[None]:
-        """Within this, only the base layer computes."""
-        self.layer.__dict__["forward"] = self.base.forward
-        try:
-            yield
-        finally:
-            del self.layer.__dict__["forward"]
-
-
-def lora_layers(model: nn.Module) -> list[LoRALayer]:
-    """The model's LoRA layers that can be merged: plain ones on a linear layer or convolution of the same precision.
-
-    Nor is a weight merged into that another module has too, such as the embedding that is tied to an output head, nor
-    one whose layer computes by a forward of its own, as hooks of accelerate give it.
-    """
-    held = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
-    found = []
-    for name, layer in model.named_modules():
-        if not (type(layer).__module__.startswith("peft.tuners.lora") and hasattr(layer, "lora_A")):
-            continue
-        base, active = layer.get_base_layer(), list(layer.active_adapters)
-        plain = (
-            isinstance(base, nn.Linear | nn.Conv2d)
-            and len(active) == 1
-            and active[0] in layer.lora_A
-            and not (layer.merged or layer.disable_adapters or layer.lora_variant)
-            and not getattr(layer, "fan_in_fan_out", False)
-            and not any(layer.lora_bias.values())
-            and getattr(base, "groups", 1) == 1
-            and held[id(base.weight)] == 1
-            and "forward" not in vars(layer)
-        )
-        if plain and layer.lora_A[active[0]].weight.dtype == base.weight.dtype:
-            [adapter] = active
-            ends = (f"lora_A.{adapter}.weight", f"lora_B.{adapter}.weight")
-            down, up = (f"{name}.{end}" for end in ends)
-            rank, scale = layer.lora_A[adapter].weight.shape[0], float(layer.scaling[adapter])
-            found.append(LoRALayer(layer, base, f"{name}.base_layer.weight", down, up, scale, rank))
-    return found

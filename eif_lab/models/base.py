@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,26 @@ from eif_lab.options import Options, option
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(output, targets) to a mean loss."""
+
+
+@runtime_checkable
+class Packed(Protocol):
+    """Rows that are packed so that what they share is computed once; their model takes it in place of inputs."""
+
+    @property
+    def saved(self) -> float:
+        """The share of the plain rows' computation that packing saves."""
+
+
+@runtime_checkable
+class SharesPrefixes(Protocol):
+    """A model that computes the shared beginnings of texts once."""
+
+    def can_share(self, length: int) -> bool:
+        """Whether that is exact for texts of this length, in tokens."""
+
+    def share_prefixes(self, inputs: Tensor, targets: Tensor) -> tuple[Packed, Tensor]:
+        """Texts, (n, T) token ids, packed; and the targets, (n, answers), at the positions that the model gives."""
 
 
 @dataclass

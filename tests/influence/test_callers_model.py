@@ -110,7 +110,7 @@ class Capacity(nn.Module):
 
 
 def test_probes_whose_rows_depend_on_their_place_are_read_in_one_pass(monkeypatch, caplog):
-    monkeypatch.setattr("eif_lab.influence.problem.LARGEST_PASS", 64)
+    monkeypatch.setattr("eif_lab.influence.reading.passes.LARGEST_PASS", 64)
     model, probes = Capacity(), data(150, 1)
     array = measure_influence(model, F.cross_entropy, data(3), probes, update={"learning_rate": 0.5})
     assert "all of them are read in one pass" in caplog.text

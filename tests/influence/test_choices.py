@@ -13,8 +13,12 @@ from torch import nn
 
 from eif_lab import measure_influence
 from eif_lab.errors import ConfigError
-from eif_lab.influence.problem import Batch, Problem
+from eif_lab.influence.batch import Batch
+from eif_lab.influence.problem import Problem
+from eif_lab.influence.reading import passes as reading
+from eif_lab.influence.reading.passes import passes_of
 from eif_lab.influence.resources.precision import LostToRounding, must_be_resolved
+from eif_lab.influence.snapshot import Snapshot
 from eif_lab.influence.update import Update
 from eif_lab.methods import named_method
 from eif_lab.models.language.causal_lm import token_loss
@@ -137,11 +141,16 @@ def test_first_order_is_the_inner_product_with_the_gradient_of_the_log_odds(phi3
     np.testing.assert_allclose(array, expected, atol=1e-10)
 
 
+def settled(passes):
+    """What the probes read at the base."""
+    return passes.settled(passes.base_rows)
+
+
 def problem_of(model, stimuli, inputs, targets, candidates):
     members = torch.arange(len(stimuli[1]))[:, None]
     return Problem(
-        model, token_loss, Batch(*stimuli), members, Batch(inputs, targets), named_readouts(ALL),
-        Update(learning_rate=0.1), choices=Candidates.of(candidates, targets),
+        Snapshot(model, 2**30), token_loss, Batch(*stimuli), members, Batch(inputs, targets), named_readouts(ALL),
+        Update(learning_rate=0.1), candidates=Candidates.of(candidates, targets),
     )  # fmt: skip
 
 
@@ -149,7 +158,7 @@ def test_neither_the_order_of_rows_nor_the_passes_they_are_read_in_matter(phi3, 
     (inputs, targets), candidates = rows
 
     def read(order):
-        return problem_of(phi3, stimuli, inputs[order], targets[order], candidates[order]).read_with({})
+        return settled(passes_of(problem_of(phi3, stimuli, inputs[order], targets[order], candidates[order])))
 
     as_given = torch.arange(len(candidates))
     expected = read(as_given)
@@ -158,7 +167,7 @@ def test_neither_the_order_of_rows_nor_the_passes_they_are_read_in_matter(phi3, 
     others = torch.tensor(first[::-1] + rest[::-1])
     torch.testing.assert_close(read(others), expected, rtol=0, atol=1e-12)
     for size in (1, 2, 4):
-        monkeypatch.setattr(Problem, "probes_at_once", lambda self, size=size: size)
+        monkeypatch.setattr(reading, "rows_at_once", lambda *_, size=size: size)
         torch.testing.assert_close(read(others), expected, rtol=0, atol=1e-12)
 
 
@@ -168,12 +177,12 @@ def test_what_the_candidates_of_a_probe_share_is_computed_once(phi3, stimuli):
     inputs, targets = tensors(*((prompt, answer) for answer in answers))
     texts = [row[: int((own >= 0).nonzero().max()) + 1].tolist() for row, own in zip(inputs, targets)]
     prefixes = {tuple(text[: end + 1]) for text in texts for end in range(len(text))}
-    problem = problem_of(phi3, stimuli, inputs, targets, torch.zeros(len(answers), dtype=torch.long))
-    plain = problem.read(phi3)
+    passes = passes_of(problem_of(phi3, stimuli, inputs, targets, torch.zeros(len(answers), dtype=torch.long)))
+    plain = passes.settled(passes.read_plainly(phi3))
     tokens = []
     embed = phi3.language_model.get_input_embeddings()
     handle = embed.register_forward_hook(lambda module, arguments, output: tokens.append(arguments[0].numel()))
-    shared = problem.read_with({})
+    shared = settled(passes)
     handle.remove()
     assert tokens[-1] == len(prefixes) < inputs.numel() / 3
     torch.testing.assert_close(shared, plain, rtol=0, atol=1e-12)
@@ -257,14 +266,15 @@ def test_log_odds_are_held_to_the_rounding_of_the_log_probabilities_that_they_ar
         model.bias.copy_(torch.tensor([0.0, -500.0, -500.5]))
     probes = Batch(torch.ones(2, 1), torch.tensor([1, 2]))
     problem = Problem(
-        model, F.cross_entropy, probes, torch.arange(2)[:, None], probes, named_readouts("log_odds"),
-        Update(learning_rate=0.1), choices=Candidates.of(torch.tensor([0, 0]), probes.targets),
+        Snapshot(model, 2**30), F.cross_entropy, probes, torch.arange(2)[:, None], probes, named_readouts("log_odds"),
+        Update(learning_rate=0.1), candidates=Candidates.of(torch.tensor([0, 0]), probes.targets),
     )  # fmt: skip
-    before = problem.read_with({})
+    passes = passes_of(problem)
+    before = settled(passes)
     assert before.abs().max() < 1
     with pytest.raises(LostToRounding, match="large enough to move log_odds by more than rounding does"):
-        must_be_resolved(problem, before, np.full((2, 1, 1, 1), 1e-5))
-    must_be_resolved(problem, before, np.full((2, 1, 1, 1), 1e-2))
+        must_be_resolved(problem, passes, before, torch.tensor([1e-5]))
+    must_be_resolved(problem, passes, before, torch.tensor([1e-2]))
 
 
 MISTAKES = {

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from eif_lab import calibrate, measure_context, measure_influence
 from eif_lab.data.task import Texts
 from eif_lab.errors import ConfigError
-from eif_lab.influence import problem
+from eif_lab.influence.reading import arrangement, passes
 from eif_lab.methods.prompt import Prompt
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder, spell_out
@@ -31,7 +31,7 @@ BUILT_IN = ["log_prob", "rank"]
 @pytest.fixture(autouse=True)
 def known_size(monkeypatch):
     """Every op's memory is not followed here: with checked annotations that takes most of the time."""
-    monkeypatch.setattr(problem, "peak_bytes", lambda *_: 2**20)
+    monkeypatch.setattr(passes, "peak_bytes", lambda *_: 2**20)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_probe_is_set_against_its_candidates_behind_the_same_stimulus(phi3, en
 
 def test_chunks_shared_prefixes_and_the_order_of_stimuli_change_nothing(phi3, encode, monkeypatch):
     shared = measured(phi3, encode, readout=BUILT_IN)
-    monkeypatch.setattr(problem, "LARGEST_PASS", 2)
+    monkeypatch.setattr(passes, "LARGEST_PASS", 2)
     backwards = measured(phi3, encode, STIMULI[::-1], readout=BUILT_IN)
     np.testing.assert_allclose(backwards[::-1], shared, atol=1e-9)
     monkeypatch.setattr(CausalLM, "can_share", lambda *_: False)
@@ -111,7 +111,7 @@ def test_the_context_of_all_probes_is_computed_once(phi3, encode, monkeypatch):
     computed = []
     tree_logits = CausalLM._tree_logits
     monkeypatch.setattr(CausalLM, "_tree_logits", lambda self, tree: computed.append(tree) or tree_logits(self, tree))
-    monkeypatch.setattr(problem, "WORTH_SHARING", 0.0)
+    monkeypatch.setattr(arrangement, "WORTH_SHARING", 0.0)
     long = "a dax is a blick . a wug is a gorm ."
     measured(phi3, encode, [long])
     length = len(encode.tokens("", long)[0])

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from eif_lab import measure_influence
-from eif_lab.influence import problem
 from eif_lab.influence.engines import first_order
 from eif_lab.influence.engines.auto import Auto
 from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.first_order import FirstOrder
 from eif_lab.influence.engines.stacked import Stacked
-from eif_lab.influence.per_sample import gradients
-from eif_lab.influence.per_sample.versions import Patches
+from eif_lab.influence.per_sample import layout
+from eif_lab.influence.per_sample.layers.convolution import Patches
+from eif_lab.influence.reading import passes
 from eif_lab.methods import named_method
 
 METHODS = ["full", "lora", "adapter", "ia3", {"name": "peft", "tuner": "LOKR"}]
@@ -134,9 +134,9 @@ def test_order_of_stimuli_and_size_of_chunks_change_nothing(net, batch, order, e
     plain = measure_influence(net, F.cross_entropy, batch, batch, update=update, engine=engine())
     rows = torch.tensor(order)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gradients, "LARGEST_CHUNK", stimuli)
+        patch.setattr(layout, "LARGEST_CHUNK", stimuli)
         patch.setattr(first_order, "LARGEST", stimuli)
-        patch.setattr(problem, "LARGEST_PASS", probes)
+        patch.setattr(passes, "LARGEST_PASS", probes)
         shuffled = measure_influence(
             net, F.cross_entropy, (batch[0][rows], batch[1][rows]), batch, update=update, engine=engine()
         )
@@ -195,7 +195,7 @@ def test_method_none_trains_exactly_what_requires_a_gradient(net, batch):
     np.testing.assert_allclose(only_head.values, tail, atol=1e-12)
 
 
-def test_auto_takes_lowrank_for_sgd_stacked_for_adam_and_the_loop_where_torch_func_cannot_go(net, batch, caplog):
+def test_auto_takes_factored_for_sgd_stacked_for_adam_and_the_loop_where_torch_func_cannot_go(net, batch, caplog):
     caplog.set_level("INFO")
     taken = {}
     for name, options in {
@@ -207,7 +207,9 @@ def test_auto_takes_lowrank_for_sgd_stacked_for_adam_and_the_loop_where_torch_fu
         taken[name] = measure_influence(net, F.cross_entropy, batch, batch, **options).attrs["engine"]
     assert taken == {"sgd": "factored", "adam": "stacked", "small": "stacked", "loha": "loop"}
     assert "engine auto: stacked (not factored: it steps by sgd alone, not adam)" in caplog.text
-    assert "engine auto: stacked (not factored: no weight is larger than the pairs that would change it)" in caplog.text
+    assert (
+        "engine auto: stacked (not factored: no weight is larger than the factors that would change it)" in caplog.text
+    )
     assert "not stacked: torch.func cannot vectorise" in caplog.text
 
 
@@ -291,7 +293,7 @@ def test_unusual_model_gets_the_reference_array(kind, batch, engine):
     np.testing.assert_allclose(arrays[0], arrays[1], atol=1e-11)
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(
     ("kernel", "dilation", "padding", "stride"),
     [
@@ -300,9 +302,9 @@ def test_unusual_model_gets_the_reference_array(kind, batch, engine):
         ((5, 5), (1, 2), (2, 1), (1, 2)),
     ],
 )
-def test_patches_and_their_gradient_are_those_of_unfold(kernel, dilation, padding, stride, layout):
+def test_patches_and_their_gradient_are_those_of_unfold(kernel, dilation, padding, stride, memory_format):
     whole = torch.randint(-9, 9, (3, 4, 13, 11), generator=torch.Generator().manual_seed(0)).double()  # adds up exactly
-    images = whole.to(memory_format=layout).requires_grad_()
+    images = whole.to(memory_format=memory_format).requires_grad_()
     theirs = F.unfold(images, kernel, dilation, padding, stride)
     ours = Patches.apply(images, kernel, dilation, padding, stride)
     ours = ours.unflatten(3, (-1, 4)).permute(0, 4, 3, 1, 2).reshape(theirs.shape)

@@ -1,4 +1,4 @@
-"""Full fine-tuning kept as pairs against the oracle, and what must not be formed on the way."""
+"""Full fine-tuning held as factors against the oracle, and what must not be formed on the way."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from eif_lab import measure_influence
-from eif_lab.influence import problem
-from eif_lab.influence.engines import versioned
+from eif_lab.influence import measurement
+from eif_lab.influence.engines import batched
 from eif_lab.influence.engines.factored import Factored
-from eif_lab.influence.per_sample import gradients
+from eif_lab.influence.per_sample import trial
 from eif_lab.influence.reading import merging as reading
 from eif_lab.influence.reading.cost import cheaper_merged
-from eif_lab.influence.state import State
+from eif_lab.influence.snapshot import Snapshot
 from eif_lab.methods.lora import LoRA
-from eif_lab.methods.peft import lora_layers
+from eif_lab.methods.mergeable import lora_layers
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 
 UPDATES = {
@@ -66,19 +66,19 @@ def texts(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.fixture
-def all_paired(monkeypatch):
-    """However small a weight is, it is kept as pairs."""
+def all_factored(monkeypatch):
+    """However small a weight is, it is held as factors."""
 
     def every(_, layout):
         return tuple(dict.fromkeys(site.weight for site in layout.sites if site.weight is not None))
 
-    monkeypatch.setattr(gradients, "worth_pairing", every)
+    monkeypatch.setattr(trial, "worth_factoring", every)
 
 
 @pytest.mark.parametrize("merged", [True, False], ids=["merged", "beside"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("update", UPDATES.values(), ids=UPDATES)
-def test_full_fine_tuning_of_phi3_equals_reference(all_paired, monkeypatch, tied, update, merged):
+def test_full_fine_tuning_of_phi3_equals_reference(all_factored, monkeypatch, tied, update, merged):
     monkeypatch.setattr(reading, "cheaper_merged", lambda *_: merged)
     model, stimuli, probes = small_phi3(tied), texts(5, 0), texts(6, 1)
     arrays = [
@@ -99,7 +99,7 @@ def test_full_fine_tuning_of_phi3_equals_reference(all_paired, monkeypatch, tied
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
-def test_several_texts_in_one_update_equal_reference(all_paired, tied):
+def test_several_texts_in_one_update_equal_reference(all_factored, tied):
     model, stimuli = small_phi3(tied), texts(4, 0)
     arrays = [
         measure_influence(
@@ -112,7 +112,7 @@ def test_several_texts_in_one_update_equal_reference(all_paired, tied):
 
 
 @pytest.mark.parametrize("update", UPDATES.values(), ids=UPDATES)
-def test_convolutions_norms_and_biases_beside_pairs_equal_reference(all_paired, net, batch, update):
+def test_convolutions_norms_and_biases_beside_factors_equal_reference(all_factored, net, batch, update):
     arrays = [
         measure_influence(net, F.cross_entropy, batch, batch, update=update, engine=engine, trajectory=True)
         for engine in ("factored", "reference")
@@ -121,7 +121,7 @@ def test_convolutions_norms_and_biases_beside_pairs_equal_reference(all_paired, 
     np.testing.assert_allclose(arrays[0], arrays[1], atol=1e-11)
 
 
-def test_more_padding_changes_nothing(all_paired):
+def test_more_padding_changes_nothing(all_factored):
     model, (ids, targets), probes = small_phi3(tied=False), texts(5, 0), texts(6, 1)
     longer = F.pad(ids, (0, 4)), F.pad(targets, (0, 4), value=-100)
     plain, padded = (
@@ -167,9 +167,9 @@ def test_no_weight_is_copied_and_no_weight_gradient_formed():
     engine = Factored()
     with pytest.MonkeyPatch.context() as patch:
         # the trial, and the stimulus that is done again, take plain gradients
-        patch.setattr(gradients, "telling", lambda asked: [(rows, {}) for rows in asked.members[:2]])
-        patch.setattr(versioned, "Recheck", Unchecked)
-        patch.setattr(problem, "State", lambda model, room: State(model, 0))
+        patch.setattr(trial, "two_stimuli", lambda asked, _: [(rows, {}) for rows in asked.members[:2]])
+        patch.setattr(batched, "Recheck", Unchecked)
+        patch.setattr(measurement, "Snapshot", lambda model, room: Snapshot(model, 0))
         with Largest(model) as seen:
             update = {"learning_rate": 0.1, "steps": 2, "momentum": 0.5}
             measured = measure_influence(model, F.cross_entropy, stimuli, stimuli, update=update, engine=engine)

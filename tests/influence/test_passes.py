@@ -12,13 +12,12 @@ from test_factored import small_phi3, texts
 from torch import nn
 
 from eif_lab import measure_influence
-from eif_lab.influence import problem
-from eif_lab.influence.engines import versioned
+from eif_lab.influence.engines import batched
 from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.first_order import FirstOrder
 from eif_lab.influence.engines.stacked import Stacked
-from eif_lab.influence.per_sample import gradients
-from eif_lab.influence.reading import cost
+from eif_lab.influence.per_sample import layout
+from eif_lab.influence.reading import cost, passes
 from eif_lab.influence.resources.memory import peak_bytes
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 
@@ -72,14 +71,14 @@ def test_a_larger_budget_is_used(wide):
 def test_out_of_memory_halves_the_stimuli_and_goes_on(net, batch, monkeypatch, caplog, engine):
     update = {"learning_rate": 0.1, "steps": 2}
     plain = measure_influence(net, F.cross_entropy, batch, batch, update=update, engine=engine)
-    backward = gradients.backward
+    backward = batched.backward
 
-    def scarce(problem, layout, versions, samples):
+    def scarce(problem, layout, parameters, samples):
         if len(samples) > 2:
             raise torch.OutOfMemoryError("no more")
-        return backward(problem, layout, versions, samples)
+        return backward(problem, layout, parameters, samples)
 
-    monkeypatch.setattr(versioned, "backward", scarce)
+    monkeypatch.setattr(batched, "backward", scarce)
     array = measure_influence(net, F.cross_entropy, batch, batch, update=update, engine=engine)
     np.testing.assert_allclose(array, plain, atol=1e-12)
     assert [r.getMessage() for r in caplog.records if "out of memory" in r.getMessage()] == [
@@ -97,7 +96,7 @@ def test_out_of_memory_halves_the_probes_and_goes_on(net, batch, monkeypatch, ca
         return forward(self, x)
 
     monkeypatch.setattr(type(net), "forward", scarce)
-    monkeypatch.setattr(gradients, "LARGEST_CHUNK", 4)
+    monkeypatch.setattr(layout, "LARGEST_CHUNK", 4)
     array = measure_influence(net, F.cross_entropy, batch, batch)
     np.testing.assert_allclose(array, plain, atol=1e-12)
     assert "out of memory with 7 probes at once: going on with 3" in caplog.text
@@ -119,7 +118,7 @@ def traced(monkeypatch):
 
 @pytest.mark.parametrize(("engine", "method"), [(Factored, "full"), (Stacked, "full"), (Stacked, "lora")])
 def test_compiled_passes_give_the_same_array_and_exact_zeros(net, batch, monkeypatch, traced, engine, method):
-    monkeypatch.setattr(problem, "LARGEST_PASS", 4)  # and a last pass of another size
+    monkeypatch.setattr(passes, "LARGEST_PASS", 4)  # and a last pass of another size
     for update in ({"learning_rate": 0.1, "steps": 2}, {"learning_rate": 0.0}):
         plain, fast = (
             measure_influence(
@@ -165,8 +164,8 @@ def test_shared_prefixes_change_nothing(monkeypatch, method):
     ids, targets = texts(12, 1)
     ids[:, :3] = ids[0, :3]
     asked = []
-    share = problem.share_prefixes
-    monkeypatch.setattr(problem, "share_prefixes", lambda *both: asked.append(both) or share(*both))
+    share = CausalLM.share_prefixes
+    monkeypatch.setattr(CausalLM, "share_prefixes", lambda model, *both: asked.append(both) or share(model, *both))
 
     def measured():
         return measure_influence(

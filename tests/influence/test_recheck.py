@@ -10,7 +10,9 @@ from torch import nn
 
 from eif_lab import measure_influence
 from eif_lab.errors import ConfigError
-from eif_lab.influence.per_sample import gradients
+from eif_lab.influence.per_sample import layout
+from eif_lab.influence.per_sample.axes import Disagreement
+from eif_lab.influence.per_sample.trial import GradientCheck
 
 UPDATE = {"learning_rate": 0.1, "steps": 2}
 
@@ -49,7 +51,7 @@ def probes(samples):
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setattr(gradients, "LARGEST_CHUNK", 6)
+    monkeypatch.setattr(layout, "LARGEST_CHUNK", 6)
 
 
 def test_a_later_chunk_that_is_wrong_is_measured_anew_by_the_loop(model, samples, probes, caplog):
@@ -82,18 +84,13 @@ def test_a_gradient_that_jumps_at_a_kink_of_one_stimulus_costs_no_engine():
     off = {"weight": torch.tensor([1.01, 1.0, 1.0, 1.0])}
     far = {"weight": torch.tensor([1.5, 1.0, 1.0, 1.0])}
 
-    def jury():
-        made = object.__new__(gradients.Jury)  # there is no problem here
-        made.strict, made.off = False, 0
-        return made
-
-    one = jury()
-    assert not one.hear(own, off)
-    assert one.hear(own, own)
-    with pytest.raises(gradients.Disagreement):
-        one.hear(own, off)
-    with pytest.raises(gradients.Disagreement):
-        jury().hear(own, far)
+    check = GradientCheck(strict=False)
+    assert not check.agrees(own, off)
+    assert check.agrees(own, own)
+    with pytest.raises(Disagreement):
+        check.agrees(own, off)
+    with pytest.raises(Disagreement):
+        GradientCheck(strict=False).agrees(own, far)
 
 
 def test_copies_of_large_layers_are_left_to_the_loop(caplog):

@@ -12,8 +12,10 @@ from torch import nn
 
 from eif_lab import calibrate, measure_influence
 from eif_lab.errors import ConfigError
-from eif_lab.influence import calibrate as calibration
-from eif_lab.influence.problem import Batch, Problem
+from eif_lab.influence import learning_rate as calibration
+from eif_lab.influence.batch import Batch
+from eif_lab.influence.per_sample.alone import BaseGradients
+from eif_lab.influence.problem import Problem
 from eif_lab.influence.resources.precision import (
     LARGEST_LOSS,
     LostToRounding,
@@ -22,6 +24,7 @@ from eif_lab.influence.resources.precision import (
     resolution,
     step_per_rate,
 )
+from eif_lab.influence.snapshot import Snapshot
 from eif_lab.influence.update import Update
 from eif_lab.readouts.readout import log_prob, named_readouts, prob
 
@@ -42,11 +45,25 @@ def single(net, batch):
     return net.float(), (batch[0].float(), batch[1])
 
 
+def lost(problem):
+    """The share of the first step that rounding takes."""
+    return lost_share(problem, BaseGradients(problem))
+
+
 def problem_of(model, batch, update, **more):
     model.eval()
     members = torch.arange(len(batch[1]))[:, None]
     data = Batch(*batch)
-    return Problem(model, F.cross_entropy, data, members, data, named_readouts("log_prob"), Update(**update), **more)
+    return Problem(
+        Snapshot(model, 2**30),
+        F.cross_entropy,
+        data,
+        members,
+        data,
+        named_readouts("log_prob"),
+        Update(**update),
+        **more,
+    )
 
 
 @pytest.mark.parametrize("engine", ["stacked", "reference"])
@@ -98,14 +115,14 @@ def test_lost_share_is_that_of_steps_written_by_hand(net, batch):
             moved += float((rate * gradient.double()).square().sum())
     assert LARGEST_LOSS < (lost / moved) ** 0.5 < 0.95  # or it would show nothing
     problem = problem_of(model, stimuli, {"learning_rate": rate})
-    assert np.isclose(lost_share(problem), (lost / moved) ** 0.5, rtol=1e-3)
+    assert np.isclose(lost(problem), (lost / moved) ** 0.5, rtol=1e-3)
 
 
 def test_clipping_is_part_of_the_step_that_has_to_be_held(net, batch):
     model, stimuli = single(net, batch)
     update = {"learning_rate": 1e-2}
-    assert lost_share(problem_of(model, stimuli, update)) <= LARGEST_LOSS
-    assert lost_share(problem_of(model, stimuli, {**update, "gradient_clip": 1e-7})) > LARGEST_LOSS
+    assert lost(problem_of(model, stimuli, update)) <= LARGEST_LOSS
+    assert lost(problem_of(model, stimuli, {**update, "gradient_clip": 1e-7})) > LARGEST_LOSS
 
 
 def test_a_sample_of_a_large_parameter_tells_what_the_whole_does(batch, monkeypatch):
@@ -113,9 +130,9 @@ def test_a_sample_of_a_large_parameter_tells_what_the_whole_does(batch, monkeypa
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(36, 500), nn.ReLU(), nn.Linear(500, 3))
     problem = problem_of(model, (batch[0].float(), batch[1]), {"learning_rate": 3e-6})
-    whole = lost_share(problem)
+    whole = lost(problem)
     monkeypatch.setattr("eif_lab.influence.resources.precision.MOST_ELEMENTS", 1000)
-    sample = lost_share(problem)
+    sample = lost(problem)
     assert sample != whole and np.isclose(sample, whole, rtol=0.2)
 
 
@@ -212,7 +229,7 @@ def test_stimuli_that_the_model_is_sure_of_do_not_cost_the_others_their_array(ne
     wrong[1][6] = (wrong[1][6] + 1) % 3
     sure_of(model, stimuli, slice(0, 7))
     alone = problem_of(model, (wrong[0][:1], wrong[1][:1]), {"learning_rate": 1e-3})
-    assert lost_share(alone) > LARGEST_LOSS, "the model is not sure enough for this test"
+    assert lost(alone) > LARGEST_LOSS, "the model is not sure enough for this test"
     array = measure_influence(model, F.cross_entropy, wrong, wrong, update={"learning_rate": 1e-3})
     assert np.abs(array.values[6]).max() > 1e-3 > np.abs(array.values[:6]).max()
 
@@ -239,7 +256,8 @@ def test_stimuli_that_diverge_say_nothing_about_the_rate(net, batch):
     array = measure_influence(model, F.cross_entropy, (broken, stimuli[1]), stimuli, update=update)
     assert np.isnan(array.values[:6]).all() and np.isfinite(array.values[6]).all()
     with pytest.raises(LostToRounding):
-        must_hold_update(problem_of(model.requires_grad_(True), (broken, stimuli[1]), {"learning_rate": 1e-12}))
+        problem = problem_of(model.requires_grad_(True), (broken, stimuli[1]), {"learning_rate": 1e-12})
+        must_hold_update(problem, BaseGradients(problem))
 
 
 def test_exclude_is_held_to_the_same_rule(net, batch):

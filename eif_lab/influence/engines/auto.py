@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import logging
+from dataclasses import asdict, dataclass, fields, replace
+from typing import ClassVar
 
-from torch import Tensor
-
-from eif_lab.influence.engines.factored import Factored
+from eif_lab.influence.engines.engine import ENGINES, Engine, Prepared, Refused
 from eif_lab.influence.engines.loop import Loop
-from eif_lab.influence.engines.stacked import Stacked
-from eif_lab.influence.problem import Engine, Problem
+from eif_lab.influence.setup import Setup
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
 class Auto(Engine):
-    """Takes the first engine, fastest first, that does not refuse; the log says which and why, once.
+    """Prepares the first engine, fastest first, that does not refuse; the log says which and why, once.
 
     ``factored`` copies least, where it has something not to copy; ``stacked`` takes any optimizer; ``loop`` takes any
     model. Should stimuli turn out to be other together than alone while they are measured, ``loop`` does them again.
     """
 
-    def choose(self, problem: Problem) -> Engine:
-        """The engine that it would run."""
-        refusals: list[str] = []
-        for kind in (Factored, Stacked, Loop):
-            engine = kind(**asdict(self))
-            reason = engine.gains_nothing(problem) or engine.refuses(problem)
-            if not reason:
-                because = "; ".join(refusals) or "the fastest exact engine, and it covers this problem"
-                self.say(f"engine auto: {engine.name} ({because})")
-                return engine
-            refusals.append(f"not {engine.name}: {reason}")
-        raise AssertionError("the loop refuses nothing")
+    name: ClassVar[str] = "auto"
 
-    def run(self, problem: Problem) -> Iterator[Tensor]:
-        """As the chosen engine."""
-        return self.choose(problem).run(problem)
+    def prepare(self, setup: Setup) -> Prepared:
+        """The engine that it takes, prepared."""
+        refusals: list[str] = []
+        candidates = [kind for kind in ENGINES.values() if kind.preference is not None]
+        for kind in sorted(candidates, key=lambda kind: (kind.preference or 0, kind.name)):
+            engine = self.as_kind(kind)
+            reason = engine.gains_nothing(setup)
+            if not reason:
+                try:
+                    prepared = engine.prepare(setup)
+                except Refused as error:
+                    reason = error.reason
+                else:
+                    because = "; ".join(refusals) or "the fastest exact engine, and it covers this problem"
+                    self.say(f"engine auto: {engine.name} ({because})")
+                    return prepared
+            refusals.append(f"not {engine.name}: {reason}")
+        raise Refused(self.name, "; ".join(refusals))
+
+    def as_kind(self, kind: type[Engine]) -> Engine:
+        """An engine of another kind with the options of this one that it has."""
+        names = {field.name for field in fields(kind)}
+        return kind(**{name: value for name, value in asdict(self).items() if name in names})
+
+    def instead(self, prepared: Prepared, reason: str, of_probes: bool) -> Prepared:
+        """``loop``, with the probes in no faster arrangement."""
+        log.warning("engine auto: loop in place of %s: %s", prepared.engine.name, reason)
+        passes = prepared.setup.passes
+        setup = replace(prepared.setup, passes=passes.plain(one_pass=passes.one_pass or of_probes))
+        return self.as_kind(Loop).prepare(setup)

@@ -8,77 +8,85 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from eif_lab.influence.engines.sgd import clipping, each
-from eif_lab.influence.engines.versioned import Versioned
+from eif_lab.influence.engines.batched import Batched
+from eif_lab.influence.engines.engine import Prepared, Refused
 from eif_lab.influence.per_sample.axes import Disagreement
-from eif_lab.influence.per_sample.factors import Pair, joined
-from eif_lab.influence.per_sample.gradients import Gradients, Layout, arranged, hoped_for
-from eif_lab.influence.per_sample.versions import Change, Version
+from eif_lab.influence.per_sample.backward import Gradients
+from eif_lab.influence.per_sample.clipping import clip_factors, times_each
+from eif_lab.influence.per_sample.factors import Factors, joined
+from eif_lab.influence.per_sample.layers.layer import FactoredWeight, Parameter
+from eif_lab.influence.per_sample.layout import Layout
 from eif_lab.influence.problem import Problem
+from eif_lab.influence.setup import Setup
 
 
 @dataclass
-class Factored(Versioned):
-    """Weights of linear layers and embeddings change by what went into their gradient: (output gradient, input) pairs.
+class Factored(Batched):
+    """Weights of linear layers and embeddings change by the factors of their gradient: (output gradient, input).
 
     SGD is linear in the gradients, so that after any number of steps a parameter is ``a * base + sum_k c_k g_k`` with
     coefficients that momentum, weight decay and clipping decide; only those are stepped. Everything else that is
-    trained (convolutions, norms, biases, and whatever is smaller than its pairs would be) is a copy per stimulus.
+    trained (convolutions, norms, biases, and whatever is smaller than its factors would be) is a copy per stimulus.
     """
 
+    name: ClassVar[str] = "factored"
+    preference: ClassVar[int | None] = 1
     stores_weights: ClassVar[bool] = False
-    pairs: ClassVar[bool] = True
+    factors: ClassVar[bool] = True
 
-    def refuses(self, problem: Problem) -> str:
-        """It steps by SGD alone, and keeps in low precision only what it need not copy."""
-        if problem.update.optimizer != "sgd":
-            return f"it steps by sgd alone, not {problem.update.optimizer}"
-        layout = arranged(problem, pairs=True)
-        if isinstance(layout, str):
-            return layout
+    def prepared(self, setup: Setup) -> Prepared:
+        """The layout, for SGD.
+
+        Raises:
+            Refused: The optimizer is another, or a stimulus's own gradient cannot be had.
+        """
+        if setup.problem.update.optimizer != "sgd":
+            raise Refused(self.name, f"it steps by sgd alone, not {setup.problem.update.optimizer}")
+        return super().prepared(setup)
+
+    def must_hold(self, problem: Problem, layout: Layout) -> None:
+        """Refuse copies in low precision, which would lose the update."""
         for name in layout.copied:
             parameter = problem.trained[name]
             if torch.finfo(parameter.dtype).bits < 32 and parameter.ndim > 1:
-                return f"a copy of {name} in {parameter.dtype} would lose its update"
-        return ""
+                raise Refused(self.name, f"a copy of {name} in {parameter.dtype} would lose its update")
 
-    def gains_nothing(self, problem: Problem) -> str:
-        """Where all that is trained is smaller than its pairs."""
-        layout = hoped_for(problem, pairs=True)
-        paired = layout is not None and layout.paired
-        nothing = "" if paired else "no weight is larger than the pairs that would change it"
-        return nothing or super().gains_nothing(problem)
+    def gains_nothing(self, setup: Setup) -> str:
+        """Where all that is trained is smaller than its factors."""
+        layout = setup.layouts.plan(self.factors)
+        if layout is None or not layout.factored:
+            return "no weight is larger than the factors that would change it"
+        return super().gains_nothing(setup)
 
-    def note(self, problem: Problem) -> str:
+    def note(self, problem: Problem, layout: Layout) -> str:
         """What it copies after all."""
-        layout = arranged(problem, pairs=True)
-        if isinstance(layout, str) or not layout.copied:
+        if not layout.copied:
             return ""
         copied = sum(problem.trained[name].numel() for name in layout.copied)
         every = sum(p.numel() for p in problem.trained.values())
         return f"{copied} of {every} parameters are copied per stimulus, such as {layout.copied[0]}"
 
     def copies(self, problem: Problem) -> int:
-        """As it is, moved, its velocity and its gradient."""
+        """Itself, its change, its velocity and its gradient."""
         return 4
 
-    def start(self, problem: Problem, layout: Layout, count: int) -> Movement:
+    def start(self, problem: Problem, layout: Layout, count: int) -> Coefficients:
         """Where SGD begins."""
-        return Movement(problem, layout, count)
+        return Coefficients(problem, layout, count)
 
 
 @dataclass
-class Taken:
-    """One step's gradient in pairs, and how much of it is in the parameters (``weight``) and in the velocity."""
+class Step:
+    """One step's gradient in factors, and how much of it is in the parameters (``weight``) and in the velocity."""
 
-    pairs: dict[str, list[Pair]]
-    factor: Tensor | float
+    factors: dict[str, list[Factors]]
+    clip: Tensor | float
     weight: float = 0.0
-    speed: float = 1.0
+    velocity: float = 1.0
 
 
 @dataclass
-class Movement:
+class Coefficients:
     """Where SGD has taken each stimulus's parameters: ``scale * base + sum_k weight_k * gradient_k``.
 
     With learning rate ``r``, momentum ``m``, weight decay ``d`` and clipped gradients ``g_k``, torch's SGD is
@@ -92,47 +100,47 @@ class Movement:
     count: int
     scale: float = 1.0
     pull: float = 0.0
-    taken: list[Taken] = field(default_factory=list)
-    named: set[str] = field(default_factory=set)
-    moved: dict[str, Tensor] = field(default_factory=dict)
-    speed: dict[str, Tensor] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    with_gradient: set[str] = field(default_factory=set)
+    changes: dict[str, Tensor] = field(default_factory=dict)
+    velocities: dict[str, Tensor] = field(default_factory=dict)
 
-    def versions(self) -> dict[str, Version]:
+    def parameters(self) -> dict[str, Parameter]:
         """The parameters as they are now."""
-        trained, versions = self.problem.trained, dict[str, Version]()
-        for name in self.layout.paired:
-            parts = [pair.scaled(t.factor * t.weight) for t in self.taken for pair in t.pairs.get(name, ())]
-            versions[name] = Change(self.scale_of(name), joined(parts))
+        trained, parameters = self.problem.trained, dict[str, Parameter]()
+        for name in self.layout.factored:
+            parts = [part.scaled(s.clip * s.weight) for s in self.steps for part in s.factors.get(name, ())]
+            parameters[name] = FactoredWeight(self.scale_of(name), joined(parts))
         for name in self.layout.copied:
             base = trained[name].detach().to(torch.promote_types(trained[name].dtype, torch.float32))
-            own = (base * self.scale_of(name)).expand(self.count, *base.shape)
-            versions[name] = own + self.moved[name] if name in self.moved else own.clone()
-        return versions
+            scaled = (base * self.scale_of(name)).expand(self.count, *base.shape)
+            parameters[name] = scaled + self.changes[name] if name in self.changes else scaled.clone()
+        return parameters
 
     def scale_of(self, name: str) -> float:
-        """What is left of the base's parameter."""
-        return self.scale if name in self.named else 1.0
+        """The coefficient of the base's parameter."""
+        return self.scale if name in self.with_gradient else 1.0
 
     def step(self, gradients: Gradients) -> None:
         """One step of SGD."""
-        update, (pairs, copies) = self.problem.update, gradients
+        update = self.problem.update
         rate, momentum, decay = update.learning_rate, update.momentum, update.weight_decay
         assert rate is not None
-        named = {*pairs, *copies}
-        if self.taken and named != self.named:
+        names = {*gradients.factors, *gradients.copies}
+        if self.steps and names != self.with_gradient:
             raise Disagreement("other parameters have a gradient in one step than in another")
-        self.named = named
-        factor = clipping(update, {**pairs, **copies})
+        self.with_gradient = names
+        clip = clip_factors(update, gradients.by_parameter)
         self.pull = momentum * self.pull + decay * self.scale
-        for taken in self.taken:
-            taken.speed = momentum * taken.speed + decay * taken.weight
-        self.taken.append(Taken(pairs, factor))
-        for name, gradient in copies.items():
-            own = each(factor, gradient)
-            if name in self.moved:
-                own = own + momentum * self.speed[name] + decay * self.moved[name]
-            self.speed[name] = own
-            self.moved[name] = self.moved.get(name, 0) - rate * own
+        for step in self.steps:
+            step.velocity = momentum * step.velocity + decay * step.weight
+        self.steps.append(Step(gradients.factors, clip))
+        for name, gradient in gradients.copies.items():
+            velocity = times_each(clip, gradient)
+            if name in self.changes:
+                velocity = velocity + momentum * self.velocities[name] + decay * self.changes[name]
+            self.velocities[name] = velocity
+            self.changes[name] = self.changes.get(name, 0) - rate * velocity
         self.scale -= rate * self.pull
-        for taken in self.taken:
-            taken.weight -= rate * taken.speed
+        for step in self.steps:
+            step.weight -= rate * step.velocity

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -13,16 +12,22 @@ from torch import Tensor
 from torch.func import jvp
 
 from eif_lab.influence.batch import Batch
-from eif_lab.influence.engines.sgd import Gradients, clipping, each, response
-from eif_lab.influence.per_sample.factors import Pair, by_matrices, crossed
-from eif_lab.influence.per_sample.gradients import GIB, Layout, arranged, backward, unmoved
-from eif_lab.influence.problem import Engine, Problem
+from eif_lab.influence.engines.engine import Engine, Prepared, Refused, rest_of, towards_target
+from eif_lab.influence.per_sample.axes import Disagreement
+from eif_lab.influence.per_sample.backward import backward
+from eif_lab.influence.per_sample.clipping import clip_factors, times_each, total
+from eif_lab.influence.per_sample.factors import Factors, by_matrices, crossed
+from eif_lab.influence.per_sample.layout import Layout
+from eif_lab.influence.per_sample.trial import Layouts
+from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.resources.memory import Chunks, peak_bytes
+from eif_lab.influence.setup import Setup
+from eif_lab.influence.update import Update
 from eif_lab.models.base import Loss
 from eif_lab.readouts.readout import Readout
 
 LARGEST = 128
-"""Samples at once at most, so that a long measurement is heard of while it runs."""
+"""Samples at once at most, so that a long measurement shows its progress."""
 
 NOT_DIFFERENTIABLE = ("rank", "correct")
 
@@ -37,71 +42,101 @@ class FirstOrder(Engine):
     Source: Jacot, Gabriel, Hongler, arXiv 1806.07572; one checkpoint of TracIn, Pruthi et al., arXiv 2002.08484.
     """
 
+    name: ClassVar[str] = "first_order"
     exact: ClassVar[bool] = False
     stores_weights: ClassVar[bool] = False
 
-    @property
-    def name(self) -> str:
-        """What it is called in configs and results."""
-        return "first_order"
+    def prepared(self, setup: Setup) -> Prepared:
+        """The layout of one step.
 
-    def refuses(self, problem: Problem) -> str:
-        """It follows SGD's response to a constant gradient, and needs readouts that have one."""
+        Raises:
+            Refused: The optimizer is not SGD, whose response to a constant gradient it follows; a readout has no
+                gradient; or a stimulus's own gradient cannot be had.
+        """
+        problem = setup.problem
         if problem.update.optimizer != "sgd":
-            return f"its update is sgd's, not {problem.update.optimizer}'s"
+            raise Refused(self.name, f"its update is sgd's, not {problem.update.optimizer}'s")
         flat = [name for name in problem.readouts if name in NOT_DIFFERENTIABLE]
         if flat:
-            return f"{', '.join(flat)} has no gradient"
-        layout = arranged(one_step(problem), pairs=True)
-        return layout if isinstance(layout, str) else ""
-
-    def chunks(self, problem: Problem) -> Chunks:
-        """As many stimuli at once as the memory budget holds."""
-        layout = arranged(one_step(problem), pairs=True)
-        assert isinstance(layout, Layout)
-        return Chunks(samples_at_once(problem, layout), "stimuli")
-
-    def run(self, problem: Problem) -> Iterator[Tensor]:
-        """Influence itself, not readings: (stimuli, steps read, probes, readouts)."""
-        layout = arranged(one_step(problem), pairs=True)
-        assert isinstance(layout, Layout)
-        problem.alone.clear()
-        states = response(problem.update) if problem.trajectory else response(problem.update)[-1:]
-        yield from self.chunks(problem).over(
-            len(problem.members), lambda place: predicted(problem, layout, states, problem.members[place])
-        )
+            raise Refused(self.name, f"{', '.join(flat)} has no gradient")
+        one_step = replace(problem, update=replace(problem.update, steps=1))
+        layouts = setup.layouts if problem.update.steps == 1 else Layouts(one_step, setup.layouts.channels_last)
+        try:
+            layout = layouts.find(factored=True)
+        except Disagreement as error:
+            raise Refused(self.name, str(error)) from None
+        layouts.gradients.known.clear()
+        return Prediction(self, setup, layout)
 
 
-def predicted(problem: Problem, layout: Layout, states: list[tuple[float, float]], members: Tensor) -> Tensor:
-    """The prediction for some stimuli on all probes: (stimuli, steps read, probes, readouts)."""
-    change = predicted_rows(problem, layout, states, members)
-    if problem.choices is None:
-        return change
-    base = problem.base_rows.to(change.dtype).expand_as(change).contiguous()
-    return jvp(problem.settled, (base,), (change,))[1]
+class Prediction(Prepared):
+    """Inner products of gradients at the base.
+
+    Args:
+        engine: The engine.
+        setup: What is predicted.
+        layout: How gradients are held.
+    """
+
+    def __init__(self, engine: Engine, setup: Setup, layout: Layout) -> None:
+        super().__init__(engine, setup)
+        self.layout = layout
+        self.chunks = Chunks(samples_at_once(setup.problem, layout), "stimuli")
+        self.stimuli_at_once = self.chunks.size
+
+    def influence(self, update: Update, known: Sequence[Tensor] = ()) -> Iterator[Tensor]:
+        """The prediction itself: a small one would be lost in the difference of two readings."""
+        problem = replace(self.setup.problem, update=update)
+        after_all: Tensor | float = 0.0
+        if problem.everything is not None:
+            after_all = self.predicted(problem, problem.everything[None])[0]
+        rest = rest_of(problem, known)
+        for change in self.chunks.over(len(rest.members), lambda place: self.predicted(rest, rest.members[place])):
+            less = change if problem.everything is None else after_all - change
+            yield less * towards_target(problem, change)
+
+    def predicted(self, problem: Problem, members: Tensor) -> Tensor:
+        """The prediction for some stimuli on all probes: (stimuli, steps read, probes, readouts)."""
+        passes, change = self.setup.passes, self.predicted_rows(problem, members)
+        if passes.candidates is None:
+            return change
+        base = passes.base_rows.to(change.dtype).expand_as(change).contiguous()
+        return jvp(passes.settled, (base,), (change,))[1]
+
+    def predicted_rows(self, problem: Problem, members: Tensor) -> Tensor:
+        """The prediction of what is read of each row of the probes: (stimuli, steps read, rows, columns)."""
+        layout, update = self.layout, problem.update
+        states = response(update) if problem.trajectory else response(update)[-1:]
+        of_stimuli = gradients(problem, layout, problem.samples.take(members))
+        clip = clip_factors(update, of_stimuli)
+        blocks = []
+        for start in range(0, len(problem.probes), len(members)):
+            probes = problem.probes.take(slice(start, start + len(members))).map(lambda tensor: tensor[:, None])
+            columns = []
+            for readout in self.setup.passes.columns:
+                of_probes = gradients(replace(problem, loss=summed(readout)), layout, probes.map(torch.clone))
+                products = times_each(clip, inner_products(of_stimuli, of_probes))
+                shrunk = along_base(problem, of_probes) if update.weight_decay else products.new_zeros(())
+                columns.append(torch.stack([weight * products + shrink * shrunk for shrink, weight in states], dim=1))
+            blocks.append(torch.stack(columns, dim=-1))
+        return torch.cat(blocks, dim=2)
 
 
-def predicted_rows(problem: Problem, layout: Layout, states: list[tuple[float, float]], members: Tensor) -> Tensor:
-    """The prediction of what is read of each row of the probes: (stimuli, steps read, rows, columns)."""
-    taught = gradients(problem, layout, problem.samples.take(members))
-    factor = clipping(problem.update, taught)
-    blocks = []
-    for start in range(0, len(problem.probes), len(members)):
-        probes = problem.probes.take(slice(start, start + len(members))).map(lambda tensor: tensor[:, None])
-        columns = []
-        for readout in problem.columns:
-            asked = replace(problem, loss=summed(readout))
-            read = gradients(asked, layout, probes.map(torch.clone))
-            products = each(factor, inner_products(taught, read))
-            shrunk = along(problem, read) if problem.update.weight_decay else products.new_zeros(())
-            columns.append(torch.stack([weight * products + shrink * shrunk for shrink, weight in states], dim=1))
-        blocks.append(torch.stack(columns, dim=-1))
-    return torch.cat(blocks, dim=2)
+def response(update: Update) -> list[tuple[float, float]]:
+    """What ``1, 2, ... update.steps`` steps do if the gradient never changes.
 
-
-def one_step(problem: Problem) -> Problem:
-    """The problem with the one gradient that is looked at here."""
-    return replace(problem, update=replace(problem.update, steps=1))
+    Returns:
+        For each number of steps (shrink, weight): the parameters are then ``(1 + shrink) * base + weight * gradient``.
+    """
+    rate, momentum, decay = update.learning_rate, update.momentum, update.weight_decay
+    assert rate is not None
+    shrink = pull = weight = velocity = 0.0
+    states = []
+    for _ in range(update.steps):
+        pull, velocity = momentum * pull + decay * (1 + shrink), momentum * velocity + decay * weight + 1
+        shrink, weight = shrink - rate * pull, weight - rate * velocity
+        states.append((shrink, weight))
+    return states
 
 
 def summed(readout: Readout) -> Loss:
@@ -109,13 +144,16 @@ def summed(readout: Readout) -> Loss:
     return lambda output, target: readout(output, target).sum()
 
 
-def gradients(problem: Problem, layout: Layout, batch: Batch) -> dict[str, list[Pair] | Tensor]:
-    """Each sample's gradient of ``problem.loss`` at the base model, by parameter."""
-    pairs, copies = backward(problem, layout, unmoved(problem, layout, len(batch)), batch)
-    return {**pairs, **copies}
+PerSampleGradients = dict[str, list[Factors] | Tensor]
+"""By parameter, factors or (samples, *shape)."""
 
 
-def inner_products(a: Gradients, b: Gradients) -> Tensor:
+def gradients(problem: Problem, layout: Layout, batch: Batch) -> PerSampleGradients:
+    """Each sample's gradient of ``problem.loss`` at the base model."""
+    return backward(problem, layout, layout.base_parameters(problem, len(batch)), batch).by_parameter
+
+
+def inner_products(a: PerSampleGradients, b: PerSampleGradients) -> Tensor:
     """``<a_i, b_j>`` over all parameters: (samples of a, samples of b)."""
     parts = []
     for name in a.keys() & b.keys():
@@ -127,31 +165,26 @@ def inner_products(a: Gradients, b: Gradients) -> Tensor:
     return total(parts)
 
 
-def along(problem: Problem, gradients: Gradients) -> Tensor:
+def along_base(problem: Problem, gradients: PerSampleGradients) -> Tensor:
     """``<a_j, base>``, which shrinking the base's parameters goes by: (samples,)."""
     parts = []
-    for name, own in gradients.items():
+    for name, gradient in gradients.items():
         base = problem.trained[name].detach()
-        if isinstance(own, Tensor):
-            parts.append((own * base).flatten(1).sum(1))
+        if isinstance(gradient, Tensor):
+            parts.append((gradient * base).flatten(1).sum(1))
         else:
-            parts += [pair.along(base) for pair in own]
+            parts += [factors.along(base) for factors in gradient]
     return total(parts)
-
-
-def total(parts: list[Tensor]) -> Tensor:
-    """Their sum, in at least float32."""
-    precise = functools.reduce(torch.promote_types, (part.dtype for part in parts), torch.float32)
-    return torch.stack([part.to(precise) for part in parts]).sum(0)
 
 
 def samples_at_once(problem: Problem, layout: Layout) -> int:
     """How many gradients of stimuli, and as many of probes, the budget holds with the Gram matrices between them."""
     batch = problem.samples.take(problem.members[:1])
     one = peak_bytes(lambda: gradients(problem, layout, batch), batch.device)
-    pairs = [pair for own in gradients(problem, layout, batch).values() if not isinstance(own, Tensor) for pair in own]
-    matrices = sum(math.prod(pair.shape) * pair.right.element_size() for pair in pairs if by_matrices(pair, pair))
-    gram = 3 * max((pair.right.shape[1] ** 2 * pair.right.element_size() for pair in pairs), default=0)
+    every = gradients(problem, layout, batch).values()
+    factors = [one for several in every if not isinstance(several, Tensor) for one in several]
+    matrices = sum(math.prod(one.shape) * one.right.element_size() for one in factors if by_matrices(one, one))
+    gram = 3 * max((one.right.shape[1] ** 2 * one.right.element_size() for one in factors), default=0)
     size = LARGEST
     while size > 1 and 2 * size * (one + matrices) + size**2 * gram > problem.memory_budget * GIB:
         size //= 2

@@ -5,32 +5,47 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
-from eif_lab.influence.problem import Engine, Problem
+from eif_lab.influence.engines.engine import Engine, Prepared, ReadPlainly
+from eif_lab.influence.engines.loop import Loop
+from eif_lab.influence.problem import Problem
+from eif_lab.influence.reading.passes import Passes
+from eif_lab.influence.setup import Setup
 
 
 @dataclass
 class Reference(Engine):
     """Copy the model, fit the copy with a ``Trainer``, read the probes, throw the copy away."""
 
-    def before(self, problem: Problem) -> Tensor:
-        """The plain way, as after a fit."""
-        try:
-            return problem.read(problem.model)
-        finally:
-            problem.restore()
+    name: ClassVar[str] = "reference"
 
-    def run(self, problem: Problem) -> Iterator[Tensor]:
+    def prepared(self, setup: Setup) -> Prepared:
+        """Nothing is to be found out."""
+        return Fits(self, setup)
+
+    def outline(self) -> Engine:
+        """The loop: the trainer knows no meta device."""
+        return Loop(self.memory_budget)
+
+    def unseen_bytes(self, problem: Problem) -> int:
+        """The copy of the model."""
+        return sum(p.nbytes for p in problem.model.parameters())
+
+
+class Fits(ReadPlainly):
+    """One fit of a copy per stimulus."""
+
+    def readings(self, problem: Problem) -> Iterator[Tensor]:
         """One chunk per stimulus."""
         for rows in problem.members:
-            yield fit_and_read(problem, rows)[None]
+            yield fit_and_read(problem, self.setup.passes, rows)[None]
 
 
-def fit_and_read(problem: Problem, rows: Tensor) -> Tensor:
+def fit_and_read(problem: Problem, passes: Passes, rows: Tensor) -> Tensor:
     """Readings after training on the samples at ``rows``: (steps read, probes, readouts)."""
     import pytorch_lightning as pl
     from torch.utils.data import DataLoader, Dataset
@@ -45,7 +60,7 @@ def fit_and_read(problem: Problem, rows: Tensor) -> Tensor:
 
         def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
             if problem.trajectory or trainer.global_step == problem.update.steps:
-                self.readings.append(problem.read(model))
+                self.readings.append(passes.read(model))
 
     model = copy.deepcopy(problem.model)
     batch = problem.samples.take(rows)

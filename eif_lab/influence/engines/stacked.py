@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from eif_lab.influence.engines.versioned import Versioned
-from eif_lab.influence.per_sample.gradients import Gradients, Layout, unmoved
-from eif_lab.influence.per_sample.versions import Version
+from eif_lab.influence.engines.batched import Batched
+from eif_lab.influence.per_sample.backward import Gradients
+from eif_lab.influence.per_sample.clipping import clip_factors, times_each
+from eif_lab.influence.per_sample.layers.layer import Parameters, tensors
+from eif_lab.influence.per_sample.layout import Layout
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.update import Update
 
 
 @dataclass
-class Stacked(Versioned):
+class Stacked(Batched):
     """One copy of what is trained per stimulus, for any optimizer.
 
     ``torch.optim`` steps elementwise, which makes a step on stacked parameters one step on each.
     """
+
+    name: ClassVar[str] = "stacked"
+    preference: ClassVar[int | None] = 2
 
     def copies(self, problem: Problem) -> int:
         """With what the optimizer keeps."""
@@ -28,7 +30,7 @@ class Stacked(Versioned):
 
     def start(self, problem: Problem, layout: Layout, count: int) -> Copies:
         """A copy for each."""
-        return Copies(problem.update, unmoved(problem, layout, count))
+        return Copies(problem.update, layout.base_parameters(problem, count))
 
 
 class Copies:
@@ -39,30 +41,22 @@ class Copies:
         base: (stimuli, *shape) each.
     """
 
-    def __init__(self, update: Update, base: Mapping[str, Version]) -> None:
+    def __init__(self, update: Update, base: Parameters) -> None:
         self.update = update
-        self.stacked = {name: one.clone() for name, one in base.items() if isinstance(one, Tensor)}
+        self.stacked = {name: one.clone() for name, one in tensors(base).items()}
         self.optimizer = update.make_optimizer(self.stacked.values())
 
-    def versions(self) -> Mapping[str, Version]:
+    def parameters(self) -> Parameters:
         """The copies themselves."""
         return self.stacked
 
     def step(self, gradients: Gradients) -> None:
         """One step of ``torch.optim``, which leaves alone what has no gradient."""
-        own = gradients[1]
+        clipped = gradients.copies
         if self.update.gradient_clip is not None:
-            own = clip_each(own, self.update.gradient_clip)
+            factor = clip_factors(self.update, clipped)
+            clipped = {name: times_each(factor, gradient) for name, gradient in clipped.items()}
         for name, parameter in self.stacked.items():
-            parameter.grad = own.get(name)
+            parameter.grad = clipped.get(name)
         self.optimizer.step()
         self.optimizer.zero_grad()
-
-
-def clip_each(gradients: dict[str, Tensor], largest: float) -> dict[str, Tensor]:
-    """Scale each stimulus's gradient to a norm of at most ``largest``, as ``torch.nn.utils.clip_grad_norm_`` does."""
-    if not gradients:
-        return gradients
-    squares = sum(g.flatten(1).abs().square().sum(1) for g in gradients.values())
-    scale = (largest / (torch.as_tensor(squares).sqrt() + 1e-6)).clamp(max=1)
-    return {name: g * scale.view(-1, *[1] * (g.ndim - 1)) for name, g in gradients.items()}

@@ -1,4 +1,4 @@
-"""What a stimulus does alone, the plain way: what everything faster is held to."""
+"""The gradient and the update of a stimulus alone, by ``backward`` and ``torch.optim``: the definition of both."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def backward_alone(problem: Problem, batch: Batch) -> None:
     def loss_of(rows: Batch) -> Tensor:
         return problem.loss(called(problem.model, rows.inputs), rows.targets)
 
-    with torch.enable_grad(), told("the model or its loss on these stimuli"):
+    with torch.enable_grad(), one_line("the model or its loss on these stimuli"):
         loss = loss_of(batch)
         if not loss.requires_grad:
             return
@@ -49,7 +49,7 @@ def backward_alone(problem: Problem, batch: Batch) -> None:
             if "heckpoint" not in str(error):
                 raise
             for parameter in trained:
-                parameter.grad = None  # of what it had come to
+                parameter.grad = None  # of the attempt
             loss_of(everything).backward()
 
 
@@ -58,7 +58,7 @@ LONGEST_REASON = 140
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def one_line(what: str) -> Iterator[None]:
     """Within this, an exception of the user's own code becomes one line."""
     try:
         yield
@@ -89,18 +89,37 @@ def gradient_alone(problem: Problem, batch: Batch, names: Sequence[str] | None =
             parameter.requires_grad_(True)
         for parameter in trained.values():
             parameter.grad = None
-        problem.restore()
+        problem.base.restore()
 
 
-def base_gradient(problem: Problem, rows: Tensor) -> Mapping[str, Tensor | None]:
-    """`gradient_alone` of a stimulus by `some_trained`; those of the first few are kept while an engine is chosen."""
-    key = tuple(rows.tolist())
-    if key not in problem.alone:
-        gradient = gradient_alone(problem, problem.samples.take(rows), some_trained(problem))
-        if len(problem.alone) >= MOST_KEPT:
-            return gradient
-        problem.alone[key] = gradient
-    return problem.alone[key]
+class BaseGradients:
+    """`gradient_alone` of stimuli at the base, by `some_trained`; those of the first few stay.
+
+    Attributes:
+        problem: What is measured.
+        known: Gradients by the stimulus's rows.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.known: dict[tuple[int, ...], Gradient] = {}
+
+    def of(self, rows: Tensor) -> Gradient:
+        """The gradient of one stimulus, which trains on these rows."""
+        key = tuple(rows.tolist())
+        if key in self.known:
+            return self.known[key]
+        gradient = gradient_alone(self.problem, self.problem.samples.take(rows), some_trained(self.problem))
+        if len(self.known) < MOST_KEPT:
+            self.known[key] = gradient
+        return gradient
+
+    def whole(self, rows: Tensor) -> Gradient:
+        """The gradient by all that is trained."""
+        known = self.known.get(tuple(rows.tolist()), {})
+        if known.keys() == self.problem.trained.keys():
+            return known
+        return gradient_alone(self.problem, self.problem.samples.take(rows))
 
 
 MOST_KEPT = 2
@@ -111,23 +130,23 @@ def update_alone(problem: Problem, optimizer: Optimizer, rows: Tensor, read: Cal
     """Train on some samples in place, step by step with ``torch.optim``, and put everything back.
 
     Args:
-        problem: What is asked.
-        optimizer: Over what is trained; what it remembers is forgotten here.
+        problem: What is measured.
+        optimizer: Over what is trained; its memory is emptied here.
         rows: Of the samples.
         read: Called after each step that is read.
 
     Returns:
-        (steps read, ...), what it gave.
+        (steps read, ...), the readings.
     """
     trained, clip = list(problem.trained.values()), problem.update.gradient_clip
-    problem.state.keep(trained)
+    problem.base.copy_numbers(trained)
     readings = []
     try:
         for step in range(1, problem.update.steps + 1):
             for parameter in trained:
                 parameter.grad = None
             backward_alone(problem, problem.samples.take(rows))
-            with told("update"):
+            with one_line("update"):
                 if clip is not None:
                     torch.nn.utils.clip_grad_norm_(trained, clip)
                 optimizer.step()
@@ -137,7 +156,7 @@ def update_alone(problem: Problem, optimizer: Optimizer, rows: Tensor, read: Cal
         optimizer.state.clear()
         for parameter in trained:
             parameter.grad = None
-        problem.restore()
+        problem.base.restore()
     return torch.stack(readings)
 
 
@@ -168,11 +187,11 @@ def write(problem: Problem, values: Mapping[str, Tensor]) -> None:
         problem.trained[name].data.copy_(value)
 
 
-def disagreement(own: Mapping[str, Tensor], alone: Gradient, *, strict: bool = False, kinked: bool = False) -> str:
+def disagreement(among: Mapping[str, Tensor], alone: Gradient, *, strict: bool = False, kinked: bool = False) -> str:
     """Where a stimulus's gradient among others differs from the one that it has alone; empty where it does not.
 
     Args:
-        own: Among others; what its loss doesn't depend on is missing.
+        among: Among others; what its loss doesn't depend on is missing.
         alone: Of the parameters that are looked at.
         strict: A gradient of zero is another thing than none.
         kinked: It may be as far off as a kink explains.
@@ -182,16 +201,16 @@ def disagreement(own: Mapping[str, Tensor], alone: Gradient, *, strict: bool = F
     if not math.isfinite(largest):
         return ""  # this stimulus diverges in any engine
     for name, gradient in alone.items():
-        if gradient is None or name not in own:
-            present = own.get(name) if gradient is None else gradient
+        if gradient is None or name not in among:
+            present = among.get(name) if gradient is None else gradient
             if present is not None and (strict or bool(norm(present) > 0)):
                 return f"{name} has a gradient {'among others' if gradient is None else 'alone'} only"
             continue
-        bits = min(torch.finfo(gradient.dtype).bits, torch.finfo(own[name].dtype).bits)
-        of_own, of_largest = (KINKED * share if kinked and bits == 32 else share for share in LOOSE[max(16, bits)])
+        bits = min(torch.finfo(gradient.dtype).bits, torch.finfo(among[name].dtype).bits)
+        share, share_of_largest = (KINKED * one if kinked and bits == 32 else one for one in LOOSE[max(16, bits)])
         plain = gradient.to_dense() if gradient.is_sparse else gradient
-        off = float(norm(own[name].to(plain) - plain))
-        if not off <= of_own * norms[name] + of_largest * largest:
+        off = float(norm(among[name].to(plain) - plain))
+        if not off <= share * norms[name] + share_of_largest * largest:
             return f"the gradient of {name} is another among others than alone"
     return ""
 

@@ -1,4 +1,4 @@
-"""Which axis of a tensor, that a module is given or gives, is the stimuli's.
+"""Which axis of a module's input or output is the stimuli's.
 
 It is found by running the model on the rows of one stimulus, and on the same rows twice: the axis is the one that is
 then twice as long. A tensor without such an axis is the same for all stimuli: a mask, a table, a graph.
@@ -40,20 +40,20 @@ class Call:
     """One call of a module in a pass over one stimulus's rows.
 
     Attributes:
-        given: Shapes of what it is given, leaf by leaf.
-        gave: Shapes of what it gives.
-        given_axes, gave_axes: For each of them the stimuli's axis; None where there is none.
+        inputs: Shapes of its inputs, leaf by leaf.
+        outputs: Shapes of its outputs.
+        input_axes, output_axes: For each of them the stimuli's axis; None where there is none.
     """
 
-    given: tuple[Shape, ...]
-    gave: tuple[Shape, ...]
-    given_axes: tuple[int | None, ...] = ()
-    gave_axes: tuple[int | None, ...] = ()
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+    input_axes: tuple[int | None, ...] = ()
+    output_axes: tuple[int | None, ...] = ()
 
     def fits(self, shapes: Sequence[Shape], count: int) -> bool:
-        """Whether these are the shapes of what it is given with ``count`` stimuli."""
-        grown = (stretched(shape, axis, count) for shape, axis in zip(self.given, self.given_axes))
-        return len(shapes) == len(self.given) and all(a == b for a, b in zip(shapes, grown))
+        """Whether its inputs have these shapes with ``count`` stimuli."""
+        grown = (stretched(shape, axis, count) for shape, axis in zip(self.inputs, self.input_axes))
+        return len(shapes) == len(self.inputs) and all(a == b for a, b in zip(shapes, grown))
 
 
 def stretched(shape: Shape, axis: int | None, count: int) -> Shape:
@@ -73,7 +73,7 @@ class Calls:
         self.known, self.count, self.made = known, count, 0
 
     def next(self, leaves: Sequence[Any]) -> Call:
-        """What is known of the next call, given these.
+        """What is known of the next call, by its inputs.
 
         Raises:
             Disagreement: Such a call was never made for one stimulus.
@@ -82,7 +82,7 @@ class Calls:
         self.made += 1
         if place < len(self.known) and self.known[place].fits(shapes, self.count):
             return self.known[place]
-        fitting = {(one.given_axes, one.gave_axes): one for one in self.known if one.fits(shapes, self.count)}
+        fitting = {(one.input_axes, one.output_axes): one for one in self.known if one.fits(shapes, self.count)}
         if len(fitting) != 1:
             raise Disagreement(f"a layer is given {shapes} for {self.count} stimuli, as it never is for one")
         return next(iter(fitting.values()))
@@ -111,10 +111,10 @@ def calls_of(modules: Sequence[nn.Module], run: Callable[[int], Any]) -> list[li
 
 def with_axes(once: Call, twice: Call) -> Call:
     """A call with the axes that are twice as long in the other one."""
-    if len(once.given) != len(twice.given) or len(once.gave) != len(twice.gave):
+    if len(once.inputs) != len(twice.inputs) or len(once.outputs) != len(twice.outputs):
         raise Disagreement("a layer is given more for two stimuli than for one")
-    given = tuple(axis_of(a, b) for a, b in zip(once.given, twice.given))
-    return Call(once.given, once.gave, given, tuple(axis_of(a, b) for a, b in zip(once.gave, twice.gave)))
+    inputs = tuple(axis_of(a, b) for a, b in zip(once.inputs, twice.inputs))
+    return Call(once.inputs, once.outputs, inputs, tuple(axis_of(a, b) for a, b in zip(once.outputs, twice.outputs)))
 
 
 def axis_of(once: Shape, twice: Shape) -> int | None:
@@ -131,7 +131,7 @@ def axis_of(once: Shape, twice: Shape) -> int | None:
 def recorded(modules: Sequence[nn.Module], run: Callable[[int], Any], count: int) -> list[list[Call]]:
     """The calls of each module in a pass, with shapes and no axes."""
     calls: list[list[Call]] = [[] for _ in modules]
-    with watched(modules, lambda place, given, gave: calls[place].append(Call(given, gave))):
+    with watched(modules, lambda place, inputs, outputs: calls[place].append(Call(inputs, outputs))):
         run(count)
     return calls
 
@@ -141,14 +141,14 @@ Note = Callable[[int, tuple[Shape, ...], tuple[Shape, ...]], None]
 
 @contextmanager
 def watched(modules: Sequence[nn.Module], note: Note) -> Iterator[None]:
-    """Within this, each call of a module is noted: which module, and the shapes of what it is given and gives."""
+    """Within this, each call of a module is noted: which module, and the shapes of its inputs and outputs."""
     before = [vars(module).get("forward") for module in modules]
 
     def watch(place: int, forward: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            given = shapes_of(tree_leaves((args, kwargs)))
+            inputs = shapes_of(tree_leaves((args, kwargs)))
             result = forward(*args, **kwargs)
-            note(place, given, shapes_of(tree_leaves(result)))
+            note(place, inputs, shapes_of(tree_leaves(result)))
             return result
 
         return call
@@ -158,11 +158,11 @@ def watched(modules: Sequence[nn.Module], note: Note) -> Iterator[None]:
             vars(module)["forward"] = watch(place, module.forward)
         yield
     finally:
-        for module, own in zip(modules, before):
-            if own is None:
+        for module, forward in zip(modules, before):
+            if forward is None:
                 vars(module).pop("forward", None)
             else:
-                vars(module)["forward"] = own
+                vars(module)["forward"] = forward
 
 
 def split(tensor: Tensor, axis: int, count: int) -> Tensor:

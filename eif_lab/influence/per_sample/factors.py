@@ -1,10 +1,10 @@
-"""Changes of a weight matrix kept as what they are made of: (gradient at an output, input) for each token.
+"""Gradients of a weight matrix as their factors: (gradient at an output, input) for each token.
 
 One step changes the weight of a linear layer by a sum of outer products, one for each position that went through it:
-``dW = sum_t b_t a_t^T`` with inputs ``a`` and gradients ``b`` at the outputs. Kept so, a change costs
+``dW = sum_t b_t a_t^T`` with inputs ``a`` and gradients ``b`` at the outputs. As factors, a change costs
 ``tokens * (in + out)`` numbers in place of ``in * out``, it is applied as ``x dW^T = (x A^T) B``, and the inner product
 of two changes follows from their Gram matrices: ``<dW, dW'> = sum((A A'^T) * (B B'^T))``. Of an embedding ``b_t`` is a
-one-hot vector, kept as an index; where a head shares its weight, both kinds change the one matrix.
+one-hot vector, stored as an index; where a head shares its weight, both kinds change the one matrix.
 """
 
 from __future__ import annotations
@@ -124,15 +124,15 @@ class Rows:
         return self.right.nbytes + self.ids.nbytes
 
 
-Pair = Outer | Rows
+Factors = Outer | Rows
 
 
-def rows_of(pair: Pair, ids: Int[Tensor, "s m"]) -> Float[Tensor, "s m i"]:
+def rows_of(factors: Factors, ids: Int[Tensor, "s m"]) -> Float[Tensor, "s m i"]:
     """The rows ``ids`` of ``dW``."""
-    return torch.bmm(pair.columns(ids).mT, pair.right)
+    return torch.bmm(factors.columns(ids).mT, factors.right)
 
 
-def inner(a: Pair, b: Pair) -> Float[Tensor, " s"]:
+def inner(a: Factors, b: Factors) -> Float[Tensor, " s"]:
     """``<dW_a, dW_b>`` of each stimulus, from the Gram matrices."""
     if isinstance(a, Outer) and isinstance(b, Outer):
         left = torch.bmm(a.left, b.left.mT)
@@ -143,7 +143,7 @@ def inner(a: Pair, b: Pair) -> Float[Tensor, " s"]:
     return (torch.bmm(a.right, b.right.mT) * left).sum((1, 2))
 
 
-def crossed(a: Pair, b: Pair) -> Float[Tensor, "s p"]:
+def crossed(a: Factors, b: Factors) -> Float[Tensor, "s p"]:
     """``<dW_a of one sample, dW_b of another>`` for all pairs of samples: (samples of a, samples of b).
 
     From the Gram matrices, or from the matrices themselves where those take fewer multiplications.
@@ -162,8 +162,8 @@ def crossed(a: Pair, b: Pair) -> Float[Tensor, "s p"]:
     return (right * left).sum((2, 3))
 
 
-def by_matrices(a: Pair, b: Pair) -> bool:
-    """Whether the inner products of changes take fewer multiplications by the matrices than by their pairs."""
+def by_matrices(a: Factors, b: Factors) -> bool:
+    """Whether the inner products of changes take fewer multiplications by the matrices than by their factors."""
     return a.right.shape[1] * b.right.shape[1] * sum(a.shape) > a.shape[0] * a.shape[1]
 
 
@@ -172,11 +172,11 @@ def times_each(values: Float[Tensor, "s n d"], factor: Tensor | float) -> Float[
     return values * (factor.to(values.dtype)[:, None, None] if isinstance(factor, Tensor) else factor)
 
 
-def joined(pairs: Sequence[Pair]) -> list[Pair]:
+def joined(parts: Sequence[Factors]) -> list[Factors]:
     """Their sum, as at most one of each kind."""
-    outer = [p for p in pairs if isinstance(p, Outer)]
-    rows = [p for p in pairs if isinstance(p, Rows)]
-    result: list[Pair] = []
+    outer = [p for p in parts if isinstance(p, Outer)]
+    rows = [p for p in parts if isinstance(p, Rows)]
+    result: list[Factors] = []
     if outer:
         result.append(Outer(cat(p.right for p in outer), cat(p.left for p in outer)))
     if rows:

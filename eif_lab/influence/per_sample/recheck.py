@@ -1,4 +1,4 @@
-"""In each chunk one stimulus, drawn at random, is done again alone, and held to what the chunk has of it.
+"""In each chunk one stimulus, drawn at random, is done again alone, and compared with its part of the chunk.
 
 A trial of two stimuli at the base cannot see what differs only later: a layer that does something else with other rows,
 at other weights, or with more stimuli. So of one stimulus of every chunk the last step's gradient is taken again by
@@ -8,7 +8,6 @@ at other weights, or with more stimuli. So of one stimulus of every chunk the la
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -16,13 +15,15 @@ from torch import Tensor
 
 from eif_lab.influence.per_sample.alone import gradient_alone, placed, some_trained, update_alone
 from eif_lab.influence.per_sample.axes import Disagreement, ReadOtherwise
-from eif_lab.influence.per_sample.gradients import Gradients, Jury, own_gradient, says_something
-from eif_lab.influence.per_sample.versions import Version
+from eif_lab.influence.per_sample.backward import Gradients
+from eif_lab.influence.per_sample.layers.layer import Parameters
+from eif_lab.influence.per_sample.trial import GradientCheck, is_telling
 from eif_lab.influence.problem import GIB, Problem
+from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.resources.precision import coarsest_unit, counts, resolution
 
 MOST_DRAWN = 3
-"""Stimuli that are drawn for one whose gradient says something."""
+"""Stimuli that are drawn for one whose gradient tells right from wrong."""
 
 PROBES = 4
 """Rows of probes that are read again."""
@@ -35,7 +36,8 @@ class Recheck:
     """One stimulus of a chunk, done again alone.
 
     Args:
-        problem: What is asked.
+        problem: What is measured.
+        passes: How its probes are read.
         members: The rows that each of the chunk's stimuli trains on.
 
     Attributes:
@@ -43,8 +45,8 @@ class Recheck:
             the model's own weights, the first.
     """
 
-    def __init__(self, problem: Problem, members: Tensor) -> None:
-        self.problem, self.members = problem, members
+    def __init__(self, problem: Problem, passes: Passes, members: Tensor) -> None:
+        self.problem, self.passes, self.members = problem, passes, members
         trained = problem.trained.values()
         self.precise = all(torch.finfo(p.dtype).bits >= 32 for p in trained)
         self.fits = 3 * sum(p.nbytes for p in trained) < problem.memory_budget * GIB
@@ -53,90 +55,91 @@ class Recheck:
         self.draw = torch.Generator().manual_seed(0 if members.is_meta else int(members[0, 0]))
         self.index = 0
 
-    def gradient(self, versions: Mapping[str, Version], gradients: Gradients) -> None:
-        """Hold the gradient of a stimulus, at the weights before the step, to its own alone.
-
-        Raises:
-            Disagreement: They differ.
-        """
-        if changed := self.problem.state.changed():
-            self.problem.restore()
-            raise Disagreement(f"a call of the model changes its {changed}")
-        names, jury = some_trained(self.problem), Jury(self.problem)
-        for index in torch.randperm(len(self.members), generator=self.draw)[:MOST_DRAWN].tolist():
-            values = dense(self.problem, versions, index)[0] if self.step > 1 else {}
-            with placed(self.problem, values):
-                alone = gradient_alone(self.problem, self.problem.samples.take(self.members[index]), names)
-            self.index = index
-            own = own_gradient(gradients, index)
-            # of shapes without numbers nothing can be said, and it takes as long
-            agreed = self.members.is_meta or (jury.hear(own, alone) and says_something(alone))
-            if agreed:
-                break
-
-    def readings(self, versions: Mapping[str, Version], rows: Tensor) -> None:
-        """Hold what is read of some probes after the update to what is read of them in a batch of their own.
-
-        Args:
-            versions: The weights after the update.
-            rows: (stimuli, rows, columns), what was read.
+    def gradient(self, parameters: Parameters, gradients: Gradients) -> None:
+        """Compare the gradient of a stimulus, at the weights before the step, with the one that it has alone.
 
         Raises:
             Disagreement: They differ.
         """
         problem = self.problem
+        if changed := problem.base.changed():
+            problem.base.restore()
+            raise Disagreement(f"a call of the model changes its {changed}")
+        names, check = some_trained(problem), GradientCheck(problem.update.moves_without_gradient)
+        for index in torch.randperm(len(self.members), generator=self.draw)[:MOST_DRAWN].tolist():
+            values = dense(problem, parameters, index)[0] if self.step > 1 else {}
+            with placed(problem, values):
+                alone = gradient_alone(problem, problem.samples.take(self.members[index]), names)
+            self.index = index
+            among = gradients.of(index)
+            # of shapes without numbers nothing can be said, and it takes as long
+            agreed = self.members.is_meta or (check.agrees(among, alone) and is_telling(alone))
+            if agreed:
+                break
+
+    def readings(self, parameters: Parameters, rows: Tensor) -> None:
+        """Compare what is read of some probes after the update with what is read of them in a batch of their own.
+
+        Args:
+            parameters: The weights after the update.
+            rows: (stimuli, rows, columns), what was read.
+
+        Raises:
+            Disagreement: They differ.
+        """
+        problem, passes = self.problem, self.passes
         if not (self.precise and self.fits):
             return
         few = torch.randperm(rows.shape[1], generator=self.draw)[:PROBES].sort().values.to(problem.members.device)
-        if problem.one_pass:
+        if passes.one_pass:
             few = torch.arange(rows.shape[1], device=few.device)
-        values, lost = dense(problem, versions, self.index)
+        values, lost = dense(problem, parameters, self.index)
         with placed(problem, values):
-            after = problem.read_some(problem.model, *problem.probes.take(few))
+            after = passes.read_pass(problem.model, *problem.probes.take(few))
         if few.is_meta:
             return
         if math.isfinite(lost):
-            self.must_read_alike(problem.base_rows[few], after, rows[self.index, few], OFF + 2 * lost)
-        unfinished = (~rows.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
-        if unfinished:
-            self.must_diverge(unfinished[0], few, rows[unfinished[0], few])
+            self.must_read_alike(passes.base_rows[few], after, rows[self.index, few], OFF + 2 * lost)
+        diverged = (~rows.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
+        if diverged:
+            self.must_diverge(diverged[0], few, rows[diverged[0], few])
 
-    def must_read_alike(self, before: Tensor, alone: Tensor, own: Tensor, share: float) -> None:
-        """Hold readings to those alone, up to rounding and a share of the largest influence: (rows, columns) each."""
+    def must_read_alike(self, before: Tensor, alone: Tensor, among: Tensor, share: float) -> None:
+        """See that readings, (rows, columns) each, are those alone, up to rounding and a share of the influence."""
         coarsest = coarsest_unit(self.problem)
-        for readout, old, expected, found in zip(self.problem.columns, before.T, alone.T, own.T):
+        for readout, old, expected, reading in zip(self.passes.columns, before.T, alone.T, among.T):
             finite = old[old.isfinite()]
             if counts(readout, finite):
                 continue
             largest = float((expected - old).abs().nan_to_num(0, 0, 0).max())
             slack = share * largest + 4 * resolution(readout, finite, coarsest)
-            if not torch.allclose(found, expected, rtol=0, atol=slack, equal_nan=True):
+            if not torch.allclose(reading, expected, rtol=0, atol=slack, equal_nan=True):
                 raise ReadOtherwise("probes are read otherwise among others than in a batch of their own")
 
-    def must_diverge(self, index: int, few: Tensor, own: Tensor) -> None:
+    def must_diverge(self, index: int, few: Tensor, among: Tensor) -> None:
         """See that a stimulus whose readings are not finite has none that are alone."""
         problem = replace(self.problem, trajectory=False)
         optimizer = problem.update.make_optimizer(problem.trained.values())
 
         def read() -> Tensor:
-            return problem.read_some(problem.model, *problem.probes.take(few))
+            return self.passes.read_pass(problem.model, *problem.probes.take(few))
 
         [alone] = update_alone(problem, optimizer, self.members[index], read)
-        if bool((alone.isfinite() & ~own.isfinite()).any()):
+        if bool((alone.isfinite() & ~among.isfinite()).any()):
             raise Disagreement("a stimulus diverges among others, and not alone")
 
 
-def dense(problem: Problem, versions: Mapping[str, Version], index: int) -> tuple[dict[str, Tensor], float]:
-    """One stimulus's parameters, and the share of their change that is lost to rounding where it was kept as pairs."""
+def dense(problem: Problem, parameters: Parameters, index: int) -> tuple[dict[str, Tensor], float]:
+    """One stimulus's parameters, and the share of their change that rounding takes where it was held as factors."""
     values, errors, steps = dict[str, Tensor](), 0.0, 0.0
-    for name, version in versions.items():
-        if isinstance(version, Tensor):
-            values[name] = version[index]
+    for name, parameter in parameters.items():
+        if isinstance(parameter, Tensor):
+            values[name] = parameter[index]
             continue
         base = problem.trained[name].detach()
-        change = base * (version.scale - 1) if version.scale != 1 else torch.zeros_like(base)
-        for pair in version.only(index).pairs:
-            pair.add_to(change, 0)
+        change = base * (parameter.scale - 1) if parameter.scale != 1 else torch.zeros_like(base)
+        for factors in parameter.only(index).factors:
+            factors.add_to(change, 0)
         values[name] = base + change
         if not base.is_meta:
             errors += float((values[name] - base - change).square().sum())

@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from eif_lab.influence.engines.loop import Loop
-from eif_lab.influence.engines.reference import Reference
-from eif_lab.influence.per_sample.gradients import LARGEST_CHUNK
-from eif_lab.influence.problem import Engine, Problem
+from eif_lab.influence.engines.engine import Prepared
+from eif_lab.influence.per_sample.layout import LARGEST_CHUNK
 from eif_lab.influence.resources.memory import peak_bytes
+from eif_lab.influence.setup import Setup
 
 Size = tuple[float, float]
 """Of a part: stimuli, and rows of probes."""
@@ -34,50 +33,41 @@ def added_in_place(_: Sequence[int], left: Sequence[int], right: Sequence[int], 
     return 2 * left[0] * left[1] * right[1]
 
 
-def part(problem: Problem, size: Size) -> Problem:
-    """The same measurement of the first stimuli and rows alone, with what was found out about all."""
-    stimuli, rows = (int(one) for one in size)
-    few = replace(problem, members=problem.members[:stimuli], probes=problem.probes.take(slice(rows)))
-    known = {
-        name: getattr(problem, name) for name in ("layouts", "probe_bytes", "shares_prefixes", "likes_channels_last")
-    }
-    vars(few).update(known)  # as cached as if the part itself had found it out
-    return few
-
-
-def corners(engine: Engine, problem: Problem, stimuli: int) -> list[Size]:
+def corners(prepared: Prepared, stimuli: int) -> list[Size]:
     """The sizes that tell a quantity's four numbers: one stimulus and several, by one pass over probes and two.
 
     A prediction takes as many probes at once as stimuli, so that of it only whole chunks tell anything.
     """
-    several = (1, stimuli) if engine.exact else (at_once(engine, problem),)
-    rows = min(len(problem.probes), 2 * (problem.passes.size if engine.exact else several[0]))
+    exact, passes = prepared.engine.exact, prepared.setup.passes
+    several = (1, stimuli) if exact else (at_once(prepared),)
+    rows = min(len(passes.probes), 2 * (passes.chunks.size if exact else several[0]))
     return sorted({(n, m) for n in several for m in (max(1, rows // 2), rows)})
 
 
-def at_once(engine: Engine, problem: Problem) -> int:
+def at_once(prepared: Prepared) -> int:
     """How many stimuli the engine takes at once."""
-    return min(len(problem.members), engine.chunks(problem).size)
+    return min(len(prepared.setup.problem.members), prepared.stimuli_at_once)
 
 
-def grown(found: Mapping[Size, float], size: Size) -> float:
+def grown(known: Mapping[Size, float], size: Size) -> float:
     """A quantity at another size, from what it is at some."""
 
     def terms(stimuli: float, rows: float) -> list[float]:
         return [1.0, stimuli, rows, stimuli * rows]
 
-    known = np.array([terms(*one) for one in found])
-    numbers = np.linalg.lstsq(known, np.array(list(found.values()), dtype=float), rcond=None)[0]
+    sizes = np.array([terms(*one) for one in known])
+    numbers = np.linalg.lstsq(sizes, np.array(list(known.values()), dtype=float), rcond=None)[0]
     return float(np.dot(terms(*size), numbers))
 
 
-def in_all(engine: Engine, problem: Problem, found: Mapping[Size, float]) -> float:
+def in_all(prepared: Prepared, known: Mapping[Size, float]) -> float:
     """A quantity of the whole measurement, from what it is for parts."""
+    problem = prepared.setup.problem
     every, rows = len(problem.members), len(problem.probes)
-    if engine.exact:
-        return max(*found.values(), grown(found, (every, rows)))  # times are noisy
-    stimuli = max(found)[0]
-    return every / stimuli * grown(found, (stimuli, rows))
+    if prepared.engine.exact:
+        return max(*known.values(), grown(known, (every, rows)))  # times are noisy
+    stimuli = max(known)[0]
+    return every / stimuli * grown(known, (stimuli, rows))
 
 
 def operations(call: Callable[[], Any]) -> int:
@@ -87,56 +77,55 @@ def operations(call: Callable[[], Any]) -> int:
     return counter.get_total_flops()
 
 
-def flops(engine: Engine, problem: Problem) -> float:
+def flops(prepared: Prepared) -> float:
     """Floating-point operations of the whole measurement; the model may be without numbers, on the meta device."""
-    sizes = corners(engine, problem, min(2, len(problem.members)))
-    return in_all(engine, problem, {size: operations(partial(trace, engine, part(problem, size))) for size in sizes})
+    sizes = corners(prepared, min(2, len(prepared.setup.problem.members)))
+    return in_all(prepared, {size: operations(partial(run, outlined(prepared, size))) for size in sizes})
 
 
-def peak(engine: Engine, problem: Problem, most: int = LARGEST_CHUNK) -> int:
-    """The most bytes that it holds at once beside the model and the data, which may be without numbers.
+def peak(prepared: Prepared, most: int = LARGEST_CHUNK) -> int:
+    """The most bytes that a measurement holds at once beside the model and the data, which may be without numbers.
 
     Args:
-        engine: That is to do it.
-        problem: What is asked.
+        prepared: The engine that is to do it.
         most: Stimuli that are tried at once; where the engine takes more, by what each of them adds.
     """
-    device, rows = problem.probes.device, min(len(problem.probes), problem.passes.size)
-    chunk, most = at_once(engine, problem), max(2, most)
-    unseen = sum(p.nbytes for p in problem.model.parameters()) if isinstance(engine, Reference) else 0
+    problem, passes = prepared.setup.problem, prepared.setup.passes
+    chunk, most = at_once(prepared), max(2, most)
+    unseen = prepared.engine.unseen_bytes(problem)
 
     def of(stimuli: int, probes: int) -> int:
-        return unseen + peak_bytes(partial(trace, engine, part(problem, (stimuli, probes))), device)
+        part = outlined(prepared, (stimuli, probes))
+        return unseen + peak_bytes(partial(run, part), problem.probes.device)
 
-    if chunk <= most or not engine.exact:
-        return of(chunk, rows)
+    if chunk <= most or not prepared.engine.exact:
+        return of(chunk, passes.size)
     # with one probe it is what updating takes, with all of a pass it may be what reading takes
-    found = ({(float(n), 1.0): float(of(n, m)) for n in (most // 2, most)} for m in {1, rows})
-    return round(max(grown(one, (chunk, 1)) for one in found))
+    parts = ({(float(n), 1.0): float(of(n, m)) for n in (most // 2, most)} for m in {1, passes.size})
+    return round(max(grown(one, (chunk, 1)) for one in parts))
 
 
-def timings(engine: Engine, problem: Problem) -> dict[Size, float]:
+def timings(prepared: Prepared) -> dict[Size, float]:
     """Seconds that parts of the measurement take; ``in_all`` makes the whole of them.
 
     As many stimuli as go at once, or as `LONGEST` lets. Passes are not compiled: that takes longer than planning may.
     """
-    every = len(problem.members)
-    one = seconds(partial(run, engine, part(problem, corners(engine, problem, 1)[-1])))
+    every = len(prepared.setup.problem.members)
+    one = seconds(partial(run, part(prepared, corners(prepared, 1)[-1])))
     stimuli = max(min(2, every), min(every, LARGEST_CHUNK, int(LONGEST / one)))
-    sizes = corners(engine, problem, stimuli)
-    return {size: seconds(partial(run, engine, part(problem, size))) for size in sizes}
+    return {size: seconds(partial(run, part(prepared, size))) for size in corners(prepared, stimuli)}
 
 
 def seconds(call: Callable[[], Any]) -> float:
     """What a call takes, until the accelerator has finished, too; the least of three calls where they are short."""
-    taken: list[float] = []
-    while not taken or (len(taken) < 3 and sum(taken) < LONGEST):
+    times: list[float] = []
+    while not times or (len(times) < 3 and sum(times) < LONGEST):
         finish()
         started = time.perf_counter()
         call()
         finish()
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+        times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def finish() -> None:
@@ -145,17 +134,22 @@ def finish() -> None:
         torch.accelerator.synchronize()
 
 
-def run(engine: Engine, problem: Problem) -> None:
-    """The measurement, its readings thrown away."""
-    if engine.exact:
-        engine.before(problem)
-    for _ in engine.run(problem):
+def part(prepared: Prepared, size: Size) -> Prepared:
+    """The same measurement of the first stimuli and rows alone, with what was found out about all."""
+    return prepared.engine.prepare(uncompiled(prepared.setup).first(*map(int, size)))
+
+
+def outlined(prepared: Prepared, size: Size) -> Prepared:
+    """The same operators as `part`, also on the meta device."""
+    return prepared.engine.outline().prepare(uncompiled(prepared.setup).first(*map(int, size)))
+
+
+def uncompiled(setup: Setup) -> Setup:
+    """The measurement with passes that are not compiled."""
+    return replace(setup, passes=replace(setup.passes, kernels=None))
+
+
+def run(prepared: Prepared) -> None:
+    """The measurement at a learning rate of zero, which takes as long as any, and which nothing is wrong with."""
+    for _ in prepared.influence(replace(prepared.setup.problem.update, learning_rate=0.0)):
         pass
-
-
-def trace(engine: Engine, problem: Problem) -> None:
-    """The same operators as `run`, also on the meta device."""
-    if not isinstance(engine, Reference):
-        run(engine, problem)
-        return
-    run(Loop(engine.memory_budget), problem)  # without the trainer, which knows no meta device

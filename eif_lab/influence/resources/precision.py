@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from eif_lab.errors import ConfigError, rule_error
-from eif_lab.influence.per_sample.alone import gradient_alone, placed
+from eif_lab.influence.per_sample.alone import BaseGradients, Gradient, gradient_alone, placed
+from eif_lab.influence.per_sample.clipping import clip_factors, times_each
 from eif_lab.influence.problem import Problem
+from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.update import Update
 from eif_lab.readouts.readout import READOUTS, Readout, log_odds, log_prob, prob, raised
 
@@ -58,22 +58,38 @@ def full_precision() -> Iterator[None]:
         cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before
 
 
-def must_hold_update(problem: Problem) -> None:
+def must_be_precise(problem: Problem) -> None:
+    """Refuse parameters in which a step would not show.
+
+    Raises:
+        ConfigError: A trained parameter has less than float32's precision.
+    """
+    for name, parameter in problem.trained.items():
+        if torch.finfo(parameter.dtype).bits < 32:
+            rule = "train parameters of at least float32, in which a small update does not vanish"
+            raise rule_error("method", rule, f"{name} in {parameter.dtype}", "Try float32, or method=lora.")
+
+
+def must_hold_update(problem: Problem, gradients: BaseGradients) -> None:
     """Refuse a learning rate at which the trained parameters would round away what it changes.
 
     For engines that store updated parameters. A rate of zero changes nothing, and is fine.
 
+    Args:
+        problem: What is measured.
+        gradients: Of stimuli at the base, some of which may be known.
+
     Raises:
         LostToRounding: More than `LARGEST_LOSS` of the first step is lost.
     """
-    share = lost_share(problem) if problem.update.learning_rate else 0.0
+    share = lost_share(problem, gradients) if problem.update.learning_rate else 0.0
     if share > LARGEST_LOSS:
         precisions = sorted({str(p.dtype).removeprefix("torch.") for p in problem.trained.values()})
         rule = f"be large enough for {' and '.join(precisions)} to hold what it changes"
         raise refusal(problem, f"{rule} ({share:.0%} of the updates would be lost to rounding)")
 
 
-def lost_share(problem: Problem) -> float:
+def lost_share(problem: Problem, gradients: BaseGradients) -> float:
     r"""The share of the first step that the parameters' own precision loses.
 
     .. math:: \sqrt{\sum_i \|\Delta_i - \hat\Delta_i\|^2 / \sum_i \|\Delta_i\|^2}
@@ -84,8 +100,8 @@ def lost_share(problem: Problem) -> float:
     most often one. Those whose step is zero or not finite say nothing about the rate.
     """
     lost = moved = 0.0
-    for rows in tried(problem):
-        errors, steps = (sum(one) for one in zip(*first_step(problem, rows)))
+    for rows in stimuli_to_try(problem):
+        errors, steps = (sum(one) for one in zip(*first_step(problem, gradients.whole(rows))))
         if math.isfinite(errors + steps):
             lost, moved = lost + errors, moved + steps
         if moved and lost <= LARGEST_LOSS**2 * moved:
@@ -93,40 +109,30 @@ def lost_share(problem: Problem) -> float:
     return math.sqrt(lost / moved) if moved else 0.0
 
 
-def tried(problem: Problem) -> Iterator[Tensor]:
+def stimuli_to_try(problem: Problem) -> Iterator[Tensor]:
     """Members of the stimuli that are looked at: at most `MOST_TRIED`, the first and others evenly behind it."""
     yield from problem.members[:: math.ceil(len(problem.members) / MOST_TRIED)]
 
 
-def first_step(problem: Problem, rows: Tensor) -> Iterator[tuple[float, float]]:
+def first_step(problem: Problem, gradients: Gradient) -> Iterator[tuple[float, float]]:
     """For each parameter the squared norms of what storing the first step loses, and of that step.
 
     Both per learning rate, so that neither vanishes with it.
     """
     rate = problem.update.learning_rate
     assert rate
-    for parameter, gradient in gradients(problem, rows):
+    known = {name: gradient.to_dense()[None] for name, gradient in gradients.items() if gradient is not None}
+    factor = clip_factors(problem.update, known)
+    for name, whole in known.items():
+        parameter = problem.trained[name].detach()
         stride = max(1, math.ceil(parameter.numel() / MOST_ELEMENTS))
-        own, own_gradient = parameter.flatten()[::stride], gradient.flatten()[::stride]
-        exact = step_per_rate(problem.update, own, own_gradient)
-        stored = own.clone()
-        stored.grad = own_gradient
+        values, gradient = parameter.flatten()[::stride], times_each(factor, whole).flatten()[::stride]
+        exact = step_per_rate(problem.update, values, gradient)
+        stored = values.clone()
+        stored.grad = gradient
         problem.update.make_optimizer([stored]).step()
-        kept = (in_float64(stored) - in_float64(own)) / rate
-        yield stride * (kept - exact).abs().square().sum().item(), stride * exact.abs().square().sum().item()
-
-
-def gradients(problem: Problem, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Each trained parameter that the loss depends on, with its gradient, clipped as the recipe says."""
-    found = problem.alone.get(tuple(rows.tolist()), {})
-    if found.keys() != problem.trained.keys():
-        found = gradient_alone(problem, problem.samples.take(rows))
-    pairs = [(problem.trained[n].detach(), g.to_dense()) for n, g in found.items() if g is not None]
-    largest = problem.update.gradient_clip
-    if largest is None:
-        return pairs
-    factor = (largest / (get_total_norm([g for _, g in pairs]) + 1e-6)).clamp(max=1)
-    return [(p, g * factor) for p, g in pairs]
+        step = (in_float64(stored) - in_float64(values)) / rate
+        yield stride * (step - exact).abs().square().sum().item(), stride * exact.abs().square().sum().item()
 
 
 def step_per_rate(update: Update, parameter: Tensor, gradient: Tensor) -> Tensor:
@@ -146,11 +152,11 @@ def step_per_rate(update: Update, parameter: Tensor, gradient: Tensor) -> Tensor
 
 def in_float64(tensor: Tensor) -> Tensor:
     """In float64, on the CPU where the device has none (MPS)."""
-    own = tensor.cpu() if tensor.device.type == "mps" else tensor
-    return own.to(torch.promote_types(own.dtype, torch.float64))
+    here = tensor.cpu() if tensor.device.type == "mps" else tensor
+    return here.to(torch.promote_types(here.dtype, torch.float64))
 
 
-def must_be_resolved(problem: Problem, before: Tensor, influence: np.ndarray) -> None:
+def must_be_resolved(problem: Problem, passes: Passes, before: Tensor, moves: Tensor) -> None:
     """Refuse an array in which no readout moved by more than rounding moves it.
 
     The largest influence is compared with `resolution`, readout by readout; one entry above it suffices. So rows of
@@ -159,29 +165,38 @@ def must_be_resolved(problem: Problem, before: Tensor, influence: np.ndarray) ->
     looked at. Nor is an array of zeros refused where no larger step would move the readings.
 
     Args:
-        problem: What was asked.
+        problem: What was measured.
+        passes: How its probes were read.
         before: (..., probes, readouts), the readings that influence is the distance from.
-        influence: (stimuli, steps, probes, readouts).
+        moves: (readouts,), by how much each was moved at most (`largest_moves`).
 
     Raises:
         LostToRounding: All of it is below the resolution.
     """
-    if not problem.update.learning_rate:
-        return
     coarsest = coarsest_unit(problem)
     largest: dict[str, tuple[float, float]] = {}
     for index, (name, readout) in enumerate(problem.readouts.items()):
-        readings, moved = raised(before[..., index]).flatten(), np.abs(influence[..., index])
-        if readout is log_odds and problem.choices is not None:
+        readings, moved = raised(before[..., index]).flatten(), float(moves[index])
+        if readout is log_odds and problem.candidates is not None:
             # a difference is rounded as what it is the difference of
-            readings = torch.cat([readings, raised(problem.choices.scores(problem.base_rows[:, 0])).flatten()])
-        readings, moved = readings[readings.isfinite()], moved[np.isfinite(moved)]
-        if len(moved) and not counts(readout, readings):
-            largest[name] = float(moved.max()), resolution(readout, readings, coarsest)
-    if largest and all(moved <= least for moved, least in largest.values()) and would_move(problem):
+            readings = torch.cat([readings, raised(problem.candidates.scores(passes.base_rows[:, 0])).flatten()])
+        readings = readings[readings.isfinite()]
+        if moved >= 0 and not counts(readout, readings):
+            largest[name] = moved, resolution(readout, readings, coarsest)
+    if largest and all(moved <= least for moved, least in largest.values()) and would_move(problem, passes):
         name, (moved, least) = next(iter(largest.items()))
         rule = f"be large enough to move {name} by more than rounding does, {least:.1g}"
         raise refusal(problem, f"{rule} (it moved by {moved:.1g} at most)")
+
+
+def largest_moves(influence: Tensor) -> Tensor:
+    """The size of the largest finite influence on each readout, (readouts,); -1 where none is finite.
+
+    Args:
+        influence: (..., readouts).
+    """
+    sizes = influence.abs().masked_fill(~influence.isfinite(), -1)
+    return sizes.flatten(0, -2).amax(0)
 
 
 def coarsest_unit(problem: Problem) -> float:
@@ -223,25 +238,25 @@ MAGNIFIED = 0.01
 """How far, of its own size, a parameter is moved to see whether a larger step would move the readings."""
 
 
-def would_move(problem: Problem) -> bool:
+def would_move(problem: Problem, passes: Passes) -> bool:
     """Whether a larger step moves a readout, for any of the stimuli that are tried.
 
     Readings that no step moves are exact: those of words that no stimulus has, or of a loss that is at its least.
     """
-    if not (step_of := [one for rows in tried(problem) if (one := magnified(problem, rows))]):
+    if not (step_of := [one for rows in stimuli_to_try(problem) if (one := magnified(problem, rows))]):
         return False
-    before = problem.read(problem.model)
+    before = passes.read_plainly(problem.model)
     for values in step_of:
         with placed(problem, values):
-            if not torch.equal(problem.read(problem.model), before):
+            if not torch.equal(passes.read_plainly(problem.model), before):
                 return True
     return False
 
 
 def magnified(problem: Problem, rows: Tensor) -> dict[str, Tensor]:
     """What is trained after a first step of a size that any precision holds; nothing where the step is zero."""
-    found = gradient_alone(problem, problem.samples.take(rows))
-    known = [(name, problem.trained[name].detach(), g.to_dense()) for name, g in found.items() if g is not None]
+    gradients = gradient_alone(problem, problem.samples.take(rows))
+    known = [(name, problem.trained[name].detach(), g.to_dense()) for name, g in gradients.items() if g is not None]
     steps = {name: step_per_rate(problem.update, parameter, gradient) for name, parameter, gradient in known}
     largest = max((float(step.abs().max()) for step in steps.values()), default=0.0)
     if not largest or not math.isfinite(largest):

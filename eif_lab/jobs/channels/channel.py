@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import xarray as xr
 
-from eif_lab.influence.measure import OnChunk
+from eif_lab.influence.measurement import OnChunk
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.results.checkpoint import Checkpoint, Parts

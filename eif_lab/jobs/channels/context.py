@@ -15,11 +15,13 @@ import xarray as xr
 from eif_lab.data.task import Samples, Texts
 from eif_lab.errors import NotApplicable, rule_error
 from eif_lab.influence.batch import Batch
-from eif_lab.influence.calibrate import MOST_STIMULI, near
 from eif_lab.influence.context import ContextReader, measure_context
-from eif_lab.influence.measure import OnChunk
+from eif_lab.influence.learning_rate import near
+from eif_lab.influence.measurement import MOST_STIMULI, OnChunk
+from eif_lab.influence.problem import GIB
 from eif_lab.influence.resources.forecast import operations, seconds
 from eif_lab.influence.resources.memory import peak_bytes
+from eif_lab.influence.snapshot import Snapshot
 from eif_lab.jobs.channels.channel import Channel
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
@@ -59,8 +61,8 @@ class Context(Channel):
             ("trajectory", "be false", job.trajectory, job.trajectory),
         ):
             if unfit:
-                told = f"{field} must {rule} with method={job.method.name}, got {received!r}"
-                raise NotApplicable(f"{told}. Leave it out.")
+                message = f"{field} must {rule} with method={job.method.name}, got {received!r}"
+                raise NotApplicable(f"{message}. Leave it out.")
 
     def determinants(self) -> dict[str, Any]:
         """The target that direct influence is compared with; neither update nor engine has another say."""
@@ -127,12 +129,11 @@ class Context(Channel):
         """From reading one stimulus before the probes."""
         contexts = self.method.contexts(texts(inputs.task.stimuli), self.job.seed)
         rows = partial(self.method.rows, inputs.base.encode, probe_texts(inputs), contexts[0][0])
-        reader = ContextReader(inputs.model, named_readouts(self.job.readout), None, self.job.engine.memory_budget)
+        budget = self.job.engine.memory_budget
+        base = Snapshot(inputs.model, room=budget * GIB / 2)
+        reader = ContextReader(base, named_readouts(self.job.readout), None, budget)
         batch, device = Batch(*rows()), next(inputs.model.parameters()).device
-        problem = reader.problem(batch, None)
-        if device.type == META:
-            vars(problem)["shares_prefixes"] = False
-        read: Callable[[], Any] = partial(problem.read_rows, {})
+        read: Callable[[], Any] = partial(reader.passes_over(batch).read_rows, {})
         reads = 1 + sum(bool(text) for pair in contexts for text in pair)
         each = math.nan if device.type == META else seconds(lambda: reader.read(Batch(*rows())))
         return Plan(

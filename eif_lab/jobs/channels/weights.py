@@ -11,19 +11,15 @@ from typing import Any
 import xarray as xr
 
 from eif_lab.influence.calibrate import calibrate
-from eif_lab.influence.engines.auto import Auto
-from eif_lab.influence.engines.factored import Factored
-from eif_lab.influence.engines.first_order import FirstOrder
-from eif_lab.influence.engines.loop import Loop
-from eif_lab.influence.engines.reference import Reference
-from eif_lab.influence.engines.stacked import Stacked
-from eif_lab.influence.measure import OnChunk, measure_influence
+from eif_lab.influence.engines import exact_engines, predictions
+from eif_lab.influence.measure import measure_influence
+from eif_lab.influence.measurement import OnChunk
 from eif_lab.influence.resources.precision import LostToRounding
 from eif_lab.influence.update import Update
 from eif_lab.jobs.channels.channel import Channel
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
-from eif_lab.jobs.planning.measurement import tuned
+from eif_lab.jobs.planning.measurement import calibrating, tuned
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.plan import Plan
 
@@ -43,15 +39,13 @@ class Weights(Channel):
         """The update; without a learning rate, with the one at which clean stimuli teach as much as is asked."""
         job, update, calibration = self.job, self.job.update, None
         if update.learning_rate is None:
-            # a prediction is made at the rate of what it predicts
-            engine = job.engine if job.engine.exact else Auto(job.engine.memory_budget)
             calibration = calibrate(
                 inputs.model,
                 inputs.base.loss,
                 inputs.rows(inputs.clean),
                 method=None,
                 update=update,
-                engine=engine,
+                engine=calibrating(job.engine),
                 seed=job.seed,
             )
             update = dataclasses.replace(update, learning_rate=calibration.learning_rate)
@@ -96,6 +90,5 @@ class Weights(Channel):
 
     def counterparts(self) -> list[Job]:
         """The first-order prediction of an exact array, and any exact array of a prediction."""
-        exact = (Auto(), Factored(), Stacked(), Loop(), Reference())
-        others = (FirstOrder(),) if self.job.engine.exact else exact
-        return [dataclasses.replace(self.job, engine=engine) for engine in others]
+        kinds = predictions() if self.job.engine.exact else exact_engines()
+        return [dataclasses.replace(self.job, engine=kind()) for kind in kinds]

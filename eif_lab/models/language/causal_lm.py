@@ -95,6 +95,12 @@ class CausalLM(nn.Module):
         context_effect = (plain[0, -1] - plain[1, -1]).abs().max()
         return bool((shared - plain).abs().max() < 0.25 * context_effect)
 
+    def share_prefixes(
+        self, inputs: Int[Tensor, "n T"], targets: Int[Tensor, "n T"]
+    ) -> tuple[TokenTree, Int[Tensor, "n answers"]]:
+        """Texts as a tree that this model takes in their place, and the targets at their scored positions."""
+        return share_prefixes(inputs, targets)
+
 
 class Outline(CausalLM):
     """A model whose weights are shapes without numbers: the mask, which cannot be worked out then, is given."""

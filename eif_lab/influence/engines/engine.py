@@ -1,0 +1,212 @@
+"""What an engine is: how influence is computed, prepared once for a problem and then run at any learning rate."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from eif_lab.errors import ConfigError, rule_error
+from eif_lab.influence.problem import Problem
+from eif_lab.influence.resources.precision import (
+    largest_moves,
+    must_be_precise,
+    must_be_resolved,
+    must_hold_update,
+)
+from eif_lab.influence.setup import Setup
+from eif_lab.influence.update import Update
+from eif_lab.options import Options, option
+from eif_lab.readouts.readout import BETTER_WHEN_LOWER, raised
+
+log = logging.getLogger(__name__)
+
+ENGINES: dict[str, type[Engine]] = {}
+"""Every engine by its name: a class that has one enters itself."""
+
+
+class Refused(ConfigError):
+    """An engine cannot do a problem.
+
+    Attributes:
+        reason: Why.
+    """
+
+    def __init__(self, engine: str, reason: str) -> None:
+        super().__init__(str(rule_error("engine", f"be one that can do this ({reason})", engine, "Try auto.")))
+        self.reason = reason
+
+
+class Prepared(ABC):
+    """An engine that is ready for a problem.
+
+    Attributes:
+        engine: The engine, never ``auto``.
+        setup: What is measured, and how it goes through the model.
+        stimuli_at_once: How many stimuli it takes at once.
+        note: What a user should know of how it does this problem; empty where there is nothing.
+    """
+
+    stimuli_at_once: int = 1
+    note: str = ""
+
+    def __init__(self, engine: Engine, setup: Setup) -> None:
+        self.engine, self.setup = engine, setup
+
+    @abstractmethod
+    def influence(self, update: Update, known: Sequence[Tensor] = ()) -> Iterator[Tensor]:
+        """Influence, chunk by chunk in the order of ``problem.members``, in at least float32.
+
+        Args:
+            update: The recipe that the problem has, at any learning rate.
+            known: Chunks of the first stimuli that were measured before, which are not measured again.
+
+        Yields:
+            (stimuli in this chunk, steps read, probes, readouts).
+
+        Raises:
+            LostToRounding: The learning rate is so small that the result would be rounding noise.
+            Disagreement: Stimuli turn out to be otherwise together than alone.
+        """
+
+    def before(self) -> Tensor:
+        """What the probes read before any update: (probes, readouts)."""
+        return self.setup.passes.settled(self.setup.passes.base_rows)
+
+
+class Updating(Prepared):
+    """An engine that runs the update and reads the probes before and after it: influence is the difference."""
+
+    @abstractmethod
+    def readings(self, problem: Problem) -> Iterator[Tensor]:
+        """What the probes read after the update, chunk by chunk: (stimuli, steps read, probes, readouts)."""
+
+    def influence(self, update: Update, known: Sequence[Tensor] = ()) -> Iterator[Tensor]:
+        """Readings after the update less those before, or those after an update on everything less them."""
+        problem = replace(self.setup.problem, update=update)
+        if self.engine.stores_weights:
+            must_hold_update(problem, self.setup.layouts.gradients)
+        self.setup.layouts.gradients.known.clear()
+        if problem.everything is None:
+            before, sign = raised(self.before()), 1
+        else:
+            [after_all] = self.readings(replace(problem, members=problem.everything[None]))
+            before, sign = raised(after_all[0]), -1
+        signs = sign * towards_target(problem, before)
+        moves = [largest_moves(chunk) for chunk in known]
+        for after in self.readings(rest_of(problem, known)):
+            chunk = (raised(after) - before) * signs
+            if update.learning_rate:
+                moves.append(largest_moves(chunk).cpu())
+            yield chunk
+        if update.learning_rate:
+            must_be_resolved(problem, self.setup.passes, before, torch.stack(moves).amax(0))
+
+
+class ReadPlainly(Updating):
+    """An engine that reads the probes of a whole model, rows as they are, before the update and after it."""
+
+    def before(self) -> Tensor:
+        """The plain reading of the base."""
+        return self.base_readings
+
+    @cached_property
+    def base_readings(self) -> Tensor:
+        """Read once for all learning rates: (probes, readouts)."""
+        passes = self.setup.passes
+        try:
+            return passes.read(passes.base.model)
+        finally:
+            passes.base.restore()
+
+
+def rest_of(problem: Problem, known: Sequence[Tensor]) -> Problem:
+    """The problem without its first stimuli, of which the influence is known."""
+    return replace(problem, members=problem.members[sum(map(len, known)) :])
+
+
+def towards_target(problem: Problem, like: Tensor) -> Tensor:
+    """Of each readout 1, or -1 where a likelier target has a lower reading: (readouts,)."""
+    return like.new_tensor([-1 if name in BETTER_WHEN_LOWER else 1 for name in problem.readouts])
+
+
+@dataclass
+class Engine(Options):
+    """How influence is computed.
+
+    Attributes:
+        memory_budget: GiB that it may take beside the model and the data.
+        compile: Whether passes over probes go through ``torch.compile``; ``auto`` where a job is long enough to pay.
+        name: What it is called in configs and results.
+        exact: Whether the update is run; otherwise its influence is a prediction.
+        stores_weights: Whether it writes the updated weights down, in which a small update can vanish.
+        preference: Its place among those that ``auto`` tries, fastest first; None where ``auto`` never takes it.
+    """
+
+    group: ClassVar[str] = "engine"
+    incidental: ClassVar[tuple[str, ...]] = ("memory_budget", "compile")
+    name: ClassVar[str]
+    exact: ClassVar[bool] = True
+    stores_weights: ClassVar[bool] = True
+    preference: ClassVar[int | None] = None
+
+    memory_budget: float = option(2.0, above=0, hint="Try 2 (GiB).")
+    compile: str = option("auto", one_of=["auto", "always", "never"])
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" in vars(cls):
+            ENGINES[cls.name] = cls
+
+    def prepare(self, setup: Setup) -> Prepared:
+        """Make ready for a problem; what is found out holds at any learning rate.
+
+        Raises:
+            Refused: It cannot do this problem.
+            ConfigError: No engine that stores updated weights can.
+        """
+        if self.stores_weights:
+            must_be_precise(setup.problem)
+        return self.prepared(setup)
+
+    def prepared(self, setup: Setup) -> Prepared:
+        """The same, of parameters in which an update shows."""
+        raise NotImplementedError
+
+    def gains_nothing(self, setup: Setup) -> str:
+        """Why another engine would do this problem at least as well; empty where that is not known."""
+        return ""
+
+    def instead(self, prepared: Prepared, reason: str, of_probes: bool) -> Prepared:
+        """What measures the problem anew where stimuli turn out to be otherwise together than alone.
+
+        Args:
+            prepared: What found it out.
+            reason: What it found.
+            of_probes: Whether it is the probes that are read otherwise.
+
+        Raises:
+            ConfigError: Nothing does, where this engine was asked for.
+        """
+        raise rule_error("engine", f"be one that can do this ({reason})", self.name, "Try auto or loop.")
+
+    def outline(self) -> Engine:
+        """An engine of the same operators that also goes through shapes without numbers."""
+        return self
+
+    def unseen_bytes(self, problem: Problem) -> int:
+        """Memory that it takes beyond what operators allocate."""
+        return 0
+
+    def say(self, line: str) -> None:
+        """Log a line, once."""
+        lines = self.__dict__.setdefault("lines", set())
+        if line not in lines:
+            log.info(line)
+            lines.add(line)

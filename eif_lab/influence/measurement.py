@@ -1,0 +1,245 @@
+"""One measurement: prepared once, then calibrated and measured at any learning rate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eif_lab.errors import rule_error, unknown_name
+from eif_lab.influence.batch import Batch, Data, as_batch, device_of
+from eif_lab.influence.borrowing import borrowed
+from eif_lab.influence.engines import Engine, named_engine
+from eif_lab.influence.engines.engine import Prepared
+from eif_lab.influence.learning_rate import Calibration, search
+from eif_lab.influence.per_sample.axes import Disagreement
+from eif_lab.influence.problem import GIB, Problem
+from eif_lab.influence.resources.memory import pages_kept
+from eif_lab.influence.resources.precision import full_precision
+from eif_lab.influence.setup import Setup
+from eif_lab.influence.snapshot import Snapshot
+from eif_lab.influence.update import Update
+from eif_lab.methods import Method
+from eif_lab.models.base import Loss
+from eif_lab.readouts.candidates import Candidates
+from eif_lab.readouts.readout import READOUTS, Readout, named_readouts
+
+log = logging.getLogger(__name__)
+
+OnChunk = Callable[[np.ndarray], None]
+"""Called with each finished part, (stimuli, steps, probes, readouts)."""
+
+MOST_STIMULI = 32
+"""Stimuli that a calibration trains on."""
+
+PERTURBATIONS = ("include", "exclude")
+
+
+@dataclass
+class Measurement:
+    """The influence of stimuli on probes.
+
+    The model is tried, the engine chosen and the base read once, when they are first needed, whatever learning rates
+    are measured afterwards.
+
+    Attributes:
+        problem: What is measured; its learning rate may be None.
+        engine: As the user names it.
+    """
+
+    problem: Problem
+    engine: Engine
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The engine, ready for the problem.
+
+        Raises:
+            ConfigError: Nothing is trained, or in too low a precision, or the engine cannot do the problem.
+        """
+        prepared = self.engine.prepare(Setup.checked(self.problem))
+        if prepared.note:
+            self.engine.say(f"engine {prepared.engine.name}: {prepared.note}")
+        return prepared
+
+    @property
+    def base_readings(self) -> Tensor:
+        """What the probes read before any update: (probes, readouts)."""
+        return self.prepared.before()
+
+    def influence(
+        self, update: Update, on_chunk: OnChunk | None = None, measured: Sequence[np.ndarray] = ()
+    ) -> np.ndarray:
+        """Influence as (stimuli, steps, probes, readouts), in at least float32.
+
+        Where stimuli turn out to be otherwise together than alone, ``auto`` has all of them measured anew by ``loop``,
+        and what was handed on before must be what that finds.
+
+        Args:
+            update: The recipe of the problem, at any learning rate.
+            on_chunk: Called with each part as it is measured.
+            measured: Parts of the first stimuli that were measured before, which are not measured again.
+
+        Raises:
+            ConfigError: The learning rate is so small that the result would be rounding noise, or what was handed on
+                before is wrong.
+        """
+        parts, prepared, base = list(measured), self.prepared, self.problem.base
+        try:
+            for chunk in prepared.influence(update, [torch.from_numpy(part) for part in measured]):
+                parts.append(chunk.cpu().numpy())
+                if on_chunk is not None:
+                    on_chunk(parts[-1])
+            return np.concatenate(parts)
+        except Disagreement as error:
+            reason, of_probes = str(error), error.of_probes
+        finally:
+            base.restore(every=True)
+        self.prepared = self.engine.instead(prepared, reason, of_probes)
+        try:
+            return self.again(update, on_chunk, np.concatenate(parts) if parts else np.empty(0))
+        finally:
+            base.restore(every=True)
+
+    def again(self, update: Update, on_chunk: OnChunk | None, old: np.ndarray) -> np.ndarray:
+        """Influence anew, when some of it was handed on before by an engine that is not right.
+
+        Raises:
+            ConfigError: What was handed on is wrong.
+        """
+        parts, done = list[np.ndarray](), 0
+        for chunk in self.prepared.influence(update):
+            part = chunk.cpu().numpy()
+            known, new = old[done : done + len(part)], part[max(0, len(old) - done) :]
+            if on_chunk is not None:
+                if len(known) and not close(known, part):
+                    hint = "Throw the parts that were kept away, and try engine=loop."
+                    raise rule_error("engine", "be one that takes each stimulus as if alone", f"stimulus {done}", hint)
+                if len(new):
+                    on_chunk(new)
+            parts.append(part)
+            done += len(part)
+        return np.concatenate(parts)
+
+    def calibrate(self, clean: Data, update: Update, largest: int = MOST_STIMULI) -> Calibration:
+        """The learning rate at which clean stimuli raise their own log-probability by as much as is asked for.
+
+        Args:
+            clean: (inputs, targets), of which the first ``largest`` are used.
+            update: The recipe whose rate is sought.
+            largest: Bound on the number of stimuli.
+        """
+        batch = as_batch(clean, "stimuli").take(slice(largest)).to(device_of(self.problem.model))
+        problem = replace(
+            self.problem,
+            samples=batch,
+            members=memberships(len(batch), "include").to(batch.device),
+            probes=batch,
+            readouts=named_readouts("log_prob"),
+            update=update,
+            trajectory=False,
+            candidates=None,
+            everything=None,
+        )
+        return Measurement(problem, self.engine).search()
+
+    def search(self) -> Calibration:
+        """The learning rate at which the stimuli, which are the probes too, raise their own log-probability."""
+        update = self.problem.update
+        target = update.direct_influence or update.headroom * -self.base_readings.mean().item()
+
+        def direct(rate: float) -> float:
+            influence = self.influence(replace(update, learning_rate=rate))
+            return float(np.diagonal(influence[:, 0, :, 0]).mean())
+
+        return search(direct, target, update)
+
+
+def close(known: np.ndarray, part: np.ndarray) -> bool:
+    """Whether known influence is that of the first stimuli of a part, up to a hundredth of the largest."""
+    largest = np.nanmax(np.abs(part)) if np.isfinite(part).any() else 0.0
+    return np.allclose(known, part[: len(known)], rtol=0, atol=0.01 * largest, equal_nan=True)
+
+
+@contextmanager
+def open_measurement(
+    model: nn.Module,
+    loss: Loss,
+    stimuli: Data,
+    probes: Data,
+    *,
+    readout: str | Readout | Sequence[str | Readout] = "log_prob",
+    method: str | Method | Mapping[str, Any] | None = "full",
+    update: Update,
+    engine: str | Engine = "auto",
+    perturbation: str = "include",
+    trajectory: bool = False,
+    seed: int = 0,
+    candidates: Tensor | np.ndarray | None = None,
+    rows: slice | None = None,
+) -> Iterator[Measurement]:
+    """A measurement, and within this the model made ready for it; `measure_influence` describes what it takes.
+
+    Args:
+        model, loss, stimuli, probes: What is measured.
+        readout, method, engine, perturbation, trajectory, candidates, rows: How.
+        update: The recipe; its learning rate may be None.
+        seed: Of what the method draws.
+
+    Raises:
+        ConfigError: An option is wrong, or stimuli and probes are not what they should be.
+    """
+    if not isinstance(perturbation, str) or perturbation not in PERTURBATIONS:
+        raise unknown_name("perturbation", str(perturbation), PERTURBATIONS)
+    samples, watched, readouts = as_batch(stimuli, "stimuli"), as_batch(probes, "probes"), named_readouts(readout)
+    must_have_classes(watched, readouts)
+    groups = None if candidates is None else Candidates.of(candidates, watched.targets)
+    asked = slice(None) if rows is None else rows
+    if not range(len(samples))[asked]:
+        raise rule_error("rows", f"name at least one of the {len(samples)} stimuli", rows, "Try None for all.")
+    if groups is not None and not groups.needed_for(readouts):
+        watched, groups = watched.take(groups.own), None
+    engine = engine if isinstance(engine, Engine) else named_engine(engine)
+    with borrowed(model, method, seed) as ready, full_precision(), pages_kept():
+        device, budget = device_of(ready), engine.memory_budget
+        every = memberships(len(samples), perturbation).to(device)
+        problem = Problem(
+            base=Snapshot(ready, room=budget * GIB / 2),
+            loss=loss,
+            samples=samples.to(device),
+            members=every[asked],
+            probes=watched.to(device),
+            readouts=readouts,
+            update=update,
+            trajectory=trajectory,
+            memory_budget=budget,
+            candidates=None if groups is None else groups.to(device),
+            everything=None if perturbation == "include" else torch.arange(len(samples), device=device),
+        )
+        yield Measurement(problem, engine)
+
+
+def must_have_classes(probes: Batch, readouts: Mapping[str, Readout]) -> None:
+    """Refuse real-valued targets where a readout takes them for classes."""
+    reads_classes = any(one in READOUTS.values() for one in readouts.values())
+    kind = probes.targets.dtype
+    if reads_classes and (kind.is_floating_point or kind.is_complex or kind == torch.bool):
+        rule = f"have whole numbers as targets with readout={', '.join(readouts)}"
+        raise rule_error("probes", rule, str(kind), "Give a function (output, target) as readout.")
+
+
+def memberships(count: int, perturbation: str) -> Tensor:
+    """The rows that each update trains on: (count, 1) each alone, or (count, count - 1) all but one."""
+    if perturbation == "include":
+        return torch.arange(count)[:, None]
+    if count < 2:
+        raise rule_error("stimuli", "be at least 2 with perturbation=exclude", count)
+    everything = torch.arange(count)
+    return torch.stack([everything[everything != i] for i in range(count)])
