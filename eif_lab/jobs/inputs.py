@@ -24,8 +24,8 @@ from eif_lab.methods import Method
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
 from eif_lab.models.language.encoding import spell_out
-from eif_lab.readouts.candidates import AMONG
-from eif_lab.readouts.readout import log_prob
+from eif_lab.readouts.classes import read_log_probs
+from eif_lab.readouts.readout import named_readouts
 
 log = logging.getLogger(__name__)
 
@@ -122,11 +122,13 @@ def with_method(
     Raises:
         ConfigError: A reading is no finite number.
     """
-    base_hash, before = weights_hash(base.module), readings(base.module, probes, device)
+    base_hash = weights_hash(base.module)
+    before = read_log_probs(base.module, probes.inputs, probes.targets, device)
     must_be_numbers(before, base.name)
     model, shift = method.apply(base.module, seed).eval(), 0.0
     if method.adds_modules:
-        shift = float((readings(model, probes, device) - before).abs().max())
+        after = read_log_probs(model, probes.inputs, probes.targets, device)
+        shift = float((after - before).abs().max())
     if shift > LARGEST_SHIFT:
         message = "%s changes answers before it is trained, by up to %.3g nat: influence is measured from there"
         log.warning(message, method.name, shift)
@@ -170,16 +172,10 @@ def rows_to_read(readouts: Sequence[str], probes: Samples) -> tuple[Samples, np.
     Returns:
         Every candidate of every probe where a readout compares them; otherwise the probes, and None.
     """
-    if not (isinstance(probes, Texts) and probes.candidates and any(name in AMONG for name in readouts)):
+    compares = any(readout.among is not None for readout in named_readouts(list(readouts)).values())
+    if not (isinstance(probes, Texts) and probes.candidates and compares):
         return probes, None
     return spell_out(probes)
-
-
-def readings(model: nn.Module, probes: Batch, device: str) -> Tensor:
-    """Log-probabilities of the probes: (probes,)."""
-    with torch.no_grad():
-        chunks = zip(*(part.split(512) for part in probes))
-        return torch.cat([log_prob(model(x.to(device)), y.to(device)) for x, y in chunks])
 
 
 def without_worlds(task: Task, worlds: list[int]) -> Task:
