@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from eif_lab.data.images.base import feature_distance
-from eif_lab.data.task import Samples, Task, Texts
+from eif_lab.data.task import Samples, Task
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.influence.batch import Batch
 from eif_lab.jobs.device import must_be_usable
 from eif_lab.jobs.encoded import Encoded
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
+from eif_lab.library.measure import rows_to_read
 from eif_lab.methods import Method
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
-from eif_lab.models.language.encoding import spell_out
 from eif_lab.readouts.classes import read_log_probs
 from eif_lab.readouts.readout import named_readouts
 
@@ -97,7 +96,7 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
     if left_out:
         log.warning("%d worlds excluded: the base model did not learn their background", len(left_out))
     clean = without_neutral(plain.stimuli)
-    answers, candidates = rows_to_read(job.readout, task.probes)
+    answers, candidates = rows_to_read(list(named_readouts(job.readout).values()), task.probes)
     encoded = Encoded(base.encode, [task.stimuli, clean, task.probes, answers])
     stimuli, probes = encoded.rows(task.stimuli), encoded.rows(task.probes)
     if next(base.module.parameters()).is_meta:
@@ -160,22 +159,6 @@ def without_neutral(stimuli: Samples) -> Samples:
     """The stimuli that say something about a probe."""
     neutral = stimuli.coords.get("neutral")
     return stimuli if neutral is None else stimuli.take(np.flatnonzero(~neutral))
-
-
-def rows_to_read(readouts: Sequence[str], probes: Samples) -> tuple[Samples, np.ndarray | None]:
-    """The samples that the readouts look at, and which probe each is of.
-
-    Args:
-        readouts: By name.
-        probes: What is watched.
-
-    Returns:
-        Every candidate of every probe where a readout compares them; otherwise the probes, and None.
-    """
-    compares = any(readout.among is not None for readout in named_readouts(list(readouts)).values())
-    if not (isinstance(probes, Texts) and probes.candidates and compares):
-        return probes, None
-    return spell_out(probes)
 
 
 def without_worlds(task: Task, worlds: list[int]) -> Task:
