@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from eif_lab.influence.measure import measure_influence
     from eif_lab.library.measure import measure_task
     from eif_lab.library.tasks import load_task
-    from eif_lab.results.job import open_results
+    from eif_lab.results.sweep import open_results
 
     __version__: str
 
@@ -36,7 +36,7 @@ _MODULES = {
     "measure_context": "eif_lab.influence.context",
     "measure_influence": "eif_lab.influence.measure",
     "measure_task": "eif_lab.library.measure",
-    "open_results": "eif_lab.results.job",
+    "open_results": "eif_lab.results.sweep",
 }
 
 
