@@ -15,8 +15,8 @@ from eif_lab.errors import rule_error
 from eif_lab.influence.array import annotate
 from eif_lab.influence.calibrate import calibrate
 from eif_lab.influence.context import measure_context
-from eif_lab.influence.measure import measure_influence, named_engine, named_update
-from eif_lab.influence.problem import Engine
+from eif_lab.influence.engines import Engine, named_engine
+from eif_lab.influence.measure import measure_influence, named_update
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method, named_method
 from eif_lab.methods.method import ContextMethod
