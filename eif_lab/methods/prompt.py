@@ -16,7 +16,7 @@ from eif_lab.errors import rule_error
 from eif_lab.methods.method import ContextMethod
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.options import option
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 CHAT = "chat"
 TEMPLATES = {

@@ -23,7 +23,7 @@ from eif_lab.models.tiny.examination import examine
 from eif_lab.models.tiny.induction import start_by_looking_up
 from eif_lab.models.tiny.pretraining import Pretraining, pretrain
 from eif_lab.models.tiny.tokenizer import make_tokenizer, names_in
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 SMALL = {
     "hidden_size": 64,

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from eif_lab.models.language.prefixes import TokenTree, sees_whole_text, share_prefixes
 from eif_lab.models.language.rotation import turned_by_row, turning_modules
 from eif_lab.models.language.sight import must_not_see_ahead
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
