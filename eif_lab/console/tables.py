@@ -18,7 +18,7 @@ from rich.text import Text
 
 from eif_lab.console.progress import duration
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
-from eif_lab.errors import printable
+from eif_lab.errors import one_line, printable
 from eif_lab.results.job import JobResults
 from eif_lab.results.rows import DONE, NOT_APPLICABLE, sweep_table, verdict_frame
 from eif_lab.results.seeds import VERDICTS
@@ -39,7 +39,7 @@ def print_finished(job: JobResults, console: Console | None = None) -> None:
         )
         told.append_text(_marked(job, console))
     else:
-        told.append(f"  {manifest['status']}: {' '.join(str(manifest['reason']).split())}", style="not bold red")
+        told.append(f"  {manifest['status']}: {one_line(manifest['reason'])}", style="not bold red")
     console.print(told, no_wrap=True, overflow="ellipsis")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eif_lab.console.progress import Bar
-from eif_lab.errors import rule_error
+from eif_lab.errors import one_line, rule_error
 from eif_lab.jobs.job import Job
 from eif_lab.options import Options, option
 from eif_lab.results.checkpoint import Checkpoint, Parts
@@ -139,9 +139,8 @@ class RayWorkers(Options):
         try:
             ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING, **own)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            told = " ".join(str(error).split())
             raise rule_error(
-                "workers.address", f"name a cluster that can be had ({told})", self.address, "Try null."
+                "workers.address", f"name a cluster that can be had ({one_line(error)})", self.address, "Try null."
             ) from None
         try:
             yield

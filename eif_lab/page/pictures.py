@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from eif_lab.data.task import Task
-from eif_lab.errors import ConfigError
+from eif_lab.errors import ConfigError, reason_of
 from eif_lab.jobs.job import Job
 from eif_lab.options import choice
 from eif_lab.results.seeds import seeds_of
@@ -104,7 +104,7 @@ class Pictures:
         try:
             return self._images(asked), ""
         except Exception as error:  # whatever a dataset makes of options that somebody wrote into a manifest
-            return {}, " ".join(str(error).split()) or type(error).__name__
+            return {}, reason_of(error)
 
     def _images(self, asked: str) -> Mapping[str, Tensor]:
         """The images of a dataset by id; none of a dataset of texts.

@@ -16,7 +16,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from eif_lab.data.task import RELATIONS, Background, Task, Texts, background_in_context
-from eif_lab.errors import ConfigError, rule_error, unknown_name
+from eif_lab.data.texts.records import texts_in
+from eif_lab.errors import ConfigError, fits_a_line, rule_error, unknown_name, unwritable
 from eif_lab.files.fingerprint import fingerprint
 from eif_lab.options import Options, option
 
@@ -42,7 +43,7 @@ def are_texts(value: Any) -> bool:
 
 def is_name(value: Any) -> bool:
     """Whether it is text that can be told in a line, without what moves a terminal's cursor or colours it."""
-    return is_text(value) and not CONTROL.search(value)
+    return is_text(value) and fits_a_line(value)
 
 
 def are_distances(value: Any) -> bool:
@@ -56,7 +57,6 @@ def are_distances(value: Any) -> bool:
     )
 
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 DISTANCE = re.compile(r"\w(?:[\w -]{0,48}\w)?")
 
 ID = Field("be text that names it, in one line", is_name, required=True)
@@ -99,9 +99,6 @@ KINDS: Mapping[str, Mapping[str, Field]] = {
 
 MOST_CHARACTERS = 2**28
 """Of one column of the array's coordinates, in which each text takes the room of the longest: 1 GiB."""
-
-UNWRITABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000|[\ud800-\udfff]")
-"""In JSON what numpy's text would drop, or what no tokenizer takes."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +202,8 @@ def decoded(raw: bytes, place: str) -> dict[str, Any]:
         raise ConfigError(f"{place}: line must be a JSON object, got {text.strip()!r:.60} ({error}).") from None
     if not isinstance(given, dict):
         raise rule_error(f"{place}: line", "be a JSON object", given)
-    if unwritable := UNWRITABLE.search(json.dumps(given, ensure_ascii=False)):
-        raise rule_error(f"{place}: line", "hold text without NUL and halves of surrogate pairs", unwritable[0])
+    if refused := "".join(map(unwritable, texts_in(given))):
+        raise rule_error(f"{place}: line", "hold text without NUL and halves of surrogate pairs", refused[0])
     return given
 
 

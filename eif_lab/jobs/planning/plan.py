@@ -23,7 +23,7 @@ import xarray as xr
 from eif_lab.console.plans import TRAINING, Plan, gibibytes
 from eif_lab.data.task import Task
 from eif_lab.desiderata import evaluate_all
-from eif_lab.errors import ConfigError, NotApplicable, rule_error
+from eif_lab.errors import ConfigError, NotApplicable, one_line, rule_error
 from eif_lab.influence.array import annotate
 from eif_lab.influence.batch import Batch
 from eif_lab.influence.resources.forecast import grown, seconds
@@ -74,7 +74,7 @@ def plan_or_reason(job: Job, made: set[str]) -> Plan:
         return Plan(job_name(job), reason=str(error), applies=False)
     except Exception as error:  # as a job that fails does not stop its sweep
         told = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-        return Plan(job_name(job), reason=" ".join(told.split()))
+        return Plan(job_name(job), reason=one_line(told))
 
 
 def plan_job(job: Job, made: set[str]) -> Plan:
