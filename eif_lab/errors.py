@@ -58,7 +58,7 @@ def fits_a_line(text: str) -> bool:
 
 
 def unwritable(text: str) -> str:
-    """The first character that numpy drops (NUL) or that UTF-8 lacks (half of a surrogate pair); empty where none is."""
+    """The first character that numpy drops (NUL) or UTF-8 lacks (half of a surrogate pair); empty where none is."""
     refused = re.search("[\0\ud800-\udfff]", text)
     return refused[0] if refused else ""
 
@@ -100,7 +100,7 @@ SIGNS = (
 
 
 def short_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory is too little; torch's own are told by `eif_lab.influence.resources.memory`."""
+    """Whether an exception says that memory is too little; for torch's own see `eif_lab.influence.resources.memory`."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     return isinstance(error, RuntimeError | ImportError) and any(sign in str(error) for sign in SIGNS)

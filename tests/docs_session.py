@@ -27,7 +27,10 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 import eif_lab.__main__ as entry
-from eif_lab.commands.compose import Command, split_jobs
+from eif_lab.commands.checking import plainly
+from eif_lab.commands.choices import CONF
+from eif_lab.commands.compose import Command
+from eif_lab.commands.splitting import split_jobs
 from eif_lab.jobs.job import read_job
 
 ROOT = Path(__file__).parents[1]
@@ -244,8 +247,8 @@ class Session:
         own = []
         if "--config-dir" in flags:
             own = [f"hydra.searchpath=[file://{Path(flags[flags.index('--config-dir') + 1]).absolute()}]"]
-        with initialize_config_dir(str(entry.CONF), version_base="1.3"):
-            return entry.plainly(compose("config", [*overrides, *own]))
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return plainly(compose("config", [*overrides, *own]))
 
     def output_of(self, call: Any) -> str:
         """What a call prints; it must return nothing, or 0."""

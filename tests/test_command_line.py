@@ -55,7 +55,7 @@ def test_users_mistake_is_one_line_with_exit_code_2_and_nothing_written(tmp_path
 UNKNOWN_USER = """
 import pwd, sys
 pwd.getpwuid = lambda user: {}[user]
-from eif_lab.__main__ import main
+from eif_lab.commands.dispatch import main
 sys.exit(main())
 """
 
@@ -80,7 +80,7 @@ def test_a_home_that_is_not_there_costs_neither_lines_nor_results(tmp_path):
 def test_a_log_that_the_disk_does_not_take_prints_no_traceback(tmp_path):
     """Whoever logs then, the job's own file or that of a tracker."""
     code = (
-        "import logging; from eif_lab.__main__ import quiet_libraries; quiet_libraries()\n"
+        "import logging; from eif_lab.commands.job import quiet_libraries; quiet_libraries()\n"
         "logging.basicConfig(handlers=[logging.FileHandler('/dev/full')], level=logging.INFO)\n"
         "logging.info('a line')\n"
     )
@@ -110,7 +110,7 @@ SHORT_OF_MEMORY = """
 import sys
 import pyarrow
 import eif_lab.jobs.run
-from eif_lab.__main__ import main
+from eif_lab.commands.dispatch import main
 
 def short(*_, **__):
     raise {error}
@@ -141,7 +141,7 @@ def test_out_of_memory_is_one_line_that_says_what_to_try_and_a_failed_job(tmp_pa
 def test_help_lists_the_choices_without_loading_torch(tmp_path):
     code = (
         "import sys; sys.argv = ['eif_lab', '--help']\n"
-        "from eif_lab.__main__ import main\n"
+        "from eif_lab.commands.dispatch import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'transformers', 'wandb', 'xarray', 'pandas', 'numpy'} & set(sys.modules)\n"
@@ -212,7 +212,7 @@ def test_every_config_file_composes_into_valid_options(monkeypatch):
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from eif_lab.__main__ import CONF
+    from eif_lab.commands.choices import CONF
     from eif_lab.errors import NotApplicable
     from eif_lab.jobs.job import read_job
 
@@ -239,7 +239,7 @@ def test_every_config_file_composes_into_valid_options(monkeypatch):
 def test_dataset_follows_the_model_unless_given():
     from hydra import compose, initialize_config_dir
 
-    from eif_lab.__main__ import CONF
+    from eif_lab.commands.choices import CONF
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         names = {
@@ -262,7 +262,7 @@ def test_config_files_and_dataclasses_agree_on_every_default():
 
     import yaml
 
-    from eif_lab.__main__ import CONF
+    from eif_lab.commands.choices import CONF
     from eif_lab.options import build, choice
 
     for group in ("dataset", "model", "method", "perturbation", "engine", "tracker", "desideratum"):

@@ -415,7 +415,8 @@ def test_make_draws_every_figure_after_its_runs(preset):
 def test_last_job_of_a_figures_runs_can_be_composed(config):
     from hydra import compose, initialize_config_dir
 
-    from eif_lab.__main__ import CONF, plainly
+    from eif_lab.commands.checking import plainly
+    from eif_lab.commands.choices import CONF
     from eif_lab.jobs.job import read_job
 
     with initialize_config_dir(str(CONF), version_base="1.3"):

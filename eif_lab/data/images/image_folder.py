@@ -74,8 +74,8 @@ class ImageFolder(Options):
             if len(paths) < 2:
                 raise rule_error("dataset.path", f"have at least two images in {name!r}", len(paths))
         ids = [str(path.relative_to(str(self.path))) for paths in files.values() for path in paths]
-        if name := next((one for one in ids if not fits_a_line(one)), None):
-            raise rule_error("dataset.path", "hold names in UTF-8, each in one line", name, "Rename it.")
+        if misnamed := [one for one in ids if not fits_a_line(one)]:
+            raise rule_error("dataset.path", "hold names in UTF-8, each in one line", misnamed[0], "Rename it.")
         labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
         images = Images(
             pixels=torch.stack([self._pixels(path) for paths in files.values() for path in paths]),
