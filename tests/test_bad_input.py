@@ -1,8 +1,8 @@
 """Whatever is wrong with what a user gives ends in one line and exit code 2, and leaves nothing behind.
 
 Each row of the tables is a command line (a folder to run it in, its arguments) and what its one line must contain. They
-go through `eif_lab.commands.dispatch.main` in this process. What is no mistake but leaves little to judge ends in a job that is
-done and says so: the last table.
+go through `eif_lab.commands.dispatch.main` in this process. What is no mistake but leaves little to judge ends in a job
+that is done and says so: the last table.
 """
 
 from __future__ import annotations
@@ -192,6 +192,10 @@ CONFIGS = {
     "no output folder": (nothing, "hydra.run.dir=", "hydra.run.dir must name a folder"),
     "a job's folder elsewhere": (
         nothing, "-m seed=1,2 hydra.sweep.subdir=../other", "hydra.sweep.subdir must name a folder below"),
+    "the old name of an engine": (nothing, "engine=lowrank", "engine must be called factored, .*got 'lowrank'. Try"),
+    "a misspelt engine": (nothing, "-m engine=auto,factred", "engine must be one of .*Did you mean factored"),
+    "a misspelt subcommand": (nothing, "reprot sweep", "the subcommand must be one of .*Did you mean report"),
+    "a group without its choice": (nothing, "model", "the first word must be a subcommand .*Try model=... or eif-lab"),
     "a launcher that is none": (nothing, "-m hydra/launcher=slrum", "hydra/launcher must be one of .*got 'slrum'"),
     "a group taken away": (nothing, "~update", "update must be a choice from conf/ .*got None"),
     "an option taken away that is none": (nothing, "~model.hiddn", "model.hiddn"),

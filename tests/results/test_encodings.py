@@ -46,7 +46,7 @@ COMMANDS = {
     "status": "from eif_lab.commands.dispatch import main; sys.argv[1:] = ['status', 'sweep']",
     "table": SWEPT,
     "report": "from eif_lab.commands.dispatch import main; sys.argv[1:] = ['report', 'sweep', '--claims', 'claims.md']",
-    "plan": "from eif_lab.commands.dispatch import main; sys.argv[1:] = ['plan=true', 'tracker=none', 'device=nowhere']",
+    "plan": "from eif_lab.commands.dispatch import main; sys.argv[1:] = ['plan=true', 'device=nowhere']",
 }
 
 
