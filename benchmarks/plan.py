@@ -76,8 +76,8 @@ def main() -> None:
 
     from eif_lab.commands.checking import plainly
     from eif_lab.commands.choices import CONF
-    from eif_lab.jobs.job import read_job
     from eif_lab.jobs.planning.plan import plan_job
+    from eif_lab.jobs.read import read_job
     from eif_lab.jobs.run import run_job
     from eif_lab.results.job import open_job
 

@@ -43,7 +43,7 @@ def measured(jobs: int) -> Iterator[Row]:
 
 def copies(job: Path, sweep: Path, count: int) -> Path:
     """So many jobs that differ in their seed; the folder of all."""
-    from eif_lab.results.job import manifest_text
+    from eif_lab.results.manifest import manifest_text
 
     told = json.loads((job / "manifest.json").read_text(encoding="utf-8"))
     for seed in range(count):

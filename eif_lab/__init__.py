@@ -17,7 +17,7 @@ _ROOMS = {
     "calibrate": "eif_lab.influence.calibrate",
     "measure_context": "eif_lab.influence.context",
     "measure_influence": "eif_lab.influence.measure",
-    "open_results": "eif_lab.results.job",
+    "open_results": "eif_lab.results.sweep",
 }
 
 

@@ -61,6 +61,13 @@ class Options:
     reads: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[tuple[str, ...]] = ()
 
+    def identity(self) -> Any:
+        """What the options name, as it is now, in what JSON holds: files' checksums, a commit; None if they name none.
+
+        It is part of what an influence array is found by, beside the options themselves.
+        """
+        return None
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

@@ -32,7 +32,7 @@ from eif_lab.commands.checking import plainly
 from eif_lab.commands.choices import CONF
 from eif_lab.commands.compose import Command
 from eif_lab.commands.splitting import split_jobs
-from eif_lab.jobs.job import read_job
+from eif_lab.jobs.read import read_job
 
 ROOT = Path(__file__).parents[1]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from omegaconf import OmegaConf
 
 from eif_lab import measure_influence
 from eif_lab.commands.choices import CONF
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import Task, Texts
 from eif_lab.jobs.inputs import load
-from eif_lab.jobs.job import read_job
-from eif_lab.jobs.measure import measured
+from eif_lab.jobs.measure import measure
+from eif_lab.jobs.read import read_job
 from eif_lab.models.language.causal_lm import token_loss
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.results.checkpoint import Checkpoint
@@ -38,11 +40,11 @@ TASK = Task(
 )
 
 
-class Small:
+@dataclass
+class Small(Dataset):
     """The task as a dataset."""
 
-    kind = "text"
-    name = "small"
+    kind: ClassVar[str] = "text"
 
     def load(self, seed: int) -> Task:
         return TASK
@@ -70,7 +72,7 @@ def test_a_job_measures_what_measure_influence_does_of_rows_written_out_by_hand(
         model, token_loss, encode(TASK.stimuli), encode(Texts(prompts, answers, np.arange(6))),
         candidates=torch.tensor([0, 1, 1, 1, 2, 2]), readout=job.readout, update={"learning_rate": 0.05},
     )  # fmt: skip
-    array = measured(job, inputs, SilentRun(), Checkpoint(Path(job.cache) / "unfinished"))
+    array, _ = measure(job, inputs, SilentRun(), Checkpoint(Path(job.cache) / "unfinished"))
     assert array.sizes["probe"] == 3 and np.abs(expected).max() > 1e-4
     np.testing.assert_allclose(array.values[0, :, 0], expected, atol=1e-10)
 

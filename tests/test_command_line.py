@@ -300,7 +300,7 @@ def test_every_config_file_composes_into_valid_options(monkeypatch):
     from omegaconf import OmegaConf
 
     from eif_lab.errors import NotApplicable
-    from eif_lab.jobs.job import read_job
+    from eif_lab.jobs.read import read_job
 
     composed = 0
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -13,7 +13,7 @@ from eif_lab.jobs import run
 from eif_lab.jobs.channels import weights
 from eif_lab.jobs.determinants import determinants
 from eif_lab.jobs.device import CUBLAS, deterministic_algorithms
-from eif_lab.jobs.job import read_job
+from eif_lab.jobs.read import read_job
 from eif_lab.jobs.run import run_job
 
 SMALL = [

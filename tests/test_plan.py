@@ -17,7 +17,7 @@ from language import save_checkpoint
 from rich.console import Console
 
 from eif_lab.commands.compose import Command
-from eif_lab.console.plans import TRAINING, Plan, print_plans
+from eif_lab.console.plans import print_plans
 from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.first_order import FirstOrder
 from eif_lab.influence.engines.reference import Reference
@@ -28,11 +28,13 @@ from eif_lab.influence.resources import forecast
 from eif_lab.influence.resources.forecast import flops, grown, in_all, operations, peak, timings, trace
 from eif_lab.influence.resources.memory import peak_bytes
 from eif_lab.influence.update import Update
-from eif_lab.jobs.planning.plan import lacking, plan_job
+from eif_lab.jobs.planning.plan import plan_job
+from eif_lab.jobs.planning.room import lacking
 from eif_lab.methods import named_method
 from eif_lab.models.cnn import ConvNet
 from eif_lab.models.language.causal_lm import CausalLM, Outline, token_loss
 from eif_lab.readouts.readout import named_readouts
+from eif_lab.results.plan import TRAINING, Plan
 
 pytest_plugins = ["command_line_fixtures"]
 

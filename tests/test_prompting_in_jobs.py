@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -15,16 +14,17 @@ from omegaconf import OmegaConf
 
 from eif_lab import measure_context
 from eif_lab.commands.choices import CONF
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import Task, Texts
 from eif_lab.errors import ConfigError, NotApplicable
 from eif_lab.influence import problem
 from eif_lab.jobs.determinants import determinants
 from eif_lab.jobs.inputs import load
-from eif_lab.jobs.job import read_job
-from eif_lab.jobs.measure import measured
+from eif_lab.jobs.measure import measure
+from eif_lab.jobs.read import read_job
+from eif_lab.jobs.run import checked_inputs
 from eif_lab.methods.prompt import Prompt
 from eif_lab.models.language.encoding import Encoder
-from eif_lab.options import Options
 from eif_lab.results.checkpoint import Checkpoint
 from eif_lab.results.trackers.none import SilentRun
 
@@ -50,11 +50,10 @@ TASK = Task(
 
 
 @dataclass
-class Small(Options):
+class Small(Dataset):
     """The task as a dataset."""
 
     kind: ClassVar[str] = "text"
-    name: ClassVar[str] = "small"
 
     def load(self, seed: int) -> Task:
         return TASK
@@ -91,7 +90,7 @@ def by_hand(inputs, contexts, probes, **options):
 def test_a_job_reads_each_stimulus_before_each_probe_and_before_its_candidates(job):
     job = replace(job, readout=["log_prob", "log_odds"])
     inputs = load(job)
-    array = measured(job, inputs, SilentRun(), Checkpoint(Path(job.cache) / "unfinished"))
+    array, _ = measure(job, inputs, SilentRun(), Checkpoint(Path(job.cache) / "unfinished"))
     assert array.dims == ("seed", "stimulus", "step", "probe", "readout") and array.attrs["method"] == "prompt"
     assert array.attrs["engine"] == "context" and array.shape == (1, 3, 1, 3, 2)
     prompts, answers = ("", "a dax can", "a dax can", "a wug can", "a wug can"), (" zorp", " fly", " fly", " zorp")
@@ -106,7 +105,8 @@ def test_companions_are_there_before_and_after(job):
     """With another stimulus in company, influence is what the stimulus adds to it."""
     job = replace(job, method=Prompt(stimuli_in_context=2))
     inputs = load(job)
-    array = measured(job, inputs, SilentRun(), Checkpoint(Path(job.cache) / "unfinished")).values[0, :, 0, :, 0]
+    array, _ = measure(job, inputs, SilentRun(), Checkpoint(Path(job.cache) / "unfinished"))
+    array = array.values[0, :, 0, :, 0]
     first, second, neutral = STIMULI  # of two worlds: each has one companion to choose, and the neutral one is none
     with_own = by_hand(inputs, [f"{second} {first}", f"{first} {second}", f"{first} {neutral}"], TASK.probes)
     without = by_hand(inputs, [second, first, first], TASK.probes)
@@ -121,8 +121,8 @@ def test_a_target_in_nats_is_compared_with_what_stimuli_do_that_are_read_before_
     direct = float(np.mean([own, other]))  # the neutral one does not count
     for target, reached in ((abs(direct) * 1.01, direct > 0), (abs(direct) * 3, False)):
         asked = replace(job, update=replace(job.update, direct_influence=target))
-        found = measured(asked, load(asked), SilentRun(), Checkpoint(Path(job.cache) / f"{target}")).attrs["record"]
-        calibration = json.loads(found)["update"]["calibration"]
+        _, record = measure(asked, load(asked), SilentRun(), Checkpoint(Path(job.cache) / f"{target}"))
+        calibration = record.update["calibration"]
         assert calibration["direct_influence"] == pytest.approx(direct)
         assert calibration["target"] == target and calibration["reached"] == reached
 
@@ -162,4 +162,4 @@ def test_a_stimulus_too_long_to_be_read_is_told_before_anything_is_measured(job)
             return replace(TASK, stimuli=long)
 
     with pytest.raises(ConfigError, match=r"model must have a context of at least \d+ tokens for 'a wug .*got 64"):
-        load(replace(job, dataset=Long()))
+        checked_inputs(replace(job, dataset=Long()))

@@ -32,7 +32,7 @@ from eif_lab.errors import ConfigError
 from eif_lab.files.checksums import write_checked
 from eif_lab.models.language.hub import load_checkpoint
 from eif_lab.results.job import write_job
-from eif_lab.results.tables import write_sweep
+from eif_lab.results.sweep import write_sweep
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -208,7 +208,8 @@ def test_a_terminal_obeys_no_text_of_a_manifest(tmp_path, text, capsys):
     print_finished(open_results(tmp_path / "sweep" / "1"))
     assert status.main([str(tmp_path / "sweep")]) == 0
     (tmp_path / "sweep" / text / "manifest.json").write_text("{")
-    assert report.main([str(tmp_path / "sweep")]) == 2
+    print_sweep(write_sweep(tmp_path / "sweep"))
+    assert report.main([str(tmp_path / "sweep" / text)]) == 2
     printed = capsys.readouterr()
     assert not set(text) & set("\x1b\x07\x9b\r\x08\u202e") & set(printed.out + printed.err)
     assert "job" in printed.out and "must be a job's manifest" in printed.err

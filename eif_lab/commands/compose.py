@@ -24,7 +24,8 @@ from eif_lab.commands.loader import Loader
 from eif_lab.commands.refusals import in_words, search_paths
 from eif_lab.commands.splitting import knows_its_jobs, split_jobs
 from eif_lab.errors import NotApplicable, rule_error
-from eif_lab.jobs.job import Job, read_job
+from eif_lab.jobs.job import Job
+from eif_lab.jobs.read import read_job
 
 Jobs = list[tuple[list[str], Job | NotApplicable]]
 """The overrides of each job of a command, with its options, or the reason why they do not go together."""

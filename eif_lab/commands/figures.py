@@ -6,7 +6,6 @@ import importlib
 from pathlib import Path
 
 from eif_lab.commands.answer import in_one_line, parser_of
-from eif_lab.errors import rule_error
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs
 from eif_lab.figures.style import save, styled
@@ -26,13 +25,9 @@ def draw_figure(name: str, folders: list[Path], output: Path) -> Path:
         ConfigError: The folders do not hold what the figure shows.
     """
     module = importlib.import_module(f"eif_lab.figures.{name.replace('-', '_')}")
-    try:
-        jobs = module.select(find_jobs(folders))
-        with styled():
-            return save(module.draw(jobs), caption(f"figure-{name}", module.SHOWS, jobs), output, name)
-    except KeyError as error:  # a manifest or an array that lacks what every job of this package has
-        rule = f"hold jobs with {error.args[0] if error.args else 'all fields'}"
-        raise rule_error("results path", rule, [str(folder) for folder in folders], "Run them again.") from None
+    jobs = module.select(find_jobs(folders))
+    with styled():
+        return save(module.draw(jobs), caption(f"figure-{name}", module.SHOWS, jobs), output, name)
 
 
 def main(arguments: list[str]) -> int:

@@ -26,7 +26,8 @@ from eif_lab.errors import (
     rule_error,
     short_of_memory,
 )
-from eif_lab.jobs.job import job_name, read_job
+from eif_lab.jobs.job import job_name
+from eif_lab.jobs.read import read_job
 
 if TYPE_CHECKING:
     from eif_lab.results.job import JobResults
@@ -185,7 +186,7 @@ def record(job: ComposedJob, status: str, reason: str, trace: str = "") -> int:
     name = name_of(job)
     line = printable(f"{name}: {reason}")
     if (kept := whole_job(job.directory)) is not None:
-        print(f"{line} (the results of {kept.manifest['created']} in {job.directory} are kept)", file=sys.stderr)
+        print(f"{line} (the results of {kept.manifest.created} in {job.directory} are kept)", file=sys.stderr)
         return JOB_FAILED
     manifest = {"name": name, "config": job.config, "overrides": job.overrides, "status": status, "reason": reason}
     try:

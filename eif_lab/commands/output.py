@@ -19,8 +19,8 @@ from eif_lab.errors import ConfigError, rule_error
 from eif_lab.files.checksums import SUMS
 from eif_lab.files.locks import locked
 from eif_lab.results.folders import MANIFEST, SWEEP
-from eif_lab.results.job import ARRAY, VERDICTS, in_json, open_job
-from eif_lab.results.rows import HOW_RUN
+from eif_lab.results.job import ARRAY, VERDICTS, open_job
+from eif_lab.results.manifest import HOW_RUN, in_json
 
 SWEEP_LOCK = "sweep.lock"
 """In a sweep's folder; held by the process that runs the sweep, as long as it lives."""
@@ -159,7 +159,7 @@ def must_be_free(directory: Path, config: Mapping[str, Any], option: str) -> Non
 def config_of(directory: Path) -> Mapping[str, Any] | None:
     """The config of the job that a folder holds, as plain containers; None where it holds none that can be read."""
     try:
-        config = open_job(directory).manifest["config"]
+        config: Any = open_job(directory).manifest.config or None
     except (ConfigError, OSError):
         try:
             config = OmegaConf.to_container(OmegaConf.load(directory / COMPOSED), resolve=True)

@@ -58,7 +58,7 @@ def status_table(sweep: Path) -> str:
     from rich.text import Text
 
     from eif_lab.console.tables import page
-    from eif_lab.results.job import STATUSES
+    from eif_lab.results.manifest import STATUSES
 
     jobs, command = read_sweep(sweep)
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
@@ -106,13 +106,13 @@ def begun_job(folder: Path, sweep: Path) -> JobStatus:
         reason = str(error)
     overrides = begun_overrides(folder)
     if overrides is None:
-        overrides = tuple((manifest or {}).get("overrides") or ())
+        overrides = tuple(map(str, manifest.overrides)) if manifest else ()
     name = folder.relative_to(sweep).as_posix()
     if is_running(folder):
         return JobStatus(name, RUNNING, overrides)
     if manifest is None:
         return JobStatus(name, LEFT, overrides, reason)
-    return JobStatus(name, manifest["status"], overrides, one_line(manifest.get("reason", "")))
+    return JobStatus(name, manifest.status, overrides, one_line(manifest.reason))
 
 
 def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:

@@ -86,8 +86,7 @@ def sweep_table(sweep: Path) -> int:
         return 0
     from eif_lab.console.tables import print_seeds, print_sweep
     from eif_lab.results.seeds import write_seeds
-    from eif_lab.results.sweep import SweepResults, open_results
-    from eif_lab.results.tables import write_sweep
+    from eif_lab.results.sweep import SweepResults, open_results, write_sweep
 
     results, written = cast(SweepResults, open_results(sweep)), True
     print_sweep(results.table)

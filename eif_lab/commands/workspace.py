@@ -37,19 +37,19 @@ def saved(workspace: Any, only_print: bool) -> str:
     if not only_print:
         save(workspace)
         return ""
-    from eif_lab.results.dashboard import specification
+    from eif_lab.results.trackers.wandb_workspace import specification
 
     return json.dumps(specification(workspace), indent=2)
 
 
 def build(entity: str, project: str, name: str) -> Any:
-    """The workspace (`eif_lab.results.dashboard.workspace`), with all desiderata.
+    """The workspace (`eif_lab.results.trackers.wandb_workspace.workspace`), with all desiderata.
 
     Raises:
         ConfigError: The package that builds it is not installed.
     """
     try:
-        from eif_lab.results.dashboard import workspace
+        from eif_lab.results.trackers.wandb_workspace import workspace
     except ModuleNotFoundError as error:
         if not str(error.name).startswith("wandb_workspaces"):
             raise

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -15,54 +14,9 @@ from rich.text import Text
 
 from eif_lab.console.progress import duration
 from eif_lab.console.tables import page
+from eif_lab.results.plan import Plan
 
 GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one job would take.
-
-    Attributes:
-        job: Its name.
-        reason: Why it cannot be run; then nothing else is known. Empty where it can.
-        applies: False where the options do not go together.
-        engine: The one that would be taken.
-        memory: The most bytes held at once, by engine; of the whole process on a CPU, of the device elsewhere.
-        fine_tunes: Updates of the model, those that look for a learning rate among them.
-        probe_passes: How often a probe goes through the model.
-        flops: Floating-point operations.
-        disk: Bytes that it leaves.
-        seconds: By what is done; NaN where it is not known.
-        lacks: What it needs and is not there, in words; empty where it fits.
-        notes: What a reader must know besides.
-    """
-
-    job: str
-    reason: str = ""
-    applies: bool = True
-    engine: str = ""
-    memory: Mapping[str, float] = field(default_factory=dict)
-    fine_tunes: int = 0
-    probe_passes: int = 0
-    flops: float = 0.0
-    disk: float = 0.0
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    lacks: str = ""
-    notes: Sequence[str] = ()
-
-    @property
-    def total_seconds(self) -> float:
-        """Of all that is done."""
-        return sum(self.seconds.values())
-
-    @property
-    def peak(self) -> float:
-        """The most bytes held at once, by the engine that would be taken or before it."""
-        return max((size for name, size in self.memory.items() if name in (self.engine, TRAINING)), default=0.0)
-
-
-TRAINING = "base training"
 
 
 def print_plans(plans: Sequence[Plan], console: Console | None = None) -> None:

@@ -51,9 +51,9 @@ class Bar:
             done: Stimuli measured so far.
             rate: Stimuli per second.
         """
-        told = f"{done}/{self.total} stimuli, {rate:.3g} per second, {duration((self.total - done) / rate)} left"
+        line = f"{done}/{self.total} stimuli, {rate:.3g} per second, {duration((self.total - done) / rate)} left"
         self.bar.start()  # not before: what the engine says about itself would be written into the bar
-        self.bar.update(self.task, completed=done, description=told, refresh=True)
+        self.bar.update(self.task, completed=done, description=line, refresh=True)
 
 
 def duration(seconds: float) -> str:

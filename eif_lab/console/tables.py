@@ -1,8 +1,7 @@
-"""What the console shows of jobs at work: a bar that moves on a terminal, and a line for each finished job."""
+"""What the console shows of results: a line for a job that has ended, and tables of verdicts."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,69 +15,51 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from eif_lab.console.format import ASCII_MARKS, MARKS, interval_text, spaced
 from eif_lab.console.progress import duration
-from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
+from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VERDICTS, VIOLATED
 from eif_lab.errors import one_line, printable
 from eif_lab.results.job import JobResults
-from eif_lab.results.rows import DONE, NOT_APPLICABLE, sweep_table, verdict_frame
-from eif_lab.results.seeds import VERDICTS
-from eif_lab.results.tables import write_sweep
+from eif_lab.results.manifest import DONE, NOT_APPLICABLE
 
-log = logging.getLogger(__name__)
+WIDTH = 100
+
+COLUMNS_PER_BLOCK = 4
+
+MOST_JOBS, MOST_NAMES = 100, 10
+"""Of a large sweep: jobs in the printed table, and names of jobs in a note."""
+
+STYLES = {SATISFIED: "green", VIOLATED: "red", INCONCLUSIVE: "yellow"}
 
 
 def print_finished(job: JobResults, console: Console | None = None) -> None:
     """Print a job of a sweep in one line: name, time, direct influence, desiderata under their verdicts' marks."""
     console = console or page()
     manifest = job.manifest
-    told = Text(str(manifest["name"]), style="bold")
-    if manifest["status"] == DONE:
-        direct = (manifest["direct_influence"] or {}).get("effect")  # none where no stimulus has a probe of its own
-        told.append(
-            f"  {duration(manifest['seconds'])}  direct {math.nan if direct is None else direct:.2g}", "not bold"
-        )
-        told.append_text(_marked(job, console))
+    line = Text(manifest.name, style="bold")
+    if manifest.status == DONE:
+        direct = manifest.direct_influence.effect  # None where no stimulus is a probe too
+        seconds = duration(manifest.seconds or 0.0)
+        line.append(f"  {seconds}  direct {math.nan if direct is None else direct:.2g}", "not bold")
+        line.append_text(_marked_desiderata(job, console))
     else:
-        told.append(f"  {manifest['status']}: {one_line(manifest['reason'])}", style="not bold red")
-    console.print(told, no_wrap=True, overflow="ellipsis")
+        line.append(f"  {manifest.status}: {one_line(manifest.reason)}", style="not bold red")
+    console.print(line, no_wrap=True, overflow="ellipsis")
 
 
-def _marked(job: JobResults, console: Console) -> Text:
+def _marked_desiderata(job: JobResults, console: Console) -> Text:
     """``  ✓ symmetry, sparsity  ✗ logic``."""
-    marks = ASCII_MARKS if console.options.ascii_only else MARKS
-    tested = job.verdicts[(job.verdicts["status"] == DONE) & (job.verdicts["finding"] == 0)]
-    told = Text()
-    for verdict in (SATISFIED, VIOLATED, INCONCLUSIVE):
-        names = tested.loc[tested["verdict"] == verdict, "desideratum"].str.replace("_", " ")
-        if len(names):
-            told.append(f"  {marks[verdict]} {', '.join(names)}", style=f"not bold {STYLES[verdict]}")
-    return told
-
-
-__all__ = ["page", "print_job", "print_sweep", "sweep_table", "verdict_frame", "write_sweep"]
-
-
-WIDTH = 100
-
-
-COLUMNS_PER_BLOCK = 4
-
-
-MOST_JOBS, MOST_NAMES = 100, 10
-"""Of a large sweep: jobs in the printed table, and names of jobs in a note."""
-
-
-STYLES = {SATISFIED: "green", VIOLATED: "red", INCONCLUSIVE: "yellow"}
-
-
-MARKS = {SATISFIED: "✓", VIOLATED: "✗", INCONCLUSIVE: "?"}
-
-
-ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
+    tested = [row for row in job.verdict_rows if row["status"] == DONE and row["finding"] == 0]
+    line = Text()
+    for verdict, mark in _marks(console).items():
+        names = [spaced(row["desideratum"]) for row in tested if row["verdict"] == verdict]
+        if names:
+            line.append(f"  {mark} {', '.join(names)}", style=f"not bold {STYLES[verdict]}")
+    return line
 
 
 class Page(Console):
-    """A console that shows every text and obeys none: names and reasons may come from somebody else's results."""
+    """A console that prints control characters as text: names and reasons may come from results of others."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """What is to be written, in pieces, each `printable`."""
@@ -87,7 +68,7 @@ class Page(Console):
 
 
 def page(file: Any = None) -> Console:
-    """A console that is at most 100 columns wide; exactly that, and without colours, where no terminal listens."""
+    """A console that is at most 100 columns wide; where the output is no terminal exactly that, and without colours."""
     console = Console(file=file, highlight=False)
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     return Page(file=file, highlight=False, width=width)
@@ -97,14 +78,14 @@ def print_job(job: JobResults, console: Console | None = None) -> None:
     """Print a job's verdicts, one line per finding, and below them why what is missing is missing."""
     console = console or page()
     frame = job.verdicts
-    status, reason = job.manifest["status"], job.manifest["reason"]
-    console.print(Text(f"\n{job.manifest['name']}", style="bold"))
-    if status != DONE:
-        _print_note(console, status, reason)
+    manifest, target = job.manifest, job.manifest.update.calibration
+    console.print(Text(f"\n{manifest.name}", style="bold"))
+    if manifest.status != DONE:
+        _print_note(console, manifest.status, manifest.reason)
         return
-    found = (job.manifest.get("update") or {}).get("calibration")
-    if found and not found["reached"]:
-        _print_note(console, "direct influence", _missed(found["direct_influence"], found["target"]))
+    if target and not target.reached:
+        reached = math.nan if target.direct_influence is None else target.direct_influence
+        _print_note(console, "direct influence", _missed(reached, target.target))
     tested = frame[frame["status"] == DONE]
     if len(tested):
         console.print(_job_table(tested, console))
@@ -129,7 +110,7 @@ def print_sweep(table: pd.DataFrame, console: Console | None = None) -> None:
     if len(jobs) > MOST_JOBS:
         console.print(Text(f"the first {MOST_JOBS} of {len(jobs):,} jobs; sweep.parquet has all"))
     marks = _marks(console)
-    legend = [f"{marks[verdict]} {verdict}" for verdict in (SATISFIED, VIOLATED, INCONCLUSIVE)]
+    legend = [f"{marks[verdict]} {verdict}" for verdict in VERDICTS]
     console.print(Text("   ".join([*legend, "* see below   direct: influence of a stimulus on itself"])))
     console.print(Text("p-values corrected over the sweep (Benjamini-Hochberg)"))
     for line in _sweep_notes(table):
@@ -149,15 +130,15 @@ class _Column(NamedTuple):
 
     @property
     def head(self) -> str:
-        return _spaced(f"{self.desideratum}: {self.statistic}" if self.statistic else self.desideratum)
+        return spaced(f"{self.desideratum}: {self.statistic}" if self.statistic else self.desideratum)
 
 
 def _columns(table: pd.DataFrame) -> list[_Column]:
     columns = []
     for name, rows in table[table["desideratum"] != ""].groupby("desideratum", sort=False):
-        found = rows[rows["status"] == DONE].sort_values("finding", kind="stable")["statistic"].unique()
-        alone = len(found) < 2
-        columns += [_Column(name)] if alone else [_Column(name, one, one == found[0]) for one in found]
+        statistics = rows[rows["status"] == DONE].sort_values("finding", kind="stable")["statistic"].unique()
+        alone = len(statistics) < 2
+        columns += [_Column(name)] if alone else [_Column(name, one, one == statistics[0]) for one in statistics]
     return columns
 
 
@@ -174,8 +155,8 @@ def _job_table(tested: pd.DataFrame, console: Console) -> Table:
             Text(f"{_marks(console)[row.verdict]} {row.verdict}", style=STYLES[row.verdict]) if first else Text("")
         )
         table.add_row(
-            Text(_spaced(row.desideratum) if first else ""),
-            Text(f"{_spaced(row.statistic)} > {row.threshold:g}"),
+            Text(spaced(row.desideratum) if first else ""),
+            Text(f"{spaced(row.statistic)} > {row.threshold:g}"),
             f"{row.effect:.3g}",
             Text(interval_text(row.low, row.high, 3)),
             f"{row.finding_p_value:.2g}",
@@ -203,8 +184,8 @@ def _sweep_block(jobs: Sequence[Sequence[_Row]], columns: list[_Column], console
         direct, missed = rows[0]["direct_influence"], any(row["target_reached"] is False for row in rows)
         # A name such as model=cnn,method=lora has no blank at which a line could end.
         label = Text(rows[0]["job"].replace(",", ", "))
-        told = "" if pd.isna(direct) else f"{direct:.2g}{' *' if missed else ''}"
-        block.add_row(label, told, *_cells(rows, columns, console))
+        strength = "" if pd.isna(direct) else f"{direct:.2g}{' *' if missed else ''}"
+        block.add_row(label, strength, *_cells(rows, columns, console))
     return block
 
 
@@ -221,16 +202,15 @@ def _cell(rows: Sequence[_Row], column: _Column, console: Console) -> Text:
         if column.statistic in ("", row["statistic"]):
             verdict = row["verdict"]
             mark = f"{_marks(console)[verdict]} " if column.first else ""
-            told = Text(
-                f"{mark}{row['effect']:.2g}{' *' if row['note'] else ''}", style=STYLES[verdict] if mark else ""
-            )
-            return told + Text(f"\n{interval_text(row['low'], row['high'], 2)}", style="default")
+            effect = f"{mark}{row['effect']:.2g}{' *' if row['note'] else ''}"
+            within = interval_text(row["low"], row["high"], 2)
+            return Text(effect, style=STYLES[verdict] if mark else "") + Text(f"\n{within}", style="default")
     return Text("")
 
 
 def _sweep_notes(table: pd.DataFrame) -> list[tuple[str, str]]:
     """What the block has no room for: (jobs and desiderata, why), each reason once."""
-    told = table.assign(why=table["reason"].where(table["status"] != DONE, table["note"]))
+    reasons = table.assign(why=table["reason"].where(table["status"] != DONE, table["note"]))
     missed = table[_unmatched(table)].drop_duplicates(["job", "path"])
     lines = [
         (f"direct influence in {row.job}", _missed(row.direct_influence, row.direct_target))
@@ -238,7 +218,7 @@ def _sweep_notes(table: pd.DataFrame) -> list[tuple[str, str]]:
     ]
     if len(missed) > MOST_NAMES:
         lines.append((f"and in {len(missed) - MOST_NAMES:,} more", "target_reached in sweep.parquet says which"))
-    for (status, why), rows in told[told["why"] != ""].groupby(["status", "why"], sort=False):
+    for (status, why), rows in reasons[reasons["why"] != ""].groupby(["status", "why"], sort=False):
         what = [name for name in dict.fromkeys(rows["desideratum"]) if name]
         where = _some(list(dict.fromkeys(rows["job"])))
         head = f"{', '.join(what)} in {'; '.join(where)}" if what else "; ".join(where)
@@ -272,16 +252,6 @@ def grid() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def _spaced(name: str) -> str:
-    """The name with blanks, at which a line can end."""
-    return name.replace("_", " ")
-
-
-def interval_text(low: float, high: float, digits: int) -> str:
-    """An interval with so many significant digits."""
-    return f"[{low:.{digits}g}, {high:.{digits}g}]"
-
-
 def _marks(console: Console) -> dict[str, str]:
     return ASCII_MARKS if console.options.ascii_only else MARKS
 
@@ -291,18 +261,16 @@ def print_seeds(table: pd.DataFrame, console: Console | None = None) -> None:
     if not len(table):
         return
     console = console or page()
-    marks = ASCII_MARKS if console.options.ascii_only else MARKS
+    marks = _marks(console)
     shown = grid()
     for name in ("job", "finding"):
         shown.add_column(name, overflow="fold")
     for name in ("seeds", "mean", "interval", *(marks[name] for name in VERDICTS)):
         shown.add_column(name, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
-        told = f"{row['desideratum']}: {row['statistic']}".replace("_", " ")
+        finding = f"{spaced(row['desideratum'])}: {spaced(row['statistic'])} > {row['threshold']:g}"
         within = Text(interval_text(row["low"], row["high"], 2))
         counts = (str(row[name]) for name in VERDICTS)
-        shown.add_row(
-            Text(row["job"]), f"{told} > {row['threshold']:g}", str(row["seeds"]), f"{row['mean']:.2g}", within, *counts
-        )
+        shown.add_row(Text(row["job"]), finding, str(row["seeds"]), f"{row['mean']:.2g}", within, *counts)
     console.print(shown)
     console.print(Text("over seeds: mean effect with Student's 95 % interval, and how many seeds gave each verdict"))

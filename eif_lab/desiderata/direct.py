@@ -15,11 +15,11 @@ RESAMPLES = 1999
 
 
 def direct_influence(influence: xr.DataArray, readout: str, confidence: float = 0.95) -> Finding:
-    """Mean influence of a stimulus on the probe that is the same sample, held to zero.
+    """Mean influence of a stimulus on the probe that is the same sample, tested against zero.
 
     Stimuli of one world are averaged first and the worlds resampled, as for every desideratum. Of several seeds the
     first is taken, of several steps the last; where noise was added, the clean samples. A stimulus that is not among
-    the probes, such as a passage too long to be one, is held to the mean of the probes that it states (relation
+    the probes, such as a passage too long to be one, counts with the mean of the probes that it states (relation
     ``direct``); one that diverged, or has none, is left out.
 
     Args:
@@ -31,9 +31,9 @@ def direct_influence(influence: xr.DataArray, readout: str, confidence: float = 
     same = same_sample(array)
     same = np.where(same.any(axis=1, keepdims=True), same, texts(array, "relation") == "direct")
     index, unit = clusters(array)
-    own = np.where(same, array.values, 0.0).sum(axis=1) / np.maximum(same.sum(axis=1), 1)
-    used = same.any(axis=1) & np.isfinite(own)
-    values = group_means(own[used].astype(float), index[used], int(index.max()) + 1)
+    self_influence = np.where(same, array.values, 0.0).sum(axis=1) / np.maximum(same.sum(axis=1), 1)
+    used = same.any(axis=1) & np.isfinite(self_influence)
+    values = group_means(self_influence[used].astype(float), index[used], int(index.max()) + 1)
     values = values[np.isfinite(values)]
     if len(values) < 2:
         return Finding("direct_influence", math.nan, math.nan, math.nan, math.nan, len(values), unit, 0.0)

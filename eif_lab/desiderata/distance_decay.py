@@ -54,8 +54,8 @@ class DistanceDecay(Desideratum):
         distance = self.distances(influence)
         same = same_sample(influence)
         cells = np.isfinite(distance) & ~same
-        kept = cells.any(axis=1)
-        influence, distance, cells, same = influence[kept], distance[kept], cells[kept], same[kept]
+        measured = cells.any(axis=1)
+        influence, distance, cells, same = influence[measured], distance[measured], cells[measured], same[measured]
         units, unit = clusters(influence)
         n = int(units.max(initial=-1)) + 1
         require_units(n, f"{unit} with a distance to another sample")

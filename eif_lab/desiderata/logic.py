@@ -9,7 +9,8 @@ import xarray as xr
 from numpy.random import Generator
 
 from eif_lab.desiderata import statistics
-from eif_lab.desiderata.relations import Judged, RelationTest, Strengths, matched_pairs, wins
+from eif_lab.desiderata.matched_pairs import matched_pairs, wins
+from eif_lab.desiderata.relation_test import Judged, RelationMeans, RelationTest
 from eif_lab.desiderata.selection import clean
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.options import option
@@ -58,47 +59,47 @@ class Logic(RelationTest):
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
         influence = clean(influence)
-        pairs, strengths = matched_pairs(influence, "entailed"), Strengths.measure(influence)
+        pairs, means = matched_pairs(influence, "entailed"), RelationMeans.measure(influence)
         entailed, foil = influence.values[pairs.rows, pairs.columns], influence.values[pairs.rows, pairs.others]
-        held = self.converse_held(strengths, generator)
+        converse = self.converse_held(means, generator)
         judged = [
             self.share_won(
                 "auc",
-                strengths,
+                means,
                 pairs.rows,
                 wins(entailed, foil),
                 threshold=self.auc_threshold,
                 generator=generator,
             ),
-            self.reach(strengths, generator),
-            *([held] if held.finding.n >= 2 else []),
+            self.reach(means, generator),
+            *([converse] if converse.finding.n >= 2 else []),
         ]
         findings, note = self.if_taught(judged, generator)
         details = {
-            **strengths.averages(),
+            **means.averages(),
             "pooled_auc": statistics.auc(entailed, foil),
-            "converse_leak": 1 - held.finding.effect,
+            "converse_leak": 1 - converse.finding.effect,
             "matched_pairs": float(len(pairs.rows)),
         }
         return Verdict("logic", self.claim, findings, self.alpha, details, note)
 
-    def reach(self, strengths: Strengths, generator: Generator) -> Judged:
+    def reach(self, means: RelationMeans, generator: Generator) -> Judged:
         """How much of what is stated arrives at what follows from it."""
-        entailed, direct = strengths.together(strengths["entailed"], strengths["direct"])
+        entailed, direct = means.together(means["entailed"], means["direct"])
         finding = self.ratio(
-            "reach", entailed, direct, threshold=self.reach_threshold, unit=strengths.unit, generator=generator
+            "reach", entailed, direct, threshold=self.reach_threshold, unit=means.unit, generator=generator
         )
         return Judged(finding, null=entailed, direct=direct)
 
-    def converse_held(self, strengths: Strengths, generator: Generator) -> Judged:
+    def converse_held(self, means: RelationMeans, generator: Generator) -> Judged:
         """Whether what is stated stays apart from its converse."""
-        converse, direct = strengths.together(strengths["converse"], strengths["direct"])
+        converse, direct = means.together(means["converse"], means["direct"])
         finding = self.ratio(
             "converse_held",
             direct - converse,
             direct,
             threshold=self.converse_threshold,
-            unit=strengths.unit,
+            unit=means.unit,
             generator=generator,
         )
         return Judged(finding, null=(1 - self.converse_threshold) * direct - converse, direct=direct)

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from numpy.random import Generator
 
 from eif_lab.desiderata import statistics
-from eif_lab.desiderata.relations import Judged, RelationTest, Strengths, matched_pairs, negated_pairs, wins
+from eif_lab.desiderata.matched_pairs import matched_pairs, negated_pairs, wins
+from eif_lab.desiderata.relation_test import Judged, RelationMeans, RelationTest
 from eif_lab.desiderata.selection import clean
 from eif_lab.desiderata.verdict import SATISFIED, Verdict
 from eif_lab.options import option
@@ -58,16 +59,16 @@ class Negation(RelationTest):
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
         influence = clean(influence)
-        pairs, strengths = matched_pairs(influence, "contradicted"), Strengths.measure(influence)
+        pairs, means = matched_pairs(influence, "contradicted"), RelationMeans.measure(influence)
         contradicted, foil = influence.values[pairs.rows, pairs.columns], influence.values[pairs.rows, pairs.others]
         negated = negated_pairs(influence)
-        follows = strengths.of_pairs(negated.rows, influence.values[negated.rows, negated.columns])
-        denied = strengths.of_pairs(negated.rows, influence.values[negated.rows, negated.others])
-        gap = self.gap(strengths, follows, denied, generator)
+        follows = means.of_pairs(negated.rows, influence.values[negated.rows, negated.columns])
+        denied = means.of_pairs(negated.rows, influence.values[negated.rows, negated.others])
+        gap = self.gap(means, follows, denied, generator)
         judged = [
             self.share_won(
                 "contradicted_auc",
-                strengths,
+                means,
                 pairs.rows,
                 wins(foil, contradicted),
                 threshold=self.auc_threshold,
@@ -77,10 +78,10 @@ class Negation(RelationTest):
         ]
         findings, note = self.if_taught(judged, generator)
         details = {
-            **strengths.averages(),
-            **self.leak(strengths, generator),
+            **means.averages(),
+            **self.leak(means, generator),
             "rising_together": rising_together(follows, denied),
-            "negation_blindness": self.blindness(strengths, follows, denied),
+            "negation_blindness": self.blindness(means, follows, denied),
             "matched_pairs": float(len(pairs.rows)),
             "negated_pairs": float(len(negated.rows)),
         }
@@ -88,21 +89,19 @@ class Negation(RelationTest):
 
     def gap(
         self,
-        strengths: Strengths,
+        means: RelationMeans,
         follows: Float[np.ndarray, " stimulus"],
         denied: Float[np.ndarray, " stimulus"],
         generator: Generator,
     ) -> Judged:
         """How far what follows is above its negation."""
-        above, direct = strengths.together(follows - denied, strengths["direct"])
-        finding = self.ratio(
-            "gap", above, direct, threshold=self.gap_threshold, unit=strengths.unit, generator=generator
-        )
+        above, direct = means.together(follows - denied, means["direct"])
+        finding = self.ratio("gap", above, direct, threshold=self.gap_threshold, unit=means.unit, generator=generator)
         return Judged(finding, null=above, direct=direct)
 
-    def leak(self, strengths: Strengths, generator: Generator) -> dict[str, float]:
+    def leak(self, means: RelationMeans, generator: Generator) -> dict[str, float]:
         """How much of what is stated arrives at its opposite, with the interval."""
-        contradicted, direct = strengths.together(strengths["contradicted"], strengths["direct"])
+        contradicted, direct = means.together(means["contradicted"], means["direct"])
         low, high = self.interval(
             lambda counts: statistics.divide(counts @ contradicted, counts @ direct), len(direct), generator
         )
@@ -111,13 +110,13 @@ class Negation(RelationTest):
 
     def blindness(
         self,
-        strengths: Strengths,
+        means: RelationMeans,
         follows: Float[np.ndarray, " stimulus"],
         denied: Float[np.ndarray, " stimulus"],
     ) -> float:
         """What the negation of a consequence gains for each nat of the consequence; NaN where that gains nothing."""
-        raised, beside = strengths.together(follows, denied)
-        if len(raised) < 2 or self.mean_above_zero(raised, strengths.unit).verdict(self.alpha) != SATISFIED:
+        raised, beside = means.together(follows, denied)
+        if len(raised) < 2 or self.mean_above_zero(raised, means.unit).verdict(self.alpha) != SATISFIED:
             return float("nan")
         return float(beside.sum() / raised.sum())
 

@@ -87,7 +87,7 @@ class NoiseInvariance(Desideratum):
     Attributes:
         less_threshold: The part of the clean influence that noise must take away; above 0, so that a network that is
             blind to noise can be found to be so.
-        asymmetry_threshold: The relative asymmetry that counts; above 0 likewise.
+        asymmetry_threshold: The relative asymmetry that counts; above 0 for the same reason.
     """
 
     group: ClassVar[str] = "desideratum.noise_invariance"
@@ -168,13 +168,13 @@ def measure_teaching(influence: xr.DataArray, levels: Sequence[float]) -> Teachi
     compared = [(0.0, 0.0), *((level, 0.0) for level in levels), *((0.0, level) for level in levels)]
     entails = (texts(influence, "relation") == "entailed") & (source[:, None] != probe_source[None, :])
     masks = {(a, b): entails & (sigma == a)[:, None] & (probe_sigma == b)[None, :] for a, b in compared}
-    kept = np.isin(source, complete_sources(source, masks.values()))
+    rows_used = np.isin(source, complete_sources(source, masks.values()))
     if "stimulus_world" in influence.coords:
-        names, rows = np.unique(influence["stimulus_world"].values[kept], return_inverse=True)
+        names, rows = np.unique(influence["stimulus_world"].values[rows_used], return_inverse=True)
         # A stimulus entails probes of its own world only: drawn with it, they need no place of their own.
         columns, taught, unit = np.zeros(len(probe_source), dtype=int), np.array([-1]), "worlds"
     else:
-        names, rows = np.unique(source[kept], return_inverse=True)
+        names, rows = np.unique(source[rows_used], return_inverse=True)
         probe_names, columns = np.unique(probe_source, return_inverse=True)
         place = {name: index for index, name in enumerate(names)}
         taught, unit = np.array([place.get(name, -1) for name in probe_names]), "sources"
@@ -182,8 +182,10 @@ def measure_teaching(influence: xr.DataArray, levels: Sequence[float]) -> Teachi
     by_row = np.eye(len(names))[:, rows]
     by_column = np.eye(len(taught))[columns]
     return Teaching(
-        total={key: by_row @ np.where(mask, influence.values, 0.0)[kept] @ by_column for key, mask in masks.items()},
-        cells={key: by_row @ mask[kept].astype(float) @ by_column for key, mask in masks.items()},
+        total={
+            key: by_row @ np.where(mask, influence.values, 0.0)[rows_used] @ by_column for key, mask in masks.items()
+        },
+        cells={key: by_row @ mask[rows_used].astype(float) @ by_column for key, mask in masks.items()},
         taught=taught,
         unit=unit,
     )

@@ -106,7 +106,7 @@ def same_sample(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
 
 def related(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
     """Where the probe ought to move: it is stated, entailed or contradicted by the stimulus."""
-    from eif_lab.data.task import RELATED
+    from eif_lab.data.task import RELATED  # imports torch, which reading results does not need
 
     return np.isin(texts(influence, "relation"), RELATED)
 

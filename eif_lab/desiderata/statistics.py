@@ -105,11 +105,11 @@ def row_spearman(
     rows = np.nonzero(cells)[0]
     levels_x = np.unique(x[cells], return_inverse=True)[1]
     levels_y = np.unique(y[cells], return_inverse=True)[1]
-    found = np.empty(len(row_weights))
+    correlations = np.empty(len(row_weights))
     for draw, weights in enumerate(row_weights):
         weight = weights[rows]
-        found[draw] = correlation(mid_ranks(levels_x, weight), mid_ranks(levels_y, weight), weight)
-    return found
+        correlations[draw] = correlation(mid_ranks(levels_x, weight), mid_ranks(levels_y, weight), weight)
+    return correlations
 
 
 def transpose_correlation(
@@ -241,7 +241,7 @@ def cluster_permutations(
 def row_permutation_null(
     paired: Float[np.ndarray, "rows rows"], permutations: Int[np.ndarray, "draws rows"]
 ) -> Float[np.ndarray, " draws"]:
-    """Null of ``mean_i paired[i, i]``, where ``paired[i, k]`` is row i of one array held against row k of the other.
+    """Null of ``mean_i paired[i, i]``, where ``paired[i, k]`` is row i of one array compared with row k of the other.
 
     Assumes that the rows of the two arrays are exchangeable against each other. Columns stay where they are, so a probe
     that moves under every stimulus moves in the null too.
@@ -276,10 +276,10 @@ def transpose_null(
     centred = square - square[off_diagonal].mean()
     null = np.empty(len(permutations))
     for draw, permutation in enumerate(permutations):
-        kept = off_diagonal[:, permutation] & off_diagonal
-        kept &= kept.T
-        relabelled = centred[:, permutation] * kept
-        total = max(int(kept.sum()), 1)
+        counted = off_diagonal[:, permutation] & off_diagonal
+        counted &= counted.T
+        relabelled = centred[:, permutation] * counted
+        total = max(int(counted.sum()), 1)
         offset = (relabelled.sum() / total) ** 2
         variance = np.vdot(relabelled, relabelled) / total - offset
         null[draw] = (np.vdot(relabelled, relabelled.T) / total - offset) / variance if variance > 0 else np.nan

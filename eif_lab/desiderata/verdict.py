@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-SATISFIED, VIOLATED, INCONCLUSIVE = "satisfied", "violated", "inconclusive"
+VERDICTS = SATISFIED, VIOLATED, INCONCLUSIVE = "satisfied", "violated", "inconclusive"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One statistic, held to one threshold.
+    """One statistic with its threshold.
 
     The claim is that ``effect`` is above ``threshold`` (statistics are oriented so that larger is better).
 
@@ -22,7 +22,7 @@ class Finding:
         p_value: One-sided, against the null that the test names.
         n: The number of independent units resampled (stimuli, worlds).
         unit: What those units are.
-        threshold: What the effect is held to.
+        threshold: What the effect is compared with.
     """
 
     statistic: str

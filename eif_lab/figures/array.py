@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from eif_lab.errors import rule_error
-from eif_lab.figures.style import LONGEST_CLASS, limit, shown, styled, told_once
+from eif_lab.figures.style import LONGEST_CLASS, limit, one_font_warning, shown, styled
 from eif_lab.results.summary import last_step, unit
 from eif_lab.results.sweep import SweepResults, open_results
 
@@ -46,10 +46,10 @@ def draw_array(influence: xr.DataArray) -> Figure:
     axes.tick_params(axis="x", rotation=90 if kind == "class" else 0)
     axes.set_ylabel(f"stimulus trained on, by {kind}")
     axes.set_xlabel(f"probe read, by {kind}")
-    told = [
+    parts = [
         shown(influence.attrs[key]) for key in ("model", "dataset", "method", "perturbation") if key in influence.attrs
     ]
-    axes.set_title(" · ".join(told))
+    axes.set_title(" · ".join(parts))
     bar = figure.colorbar(image, ax=axes, extend="both")
     bar.set_label(f"influence on {readout.replace('_', '-')} ({unit(influence, readout)})")
     return figure
@@ -84,6 +84,6 @@ def write_picture(folder: Path, file: Path) -> Path:
         known = sorted(figure.canvas.get_supported_filetypes())
         if kind not in known:
             raise rule_error("picture", f"end in one of {', '.join(known)}", str(file), "Try array.png.")
-        with told_once():
+        with one_font_warning():
             figure.savefig(file, dpi=150)
     return file

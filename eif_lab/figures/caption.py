@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from eif_lab.console.format import spaced
 from eif_lab.errors import one_line, printable
 from eif_lab.figures.runs import Setting, dataset_title, model_title, setting
 from eif_lab.results.job import JobResults
+from eif_lab.results.manifest import BaseModel, Manifest
 
 COLUMNS = ("data", "model", "method", "perturbation", "n", "seed", "how measured", "direct influence")
 
@@ -23,7 +24,7 @@ def caption(name: str, shows: str, jobs: Sequence[JobResults]) -> str:
     rows = [row_of(job) for job in jobs]
     head = [f"| {' | '.join(COLUMNS)} |", f"| {' | '.join('---' for _ in COLUMNS)} |"]
     table = [table_row(row[column] for column in COLUMNS) for row in rows]
-    made = sorted({str(job.manifest["git_commit"])[:10] for job in jobs if job.manifest["git_commit"]})
+    made = sorted({job.manifest.git_commit[:10] for job in jobs if job.manifest.git_commit})
     drawn = f"Drawn from {len(jobs)} jobs" + (f" at commit {', '.join(made)}." if made else ".")
     return "\n".join([f"# {name}", "", shows, "", summary(rows), drawn, "", *head, *table, ""])
 
@@ -45,36 +46,36 @@ def summary(rows: Sequence[Mapping[str, str]]) -> str:
 
 def row_of(job: JobResults) -> dict[str, str]:
     """What was run, in cells of `COLUMNS`."""
-    told, manifest = setting(job), job.manifest
-    direct, unit = manifest["direct_influence"], manifest["unit"]
+    run, manifest = setting(job), job.manifest
+    direct = manifest.direct_influence
     return {
-        "data": dataset_title(job) + (f" ({told.view})" if told.view else ""),
-        "model": f"{model_title(job)}{quality(manifest['base_model'])}",
-        "method": told.method,
-        "perturbation": told.perturbation + (f" ({told.noise})" if told.noise else ""),
-        "n": f"{manifest['stimuli']} stimuli x {manifest['probes']} probes",
-        "seed": ", ".join(map(str, manifest["seeds"])),
-        "how measured": measured(told, manifest),
-        "direct influence": f"{number(direct['effect'])} {unit} [{number(direct['low'])}, {number(direct['high'])}]",
+        "data": dataset_title(job) + (f" ({run.view})" if run.view else ""),
+        "model": f"{model_title(job)}{quality(manifest.base_model)}",
+        "method": run.method,
+        "perturbation": run.perturbation + (f" ({run.noise})" if run.noise else ""),
+        "n": f"{manifest.stimuli} stimuli x {manifest.probes} probes",
+        "seed": ", ".join(map(str, manifest.seeds)),
+        "how measured": measured(run, manifest),
+        "direct influence": f"{number(direct.effect)} {manifest.unit} [{number(direct.low)}, {number(direct.high)}]",
     }
 
 
-def quality(base: Mapping[str, Any]) -> str:
+def quality(base: BaseModel) -> str:
     """How good the base model is, as far as the manifest says."""
     known = [(name, base[name]) for name in ("accuracy", "background_accuracy") if isinstance(base.get(name), float)]
-    return "".join(f", {name.replace('_', ' ')} {value:.3f}" for name, value in known)
+    return "".join(f", {spaced(name)} {value:.3f}" for name, value in known)
 
 
-def measured(told: Setting, manifest: Mapping[str, Any]) -> str:
+def measured(run: Setting, manifest: Manifest) -> str:
     """The engine and the update."""
-    update = manifest["update"]
-    if not update["optimizer"]:
+    update = manifest.update
+    if not update.optimizer:
         return "the stimulus read before the probe, no weight moves"
-    moved = manifest["trained_parameters"]
-    rate = f"learning rate {number(update['learning_rate'])}{' (calibrated)' if update['calibration'] else ''}"
-    steps = f"{update['steps']} step{'s' if update['steps'] > 1 else ''}"
-    recipe = f"{update['optimizer']}, {steps}, {rate}, {moved['count']:,} of {moved['total']:,} parameters"
-    return f"{'exact, ' if told.exact else 'predicted, '}{told.engine}: {recipe}"
+    moved = manifest.trained_parameters
+    rate = f"learning rate {number(update.learning_rate)}{' (calibrated)' if update.calibration else ''}"
+    steps = f"{update.steps} step{'' if update.steps == 1 else 's'}"
+    recipe = f"{update.optimizer}, {steps}, {rate}, {moved.count:,} of {moved.total:,} parameters"
+    return f"{'exact, ' if run.exact else 'predicted, '}{run.engine}: {recipe}"
 
 
 def number(value: float | None) -> str:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from eif_lab.console.format import spaced
 from eif_lab.figures import evidence
 from eif_lab.figures.caption import table_row
 from eif_lab.figures.evidence import INCONCLUSIVE, Estimate, Range, decide, decide_every
@@ -45,7 +46,7 @@ NOT_PHI3 = "This is about a tiny model of ours; it says nothing about Microsoft'
 
 @dataclass(frozen=True)
 class Row:
-    """One claim beside what was found.
+    """One claim beside a result.
 
     Attributes:
         claim: The paper's.
@@ -105,12 +106,12 @@ def prompted(jobs: Sequence[JobResults]) -> list[JobResults]:
 
 def symmetric(job: JobResults) -> Row:
     """CNN arrays are symmetric."""
-    found = evidence.stored(job, "symmetry", "correlation") or Estimate()
+    estimate = evidence.stored(job, "symmetry", "correlation") or Estimate()
     return row(
         "influence between images is symmetric",
         [job],
-        found,
-        agrees=decide(found, SYMMETRIC),
+        estimate,
+        agrees=decide(estimate, SYMMETRIC),
         verdict=verdict_of(job, "symmetry"),
         note=f"correlation of I[i, j] with I[j, i], {SYMMETRIC}",
     )
@@ -118,28 +119,28 @@ def symmetric(job: JobResults) -> Row:
 
 def explained(job: JobResults, predicted: JobResults) -> Row:
     """The first-order view explains the symmetry."""
-    found = evidence.correlation_between(job, predicted)
+    estimate = evidence.correlation_between(job, predicted)
     mirrored = finding(predicted, "symmetry")
-    told = "" if mirrored is None else f"; the prediction's own symmetry is {mirrored.effect:.3g}"
+    also = "" if mirrored is None else f"; the prediction's own symmetry is {mirrored.effect:.3g}"
     return row(
         "the first-order (NTK) view, symmetric by construction, explains it",
         [job],
-        found,
-        agrees=decide(found, EXPLAINED),
+        estimate,
+        agrees=decide(estimate, EXPLAINED),
         verdict=verdict_of(predicted, "symmetry"),
-        note=f"correlation of the exact array with the first-order one, off the diagonal, {EXPLAINED}{told}",
+        note=f"correlation of the exact array with the first-order one, off the diagonal, {EXPLAINED}{also}",
     )
 
 
 def alike(job: JobResults) -> Row:
     """Noisy and clean stimuli teach alike."""
-    found = evidence.stored(job, "noise_invariance", "taught_less") or Estimate()
-    levels = job.manifest["config"]["perturbation"]["levels"]
+    estimate = evidence.stored(job, "noise_invariance", "taught_less") or Estimate()
+    levels = (job.manifest.config.get("perturbation") or {}).get("levels")
     return row(
         "noisy and clean images teach alike",
         [job],
-        found,
-        agrees=decide(found, ALIKE),
+        estimate,
+        agrees=decide(estimate, ALIKE),
         verdict=verdict_of(job, "noise_invariance"),
         note=f"part of a clean image's influence on its class that a noisy one lacks, mean over {levels}, {ALIKE}",
     )
@@ -148,12 +149,12 @@ def alike(job: JobResults) -> Row:
 def barely(claim: str, jobs: Sequence[JobResults], desideratum: str, statistic: str, meaning: str) -> Row:
     """A share of the direct influence that hardly arrives: the conclusion's reach, its gap to its negation."""
     each = estimates(jobs, lambda job: evidence.stored(job, desideratum, statistic))
-    found = evidence.over_domains(each)
+    estimate = evidence.over_domains(each)
     return row(
         claim,
         jobs,
-        found,
-        agrees=decide(found, BARELY),
+        estimate,
+        agrees=decide(estimate, BARELY),
         verdict=satisfied(jobs, desideratum),
         note=f"{statistic}: {meaning}, over the influence on what is stated, mean over {len(each)} domains, {BARELY}; "
         f"{told_each(each, BARELY)}",
@@ -163,7 +164,9 @@ def barely(claim: str, jobs: Sequence[JobResults], desideratum: str, statistic: 
 def more_asymmetric(tuned: Sequence[JobResults], prompts: Sequence[JobResults]) -> Row:
     """In every domain prompting is more asymmetric than fine-tuning."""
     each = [
-        found for job, other in paired(tuned, prompts) if (found := evidence.less_symmetric(job, other)) is not None
+        estimate
+        for job, other in paired(tuned, prompts)
+        if (estimate := evidence.less_symmetric(job, other)) is not None
     ]
     weakest = min(each, key=lambda estimate: estimate.low, default=Estimate())
     at = f"the weakest of {len(each)} domains ({weakest.domain})" if each else "no domain could be compared"
@@ -182,60 +185,62 @@ def satisfies_more(tuned: Sequence[JobResults], prompts: Sequence[JobResults]) -
     """Prompting satisfies more desiderata than fine-tuning."""
     shares = [[evidence.share_satisfied(job, JUDGED) for job in pair] for pair in paired(tuned, prompts)]
     known = [pair for pair in shares if all(map(math.isfinite, pair))]
-    found = evidence.over_domains([Estimate(context - weights) for weights, context in known])
+    estimate = evidence.over_domains([Estimate(context - weights) for weights, context in known])
     nothing = not any(map(sum, known))
-    told = f"share of the findings of {' and '.join(JUDGED)} that are satisfied"
+    shares_note = f"share of the findings of {' and '.join(JUDGED)} that are satisfied"
     if known:
         weights, context = (sum(column) / len(known) for column in zip(*known))
-        told += f", {context:.2f} under prompting and {weights:.2f} under fine-tuning"
+        shares_note += f", {context:.2f} under prompting and {weights:.2f} under fine-tuning"
     return row(
         "prompting satisfies more desiderata than fine-tuning",
         tuned,
-        found,
-        agrees=INCONCLUSIVE if nothing else decide(found, MORE),
+        estimate,
+        agrees=INCONCLUSIVE if nothing else decide(estimate, MORE),
         verdict=satisfied(prompts, *JUDGED),
-        note=f"{told}; difference, mean over {len(known)} domains, {MORE}"
+        note=f"{shares_note}; difference, mean over {len(known)} domains, {MORE}"
         + ("; neither satisfies any, so that nothing can be compared" if nothing else ""),
     )
 
 
-def row(claim: str, jobs: Sequence[JobResults], found: Estimate, *, agrees: str, verdict: str, note: str) -> Row:
+def row(claim: str, jobs: Sequence[JobResults], estimate: Estimate, *, agrees: str, verdict: str, note: str) -> Row:
     """A row about some jobs of one model."""
-    effect, low, high = (value if math.isfinite(value) else None for value in (found.effect, found.low, found.high))
+    effect, low, high = (
+        value if math.isfinite(value) else None for value in (estimate.effect, estimate.low, estimate.high)
+    )
     tiny = setting(jobs[0]).model == TINY
-    told = f"{note}. {NOT_PHI3}" if tiny else f"{note}."
-    return Row(claim, what(jobs), effect, low, high, verdict, agrees, told)
+    notes = f"{note}. {NOT_PHI3}" if tiny else f"{note}."
+    return Row(claim, what(jobs), effect, low, high, verdict, agrees, notes)
 
 
 def what(jobs: Sequence[JobResults]) -> str:
     """Model, data, method and n."""
-    told, manifest = setting(jobs[0]), jobs[0].manifest
+    run, manifest = setting(jobs[0]), jobs[0].manifest
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(setting(job).seed for job in jobs))
-    data = dataset_title(jobs[0]) if len(jobs) == 1 else f"{len(jobs)} knowledge domains ({told.view})"
-    noise = f", {told.noise.replace('_', ' ')} noise" if told.noise else ""
-    sizes = sorted({job.manifest["stimuli"] for job in jobs})
+    data = dataset_title(jobs[0]) if len(jobs) == 1 else f"{len(jobs)} knowledge domains ({run.view})"
+    noise = f", {spaced(run.noise)} noise" if run.noise else ""
+    sizes = sorted({job.manifest.stimuli for job in jobs})
     n = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
-    return f"{model_title(jobs[0])}, {data}{noise}, {told.method}, {n} stimuli, {manifest['unit']}, seed {seeds}"
+    return f"{model_title(jobs[0])}, {data}{noise}, {run.method}, {n} stimuli, {manifest.unit}, seed {seeds}"
 
 
 def verdict_of(job: JobResults, desideratum: str) -> str:
     """The stored verdict."""
-    found = finding(job, desideratum)
-    return "not applicable" if found is None else f"{desideratum.replace('_', ' ')} {found.verdict}"
+    result = finding(job, desideratum)
+    return "not applicable" if result is None else f"{spaced(desideratum)} {result.verdict}"
 
 
 def satisfied(jobs: Sequence[JobResults], *desiderata: str) -> str:
     """In how many jobs a desideratum is satisfied."""
     parts = []
     for name in desiderata:
-        verdicts = [found.verdict for job in jobs if (found := finding(job, name)) is not None]
+        verdicts = [result.verdict for job in jobs if (result := finding(job, name)) is not None]
         parts.append(f"{name} satisfied in {verdicts.count('satisfied')} of {len(verdicts)}")
     return ", ".join(parts) + (" (prompting)" if jobs and setting(jobs[0]).method == "prompt" else "")
 
 
 def estimates(jobs: Sequence[JobResults], measure: Callable[[JobResults], Estimate | None]) -> list[Estimate]:
     """The statistic of each domain that has one."""
-    return [found for job in jobs if (found := measure(job)) is not None]
+    return [result for job in jobs if (result := measure(job)) is not None]
 
 
 def told_each(each: Sequence[Estimate], allowed: Range) -> str:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from eif_lab.desiderata.selection import clean, clusters, same_sample
 from eif_lab.desiderata.statistics import bootstrap_interval, divide
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title
-from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, spaced, wrapped
+from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, shown_words, wrapped
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SHOWS = (
     "Influence on a probe against its distance from the stimulus: for images between the base model's features, for "
     "texts the path between their words in the world's ontology; a sample on itself is left out. Dots: pairs. "
     "Points: means at a distance, or in 20 bins with equally many pairs, with 95 % intervals (stimuli, or worlds, "
-    "resampled whole). Line: a exp(-distance / length) + c with the decay length that the desideratum found; absent "
+    "resampled whole). Line: a exp(-distance / length) + c with the decay length of the desideratum; absent "
     "where none was resolved. Above: Spearman correlation of influence with nearness and its interval, positive where "
     "influence falls with distance. The vertical axis ends where the means do; single pairs go beyond."
 )
@@ -58,12 +58,12 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
 
 
 def judged(job: JobResults) -> tuple[str, str]:
-    """The desideratum that tells a job's decay, and the distance that it was held to.
+    """The desideratum that tells a job's decay, and the distance that it was judged by.
 
     Class identity, the images' default, has two values and no length: where the job also judged the distance between
     features, that is shown.
     """
-    for name, options in (job.manifest["config"].get("desideratum") or {}).items():
+    for name, options in (job.manifest.config.get("desideratum") or {}).items():
         if str(options.get("_target_", "")).endswith(".DistanceDecay") and options.get("distance"):
             return name, str(options["distance"])
     return "distance_decay", str(job.influence.attrs["distance"])
@@ -142,14 +142,14 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
     low, high = np.nanmin(decay.low), np.nanmax(decay.high)
     axes.set_ylim(low - 0.4 * (high - low), high + 0.4 * (high - low))
     title = wrapped(f"{dataset_title(job)}, {model_title(job)}")
-    found = finding(job, desideratum)
-    if found is not None:
-        title += f"\n{found.effect:.2f} [{found.low:.2f}, {found.high:.2f}], {found.verdict}"
-        length = json.loads(found.details).get("decay_length", math.nan)
+    result = finding(job, desideratum)
+    if result is not None:
+        title += f"\n{result.effect:.2f} [{result.low:.2f}, {result.high:.2f}], {result.verdict}"
+        length = json.loads(result.details).get("decay_length", math.nan)
         if math.isfinite(length):
             along = np.linspace(decay.distance.min(), decay.distance.max(), 200)
             axes.plot(along, fitted(decay, length, along), color=VERMILION, label=f"length {length:.3g}")
             axes.legend(loc="upper right")
     axes.set_title(title, fontsize=6.5)
-    axes.set_xlabel(f"{spaced(name)} distance")
-    axes.set_ylabel(f"influence ({job.manifest['unit']})")
+    axes.set_xlabel(f"{shown_words(name)} distance")
+    axes.set_ylabel(f"influence ({job.manifest.unit})")

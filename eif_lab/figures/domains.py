@@ -102,10 +102,10 @@ def draw_domain(axes: Axes, job: JobResults) -> None:
     axes.set_xticks(range(len(labels)), numbers, fontsize=5.6, rotation=90)
     axes.tick_params(length=0)
     title = wrapped(f"{dataset_title(job)}, {model_title(job)}, {worlds} worlds")
-    found = finding(job, "symmetry")
-    if found is not None:
-        title += f"\ncorrelation with its transpose {found.effect:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    result = finding(job, "symmetry")
+    if result is not None:
+        title += f"\ncorrelation with its transpose {result.effect:.2f} [{result.low:.2f}, {result.high:.2f}]"
     axes.set_title(title, fontsize=7)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.75, extend="both")
-    bar.set_label(f"influence ({job.manifest['unit']})", fontsize=6)
+    bar.set_label(f"influence ({job.manifest.unit})", fontsize=6)
     bar.ax.tick_params(labelsize=5.5)

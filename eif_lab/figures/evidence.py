@@ -1,4 +1,4 @@
-"""What a claim of the paper is held to: a statistic with its interval, and the rule that decides.
+"""How a claim of the paper is judged: a statistic with its interval, and the rule that decides.
 
 The rule. Each claim is a statistic with a 95 % interval, and a range that the claim allows. It *agrees* where the whole
 interval lies in the range, *disagrees* where the whole interval lies outside on one side, and is *inconclusive*
@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eif_lab.desiderata import statistics
-from eif_lab.desiderata.selection import clean, texts
+from eif_lab.desiderata.selection import clean, same_sample, texts
 from eif_lab.desiderata.symmetry import shared_square
 from eif_lab.figures.runs import finding, judged_array, setting
 from eif_lab.results.job import JobResults
@@ -73,11 +73,11 @@ def decide_every(estimates: Sequence[Estimate], allowed: Range) -> str:
 
 
 def stored(job: JobResults, desideratum: str, statistic: str) -> Estimate | None:
-    """What the job's desideratum found; None where it was not judged or is about nothing."""
-    found = finding(job, desideratum, statistic)
-    if found is None or not math.isfinite(found.finding_p_value):
+    """The stored finding of the job's desideratum; None where it was not judged or is about nothing."""
+    result = finding(job, desideratum, statistic)
+    if result is None or not math.isfinite(result.finding_p_value):
         return None
-    return Estimate(float(found.effect), float(found.low), float(found.high), setting(job).dataset)
+    return Estimate(float(result.effect), float(result.low), float(result.high), setting(job).dataset)
 
 
 def over_domains(estimates: Sequence[Estimate]) -> Estimate:
@@ -85,10 +85,10 @@ def over_domains(estimates: Sequence[Estimate]) -> Estimate:
     values = np.array([estimate.effect for estimate in estimates if math.isfinite(estimate.effect)])
     if not len(values):
         return Estimate()
-    return interval(float(values.mean()), lambda counts: counts @ values / counts.sum(axis=1), len(values))
+    return with_interval(float(values.mean()), lambda counts: counts @ values / counts.sum(axis=1), len(values))
 
 
-def interval(
+def with_interval(
     effect: float,
     statistic: Callable[[Float[np.ndarray, "draws units"]], Float[np.ndarray, " draws"]],
     units: int,
@@ -118,7 +118,7 @@ def less_symmetric(job: JobResults, other: JobResults) -> Estimate | None:
         return one - two
 
     n = int(units.max()) + 1
-    return interval(float(difference(np.ones((1, n)))[0]), difference, n, setting(job).dataset)
+    return with_interval(float(difference(np.ones((1, n)))[0]), difference, n, setting(job).dataset)
 
 
 def correlation_between(job: JobResults, other: JobResults) -> Estimate:
@@ -128,20 +128,19 @@ def correlation_between(job: JobResults, other: JobResults) -> Estimate:
         job, other: Over the same samples in the same order.
     """
     x, y = (clean(judged_array(one)) for one in (job, other))
-    different = texts(x, "stimulus_id")[:, None] != texts(x, "probe_id")[None, :]
-    kept = (different & np.isfinite(x.values) & np.isfinite(y.values)).astype(float)
-    a, b = (np.where(kept > 0, one.values - np.nanmean(one.values), 0.0) for one in (x, y))
+    defined = (~same_sample(x) & np.isfinite(x.values) & np.isfinite(y.values)).astype(float)
+    a, b = (np.where(defined > 0, one.values - np.nanmean(one.values), 0.0) for one in (x, y))
     square = x.shape[0] == x.shape[1] and (texts(x, "stimulus_id") == texts(x, "probe_id")).all()
 
     def correlation(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
         columns = counts if square else np.ones((len(counts), x.shape[1]))
         total, sum_a, sum_b, aa, bb, ab = (
-            ((counts @ moment) * columns).sum(axis=1) for moment in (kept, a, b, a * a, b * b, a * b)
+            ((counts @ moment) * columns).sum(axis=1) for moment in (defined, a, b, a * a, b * b, a * b)
         )
         covariance = ab - sum_a * sum_b / total
         return statistics.divide(covariance, np.sqrt((aa - sum_a**2 / total) * (bb - sum_b**2 / total)))
 
-    return interval(float(correlation(np.ones((1, len(a))))[0]), correlation, len(a), setting(job).dataset)
+    return with_interval(float(correlation(np.ones((1, len(a))))[0]), correlation, len(a), setting(job).dataset)
 
 
 def share_satisfied(job: JobResults, desiderata: Sequence[str]) -> float:

@@ -53,9 +53,8 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     """The jobs that have a partner: the same but for the engine."""
     paired = [job for pair in pairs(jobs) for job in pair]
     if not paired:
-        raise rule_error(
-            "results path", "hold exact jobs and engine=first_order jobs alike", [str(j.manifest["name"]) for j in jobs]
-        )
+        rule = "hold exact jobs and engine=first_order jobs alike"
+        raise rule_error("results path", rule, [job.manifest.name for job in jobs])
     return chosen(paired, "pairs", lambda _: True)
 
 
@@ -63,20 +62,20 @@ def pairs(jobs: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
     """Exact and predicted job of each setting and learning rate, by learning rate."""
 
     def key(job: JobResults) -> tuple:
-        told, update = setting(job), job.manifest["update"]
+        run, update = setting(job), job.manifest.update
         return (
-            told.model,
-            told.dataset,
-            told.method,
-            told.perturbation,
-            told.draw,
-            update["learning_rate"],
-            update["steps"],
+            run.model,
+            run.dataset,
+            run.method,
+            run.perturbation,
+            run.draw,
+            update.learning_rate,
+            update.steps,
         )
 
     predicted = {key(job): job for job in jobs if not setting(job).exact}
-    found = [(job, predicted[key(job)]) for job in jobs if setting(job).exact and key(job) in predicted]
-    return sorted(found, key=lambda pair: pair[0].manifest["update"]["learning_rate"])
+    both = [(job, predicted[key(job)]) for job in jobs if setting(job).exact and key(job) in predicted]
+    return sorted(both, key=lambda pair: pair[0].manifest.update.learning_rate or 0.0)
 
 
 def compare(exact: JobResults, predicted: JobResults) -> list[Compared]:
@@ -90,7 +89,7 @@ def compare(exact: JobResults, predicted: JobResults) -> list[Compared]:
 def compared(job: JobResults, exact: xr.DataArray, predicted: xr.DataArray, readout: str) -> Compared:
     """The two arrays after one number of steps."""
     return Compared(
-        learning_rate=float(job.manifest["update"]["learning_rate"]),
+        learning_rate=job.manifest.update.learning_rate or 0.0,
         steps=int(exact["step"].values[0]),
         direct=direct_influence(exact, readout).effect,
         agreement=agreement(predicted, exact),
@@ -99,20 +98,20 @@ def compared(job: JobResults, exact: xr.DataArray, predicted: xr.DataArray, read
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
     """Correlation and relative error."""
-    found = [one for pair in pairs(jobs) for one in compare(*pair)]
-    steps = sorted({one.steps for one in found})
+    compared_arrays = [one for pair in pairs(jobs) for one in compare(*pair)]
+    steps = sorted({one.steps for one in compared_arrays})
     chosen_steps = sorted({steps[round(place)] for place in np.geomspace(1, len(steps), MOST_CURVES) - 1})
     colors = matplotlib.colormaps[SEQUENTIAL]
     figure = canvas(10.0, 3.2)
     correlation, error, strength = figure.subplots(1, 3)
     for number, count in enumerate(chosen_steps):
-        curve = [one for one in found if one.steps == count]
+        curve = [one for one in compared_arrays if one.steps == count]
         color = colors(0.9 * number / max(len(chosen_steps) - 1, 1))
         rates = [one.learning_rate for one in curve]
         label = f"{count} step{'s' if count > 1 else ''}"
         correlation.plot(rates, [one.agreement.pearson for one in curve], "o-", color=color, label=label)
         error.plot(rates, [one.agreement.relative_error for one in curve], "o-", color=color, label=label)
-    draw_strength(strength, found, colors)
+    draw_strength(strength, compared_arrays, colors)
     for axes in (correlation, error):
         log_scale(axes, "x")
         axes.set_xlabel("learning rate")
@@ -122,17 +121,17 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         axes.set_ylabel("relative error")
     correlation.set_ylabel("correlation of exact with first order")
     correlation.legend()
-    unit = jobs[0].manifest["unit"]
+    unit = jobs[0].manifest.unit
     strength.set_xlabel(f"mean direct influence, exact ({unit})")
-    method, optimizer = shown(setting(jobs[0]).method), jobs[0].manifest["update"]["optimizer"]
+    method, optimizer = shown(setting(jobs[0]).method), jobs[0].manifest.update.optimizer
     figure.suptitle(f"{dataset_title(jobs[0])}, {model_title(jobs[0])}, {method}, {optimizer}", fontsize=8)
     return figure
 
 
-def draw_strength(axes: Axes, found: Sequence[Compared], colors: Colormap) -> None:
+def draw_strength(axes: Axes, compared_arrays: Sequence[Compared], colors: Colormap) -> None:
     """Error against direct influence, coloured by the number of steps."""
-    known = [one for one in found if one.direct > 0]
-    most = max((one.steps for one in found), default=1)
+    known = [one for one in compared_arrays if one.direct > 0]
+    most = max((one.steps for one in compared_arrays), default=1)
     axes.scatter(
         [one.direct for one in known],
         [one.agreement.relative_error for one in known],

@@ -10,9 +10,10 @@ import pandas as pd
 
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.figures.runs import chosen, model_title, setting
-from eif_lab.figures.style import GREY, METHODS, VERDICTS, canvas, in_order, shown, spaced
+from eif_lab.figures.style import GREY, METHODS, VERDICTS, canvas, in_order, shown, shown_words
 from eif_lab.results.job import JobResults
-from eif_lab.results.rows import DONE, sweep_table
+from eif_lab.results.manifest import DONE
+from eif_lab.results.tables import sweep_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +44,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     grid = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
     for axes, name in zip(grid, names):
         draw_desideratum(axes, table[table["desideratum"] == name], groups)
-        axes.set_title(spaced(name))
+        axes.set_title(shown_words(name))
     grid[0].set_yticks(range(len(groups)), groups)
     grid[0].set_ylim(len(groups) - 0.4, -0.6)
     handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels())}
@@ -54,7 +55,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
 def scores(jobs: Sequence[JobResults]) -> pd.DataFrame:
     """The headline findings of all jobs, corrected together, with ``group``, model and method, beside them.
 
-    Of a job with noise only noise invariance is told: its clean images are those of another job.
+    Of a job with noise only noise invariance is shown: its clean images are those of another job.
     """
     table = sweep_table(jobs)
     table = table[(table["status"] == DONE) & (table["finding"] == 0)]
@@ -79,16 +80,16 @@ def place_of(group: str) -> tuple[str, int]:
 def draw_desideratum(axes: Axes, rows: pd.DataFrame, groups: Sequence[str]) -> None:
     """One panel."""
     for place, group in enumerate(groups):
-        mine = rows[rows["group"] == group]
-        for shift, row in zip(np.linspace(-0.33, 0.33, len(mine) + 2)[1:-1], mine.itertuples()):
+        of_group = rows[rows["group"] == group]
+        for shift, row in zip(np.linspace(-0.33, 0.33, len(of_group) + 2)[1:-1], of_group.itertuples()):
             style = VERDICTS[row.verdict]
             axes.plot([row.low, row.high], [place + shift] * 2, color=style["color"], linewidth=0.8, zorder=1)
             axes.plot(row.effect, place + shift, linestyle="", markersize=3.5, zorder=2, label=row.verdict, **style)
-        if len(mine):
-            told = f"{(mine['verdict'] == SATISFIED).sum()}/{len(mine)}"
-            axes.text(1.02, place, told, fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
+        if len(of_group):
+            label = f"{(of_group['verdict'] == SATISFIED).sum()}/{len(of_group)}"
+            axes.text(1.02, place, label, fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
         axes.axhline(place + 0.5, color="0.9", linewidth=0.5, zorder=0)
     for threshold in rows["threshold"].dropna().unique():
         axes.axvline(threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
-    axes.set_xlabel(" / ".join(spaced(name) for name in dict.fromkeys(rows["statistic"])))
+    axes.set_xlabel(" / ".join(shown_words(name) for name in dict.fromkeys(rows["statistic"])))
     axes.tick_params(axis="y", length=0)

@@ -12,7 +12,7 @@ from eif_lab.desiderata.noise_invariance import Teaching, measure_teaching, nois
 from eif_lab.desiderata.statistics import bootstrap_interval
 from eif_lab.errors import NotApplicable
 from eif_lab.figures.runs import chosen, dataset_title, judged_array, model_title, setting
-from eif_lab.figures.style import BLACK, BLUE, ORANGE, PURPLE, canvas, in_order, spaced
+from eif_lab.figures.style import BLACK, BLUE, ORANGE, PURPLE, canvas, in_order, shown_words
 from eif_lab.figures.symmetry import short
 from eif_lab.results.job import JobResults
 
@@ -58,11 +58,11 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         for row, (name, part) in enumerate(parts):
             draw_curves(grid[row, column], part)
             grid[row, column].set_title(short([name])[0], fontsize=7)
-        grid[0, column].set_title(f"{dataset_title(job)}\n{spaced(setting(job).noise)}\nall classes")
+        grid[0, column].set_title(f"{dataset_title(job)}\n{shown_words(setting(job).noise)}\nall classes")
         for unused in grid[len(parts) :, column]:
             unused.set_axis_off()
     share_heights(grid, [setting(job).dataset for job in jobs])
-    unit = jobs[0].manifest["unit"]
+    unit = jobs[0].manifest.unit
     figure.supylabel(f"mean influence on others of the class ({unit}), {model_title(jobs[0])}", fontsize=8)
     figure.supxlabel("strength of the noise", fontsize=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
@@ -113,7 +113,7 @@ def point(teaching: Teaching, a: float, b: float) -> Point:
 
 
 def alike(array: xr.DataArray, sigma: float) -> xr.DataArray:
-    """The stimuli and the probes of one strength, taken for clean ones."""
+    """The stimuli and the probes of one strength, as if they were clean."""
     part = array.isel({dim: np.flatnonzero(array[f"{dim}_sigma"].values == sigma) for dim in array.dims})
     return part.assign_coords({f"{dim}_sigma": (dim, np.zeros(part.sizes[dim])) for dim in part.dims})
 
@@ -149,9 +149,9 @@ def share_heights(grid: np.ndarray, datasets: Sequence[str]) -> None:
     """One vertical axis for all panels of a dataset in a row, and zero in it."""
     for row in grid:
         for name in dict.fromkeys(datasets):
-            mine = [axes for axes, dataset in zip(row, datasets) if dataset == name]
-            low = min(0.0, *(axes.get_ylim()[0] for axes in mine))
-            high = max(axes.get_ylim()[1] for axes in mine)
-            for place, axes in enumerate(mine):
+            of_dataset = [axes for axes, dataset in zip(row, datasets) if dataset == name]
+            low = min(0.0, *(axes.get_ylim()[0] for axes in of_dataset))
+            high = max(axes.get_ylim()[1] for axes in of_dataset)
+            for place, axes in enumerate(of_dataset):
                 axes.set_ylim(low, high)
                 axes.tick_params(labelleft=place == 0)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.figures.runs import DOMAINS, chosen, finding, model_title, setting
-from eif_lab.figures.style import GREY, MARKERS, METHODS, canvas, in_order, spaced
+from eif_lab.figures.style import GREY, MARKERS, METHODS, canvas, in_order, shown_words
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         of_view = [job for job in jobs if setting(job).view == view]
         draw_panel(axes, of_view, (desideratum, statistic), domains, methods)
     for axes in grid[:, 0]:
-        axes.set_yticks(range(len(domains)), [spaced(domain) for domain in domains])
+        axes.set_yticks(range(len(domains)), [shown_words(domain) for domain in domains])
         axes.set_ylim(len(domains) - 0.4, -0.6)
     figure.suptitle(f"{model_title(jobs[0])}: fine-tuning beside prompting", fontsize=8)
     figure.legend(handles=legend(methods), loc="outside lower center", ncols=len(methods) + len(FILLINGS))
@@ -81,10 +81,10 @@ def draw_panel(
     for number, method in enumerate(methods):
         shift = 0.7 * ((number + 0.5) / len(methods) - 0.5)
         for job in jobs:
-            found = finding(job, *judged) if setting(job).method == method else None
-            if found is not None:
-                draw_mark(axes, found, domains.index(setting(job).dataset) + shift, method)
-                axes.axvline(found.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
+            result = finding(job, *judged) if setting(job).method == method else None
+            if result is not None:
+                draw_mark(axes, result, domains.index(setting(job).dataset) + shift, method)
+                axes.axvline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
     for border in range(1, len(domains)):
         axes.axhline(border - 0.5, color="0.9", linewidth=0.5, zorder=0)
     low, high = axes.get_xlim()
@@ -93,13 +93,13 @@ def draw_panel(
     axes.tick_params(axis="y", length=0)
 
 
-def draw_mark(axes: Axes, found: pd.Series, place: float, method: str) -> None:
+def draw_mark(axes: Axes, result: pd.Series, place: float, method: str) -> None:
     """A finding: colour and shape tell the method, filling the verdict."""
     color = METHODS.get(method, "black")
-    filling = color if found.finding_verdict == SATISFIED else FILLINGS[found.finding_verdict]
-    axes.plot([found.low, found.high], [place, place], color=color, linewidth=1, zorder=1)
+    filling = color if result.finding_verdict == SATISFIED else FILLINGS[result.finding_verdict]
+    axes.plot([result.low, result.high], [place, place], color=color, linewidth=1, zorder=1)
     axes.plot(
-        found.effect, place, MARKERS.get(method, "o"), color=color, markerfacecolor=filling, label=method, zorder=2
+        result.effect, place, MARKERS.get(method, "o"), color=color, markerfacecolor=filling, label=method, zorder=2
     )
 
 
@@ -107,7 +107,7 @@ def legend(methods: Sequence[str]) -> list[Line2D]:
     """A mark for each method, and one for each verdict."""
     colors = {method: METHODS.get(method, "black") for method in methods}
     marks = [
-        Line2D([], [], color=color, marker=MARKERS.get(method, "o"), label=spaced(method))
+        Line2D([], [], color=color, marker=MARKERS.get(method, "o"), label=shown_words(method))
         for method, color in colors.items()
     ]
     return marks + [

@@ -12,15 +12,20 @@ import xarray as xr
 
 from eif_lab.desiderata.selection import select_readout
 from eif_lab.errors import rule_error
-from eif_lab.figures.style import shown, spaced
+from eif_lab.figures.style import shown, shown_words
 from eif_lab.models.language.phi3 import TINY
 from eif_lab.models.tiny import pretraining
-from eif_lab.results.job import JobResults
-from eif_lab.results.rows import DONE
+from eif_lab.results.folders import MANIFEST
+from eif_lab.results.job import ARRAY, JobResults
+from eif_lab.results.manifest import DONE
+from eif_lab.results.scalars import NAMED
 from eif_lab.results.seeds import seeds_of
 from eif_lab.results.sweep import SweepResults, open_results
 
 DOMAINS = tuple(domain().name for domain in pretraining.DOMAINS)
+COORDINATES = ("relation", "stimulus_id", "probe_id")
+"""What every figure reads of an array."""
+
 IMAGES = ("fashion_mnist", "mnist", "digits")
 
 TITLES = {"fashion_mnist": "FashionMNIST", "mnist": "MNIST"}
@@ -70,16 +75,16 @@ class Setting:
 
 def setting(job: JobResults) -> Setting:
     """What the job was."""
-    told, config = job.influence.attrs, job.manifest["config"] or {}
+    names, config = job.influence.attrs, job.manifest.config
     seed, data_seed = seeds_of(config)
-    perturbation = str(told["perturbation"])
+    perturbation = str(names["perturbation"])
     noise = (config.get("perturbation") or {}).get("noise") or "gaussian" if perturbation == "noise" else ""
     return Setting(
-        model=str(told["model"]),
-        dataset=str(told["dataset"]),
-        method=str(told["method"]),
+        model=str(names["model"]),
+        dataset=str(names["dataset"]),
+        method=str(names["method"]),
         perturbation=perturbation,
-        engine=str(job.manifest["engine"]),
+        engine=job.manifest.engine,
         view=str((config.get("dataset") or {}).get("view") or ""),
         noise=str(noise),
         seed=seed,
@@ -92,16 +97,36 @@ def find_jobs(folders: Iterable[str | Path]) -> list[JobResults]:
     """The jobs in the folders, each a job or a sweep, that ended with an array, in the order of figures.
 
     Raises:
-        ConfigError: A folder holds no results, or no job ended with an array.
+        ConfigError: A folder holds no results, no job ended with an array, or a job lacks what figures show.
     """
     folders = list(folders)
     opened = [open_results(folder) for folder in folders]
     jobs = [job for one in opened for job in (one.jobs if isinstance(one, SweepResults) else [one])]
-    done = [job for job in jobs if job.manifest["status"] == DONE]
+    done = [job for job in jobs if job.manifest.status == DONE]
     if not done:
-        told = "; ".join(dict.fromkeys(str(job.manifest["reason"]) for job in jobs))
-        raise rule_error("results path", "hold a job that is done", [str(folder) for folder in folders], told)
+        reasons = "; ".join(dict.fromkeys(job.manifest.reason for job in jobs))
+        raise rule_error("results path", "hold a job that is done", [str(folder) for folder in folders], reasons)
+    for job in done:
+        require_fields(job)
     return sorted(done, key=lambda job: setting(job).order)
+
+
+def require_fields(job: JobResults) -> None:
+    """Refuse a job whose array or manifest lacks what every job of this package has and figures show.
+
+    Raises:
+        ConfigError: Which field it lacks.
+    """
+    manifest = job.manifest
+    there = {
+        **{f"{ARRAY} attribute {name}": name in job.influence.attrs for name in NAMED},
+        **{f"{ARRAY} coordinate {name}": name in job.influence.coords for name in COORDINATES},
+        **{f"{MANIFEST} {name}": bool(manifest[name]) for name in ("seeds", "unit", "engine", "stimuli", "probes")},
+        f"{MANIFEST} base_model": manifest.base_model.name is not None,
+        f"{MANIFEST} update": manifest.update.steps is not None,
+    }
+    if absent := [name for name, known in there.items() if not known]:
+        raise rule_error("results path", f"hold jobs with {', '.join(absent)}", str(job.path), "Run the job again.")
 
 
 def chosen(jobs: Sequence[JobResults], what: str, fits: Callable[[Setting], bool]) -> list[JobResults]:
@@ -115,10 +140,10 @@ def chosen(jobs: Sequence[JobResults], what: str, fits: Callable[[Setting], bool
     Raises:
         ConfigError: None does.
     """
-    found = [job for job in jobs if fits(setting(job))]
-    if not found:
-        raise rule_error("results path", f"hold {what}", [str(job.manifest["name"]) for job in jobs])
-    return found
+    fitting = [job for job in jobs if fits(setting(job))]
+    if not fitting:
+        raise rule_error("results path", f"hold {what}", [job.manifest.name for job in jobs])
+    return fitting
 
 
 def judged_array(job: JobResults) -> xr.DataArray:
@@ -142,7 +167,7 @@ def finding(job: JobResults, desideratum: str, statistic: str | None = None) -> 
 
 
 def model_title(job: JobResults) -> str:
-    """The model's honest name: of a tiny one that it is tiny and whose it is not."""
+    """The model's name, which says of phi3-tiny that it is this project's and not Microsoft's."""
     name = setting(job).model
     return f"{TINY} (ours, not Phi-3)" if name == TINY else {"cnn": "CNN"}.get(name, shown(name))
 
@@ -150,4 +175,4 @@ def model_title(job: JobResults) -> str:
 def dataset_title(job: JobResults) -> str:
     """The dataset's name as it is written."""
     name = setting(job).dataset
-    return TITLES.get(name, spaced(name))
+    return TITLES.get(name, shown_words(name))

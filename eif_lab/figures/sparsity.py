@@ -105,10 +105,10 @@ def draw_numbers(axes: Axes, jobs: Sequence[JobResults]) -> None:
     )  # fmt: skip
     axes.plot([related(array).mean() for array in arrays], places, "D", color=VERMILION, label="related probes")
     for place, job in zip(places, jobs):
-        found = finding(job, "sparsity", "share_on_related")
-        if found is not None:
-            told = f"{found.effect:.2f} [{found.low:.2f}, {found.high:.2f}] {found.verdict}"
-            axes.text(1.03, place, told, fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
+        result = finding(job, "sparsity", "share_on_related")
+        if result is not None:
+            label = f"{result.effect:.2f} [{result.low:.2f}, {result.high:.2f}] {result.verdict}"
+            axes.text(1.03, place, label, fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
     axes.text(1.03, 1.0, "|I| on related, above chance", fontsize=6.5, va="bottom", transform=axes.transAxes)
     axes.set_yticks(places, [dataset_title(job) for job in jobs])
     axes.set_ylim(len(jobs) - 0.4, -0.6)

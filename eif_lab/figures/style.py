@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.ticker import LogFormatter
 
+from eif_lab.console.format import spaced
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.errors import one_line, printable
 from eif_lab.files.checksums import replace_file
@@ -44,7 +45,7 @@ VERDICTS: dict[str, dict[str, Any]] = {
     VIOLATED: {"marker": "X", "color": VERMILION, "markerfacecolor": VERMILION},
     INCONCLUSIVE: {"marker": "o", "color": GREY, "markerfacecolor": "white"},
 }
-"""Marks of the verdicts, told apart by shape and filling as well as by colour."""
+"""Marks of the verdicts, distinguished by shape and filling as well as by colour."""
 
 DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
 
@@ -131,9 +132,9 @@ def show_array(axes: Axes, values: Float[np.ndarray, "rows columns"], scale: flo
     )
 
 
-def spaced(name: str) -> str:
+def shown_words(name: str) -> str:
     """A name in words, as a figure has room for it: "noise_invariance" is noise invariance."""
-    return shown(name.replace("_", " "))
+    return shown(spaced(name))
 
 
 def in_order(names: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -150,7 +151,7 @@ def save(figure: Figure, caption: str, folder: Path, name: str) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(caption, encoding="utf-8")
-    with told_once():
+    with one_font_warning():
         for kind in ("pdf", "png"):
             drawn = io.BytesIO()
             # without the date, so that the same runs give the same file
@@ -160,21 +161,21 @@ def save(figure: Figure, caption: str, folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def told_once() -> Iterator[None]:
-    """Within this, the characters that no font has are told in one line at the end; matplotlib has one for each."""
+def one_font_warning() -> Iterator[None]:
+    """Within this, the characters that no font has are logged in one line at the end, instead of a warning for each."""
     missing: dict[str, None] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
     for one in caught:
-        found = re.match(r"Glyph (\d+) .* missing from font", str(one.message))
-        if found:
-            missing[chr(int(found[1]))] = None
+        glyph = re.match(r"Glyph (\d+) .* missing from font", str(one.message))
+        if glyph:
+            missing[chr(int(glyph[1]))] = None
         else:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     if missing:
-        told = printable("".join(list(missing)[:20]))
+        sample = printable("".join(list(missing)[:20]))
         hint = "Install a font that has them, such as Noto Sans CJK."
         log.warning(
-            "%d characters have no glyph in the installed fonts and are boxes: %s. %s", len(missing), told, hint
+            "%d characters have no glyph in the installed fonts and are boxes: %s. %s", len(missing), sample, hint
         )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from eif_lab.desiderata.selection import texts
+from eif_lab.desiderata.selection import same_sample
 from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.array import order
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title, setting
@@ -45,11 +45,11 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
 
 def prediction_of(job: JobResults, jobs: Sequence[JobResults]) -> JobResults | None:
     """The first-order job of the same dataset, model and seeds; None where none was run."""
-    told = setting(job)
+    run = setting(job)
     same = (
         other
         for other in jobs
-        if not (s := setting(other)).exact and (s.model, s.dataset, s.draw) == (told.model, told.dataset, told.draw)
+        if not (s := setting(other)).exact and (s.model, s.dataset, s.draw) == (run.model, run.dataset, run.draw)
     )
     return next(same, None)
 
@@ -57,7 +57,7 @@ def prediction_of(job: JobResults, jobs: Sequence[JobResults]) -> JobResults | N
 def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) -> None:
     """Exact array, prediction, classes, scatter."""
     array = by_class(judged_array(job))
-    unit = job.manifest["unit"]
+    unit = job.manifest.unit
     arrays = [array] + ([by_class(judged_array(predicted))] if predicted else [])
     scale = limit(*(one.values for one in arrays))
     for place, one, title in zip(axes, arrays, ("exact", "first-order prediction")):
@@ -70,9 +70,9 @@ def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) ->
     axes[0].figure.colorbar(image, ax=list(axes[:2]), label=f"influence ({unit})", shrink=0.8, extend="both")
     draw_classes(axes[2], array, unit)
     draw_pairs(axes[3], array, unit)
-    found = finding(job, "symmetry")
-    if found is not None:
-        axes[3].set_title(f"correlation {found.effect:.2f} [{found.low:.2f}, {found.high:.2f}]")
+    result = finding(job, "symmetry")
+    if result is not None:
+        axes[3].set_title(f"correlation {result.effect:.2f} [{result.low:.2f}, {result.high:.2f}]")
 
 
 def by_class(array: xr.DataArray) -> xr.DataArray:
@@ -106,18 +106,13 @@ def class_table(array: xr.DataArray) -> tuple[list[str], Float[np.ndarray, "clas
     classes = np.unique(array["stimulus_class"].values)
     labels = [str(array["stimulus_label"].values[array["stimulus_class"].values == c][0]) for c in classes]
     rows, columns = ((array[f"{dim}_class"].values[:, None] == classes).astype(float) for dim in array.dims)
-    others = ~own(array) & np.isfinite(array.values)
+    others = ~same_sample(array) & np.isfinite(array.values)
     total = rows.T @ np.where(others, array.values, 0.0) @ columns
     return labels, divide(total, rows.T @ others.astype(float) @ columns)
 
 
-def own(array: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
-    """Where stimulus and probe are the same sample."""
-    return texts(array, "stimulus_id")[:, None] == texts(array, "probe_id")[None, :]
-
-
 def draw_classes(axes: Axes, array: xr.DataArray, unit: str) -> None:
-    """The array averaged by class, on colours of its own."""
+    """The array averaged by class, on a colour scale of its own."""
     labels, means = class_table(array)
     image = show_array(axes, means, limit(means))
     axes.set_yticks(range(len(labels)), short(labels), fontsize=5.5)

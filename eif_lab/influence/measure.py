@@ -33,6 +33,7 @@ from eif_lab.influence.soundness import is_compiled, must_be_callable, must_be_s
 from eif_lab.influence.state import State
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method, named_method
+from eif_lab.methods.method import WEIGHTS
 from eif_lab.models.base import Loss
 from eif_lab.options import build
 from eif_lab.readouts.candidates import Candidates
@@ -378,6 +379,9 @@ def prepared(model: Any, method: str | Method | Mapping[str, Any] | None, seed: 
     must_hold_numbers(model)
     started = State(model, room=math.inf) if any(map(has_modes_of_its_own, model.modules())) else None
     chosen = named_method(method) if isinstance(method, str | Mapping) else method
+    if chosen is not None and chosen.channel != WEIGHTS:
+        hint = "Try eif_lab.measure_context(), which reads probes with stimuli before them."
+        raise rule_error("method", "be one that moves weights here", chosen.name, hint)
     ready = getattr(model, "_orig_mod", model)
     if chosen is not None and chosen.adds_modules:
         ready = copied(ready)

@@ -6,7 +6,9 @@ import dataclasses
 from typing import Any
 
 from eif_lab.errors import ConfigError
+from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.job import Job
+from eif_lab.options import Options
 from eif_lab.results.cache import array_key
 
 ARRAY_FORMAT = 3
@@ -29,20 +31,23 @@ def key_of(job: Job) -> str:
 
 def determinants(job: Job) -> dict[str, Any]:
     """All that decides the values of a job's array to the last bit, as do the device and its algorithms."""
-    groups = {
-        name: options_of(getattr(job, name))
-        for name in ("dataset", "model", "method", "perturbation", "update", "engine")
+    choices: dict[str, Options] = {
+        "dataset": job.dataset,
+        "model": job.model,
+        "method": job.method,
+        "perturbation": job.perturbation,
+        "update": job.update,
+        "engine": job.engine,
     }
-    if not job.method.trains:  # these have no say, but for what direct influence is compared with
-        groups |= {"update": {"direct_influence": job.update.direct_influence}, "engine": {}}
+    groups = {name: options_of(one) for name, one in choices.items()} | channel_of(job).determinants()
     rest = {
         name: getattr(job, name) for name in ("seed", "data_seed", "readout", "trajectory", "device", "deterministic")
     }
     return {"format": ARRAY_FORMAT, **groups, **rest}
 
 
-def options_of(chosen: Any) -> dict[str, Any]:
+def options_of(chosen: Options) -> dict[str, Any]:
     """A choice's class, the options that decide a result, and the identity of what they name."""
     options = {name: value for name, value in dataclasses.asdict(chosen).items() if name not in chosen.incidental}
-    identity = {"identity": chosen.identity()} if hasattr(chosen, "identity") else {}
-    return {"class": type(chosen).__qualname__, **options, **identity}
+    identity = chosen.identity()
+    return {"class": type(chosen).__qualname__, **options, **({} if identity is None else {"identity": identity})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from eif_lab.data.task import Samples, Task, Texts
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.influence.batch import Batch
 from eif_lab.jobs.device import must_be_usable
+from eif_lab.jobs.encoded import Encoded
 from eif_lab.jobs.job import Job
+from eif_lab.jobs.planning.sizes import META
+from eif_lab.methods import Method
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
 from eif_lab.models.language.encoding import spell_out
@@ -36,13 +40,14 @@ class Inputs:
     Attributes:
         task: Perturbed, without the worlds that were not learnt.
         clean: The stimuli before the perturbation, but for neutral ones.
-        stimuli: Encoded.
-        probes: Likewise; where a readout compares candidates, a row for each of them.
-        candidates: Which probe each row answers; None where each row is a probe.
+        stimuli: Encoded, (stimuli, ...).
+        probes: Encoded; where a readout compares candidates, a row for each candidate of each probe.
+        candidates: (rows,), which probe each row of ``probes`` answers; None where each row is a probe.
+        encoded: Every sample of the job, of which `rows` takes some.
         distances: Named (stimuli, probes) arrays; the first is the default.
         base: The base model; its module now holds the method.
-        model: The module to call, with exactly what moves requiring a gradient; nothing does where stimuli are read.
-        record: What is known so far for the manifest.
+        model: The module to call; exactly what the method trains requires a gradient.
+        record: What the manifest says of the model.
     """
 
     task: Task
@@ -50,22 +55,33 @@ class Inputs:
     stimuli: Batch
     probes: Batch
     candidates: np.ndarray | None
+    encoded: Encoded
     distances: dict[str, np.ndarray]
     base: BaseModel
     model: nn.Module
     record: dict[str, Any]
 
+    def rows(self, samples: Samples) -> Batch:
+        """Samples of the job as tensors."""
+        return self.encoded.rows(samples)
+
 
 def load(job: Job) -> Inputs:
-    """Data, base model, perturbation and method: all that a user can still have got wrong shows here."""
-    must_be_usable(job.device, getattr(job.model, "dtype", "float32"))
+    """Data, base model, perturbation and method.
+
+    Raises:
+        ConfigError: One of them cannot be had, or they do not go together.
+    """
+    must_be_usable(job.device, job.model.dtype)
     plain = job.dataset.load(job.data_seed)
     perturbed = job.perturbation.apply(plain, job.data_seed)
-    return ready(job, plain, perturbed, job.model.prepare(plain, Path(job.cache), job.seed, job.device))
+    return assemble(job, plain, perturbed, job.model.prepare(plain, Path(job.cache), job.seed, job.device))
 
 
-def ready(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
-    """Encode what is measured, and put the method into the base model.
+def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
+    """Encode every sample once, read the base model, and put the method into it.
+
+    A base model without numbers, on the meta device, is not read: its distances are zeros, and its record is empty.
 
     Args:
         job: The options.
@@ -80,28 +96,45 @@ def ready(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
     plain, task = without_worlds(plain, left_out), without_worlds(perturbed, left_out)
     if left_out:
         log.warning("%d worlds excluded: the base model did not learn their background", len(left_out))
-    stimuli, probes = Batch(*base.encode(task.stimuli)), Batch(*base.encode(task.probes))
-    distances = {**task.distances, "feature": feature_distances(base, stimuli, probes, job.device)}
-    base_hash, before = weights_hash(base.module), readings(base.module, probes, job.device)
+    clean = without_neutral(plain.stimuli)
+    answers, candidates = rows_to_read(job.readout, task.probes)
+    encoded = Encoded(base.encode, [task.stimuli, clean, task.probes, answers])
+    stimuli, probes = encoded.rows(task.stimuli), encoded.rows(task.probes)
+    if next(base.module.parameters()).is_meta:
+        feature, record = np.zeros(task.relation.shape), dict[str, Any]()
+        model = job.method.apply(base.module, job.seed).eval().to(META)  # with what a method drew elsewhere
+    else:
+        feature = feature_distances(base, stimuli, probes, job.device)
+        model, record = with_method(job.method, base, probes, seed=job.seed, device=job.device)
+    rows = probes if candidates is None else encoded.rows(answers)
+    distances = {**task.distances, "feature": feature}
+    return Inputs(task, clean, stimuli, rows, candidates, encoded, distances, base, model, record)
+
+
+def with_method(
+    method: Method, base: BaseModel, probes: Batch, *, seed: int, device: str
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The base model with the method in it, and what the manifest says of both.
+
+    The base model is read once. It is read again only with a method that adds modules, which may change an answer by
+    being there.
+
+    Raises:
+        ConfigError: A reading is no finite number.
+    """
+    base_hash, before = weights_hash(base.module), readings(base.module, probes, device)
     must_be_numbers(before, base.name)
-    trains = job.method.trains
-    model = job.method.apply(base.module, job.seed).eval() if trains else base.module.requires_grad_(False)
-    shift = float((readings(model, probes, job.device) - before).abs().max())
+    model, shift = method.apply(base.module, seed).eval(), 0.0
+    if method.adds_modules:
+        shift = float((readings(model, probes, device) - before).abs().max())
     if shift > LARGEST_SHIFT:
         told = "%s changes answers before it is trained, by up to %.3g nat: influence is measured from there"
-        log.warning(told, job.method.name, shift)
-    record = {
+        log.warning(told, method.name, shift)
+    return model, {
         "base_model": {"name": base.name, "hash": base_hash, **base.report},
         "trained_parameters": trained_summary(model),
         "method_shift": shift,
     }
-    rows, candidates = rows_to_read(job.readout, base, task.probes, probes)
-    inputs = Inputs(task, without_neutral(plain.stimuli), stimuli, rows, candidates, distances, base, model, record)
-    if not trains:
-        from eif_lab.jobs.channels.context import must_fit_context
-
-        must_fit_context(job, inputs)
-    return inputs
 
 
 def must_be_numbers(before: Tensor, name: str) -> None:
@@ -127,24 +160,19 @@ def without_neutral(stimuli: Samples) -> Samples:
     return stimuli if neutral is None else stimuli.take(np.flatnonzero(~neutral))
 
 
-def rows_to_read(
-    readouts: list[str], base: BaseModel, probes: Samples, encoded: Batch
-) -> tuple[Batch, np.ndarray | None]:
-    """The rows that the readouts look at, and which probe each is of.
+def rows_to_read(readouts: Sequence[str], probes: Samples) -> tuple[Samples, np.ndarray | None]:
+    """The samples that the readouts look at, and which probe each is of.
 
     Args:
         readouts: By name.
-        base: How texts become rows.
         probes: What is watched.
-        encoded: The same, without their candidates.
 
     Returns:
         Every candidate of every probe where a readout compares them; otherwise the probes, and None.
     """
     if not (isinstance(probes, Texts) and probes.candidates and any(name in AMONG for name in readouts)):
-        return encoded, None
-    answers, rows = spell_out(probes)
-    return Batch(*base.encode(answers)), rows
+        return probes, None
+    return spell_out(probes)
 
 
 def readings(model: nn.Module, probes: Batch, device: str) -> Tensor:

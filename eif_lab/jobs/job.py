@@ -1,33 +1,43 @@
-"""One job as typed options: a choice for each group, checked one by one and against each other."""
+"""One job: a choice for each group, and the settings that belong to none.
+
+Nothing heavy is imported here, so that the command line's help does not wait for torch.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from eif_lab.errors import (
-    NotApplicable,
-    rule_error,
-)
-from eif_lab.options import Options, _typed, choice, option
+from eif_lab.options import Options, option
+from eif_lab.results.folders import CACHE
+
+if TYPE_CHECKING:
+    from eif_lab.data.dataset import Dataset
+    from eif_lab.desiderata.desideratum import Desideratum
+    from eif_lab.influence.problem import Engine
+    from eif_lab.influence.update import Update
+    from eif_lab.jobs.workers import Workers
+    from eif_lab.methods import Method
+    from eif_lab.models.base import Model
+    from eif_lab.perturbations.perturbation import Perturbation
+    from eif_lab.results.trackers.tracker import Tracker
 
 
 @dataclass
-class Job(Options):
-    """One job: a choice for each group, and what belongs to none."""
+class Settings(Options):
+    """What belongs to no group.
 
-    dataset: Any = None
-    model: Any = None
-    method: Any = None
-    perturbation: Any = None
-    update: Any = None
-    engine: Any = None
-    desideratum: dict[str, Any] = option({})
-    tracker: Any = None
-    workers: Any = None
+    Attributes:
+        readout: What is read of each probe, by name; verdicts are about the first.
+        trajectory: Whether probes are read after every step, and not after the last one alone.
+        seed: Of the model, the method and the resamples.
+        data_seed: Of the samples that are drawn, and of the perturbation.
+        device: As torch names it.
+        deterministic: Whether the same machine gives the same bits again.
+        plan: Whether the job is not run, and only what it would take is told.
+        cache: The folder of arrays, models and data that jobs share.
+    """
+
     readout: list[str] = option(
         ["log_prob"], one_of=["log_prob", "log_odds", "prob", "rank", "correct"], hint="Try [log_prob]."
     )
@@ -37,71 +47,22 @@ class Job(Options):
     device: str = "cpu"
     deterministic: bool = False
     plan: bool = False
-    cache: str = "outputs/cache"
+    cache: str = CACHE
 
 
-GROUPS = ("dataset", "model", "method", "perturbation", "update", "engine", "tracker", "workers")
+@dataclass(kw_only=True)
+class Job(Settings):
+    """One job: a choice for each group, and the settings."""
 
-
-def read_job(config: Mapping[str, Any]) -> Job:
-    """A composed config as typed options, every name, type and rule checked.
-
-    Each group's ``_target_`` names its dataclass. Nothing is loaded or computed.
-
-    Args:
-        config: Plain containers, interpolations resolved.
-
-    Raises:
-        ConfigError: The first mistake found.
-        NotApplicable: Each choice is fine, but they do not go together.
-    """
-    given = dict(config)
-    choices: dict[str, Any] = {group: choice(group, given.pop(group, None)) for group in GROUPS}
-    desiderata = given.pop("desideratum", None) or {}
-    choices["desideratum"] = {name: choice(f"desideratum.{name}", one) for name, one in desiderata.items()}
-    values = _typed(_rest(), given, "", choices)
-    job = Job(**choices, **values)
-    if not job.readout or len(set(job.readout)) < len(job.readout):
-        raise rule_error("readout", "name at least one readout, and each once", job.readout, "Try [log_prob].")
-    _must_fit(job)
-    return job
-
-
-@functools.cache
-def _rest() -> type:
-    """The fields of `Job` that are no groups."""
-    rest = [field for field in dataclasses.fields(Job) if field.name not in (*GROUPS, "desideratum")]
-    return dataclasses.make_dataclass("Rest", [(field.name, field.type, field) for field in rest])
-
-
-def _must_fit(job: Job) -> None:
-    kind, name = job.dataset.kind, job.dataset.name
-    if job.model.kind != kind:
-        raise NotApplicable(
-            f"dataset must hold {job.model.kind}s for model={job.model.name}, got {name!r} ({kind}s). "
-            "Leave dataset out to have the model's own default."
-        )
-    for group in ("method", "perturbation"):
-        chosen = getattr(job, group)
-        if kind not in chosen.kinds:
-            raise NotApplicable(
-                f"{group} must be one for {kind}s with model={job.model.name}, got {chosen.name!r}. "
-                f"Try {'method=full' if group == 'method' else 'perturbation=include'}."
-            )
-    if not job.method.trains:
-        _must_need_no_training(job)
-
-
-def _must_need_no_training(job: Job) -> None:
-    """What has a meaning only where weights move."""
-    leaves_out = job.perturbation.membership != "include"
-    for field, rule, received, unfit in (
-        ("perturbation", "take each stimulus alone", job.perturbation.name, leaves_out),
-        ("engine", "be an exact one", job.engine.name, not job.engine.exact),
-        ("trajectory", "be false", job.trajectory, job.trajectory),
-    ):
-        if unfit:
-            raise NotApplicable(f"{field} must {rule} with method={job.method.name}, got {received!r}. Leave it out.")
+    dataset: Dataset
+    model: Model
+    method: Method
+    perturbation: Perturbation
+    update: Update
+    engine: Engine
+    tracker: Tracker
+    workers: Workers
+    desideratum: dict[str, Desideratum] = option({})
 
 
 def job_name(job: Job) -> str:

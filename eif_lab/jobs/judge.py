@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
 
 from eif_lab.desiderata import evaluate_all
-from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
+from eif_lab.desiderata.verdict import SATISFIED, Verdict
 from eif_lab.influence.agreement import agreement
-from eif_lab.influence.engines.auto import Auto
-from eif_lab.influence.engines.factored import Factored
-from eif_lab.influence.engines.first_order import FirstOrder
-from eif_lab.influence.engines.loop import Loop
-from eif_lab.influence.engines.reference import Reference
-from eif_lab.influence.engines.stacked import Stacked
+from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.job import Job
-from eif_lab.jobs.record import interval, log_record
+from eif_lab.jobs.record import Record, interval
 from eif_lab.results.cache import ArrayCache
 from eif_lab.results.scalars import summarise
 
@@ -32,33 +27,47 @@ DIRECT_ALPHA = 0.05
 """Level at which direct influence must be above zero for verdicts to be about something."""
 
 
-Judged = tuple[list[Verdict], dict[str, str]]
-"""Verdicts, and why desiderata have none."""
+@dataclass(frozen=True)
+class Judgement:
+    """What is said of an array.
+
+    Attributes:
+        verdicts: What the desiderata returned.
+        not_applicable: Desideratum -> why it has no verdict.
+        first_order: How far the first-order prediction is from the exact array; None until both are there.
+    """
+
+    verdicts: list[Verdict]
+    not_applicable: Mapping[str, str]
+    first_order: dict[str, Any] | None
+
+    def summary(self, record: Record, seconds: float) -> dict[str, Any]:
+        """The numbers and verdicts of a job by which runs are sorted.
+
+        Args:
+            record: The measurement's.
+            seconds: Of the whole job.
+        """
+        speed = {"pairs_per_second": record.pairs_per_second, "seconds": seconds}
+        far = {f"first_order/{name}": value for name, value in (self.first_order or {}).items()}
+        return summarise(record.direct_influence, self.verdicts, **speed) | far
 
 
-def judged(job: Job, influence: xr.DataArray, cache: ArrayCache) -> tuple[Judged, dict[str, Any]]:
-    """What the desiderata say of an array, and the manifest's part on what was found.
+def judge(job: Job, influence: xr.DataArray, record: Record, cache: ArrayCache) -> Judgement:
+    """Hold an array to the job's desiderata.
 
     Args:
         job: The options.
         influence: The array.
-        cache: Where the exact array of a prediction is, or the other way round.
+        record: The measurement's.
+        cache: Where the exact array of a prediction is, or the prediction of an exact one.
     """
-    record = json.loads(influence.attrs["record"])
-    log_record(record)
-    finding = Finding(**record["direct_influence"])
-    verdicts, missing = evaluate_all(influence, job.desideratum, job.seed, job.readout[0])
-    if finding.verdict(DIRECT_ALPHA) != SATISFIED:
-        note = f"direct influence is not clearly above zero ({interval(finding)}): this verdict is about nothing"
+    direct = record.direct_influence
+    verdicts, not_applicable = evaluate_all(influence, job.desideratum, job.seed, job.readout[0])
+    if direct.verdict(DIRECT_ALPHA) != SATISFIED:
+        note = f"direct influence is not clearly above zero ({interval(direct)}): this verdict is about nothing"
         verdicts = [about_nothing(verdict, note) for verdict in verdicts]
-    return (verdicts, missing), {"first_order": distance_from_exact(job, influence, cache), **record}
-
-
-def summary(verdicts: Sequence[Verdict], found: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers and verdicts of a job by which runs are sorted."""
-    speed = {name: found[name] for name in ("pairs_per_second", "seconds")}
-    far = {f"first_order/{name}": value for name, value in (found["first_order"] or {}).items()}
-    return summarise(Finding(**found["direct_influence"]), verdicts, **speed) | far
+    return Judgement(verdicts, not_applicable, distance_from_exact(job, influence, cache))
 
 
 def distance_from_exact(job: Job, influence: xr.DataArray, cache: ArrayCache) -> dict[str, Any] | None:
@@ -66,11 +75,8 @@ def distance_from_exact(job: Job, influence: xr.DataArray, cache: ArrayCache) ->
 
     Whichever of the two comes second finds the other in the cache.
     """
-    if not job.method.trains:
-        return None
-    others = (Auto(), Factored(), Stacked(), Loop(), Reference()) if not job.engine.exact else (FirstOrder(),)
-    found = (cache.find(key_of(dataclasses.replace(job, engine=other))) for other in others)
-    other = next((array for array in found if array is not None), None)
+    arrays = (cache.find(key_of(other)) for other in channel_of(job).counterparts())
+    other = next((array for array in arrays if array is not None), None)
     if other is None:
         return None
     both = (other, influence) if job.engine.exact else (influence, other)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,17 @@ from eif_lab.console.progress import Bar
 from eif_lab.data.worlds.knowledge import word_overlap
 from eif_lab.desiderata.direct import direct_influence
 from eif_lab.influence.array import annotate
-from eif_lab.influence.resources.precision import COUNTS, LostToRounding
-from eif_lab.jobs.channels.context import prompt_update, prompted, read_before
-from eif_lab.jobs.channels.weights import calibrated_update, fine_tuned
+from eif_lab.influence.resources.precision import COUNTS
+from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.device import deterministic_algorithms
-from eif_lab.jobs.inputs import (
-    Inputs,
-)
+from eif_lab.jobs.inputs import Inputs, load
 from eif_lab.jobs.job import Job
+from eif_lab.jobs.record import Record
+from eif_lab.jobs.workers import NoWorkers, Rows
 from eif_lab.readouts.readout import UNITS
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.provenance import package_versions, provenance
+from eif_lab.results.trackers.none import NoTracker
 from eif_lab.results.trackers.tracker import Run
 
 log = logging.getLogger(__name__)
@@ -37,52 +37,76 @@ MOST_NAMED = 8
 """Stimuli that diverged whose names are told; the array has them all."""
 
 
-def measured(job: Job, inputs: Inputs, run: Run, left: Checkpoint) -> xr.DataArray:
-    """Calibrate and measure, or go on with it: the array with its coordinates and its record."""
-    task, base = inputs.task, inputs.base
+def measure(job: Job, inputs: Inputs, run: Run, left: Checkpoint) -> tuple[xr.DataArray, Record]:
+    """Calibrate and measure, or go on with it.
+
+    Args:
+        job: The options.
+        inputs: What is measured.
+        run: The tracker's, which is told how far the measurement is.
+        left: What is measured already.
+
+    Returns:
+        The array, (seed, stimulus, step, probe, readout) with its coordinates, and its record.
+    """
+    task, channel = inputs.task, channel_of(job)
     conditions = {"base_model": inputs.record["base_model"]["hash"], "versions": package_versions()}
-    recipe = calibrated_update if job.method.trains else prompt_update
-    update = left.settle(conditions, lambda: recipe(job, inputs))
+    update = left.settle(conditions, lambda: channel.calibrate(inputs))
     earlier, started = left.seconds, time.perf_counter()
-    job.workers.measure(job, update, left, len(task.stimuli))
+    elsewhere = dataclasses.replace(job, workers=NoWorkers(), tracker=NoTracker())
+    job.workers.measure(partial(prepare, elsewhere, update), left, len(task.stimuli))
     with Live(run, len(task.stimuli), left.parts("stimuli")) as live:
-        if job.method.trains:
-            array = fine_tuned(job, inputs, update, left.parts("stimuli"), live)
-        else:
-            array = prompted(job, inputs, update, left, live)
+        array = channel.measure(inputs, update, left, live)
     seconds = earlier + time.perf_counter() - started
     array = annotate(array, task, inputs.distances, default=next(iter(inputs.distances)))
-    diverged = (~np.isfinite(array.values)).any(axis=(0, 2, 3, 4))
-    record = {
-        **inputs.record,
-        "update": update,
-        "direct_influence": dataclasses.asdict(direct_influence(array, job.readout[0])),
-        "unit": UNITS[job.readout[0]],
-        "engine": array.attrs["engine"],
-        "diverged": int(diverged.sum()),
-        "diverged_stimuli": array.stimulus_id.values[diverged][:MOST_NAMED].tolist(),
-        "unmoved": int(unmoved(array).sum()),
-        "stimuli": len(task.stimuli),
-        "probes": len(task.probes),
-        "measuring_seconds": seconds,
-        "pairs_per_second": len(task.stimuli) * len(task.probes) / seconds,
-        "measured": provenance(),
-    }
-    overlap = word_overlap(task)
-    record |= {} if math.isnan(overlap) else {"word_overlap": overlap}
-    names = {"model": base.name, "dataset": job.dataset.name, "method": job.method.name}
+    names = {"model": inputs.base.name, "dataset": job.dataset.name, "method": job.method.name}
     domain = {"domain": job.dataset.name} if job.dataset.kind == "text" else {}
-    return array.assign_attrs(**names, **domain, perturbation=job.perturbation.name, record=json.dumps(record))
+    array = array.assign_attrs(**names, **domain, perturbation=job.perturbation.name)
+    record = record_of(job, inputs, update, array, seconds)
+    return record.kept_with(array), record
 
 
-def measure_rows(job: Job, inputs: Inputs, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
-    """Measure some stimuli, and keep their parts; whether the whole array is lost to rounding, it alone can tell."""
-    with deterministic_algorithms(job.deterministic), suppress(LostToRounding):
-        if job.method.trains:
-            fine_tuned(job, inputs, update, parts, parts.append, rows=rows)
-        else:
-            said = [own for own, _ in job.method.contexts(inputs.task.stimuli, job.seed)]
-            read_before(job, inputs, said[rows], parts, parts.append)
+def record_of(job: Job, inputs: Inputs, update: Mapping[str, Any], array: xr.DataArray, seconds: float) -> Record:
+    """What is said of an array that was just measured.
+
+    Args:
+        job: The options.
+        inputs: What was measured.
+        update: The recipe.
+        array: With its coordinates.
+        seconds: That the measurement took.
+    """
+    diverged = (~np.isfinite(array.values)).any(axis=(0, 2, 3, 4))
+    overlap, (stimuli, probes) = word_overlap(inputs.task), inputs.task.relation.shape
+    return Record(
+        **inputs.record,
+        update=update,
+        direct_influence=direct_influence(array, job.readout[0]),
+        unit=UNITS[job.readout[0]],
+        engine=array.attrs["engine"],
+        diverged=int(diverged.sum()),
+        diverged_stimuli=array.stimulus_id.values[diverged][:MOST_NAMED].tolist(),
+        unmoved=int(unmoved(array).sum()),
+        stimuli=stimuli,
+        probes=probes,
+        measuring_seconds=seconds,
+        pairs_per_second=stimuli * probes / seconds,
+        measured=provenance(),
+        word_overlap=None if math.isnan(overlap) else overlap,
+    )
+
+
+def prepare(job: Job, update: Mapping[str, Any]) -> Rows:
+    """What a worker begins with: the job's inputs, from the cache that the job's own process has filled."""
+    channel = channel_of(job)
+    with deterministic_algorithms(job.deterministic):
+        inputs = load(job)
+
+    def rows(parts: Parts, place: slice) -> None:
+        with deterministic_algorithms(job.deterministic):
+            channel.measure_rows(inputs, update, parts, place)
+
+    return rows
 
 
 class Live(ExitStack):

@@ -1,10 +1,12 @@
-"""The lines that say what was measured, and how far it can be trusted."""
+"""What a measurement says about itself, beside its numbers: in the manifest, in the log and with the cached array."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import xarray as xr
@@ -14,10 +16,69 @@ from eif_lab.results.provenance import package_versions
 
 log = logging.getLogger(__name__)
 
+ATTRIBUTE = "record"
+"""Where a cached array has its record, as JSON."""
 
-def measured_elsewhere(influence: xr.DataArray) -> str:
-    """Under which other packages a stored array was measured, in words; empty where these are the ones at hand."""
-    then = (json.loads(influence.attrs["record"]).get("measured") or {}).get("versions") or {}
+
+@dataclass(frozen=True)
+class Record:
+    """What was measured, how, and how far it can be trusted.
+
+    Attributes:
+        base_model: Its ``name``, the ``hash`` of its weights, and what was measured while it was made.
+        trained_parameters: ``count`` of ``total``, ``tensors`` and ``names``.
+        update: The recipe, and its ``calibration``; None where the learning rate was given.
+        direct_influence: What stimuli do to themselves, in the unit of the first readout.
+        unit: Of the first readout.
+        engine: That measured.
+        diverged: How many stimuli have influence that is NaN or infinite.
+        unmoved: How many stimuli moved no reading by one bit.
+        stimuli, probes: How many there are.
+        measuring_seconds: Of all stimuli, those included that an interrupted job had measured before.
+        pairs_per_second: (stimulus, probe) pairs.
+        method_shift: Nats by which the method changed an answer before it was trained.
+        diverged_stimuli: The first of those that diverged, by name.
+        measured: The packages and the machine.
+        word_overlap: Share of their words that matched foils have in common with what follows; None without foils.
+    """
+
+    base_model: Mapping[str, Any]
+    trained_parameters: Mapping[str, Any]
+    update: Mapping[str, Any]
+    direct_influence: Finding
+    unit: str
+    engine: str
+    diverged: int
+    unmoved: int
+    stimuli: int
+    probes: int
+    measuring_seconds: float
+    pairs_per_second: float
+    method_shift: float = 0.0
+    diverged_stimuli: list[str] = field(default_factory=list)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    word_overlap: float | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """As the manifest has it: plain containers, without what there is none of."""
+        plain = dataclasses.asdict(self)
+        return {name: value for name, value in plain.items() if name != "word_overlap" or value is not None}
+
+    @classmethod
+    def of(cls, influence: xr.DataArray) -> Record:
+        """The record that a cached array has, also one that was written before some of it was noted."""
+        plain = json.loads(influence.attrs[ATTRIBUTE])
+        known = {one.name: plain[one.name] for one in dataclasses.fields(cls) if one.name in plain}
+        return cls(**{**known, "direct_influence": Finding(**plain["direct_influence"])})
+
+    def kept_with(self, influence: xr.DataArray) -> xr.DataArray:
+        """The array with this record as an attribute, to be cached."""
+        return influence.assign_attrs({ATTRIBUTE: json.dumps(self.describe())})
+
+
+def measured_elsewhere(record: Record) -> str:
+    """Under which other packages an array was measured, in words; empty where these are the ones at hand."""
+    then = record.measured.get("versions") or {}
     now = package_versions()
     other = [f"{name} {version}" for name, version in then.items() if now.get(name) != version]
     return f", measured under {', '.join(other)}" if other else ""
@@ -28,41 +89,46 @@ def interval(finding: Finding) -> str:
     return f"{finding.effect:.3g} [{finding.low:.3g}, {finding.high:.3g}]"
 
 
-def log_record(record: Mapping[str, Any]) -> None:
-    """The lines that say what was measured."""
-    base, moved, update = record["base_model"], record["trained_parameters"], record["update"]
+def log_record(record: Record) -> None:
+    """The lines that say what was measured, and how far it can be trusted."""
+    log_recipe(record)
+    log.info(
+        "measured: %d stimuli x %d probes by %s in %.1f s (%.0f pairs/s)",
+        record.stimuli, record.probes, record.engine, record.measuring_seconds, record.pairs_per_second,
+    )  # fmt: skip
+    if record.word_overlap is not None:
+        log.info("matched foils share %.0f %% of their words with what follows", 100 * record.word_overlap)
+    direct = record.direct_influence
+    log.info("direct influence: %s %s over %d %s", interval(direct), record.unit, direct.n, direct.unit)
+    if record.diverged:
+        named, more = ", ".join(record.diverged_stimuli), record.diverged - len(record.diverged_stimuli)
+        rest = f" and {more} more" if more else ""
+        log.warning("%d stimuli diverged: their influence is NaN (%s%s)", record.diverged, named, rest)
+    if record.unmoved and record.update["learning_rate"]:
+        told = "%d stimuli moved nothing: their updates are zero, or too small for this precision to show"
+        log.warning(told, record.unmoved)
+
+
+def log_recipe(record: Record) -> None:
+    """The lines that say which model was updated how."""
+    base, moved, update = record.base_model, record.trained_parameters, record.update
     quality = ", ".join(
         f"{k.replace('_', ' ')} {v:.3f}" for k, v in base.items() if "accuracy" in k and isinstance(v, float)
     )
     log.info("base model: %s%s (weights %s)", base["name"], f", {quality}" if quality else "", base["hash"])
-    named = moved["names"]
-    rest = f" and {len(named) - 4} more, see manifest.json" if len(named) > 5 else ""
-    told = ", ".join(named[:4] if rest else named) + rest
-    found = update["calibration"]
+    calibration = update["calibration"]
     if moved["count"]:
+        names = moved["names"]
+        rest = f" and {len(names) - 4} more, see manifest.json" if len(names) > 5 else ""
+        told = ", ".join(names[:4] if rest else names) + rest
         log.info(
             "trained: %d of %d parameters in %d tensors: %s", moved["count"], moved["total"], moved["tensors"], told
         )
         what, rate = f"{update['optimizer']}, {update['steps']} steps, learning rate", update["learning_rate"]
-        log.info("update: %s %.3g%s", what, rate, f", calibrated to {found['target']:.3g} nat" if found else "")
+        target = f", calibrated to {calibration['target']:.3g} nat" if calibration else ""
+        log.info("update: %s %.3g%s", what, rate, target)
     else:
         log.info("no weight moves: stimuli are read before the probes, and there is no rate to calibrate")
-    if found and not found["reached"]:
+    if calibration and not calibration["reached"]:
         told = "not matched: a stimulus raises itself by %.3g nat, where %.3g nat were asked for (not reached)"
-        log.warning(told, found["direct_influence"], found["target"])
-    log.info(
-        "measured: %d stimuli x %d probes by %s in %.1f s (%.0f pairs/s)",
-        record["stimuli"], record["probes"], record["engine"], record["measuring_seconds"], record["pairs_per_second"],
-    )  # fmt: skip
-    if "word_overlap" in record:
-        log.info("matched foils share %.0f %% of their words with what follows", 100 * record["word_overlap"])
-    direct = Finding(**record["direct_influence"])
-    log.info("direct influence: %s %s over %d %s", interval(direct), record["unit"], direct.n, direct.unit)
-    if record["diverged"]:
-        names = record.get("diverged_stimuli", [])
-        named, more = ", ".join(names), record["diverged"] - len(names)
-        rest = f" and {more} more" if more else ""
-        log.warning("%d stimuli diverged: their influence is NaN (%s%s)", record["diverged"], named, rest)
-    if record["unmoved"] and update["learning_rate"]:
-        told = "%d stimuli moved nothing: their updates are zero, or too small for this precision to show"
-        log.warning(told, record["unmoved"])
+        log.warning(told, calibration["direct_influence"], calibration["target"])

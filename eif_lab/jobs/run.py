@@ -1,4 +1,4 @@
-"""One job, top to bottom: data, model, influence, verdicts, sinks."""
+"""One job, top to bottom: data, model, influence, verdicts, results."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from eif_lab.files.trouble import disk_trouble
+from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.device import deterministic_algorithms
-from eif_lab.jobs.inputs import (
-    load,
-)
+from eif_lab.jobs.inputs import Inputs, load
 from eif_lab.jobs.job import Job, job_name
-from eif_lab.jobs.judge import judged, summary
-from eif_lab.jobs.measure import measured
-from eif_lab.jobs.record import measured_elsewhere
+from eif_lab.jobs.judge import judge
+from eif_lab.jobs.measure import measure
+from eif_lab.jobs.record import Record, log_record, measured_elsewhere
 from eif_lab.results.cache import ArrayCache
 from eif_lab.results.checkpoint import checkpoint
 from eif_lab.results.job import write_manifest, write_results
-from eif_lab.results.rows import DONE
+from eif_lab.results.manifest import DONE
 from eif_lab.results.scalars import NAMED, config_key
 
 log = logging.getLogger(__name__)
@@ -36,43 +35,56 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
         directory: The job's own.
         group: The sweep's name.
         overrides: What the job differs in from the defaults.
+
+    Raises:
+        ConfigError: What was asked for cannot be measured, or the disk is full.
     """
+    started, cache = time.perf_counter(), ArrayCache(Path(job.cache) / "influence")
     with disk_trouble(job.cache, directory):
-        run_undisturbed(job, config, directory, group, overrides)
+        key = key_of(job)
+        stored = cache.find(key)
+        # before a tracker has begun a run, because what the user got wrong shows here at the latest
+        inputs = checked_inputs(job) if stored is None else None
+        key = key if inputs is None else key_of(job)  # what was downloaded just now has an identity now
+        names = {config_key(part): getattr(job, part).name for part in NAMED}
+        with checkpoint(cache, key, needed=inputs is not None) as left:
+            if inputs is not None:
+                stored = cache.find(key)  # another process may have measured it meanwhile
+            with job.tracker.start(
+                name=job_name(job),
+                group=group,
+                tags=list(names.values()),
+                config={**config, **names},
+                directory=directory,
+                run_id=left.run_id,
+            ) as run:
+                if stored is None:
+                    assert inputs is not None
+                    with deterministic_algorithms(job.deterministic):
+                        influence, record = measure(job, inputs, run, left)
+                    cache.put(key, influence)
+                else:
+                    influence, record = stored, Record.of(stored)
+                    log.info("influence array %s: found in %s%s", key, cache.root, measured_elsewhere(record))
+                log_record(record)
+                judgement = judge(job, influence, record, cache)
+                write_results(directory, influence, judgement.verdicts, judgement.not_applicable)
+                seconds = time.perf_counter() - started
+                run.finish(influence, judgement.verdicts, judgement.summary(record, seconds))
+            outcome = {"first_order": judgement.first_order, **record.describe(), "seconds": seconds}
+            asked = {"name": job_name(job), "config": config, "overrides": overrides, "seeds": [job.seed], "array": key}
+            # not before the tracker knows all: a job without a manifest is given again, and its run continued
+            write_manifest(directory, {**asked, "status": DONE, **outcome})
+            left.remove()
 
 
-def run_undisturbed(job: Job, config: Mapping[str, Any], directory: Path, group: str, overrides: list[str]) -> None:
-    """As `run_job`, on a disk that is well."""
-    started = time.perf_counter()
-    name = job_name(job)
-    names = {config_key(part): getattr(job, part).name for part in NAMED}
-    cache = ArrayCache(Path(job.cache) / "influence")
-    key = key_of(job)
-    influence = cache.find(key)
-    # before a tracker has begun a run, because what the user got wrong shows here at the latest
+def checked_inputs(job: Job) -> Inputs:
+    """What a job measures; all that a user can still have got wrong shows here.
+
+    Raises:
+        ConfigError: Something cannot be had, or cannot be measured.
+    """
     with deterministic_algorithms(job.deterministic):
-        inputs = load(job) if influence is None else None
-    if inputs is not None:
-        key = key_of(job)  # what was downloaded just now has an identity now
-    tags, told = list(names.values()), {**config, **names}
-    with checkpoint(cache, key, needed=inputs is not None) as left:
-        if inputs is not None:
-            influence = cache.find(key)  # another process may have measured it meanwhile
-        with job.tracker.start(
-            name=name, group=group, tags=tags, config=told, directory=directory, run_id=left.run_id
-        ) as run:
-            if influence is None:
-                assert inputs is not None
-                with deterministic_algorithms(job.deterministic):
-                    influence = measured(job, inputs, run, left)
-                cache.put(key, influence)
-            else:
-                log.info("influence array %s: found in %s%s", key, cache.root, measured_elsewhere(influence))
-            verdicts, found = judged(job, influence, cache)
-            write_results(directory, influence, *verdicts)
-            found["seconds"] = time.perf_counter() - started
-            run.finish(influence, verdicts[0], summary(verdicts[0], found))
-        asked = {"name": name, "config": config, "overrides": overrides, "seeds": [job.seed], "array": key}
-        # not before the tracker knows all: a job without a manifest is given again, and its run continued
-        write_manifest(directory, {**asked, "status": DONE, **found})
-        left.remove()
+        inputs = load(job)
+        channel_of(job).check(inputs)
+    return inputs

@@ -6,38 +6,63 @@ stimuli where that process looks for measured parts. What they leave when they, 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
+
 from eif_lab.console.progress import Bar
 from eif_lab.errors import one_line, rule_error
-from eif_lab.jobs.job import Job
 from eif_lab.options import Options, option
 from eif_lab.results.checkpoint import Checkpoint, Parts
 
 log = logging.getLogger(__name__)
 
 
+Rows = Callable[[Parts, slice], None]
+"""Measures some stimuli, from the last whole part on, and keeps their parts."""
+
+Prepare = Callable[[], Rows]
+"""Loads what a measurement needs, once for each worker; it can be pickled."""
+
+
 @dataclass
-class NoWorkers(Options):
-    """The job's own process measures everything."""
+class Workers(Options):
+    """Who measures the stimuli of a job."""
 
     group: ClassVar[str] = "workers"
 
-    def measure(self, job: Job, update: Mapping[str, Any], left: Checkpoint, stimuli: int) -> None:
-        """Leave it all to the caller."""
+    def measure(self, prepare: Prepare, left: Checkpoint, stimuli: int) -> None:
+        """Have every part measured that is not there yet.
+
+        Args:
+            prepare: What each worker begins with.
+            left: Where parts are kept.
+            stimuli: How many there are.
+
+        Raises:
+            ConfigError: The workers cannot be had, or what one of them raises.
+        """
+        raise NotImplementedError
 
 
 @dataclass
-class RayWorkers(Options):
+class NoWorkers(Workers):
+    """The job's own process measures everything."""
+
+    def measure(self, prepare: Prepare, left: Checkpoint, stimuli: int) -> None:
+        """Leave it all to the caller, which measures what nobody else has."""
+
+
+@dataclass
+class RayWorkers(Workers):
     """Actors of a Ray cluster, each of which measures some stimuli at a time.
 
     An actor that dies is started again by Ray, and goes on from its last whole part. Hosts must share the file system
@@ -51,8 +76,6 @@ class RayWorkers(Options):
         stimuli: Of one piece of work.
     """
 
-    group: ClassVar[str] = "workers"
-
     actors: int = option(2, at_least=1, hint="Try 2.")
     cpus: int = option(1, at_least=1, hint="Try 1.")
     gpus: float = option(0.0, at_least=0, hint="Try 1 with device=cuda.")
@@ -65,12 +88,11 @@ class RayWorkers(Options):
             hint = "Try pip install 'eif-lab[ray]', or workers=none."
             raise rule_error("workers", "be one whose package is installed", "ray", hint)
 
-    def measure(self, job: Job, update: Mapping[str, Any], left: Checkpoint, stimuli: int) -> None:
+    def measure(self, prepare: Prepare, left: Checkpoint, stimuli: int) -> None:
         """Have every part measured that is not there yet.
 
         Args:
-            job: The options.
-            update: The recipe that was settled.
+            prepare: What each actor begins with.
             left: Where parts are kept.
             stimuli: How many there are.
 
@@ -87,9 +109,9 @@ class RayWorkers(Options):
             number = min(self.actors, len(places))
             self.must_fit(number, ray.cluster_resources(), ray.available_resources())
             kind = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_restarts=-1, max_task_retries=-1)(Worker)
-            given = ray.put((dataclasses.replace(job, workers=None, tracker=None), dict(update)))
+            shared = ray.put(prepare)
             folder = (left.folder / "stimuli").absolute()
-            actors = [kind.remote(given, folder, self.cpus, Path.cwd()) for _ in range(number)]
+            actors = [kind.remote(shared, folder, self.cpus, Path.cwd()) for _ in range(number)]
             count = sum(place.stop - place.start for place in places)
             log.info("%d Ray actors measure %d of %d stimuli", number, count, stimuli)
             try:
@@ -103,7 +125,7 @@ class RayWorkers(Options):
         Args:
             actors: How many are started.
             has: Of each of Ray's resources, such as ``CPU`` and ``GPU``.
-            free: Likewise, what nobody uses.
+            free: Of each resource, what nobody uses.
 
         Raises:
             ConfigError: Which resource is short: the actors that get none would be waited for for ever.
@@ -135,13 +157,12 @@ class RayWorkers(Options):
         if ray.is_initialized():  # a launcher's
             yield
             return
-        own = {"num_cpus": self.actors * self.cpus, "include_dashboard": False} if self.address is None else {}
+        size = {"num_cpus": self.actors * self.cpus, "include_dashboard": False} if self.address is None else {}
         try:
-            ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING, **own)
+            ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING, **size)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise rule_error(
-                "workers.address", f"name a cluster that can be had ({one_line(error)})", self.address, "Try null."
-            ) from None
+            rule = f"name a cluster that can be had ({one_line(error)})"
+            raise rule_error("workers.address", rule, self.address, "Try null.") from None
         try:
             yield
         finally:
@@ -149,33 +170,23 @@ class RayWorkers(Options):
 
 
 class Worker:
-    """One actor: holds the base model, and measures what it is given.
+    """One actor: holds the base model, and measures the stimuli that it is asked for.
 
     Args:
-        given: The job, and its update.
+        prepare: Loads the base model and the data.
         folder: Where parts are kept.
         threads: That it computes with.
         here: Where the job runs, from which its paths are.
     """
 
-    def __init__(self, given: tuple[Job, Mapping[str, Any]], folder: Path, threads: int, here: Path) -> None:
-        import torch
-
-        from eif_lab.jobs.device import deterministic_algorithms
-        from eif_lab.jobs.inputs import load
-
+    def __init__(self, prepare: Prepare, folder: Path, threads: int, here: Path) -> None:
         os.chdir(here)
         torch.set_num_threads(threads)
-        self.job, self.update = given
-        self.folder = folder
-        with deterministic_algorithms(self.job.deterministic):
-            self.inputs = load(self.job)
+        self.folder, self.rows = folder, prepare()
 
     def measure(self, place: slice) -> int:
         """Measure these stimuli, from the last whole part on, and say how many they are."""
-        from eif_lab.jobs.measure import measure_rows
-
         parts = Parts(self.folder, place.start, place.stop)
         if parts.rows < place.stop - place.start:
-            measure_rows(self.job, self.inputs, self.update, parts, place)
+            self.rows(parts, place)
         return place.stop - place.start

@@ -8,36 +8,40 @@ import logging
 import pkgutil
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from eif_lab.data.task import Samples, Texts
 from eif_lab.errors import one_line, unknown_name, unknown_option
 from eif_lab.options import Options
 
 log = logging.getLogger(__name__)
 
+WEIGHTS, CONTEXT = "weights", "context"
+"""The channels by which a stimulus enters."""
+
 
 @dataclass
 class Method(Options):
-    """A channel by which a stimulus enters: the weights, or the context.
+    """How a stimulus enters a model.
 
     Attributes:
         kinds: The kinds of data it is for.
+        channel: ``weights`` where the stimulus is learnt, ``context`` where it is read before the probe.
         adds_modules: Whether it changes the module tree (and so works on a copy of a caller's model).
-        trains: Whether weights move; otherwise update and engine have no say.
     """
 
     group: ClassVar[str] = "method"
     kinds: ClassVar[tuple[str, ...]] = ("image", "text")
+    channel: ClassVar[str] = WEIGHTS
     adds_modules: ClassVar[bool] = True
-    trains: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -55,6 +59,47 @@ class Method(Options):
 
         Returns:
             The module to call.
+        """
+        raise NotImplementedError
+
+
+@dataclass
+class ContextMethod(Method):
+    """A method whose stimuli are read before the probes, and move no weight."""
+
+    channel: ClassVar[str] = CONTEXT
+    adds_modules: ClassVar[bool] = False
+
+    def apply(self, model: nn.Module, seed: int) -> nn.Module:
+        """Freeze every parameter: nothing is trained.
+
+        Args:
+            model: A module.
+            seed: Nothing is drawn from it.
+
+        Returns:
+            The same module.
+        """
+        return model.requires_grad_(False)
+
+    def contexts(self, stimuli: Texts, seed: int) -> list[tuple[str, str]]:
+        """For each stimulus the text that is read with it, and the text that is read without it (empty for none).
+
+        Args:
+            stimuli: Whole texts are read, prompt and target.
+            seed: Of what is drawn.
+        """
+        raise NotImplementedError
+
+    def rows(
+        self, encode: Callable[[Samples], tuple[Tensor, Tensor]], probes: Texts, context: str = ""
+    ) -> tuple[Tensor, Tensor]:
+        """The probes behind a context as (inputs, targets), each (probes, tokens).
+
+        Args:
+            encode: The model's own encoder.
+            probes: Each target is what is scored.
+            context: What is read first; empty for nothing.
         """
         raise NotImplementedError
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from eif_lab.data.task import Texts
+from eif_lab.data.task import Samples, Texts
 from eif_lab.errors import rule_error
-from eif_lab.methods.method import Method
+from eif_lab.methods.method import ContextMethod
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.options import option
 from eif_lab.readouts.readout import IGNORED
@@ -29,8 +29,12 @@ TEMPLATES = {
 PLACES = re.compile(r"([^{}]*)\{stimulus\}([^{}]*)\{probe\}([^{}]*)")
 
 
+Encode = Callable[[Samples], tuple[Tensor, Tensor]]
+"""A model's encoder: samples to (inputs, targets), row by row."""
+
+
 @dataclass
-class Prompt(Method):
+class Prompt(ContextMethod):
     """The stimulus is read, not learnt: ``I[i, j] = s(theta; z_i ++ q_j) - s(theta; q_j)``.
 
     The same framing without the stimulus is ``s(theta; q_j)``, so that the influence is what the stimulus alone does.
@@ -46,8 +50,6 @@ class Prompt(Method):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("text",)
-    adds_modules: ClassVar[bool] = False
-    trains: ClassVar[bool] = False
 
     template: str = option("statement")
     stimuli_in_context: int = option(1, at_least=1, hint="Try 1.")
@@ -63,16 +65,7 @@ class Prompt(Method):
         """The template's text."""
         return TEMPLATES.get(self.template, self.template)
 
-    def apply(self, model: nn.Module, seed: int) -> nn.Module:
-        """There is nothing to install.
-
-        Raises:
-            ConfigError: Always.
-        """
-        hint = "Try eif_lab.measure_context(), which reads probes with stimuli before them."
-        raise rule_error("method", "be one that moves weights here", "prompt", hint)
-
-    def encoder(self, encode: Callable[..., Any]) -> Callable[..., Any]:
+    def encoder(self, encode: Encode) -> Encode:
         """What makes rows of framed texts: the model's own encoder, for ``chat`` in the tokenizer's chat form.
 
         Raises:
@@ -106,7 +99,7 @@ class Prompt(Method):
             candidates=None,
         )
 
-    def rows(self, encode: Callable[..., Any], probes: Texts, context: str = "") -> tuple[Tensor, Tensor]:
+    def rows(self, encode: Encode, probes: Texts, context: str = "") -> tuple[Tensor, Tensor]:
         """The framed probes as (inputs, targets).
 
         A tokenizer without a BOS leaves the first token of a text unscored, since nothing is there to predict it from.
@@ -114,7 +107,8 @@ class Prompt(Method):
 
         Args:
             encode: The model's own encoder.
-            probes, context: As of `frame`.
+            probes: Each target is what is scored.
+            context: What is read first; empty for nothing.
         """
         encode = self.encoder(encode)
         inputs, targets = encode(self.frame(probes, context))

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from eif_lab.data.task import Samples
+from eif_lab.data.task import Samples, Task
+from eif_lab.errors import rule_error
 from eif_lab.files.build_once import REPORT, made_once  # noqa: F401 - models find them here
 from eif_lab.options import Options, option
 
@@ -85,6 +86,51 @@ class Sketch:
     base: BaseModel
     lesson: Lesson | None = None
     kept: Path | None = None
+
+
+@dataclass
+class Model(Options):
+    """Where a base model comes from.
+
+    Attributes:
+        kind: The kind of data that it reads, ``image`` or ``text``.
+    """
+
+    group: ClassVar[str] = "model"
+    kind: ClassVar[str] = ""
+
+    @property
+    def name(self) -> str:
+        """What plots and runs call it: the name of its module, unless an option says another."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def dtype(self) -> str:
+        """The precision of its weights, as torch names it, unless an option says another."""
+        return "float32"
+
+    def prepare(self, task: Task, cache: Path, seed: int, device: str) -> BaseModel:
+        """The base model, trained where it has to be.
+
+        Args:
+            task: What it will be measured on; it may hold training images, or a background to be taught.
+            cache: What is slow to make is kept in ``cache/models``.
+            seed: Of its training.
+            device: As torch names it.
+
+        Raises:
+            ConfigError: The model cannot be made, or the task is not one for it.
+        """
+        raise NotImplementedError
+
+    def sketch(self, task: Task, cache: Path, seed: int, device: str) -> Sketch:
+        """The model before its training, to plan with; nothing is trained or written. Arguments are those of `prepare`.
+
+        Raises:
+            ConfigError: The model cannot be planned with.
+        """
+        hint = "Give it one, as eif_lab/models/cnn.py has."
+        raise rule_error("plan", "be false with a model that has no sketch()", self.name, hint)
 
 
 def circumstances(device: str) -> list[Any]:

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from eif_lab.data.task import Images, Samples, Task
 from eif_lab.errors import rule_error
 from eif_lab.files.build_once import kept_report
-from eif_lab.models.base import BaseModel, Lesson, Sketch, Training, circumstances, made_once
-from eif_lab.options import Options, option
+from eif_lab.models.base import BaseModel, Lesson, Model, Sketch, Training, circumstances, made_once
+from eif_lab.options import option
 
 
 class ConvNet(nn.Module):
@@ -51,10 +51,9 @@ class ConvNet(nn.Module):
 
 
 @dataclass
-class CNN(Options):
+class CNN(Model):
     """Options of the CNN and of its base training."""
 
-    group: ClassVar[str] = "model"
     kind: ClassVar[str] = "image"
 
     name: str = option("cnn", one_of=["cnn"])

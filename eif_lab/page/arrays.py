@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +12,8 @@ from jaxtyping import Float, Int, Shaped
 
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata.selection import neutral, texts
-from eif_lab.results.summary import last_step
+from eif_lab.page.contents import Contents
+from eif_lab.results.summary import last_step, unit
 
 GROUPS = {"class": "class", "world": "world", "sigma": "strength of noise", "form": "form"}
 """Coordinates that samples can be ordered by, and what the page calls them; the first one there is orders blocks."""
@@ -29,28 +26,6 @@ MOST_MOVED = 8
 
 STRONGEST = 20
 """So many cells of the whole array are listed."""
-
-
-class Contents:
-    """The page's binary contents, each kept once under a name made of what it holds."""
-
-    def __init__(self) -> None:
-        self.items: dict[str, dict[str, str]] = {}
-
-    def add(self, value: Any) -> str:
-        """Keep an array (float32, int32 or uint8), or anything that JSON holds, compressed; return its name."""
-        if isinstance(value, np.ndarray):
-            return self._keep(value.dtype.name, gzip.compress(np.ascontiguousarray(value).tobytes(), 6, mtime=0))
-        return self._keep("json", gzip.compress(json.dumps(value, ensure_ascii=False).encode(), 6, mtime=0))
-
-    def add_picture(self, content: bytes) -> str:
-        """Keep a picture in the WebP format; return its name."""
-        return self._keep("webp", content)
-
-    def _keep(self, kind: str, content: bytes) -> str:
-        name = hashlib.sha256(kind.encode() + content).hexdigest()[:12]
-        self.items[name] = {"kind": kind, "content": base64.b64encode(content).decode()}
-        return name
 
 
 @dataclass(frozen=True)
@@ -154,9 +129,12 @@ def scales(values: Float[np.ndarray, "stimulus probe"]) -> list[float]:
 
 
 def relation_codes(influence: xr.DataArray) -> Shaped[np.ndarray, "stimulus probe"]:
-    """Indices into `RELATIONS`; a name that is not among them has their number."""
+    """Indices into `RELATIONS`; what is not among them, or not declared at all, has their number."""
+    shape = (influence.sizes["stimulus"], influence.sizes["probe"])
+    codes = np.full(shape, len(RELATIONS), dtype=np.uint8)
+    if "relation" not in influence.coords:
+        return codes
     relation = influence["relation"].transpose("stimulus", "probe").values
-    codes = np.full(relation.shape, len(RELATIONS), dtype=np.uint8)
     for index, name in enumerate(RELATIONS):
         codes[relation == name] = index
     return codes
@@ -235,7 +213,7 @@ def describe_array(
             strongest_cells(values),
         )
         readouts[name] = describe_readout(values, relations, seen, moved, top, contents=contents)
-        readouts[name]["unit"] = json.loads(influence.attrs.get("units", "{}")).get(name, "")
+        readouts[name]["unit"] = unit(influence, name)
         shown = np.concatenate([shown, moved.ravel(), top % values.shape[1]])
     described = {
         "readouts": readouts,
@@ -257,7 +235,7 @@ def describe_readout(
     *,
     contents: Contents,
 ) -> dict[str, Any]:
-    """What the page needs to draw one readout: what `overview`, `most_moved` and `strongest_cells` found."""
+    """What the page needs to draw one readout: the results of `overview`, `most_moved` and `strongest_cells`."""
     return {
         "block": [seen.rows.shape[1], seen.columns.shape[1]],
         "rows": contents.add(seen.rows),

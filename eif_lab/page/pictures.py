@@ -1,4 +1,4 @@
-"""Pictures of samples for the page: the store keeps none, so they are drawn from the user's own data."""
+"""Pictures of samples for the page: results hold none, so they are drawn from the data in the user's folders."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from torch import Tensor
 
 from eif_lab.data.task import Task
 from eif_lab.errors import ConfigError, reason_of
-from eif_lab.jobs.job import Job
 from eif_lab.options import choice
+from eif_lab.results.folders import CACHE
+from eif_lab.results.manifest import Config
 from eif_lab.results.seeds import seeds_of
 
 LARGEST_SIDE = 32
@@ -48,9 +49,9 @@ class Sheet:
 
 
 class Pictures:
-    """Where the page's pictures come from: folders of the user's own, never a place that a manifest names.
+    """Where the page's pictures come from: folders that the user names, never one that a manifest names.
 
-    Results may be somebody else's. Their manifest says which dataset, how many samples and which seed; a class that is
+    Results may come from others. Their manifest says which dataset, how many samples and which seed; a class that is
     not this package's is taken only from a module that the user named, and the folders are the user's.
 
     Args:
@@ -65,54 +66,53 @@ class Pictures:
         self._pixels = lru_cache(maxsize=2)(self._load)
         self._drawn = lru_cache(maxsize=2)(self._sheet)
 
-    def draw(self, manifest: Mapping[str, Any], wanted: Sequence[str], most: int) -> tuple[Sheet | None, str]:
+    def draw(self, config: Config, wanted: Sequence[str], most: int) -> tuple[Sheet | None, str]:
         """Pictures of the samples of a job, as its perturbation left them.
 
         Args:
-            manifest: The job's; its config names dataset and perturbation.
+            config: The job's options, which name dataset, perturbation and seeds.
             wanted: Ids, the most wanted first.
             most: How many pictures at most.
 
         Returns:
             The sheet, or None where the samples are texts or the data is not there; and why not all are there, or "".
         """
-        config = manifest.get("config") or {}
-        asked = json.dumps([config.get("dataset"), config.get("perturbation"), seeds_of(config)[1]])
-        pixels, why = self._pixels(asked)
+        samples = json.dumps([config.get("dataset"), config.get("perturbation"), seeds_of(config)[1]])
+        pixels, why = self._pixels(samples)
         if why:
             return None, f"Images are named by id and class only: the data was not found ({why})."
         distinct = list(dict.fromkeys(wanted))
         known = [name for name in distinct if name in pixels]
         if not known:
-            told = "Images are named by id and class only: the data that is there has other ids."
-            return None, told if pixels else ""
+            note = "Images are named by id and class only: the data that is there has other ids."
+            return None, note if pixels else ""
         shown = known[:most]
         missing = len(distinct) - len(shown)
-        told = f"{len(shown)} images have a picture here, the other {missing} are named by id and class."
+        note = f"{len(shown)} images have a picture here, the other {missing} are named by id and class."
         # sorted, so that jobs on the same samples share a sheet
-        return self._drawn(asked, tuple(sorted(shown))), told if missing else ""
+        return self._drawn(samples, tuple(sorted(shown))), note if missing else ""
 
-    def _sheet(self, asked: str, names: tuple[str, ...]) -> Sheet:
-        pixels, _ = self._pixels(asked)
+    def _sheet(self, samples: str, names: tuple[str, ...]) -> Sheet:
+        pixels, _ = self._pixels(samples)
         return sheet(names, [shrink(pixels[name].numpy()) for name in names])
 
-    def _load(self, asked: str) -> tuple[Mapping[str, Tensor], str]:
+    def _load(self, samples: str) -> tuple[Mapping[str, Tensor], str]:
         """The images of a dataset by id, each (channels, height, width) in [0, 1]; or why there are none.
 
-        Of a dataset of texts there are none, and nothing is to be said.
+        A dataset of texts has none, for no reason to report.
         """
         try:
-            return self._images(asked), ""
-        except Exception as error:  # whatever a dataset makes of options that somebody wrote into a manifest
+            return self._images(samples), ""
+        except Exception as error:  # of any kind: a manifest from others may hold any options
             return {}, reason_of(error)
 
-    def _images(self, asked: str) -> Mapping[str, Tensor]:
+    def _images(self, samples: str) -> Mapping[str, Tensor]:
         """The images of a dataset by id; none of a dataset of texts.
 
         Raises:
             ConfigError: A class is not to be trusted, or none of the folders holds the data.
         """
-        config, perturbed, seed = json.loads(asked)
+        config, perturbed, seed = json.loads(samples)
         dataset = choice("dataset", config, self.trusted)
         if dataset.kind != "image":
             return {}
@@ -138,14 +138,13 @@ class Pictures:
                 return replace(dataset, **places).load(seed)
             except (ConfigError, OSError) as error:
                 reasons.append(f"{error} ")
-        told = f"{''.join(reasons[:1])}Give --data FOLDER, the folder that holds it"
-        raise ConfigError(told)
+        raise ConfigError(f"{''.join(reasons[:1])}Give --data FOLDER, the folder that holds it")
 
 
 def usual_folders() -> list[str]:
     """Where the user keeps published data, as ``conf/dataset`` has it: EIF_LAB_DATA, and the cache's own folder."""
     named = os.environ.get("EIF_LAB_DATA")
-    return [*([named] if named else []), f"{Job.cache}/data"]
+    return [*([named] if named else []), f"{CACHE}/data"]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The influence array on disk: zarr v3, chunked by stimulus, every chunk held to its checksum when it is read."""
+"""The influence array on disk: zarr v3, chunked by stimulus, every chunk compared with its checksum when it is read."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def open_array(path: Path, sums: Mapping[str, str] | None = None) -> xr.DataArra
 
     Args:
         path: The store's folder.
-        sums: What its files are held to as they are read, by their places below the folder that ``path`` is in; None
-            where that was done, or where there are none.
+        sums: The checksum of each file, by its place below the folder that ``path`` is in: files are compared with
+            them as they are read. None where they were checked before, or where there are none.
 
     Raises:
         ConfigError: A file is damaged or missing; also later, when values are read.
@@ -72,7 +72,7 @@ def blocks(array: xr.DataArray, most: int = 4 * CHUNK_BYTES) -> Iterator[xr.Data
 
 
 class CheckedStore(LocalStore):
-    """A store to read, whose files are held to their checksums as they are read.
+    """A store to read, whose files are compared with their checksums as they are read.
 
     Zarr alone would take a chunk that is missing for one that was never filled.
     """
@@ -89,14 +89,14 @@ class CheckedStore(LocalStore):
         """
         whole = await super().get(key, prototype)
         place = f"{self.root.name}/{key}"
-        if told := difference(place, None if whole is None else whole.to_bytes(), self.sums):
-            raise damaged(self.root.parent, told)
+        if change := difference(place, None if whole is None else whole.to_bytes(), self.sums):
+            raise damaged(self.root.parent, change)
         return whole if byte_range is None or whole is None else await super().get(key, prototype, byte_range)
 
 
-def damaged(folder: Path, told: str) -> ConfigError:
-    """What is said of results that are not what was written."""
-    return ConfigError(f"{folder} must be as it was written, got damage: {told}. Run the job again.")
+def damaged(folder: Path, change: str) -> ConfigError:
+    """The error of results that are not what was written; ``change`` says which file differs, and how."""
+    return ConfigError(f"{folder} must be as it was written, got damage: {change}. Run the job again.")
 
 
 def _chunks(values: xr.Variable) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Influence arrays, found again by what determines them."""
+"""The cache of influence arrays, keyed by what determines their values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def array_key(determinants: Mapping[str, Any]) -> str:
 class ArrayCache:
     """Influence arrays by key, shared by jobs and processes: ``<root>/<key>/influence.zarr`` and its checksums.
 
-    An entry appears whole or not at all, and is checked before it is believed.
+    An entry appears whole or not at all, and is compared with its checksums before it is used.
     """
 
     def __init__(self, root: Path) -> None:
@@ -51,8 +51,8 @@ class ArrayCache:
         entry = self.root / key
         if not entry.is_dir():
             return None
-        if told := damage(entry):
-            log.warning("cached array %s is damaged, or another version's (%s); it is computed again", entry, told)
+        if change := damage(entry):
+            log.warning("cached array %s is damaged, or another version's (%s); it is computed again", entry, change)
             return None
         return open_array(entry / ARRAY).load()
 
@@ -88,7 +88,7 @@ class ArrayCache:
             self._discard(entry)
 
     def _discard(self, entry: Path) -> None:
-        """Take a damaged entry away in one step, so that nobody meets half of it."""
+        """Take a damaged entry away in one step, so that no other process reads half of it."""
         aside = self._beside(entry.name)
         try:
             entry.rename(aside)
@@ -97,13 +97,13 @@ class ArrayCache:
         shutil.rmtree(aside, ignore_errors=True)
 
     def aside(self, key: str) -> list[Path]:
-        """What a process that was killed while it stored ``key`` left, or one that lives stores now."""
+        """Folders of ``key`` that are not renamed yet: of a process that was killed, or of one that is writing now."""
         return list(self.root.glob(f".{key}.*"))
 
     def clear_aside(self, key: str) -> None:
-        """Remove what is `aside`; for who alone measures ``key``."""
-        for left in self.aside(key):
-            shutil.rmtree(left, ignore_errors=True)
+        """Remove the folders that are `aside`; only the process that holds the lock of ``key`` may do so."""
+        for folder in self.aside(key):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _beside(self, key: str) -> Path:
         return self.root / f".{key}.{uuid.uuid4().hex}"

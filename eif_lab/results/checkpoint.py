@@ -1,13 +1,14 @@
-"""What an interrupted measurement leaves: the parts that are whole, and what the others must find as it was.
+"""The checkpoint of a measurement: the parts that are stored, and the decisions that the others depend on.
 
-The layout, beside the arrays that are whole:
+The layout, beside the arrays of the cache:
 
-    <root>/<key>.lock                       held by the process that measures, as long as it lives
-    <root>/<key>.partial/run                the tracker's run, which is continued
+    <root>/<key>.lock                       locked by the process that measures, as long as it lives
+    <root>/<key>.partial/run                the tracker's run, which a resumed job continues
     <root>/<key>.partial/settled            what was decided before the first part
     <root>/<key>.partial/<series>/<row>     a part, by its first row
 
-Every file begins with its own checksum. None is flushed to the disk at once: what a loss of power takes shows by that.
+Every file begins with its own checksum, by which one that a loss of power cut off is recognised: files are not flushed
+to the disk one by one.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ RUN, SETTLED = "run", "settled"
 
 
 class Checkpoint:
-    """What there is of an array that is being measured.
+    """The stored parts of an array that is being measured.
 
     Args:
-        folder: Where it is kept until the job is done.
-        ours: Whether this process holds the lock of the array; without it, nothing is looked for or kept.
+        folder: Where they stand until the job is done.
+        ours: Whether this process holds the lock of the array; without it, nothing is read or written.
     """
 
     def __init__(self, folder: Path, ours: bool = True) -> None:
@@ -56,28 +57,30 @@ class Checkpoint:
         fresh = uuid.uuid4().hex[:8]
         if not self.ours:
             return fresh
-        found = (read_checked(self.folder / RUN) or b"").decode()
-        if not re.fullmatch("[0-9a-f]{8}", found):
-            write_checked(self.folder / RUN, fresh.encode())
-            return fresh
-        return found
+        earlier = (read_checked(self.folder / RUN) or b"").decode()
+        if re.fullmatch("[0-9a-f]{8}", earlier):
+            return earlier
+        write_checked(self.folder / RUN, fresh.encode())
+        return fresh
 
-    def settle(self, given: Mapping[str, Any], decide: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    def settle(self, conditions: Mapping[str, Any], decide: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """What was decided before the first part, or is decided now; parts under other conditions are thrown away.
 
         Args:
-            given: The conditions, in what JSON holds: all that the array's key does not say.
-            decide: Makes what all parts share, in what JSON holds.
+            conditions: All that decides the values and is not in the array's key, as plain containers.
+            decide: Makes what all parts share, as plain containers.
         """
-        found = json.loads(read_checked(self.folder / SETTLED) or "{}")
-        if found.get("given") != given:
-            if found:
-                log.warning("%s was measured under other conditions (%s); it begins anew", self.folder, found["given"])
+        settled = json.loads(read_checked(self.folder / SETTLED) or "{}")
+        if settled.get("given") != conditions:
+            if settled:
+                log.warning(
+                    "%s was measured under other conditions (%s); it begins anew", self.folder, settled["given"]
+                )
             for series in (path for path in self.folder.glob("*") if path.is_dir()):
                 shutil.rmtree(series)
-            found = {"given": given, "decided": decide()}
-            write_checked(self.folder / SETTLED, json.dumps(found).encode())
-        return json.loads(json.dumps(found["decided"]))
+            settled = {"given": conditions, "decided": decide()}
+            write_checked(self.folder / SETTLED, json.dumps(settled).encode())
+        return json.loads(json.dumps(settled["decided"]))
 
     def parts(self, series: str) -> Parts:
         """The parts of one series of rows, after `settle`."""
@@ -86,14 +89,14 @@ class Checkpoint:
         return self.series[series]
 
     def missing(self, series: str, rows: int, size: int) -> list[slice]:
-        """The places, none of them over a multiple of ``size``, whose parts are not whole; after `settle`.
+        """The ranges of rows that are not stored yet, cut at multiples of ``size``; after `settle`.
 
         Args:
-            series: Of which parts.
-            rows: Of all.
-            size: Rows of a place, but for the first and the last.
+            series: The name of the series.
+            rows: How many rows the series has in all.
+            size: Rows of a range, but for the first and the last.
         """
-        self.series.pop(series, None)  # who measures them writes there meanwhile
+        self.series.pop(series, None)  # other processes write their parts there meanwhile
         folder, places = self.folder / series, list[slice]()
         start = Parts(folder).rows
         while start < rows:
@@ -105,27 +108,27 @@ class Checkpoint:
 
     @property
     def seconds(self) -> float:
-        """What all parts took."""
+        """Seconds that all stored parts took to measure."""
         return sum(self.parts(path.name).seconds for path in self.folder.glob("*") if path.is_dir())
 
     def remove(self) -> None:
-        """Nothing is left to do."""
+        """Remove the checkpoint of a job that is done."""
         if self.ours:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Parts:
-    """Parts of an array in their order, as far as they are whole; more are kept as they are measured.
+    """The stored parts of an array in their order, to which more are appended as they are measured.
 
     Args:
-        folder: Of the series.
+        folder: The folder of the series.
         first: The row that the first part begins with.
-        stop: The row before which the last one ends; None where all are wanted.
+        stop: The row before which the last one ends; None for all.
 
     Attributes:
-        whole: (rows, ...) each.
-        rows: Of all.
-        seconds: That they took.
+        whole: The parts, (rows, ...) each.
+        rows: How many they have together.
+        seconds: How long they took to measure.
     """
 
     def __init__(self, folder: Path, first: int = 0, stop: int | None = None) -> None:
@@ -137,7 +140,7 @@ class Parts:
         self.started = time.perf_counter()
 
     def append(self, part: np.ndarray) -> None:
-        """Keep the next part.
+        """Store the next part.
 
         Raises:
             OSError: It cannot be written, for instance because the disk is full.
@@ -159,8 +162,8 @@ class Parts:
             if self._next.exists():
                 log.warning("%s is damaged; from there on it is measured again", self._next)
             return None
-        with np.load(io.BytesIO(content), allow_pickle=False) as found:
-            return found["part"], float(found["seconds"])
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            return stored["part"], float(stored["seconds"])
 
     def _count(self, part: np.ndarray, seconds: float) -> None:
         self.whole.append(part)
@@ -170,30 +173,29 @@ class Parts:
 
 @contextmanager
 def checkpoint(cache: ArrayCache, key: str, needed: bool = True) -> Iterator[Checkpoint]:
-    """Within this, no other process measures the array ``key``; one that does is waited for.
+    """The checkpoint of ``key``, whose lock this process holds within the context; it waits for one that has it.
 
     Args:
         cache: Where the array is looked for.
         key: The array's.
-        needed: Whether it is to be measured; otherwise a cache that cannot be written is good enough, and nobody is
-            waited for.
+        needed: Whether it is to be measured; otherwise the cache need not be writable, and there is no waiting.
     """
     lock, folder = cache.root / f"{key}.lock", cache.root / f"{key}.partial"
     if not needed:
-        # an array that is there asks for no lock, but a job that was killed after it was stored has left its run here
+        # an array that is stored needs no lock, but a job that was killed after storing it has left its run here
         with locked_if_free(lock) if folder.exists() or cache.aside(key) else nullcontext(False) as ours:
             if ours:
                 cache.clear_aside(key)
             yield Checkpoint(folder, ours)
         return
     cache.root.mkdir(parents=True, exist_ok=True)
-    left = Checkpoint(folder)
+    stored = Checkpoint(folder)
     with locked(lock, "measures the same array"):
         cache.clear_aside(key)
         try:
-            yield left
-        except ConfigError:  # what is refused is refused to all who ask for it
-            left.remove()
+            yield stored
+        except ConfigError:  # the same options would be refused again: nothing is worth resuming
+            stored.remove()
             lock.unlink(missing_ok=True)
             with suppress(OSError):
                 cache.root.rmdir()
@@ -201,14 +203,14 @@ def checkpoint(cache: ArrayCache, key: str, needed: bool = True) -> Iterator[Che
 
 
 def clear_left(cache: ArrayCache, job: JobResults) -> None:
-    """Remove what is left of a job that is done, if it was killed before it had cleared up.
+    """Remove the checkpoint of a job that is done, if the job was killed before it could do so.
 
     Args:
-        cache: Where its array is; what is unfinished of an array that is not there is kept.
-        job: Whose lock this process holds.
+        cache: Where its array is; the checkpoint of an array that is not there stays.
+        job: The job, whose lock this process holds.
     """
     clear_cut_off(job.path / MANIFEST)
-    key = job.manifest.get("array")
+    key = job.manifest.array
     if key and (cache.root / key).is_dir():
-        with checkpoint(cache, key, needed=False) as left:
-            left.remove()
+        with checkpoint(cache, key, needed=False) as stored:
+            stored.remove()

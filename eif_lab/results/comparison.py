@@ -43,12 +43,12 @@ def above_neutral(influence: xr.DataArray) -> xr.DataArray:
     """
     blank, axis = neutral(influence), influence.get_axis_num("stimulus")
     partners = partner_rows(influence, blank)[~blank]
-    told = influence.isel(stimulus=np.flatnonzero(~blank))
+    others = influence.isel(stimulus=np.flatnonzero(~blank))
     if not partners.any(1).all():
-        lonely = str(told["stimulus_id"].values[~partners.any(1)][0])
+        lonely = str(others["stimulus_id"].values[~partners.any(1)][0])
         raise rule_error("dataset", "have a neutral stimulus in the world of each stimulus", f"none for {lonely!r}")
     baseline = [influence.values.take(np.flatnonzero(row), axis).mean(axis) for row in partners]
-    above = told.copy(data=told.values - np.stack(baseline, axis))
+    above = others.copy(data=others.values - np.stack(baseline, axis))
     return above.assign_attrs(sign=f"{influence.attrs.get('sign', '')}; less what a neutral stimulus does")
 
 

@@ -7,13 +7,16 @@ import sys
 from pathlib import Path
 
 MANIFEST = "manifest.json"
-"""What ends a job, well or not."""
+"""What is written last: a folder that holds it is that of a job that has ended, well or not."""
 
 SWEEP = "multirun.yaml"
 """What Hydra writes into a sweep's folder before the first job."""
 
 ARRAYS = ".zarr"
 """How the folder of an array ends."""
+
+CACHE = "outputs/cache"
+"""Where base models, unpacked data and arrays are found again, unless a job names another folder."""
 
 OVERRIDES = ".hydra/overrides.yaml"
 """What Hydra writes as a job begins."""
@@ -56,10 +59,10 @@ def begun_overrides(folder: Path) -> tuple[str, ...] | None:
     import yaml
 
     try:
-        found = yaml.safe_load((folder / OVERRIDES).read_text(encoding="utf-8"))
+        overrides = yaml.safe_load((folder / OVERRIDES).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    return tuple(map(str, found)) if isinstance(found, list) else None
+    return tuple(map(str, overrides)) if isinstance(overrides, list) else None
 
 
 def in_order(place: Path) -> list[tuple[int, str]]:

@@ -1,10 +1,10 @@
-"""What runs leave on disk: one directory per job, arrays found again by what determines them, and opening both.
+"""A job's directory: what it holds, writing it, and opening it.
 
 The layout:
 
     <job>/influence.zarr      the influence array (`arrays`)
     <job>/verdicts.parquet    one row per finding (`rows.verdict_frame`)
-    <job>/checksums.txt       of both, in the format of sha256sum: what is read is held to it
+    <job>/checksums.txt       of both, in the format of sha256sum: what is read is compared with it
     <job>/manifest.json       written last: a directory without it is not done
     <job>/job.lock            held by the process that runs the job, as long as it lives
     <sweep>/<job>/...         a sweep is a directory of jobs, at any depth (`folders`)
@@ -13,9 +13,6 @@ The layout:
 from __future__ import annotations
 
 import io
-import json
-import logging
-import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +22,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -36,41 +32,24 @@ from eif_lab.files.locks import is_locked, locked
 from eif_lab.results.arrays import damaged, open_array, write_array
 from eif_lab.results.comparison import above_neutral, per_nat
 from eif_lab.results.folders import MANIFEST
-from eif_lab.results.manifest import checked_manifest
+from eif_lab.results.manifest import (
+    DONE,
+    FORMAT,
+    UNREADABLE,
+    Manifest,
+    complete,
+    in_json,
+    manifest_text,
+    parse_manifest,
+    require_name_and_status,
+)
 from eif_lab.results.provenance import package_versions, provenance
-from eif_lab.results.rows import DONE, FAILED, NOT_APPLICABLE, rows_of, verdict_frame
-
-FORMAT = 2
-"""Raised when a reader of the previous format would misread what is written; from 2 on a manifest has a digest."""
-
+from eif_lab.results.rows import rows_of, verdict_frame
 
 ARRAY, VERDICTS, LOCK = "influence.zarr", "verdicts.parquet", "job.lock"
 
-
-DIGEST = "digest"
-
-
-STATUSES = (DONE, FAILED, NOT_APPLICABLE)
-
-
 CHECKED = (ARRAY, VERDICTS)
 """What the checksums of a job are of; the manifest has the checksums' own."""
-
-
-MANIFEST_DEFAULTS: Mapping[str, Any] = {
-    "reason": "",
-    "config": None,
-    "overrides": [],
-    "seeds": None,
-    "base_model": None,
-    "trained_parameters": None,
-    "direct_influence": None,
-    "measured": None,
-    "seconds": None,
-}
-
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,7 +62,12 @@ class JobResults:
     """
 
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
+
+    @property
+    def has_array(self) -> bool:
+        """Whether the job left an influence array that can be read."""
+        return self.manifest.status != UNREADABLE and (self.path / ARRAY).is_dir()
 
     @cached_property
     def influence(self) -> xr.DataArray:
@@ -92,9 +76,9 @@ class JobResults:
         Raises:
             ConfigError: The job left no array, or what is read of it is damaged; also later, when values are read.
         """
-        if not (self.path / ARRAY).is_dir():
-            told = " ".join(filter(None, [self.manifest["status"], self.manifest["reason"]]))
-            raise rule_error("results path", f"hold {ARRAY}", str(self.path), f"The job's status: {told}")
+        if not self.has_array:
+            status = " ".join(filter(None, [self.manifest.status, self.manifest.reason]))
+            raise rule_error("results path", f"hold {ARRAY}", str(self.path), f"The job's status: {status}")
         return open_array(self.path / ARRAY, self.sums)
 
     @cached_property
@@ -104,30 +88,30 @@ class JobResults:
         Raises:
             ConfigError: The checksums themselves are damaged.
         """
-        if "checksum" not in self.manifest:
+        if self.manifest.checksum is None:
             return None
         file = self.path / SUMS
         content = file.read_bytes() if file.is_file() else None
-        if told := difference(SUMS, content, {SUMS: self.manifest["checksum"]}):
-            raise damaged(self.path, told)
+        if change := difference(SUMS, content, {SUMS: self.manifest.checksum}):
+            raise damaged(self.path, change)
         assert content is not None
         return read_sums(content.decode())
 
     @cached_property
     def influence_per_nat(self) -> xr.DataArray:
-        """The influence array divided by the mean direct influence (``manifest["direct_influence"]``), nat per nat.
+        """The influence array divided by the mean direct influence (``manifest.direct_influence``), nat per nat.
 
         What methods do can be compared in it, also where they were not matched in strength.
 
         Raises:
             ConfigError: Direct influence is not clearly above zero, or the job's first readout is not in nats.
         """
-        direct, unit = self.manifest["direct_influence"] or {}, self.manifest.get("unit")
-        if unit != "nat":
-            raise rule_error("readout", "have one in nats first", unit, "Try readout=[log_prob].")
-        if (direct.get("low") or 0) <= 0:
-            raise rule_error("direct_influence", "be clearly above zero to be divided by", direct.get("effect"))
-        return per_nat(self.influence, direct["effect"])
+        direct = self.manifest.direct_influence
+        if self.manifest.unit != "nat":
+            raise rule_error("readout", "have one in nats first", self.manifest.unit, "Try readout=[log_prob].")
+        if direct.effect is None or (direct.low or 0) <= 0:
+            raise rule_error("direct_influence", "be clearly above zero to be divided by", direct.effect)
+        return per_nat(self.influence, direct.effect)
 
     @cached_property
     def above_neutral(self) -> xr.DataArray:
@@ -145,7 +129,7 @@ class JobResults:
         Raises:
             ConfigError: They are damaged.
         """
-        _ = self.verdict_rows  # tells what is wrong with them in one line
+        _ = self.verdict_rows  # raises what is wrong with them as one line
         return pd.read_parquet(io.BytesIO(self._stored_verdicts()))
 
     @cached_property
@@ -155,6 +139,8 @@ class JobResults:
         Raises:
             ConfigError: They are damaged.
         """
+        if self.manifest.status == UNREADABLE:
+            return []
         try:
             return rows_of(self._stored_verdicts())
         except ValueError as error:
@@ -162,8 +148,8 @@ class JobResults:
 
     def _stored_verdicts(self) -> bytes:
         content = (self.path / VERDICTS).read_bytes()
-        if self.sums is not None and (told := difference(VERDICTS, content, self.sums)):
-            raise damaged(self.path, told)
+        if self.sums is not None and (change := difference(VERDICTS, content, self.sums)):
+            raise damaged(self.path, change)
         return content
 
 
@@ -178,9 +164,8 @@ def write_job(
 
     Args:
         directory: The job's own; results that stand there are replaced.
-        manifest: ``name`` and ``status`` (``done``, ``failed`` or ``not applicable``), and ``reason``, ``config``,
-            ``overrides``, ``seeds``, ``base_model``, ``trained_parameters``, ``direct_influence``, ``seconds``; what
-            `provenance` tells, the format and the time are added.
+        manifest: Fields of `Manifest`, ``name`` and ``status`` at least, and whatever else is to be known; the
+            provenance, the format, the time and the checksum are added.
         influence: The array; None where the job has none.
         verdicts: What the desiderata returned.
         not_applicable: Desideratum -> why it has no meaning here.
@@ -189,25 +174,25 @@ def write_job(
         ValueError: No name, or no such status.
         OSError: The directory cannot be written.
     """
-    must_be_told(manifest)
+    require_name_and_status(manifest)
     write_results(directory, influence, verdicts, not_applicable)
     write_manifest(directory, manifest)
-
-
-def must_be_told(manifest: Mapping[str, Any]) -> None:
-    """Refuse a manifest that does not say what it is of.
-
-    Raises:
-        ValueError: No name, or no such status.
-    """
-    if not manifest.get("name") or manifest.get("status") not in STATUSES:
-        raise ValueError(f"a manifest needs a name and a status ({', '.join(STATUSES)}), got {dict(manifest)}")
 
 
 def write_results(
     directory: Path, influence: xr.DataArray | None, verdicts: Sequence[Verdict], not_applicable: Mapping[str, str]
 ) -> None:
-    """Write what a job found; without its manifest it is not done yet. Arguments and errors as of `write_job`."""
+    """Write a job's array and verdicts; without its manifest the job is not done yet.
+
+    Args:
+        directory: The job's own; results that stand there are replaced.
+        influence: The array; None where the job has none.
+        verdicts: What the desiderata returned.
+        not_applicable: Desideratum -> why it has no meaning here.
+
+    Raises:
+        OSError: The directory cannot be written.
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / MANIFEST).unlink(missing_ok=True)
@@ -219,29 +204,23 @@ def write_results(
 
 
 def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
-    """Mark a job as done, or as it ended. Arguments and errors as of `write_job`."""
-    must_be_told(manifest)
-    directory = Path(directory)
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    held_to = {"checksum": sha256((directory / SUMS).read_bytes())}
-    whole = {"format": FORMAT, **MANIFEST_DEFAULTS, **provenance(), "created": created, **held_to, **manifest}
-    clear_cut_off(directory / MANIFEST)
-    replace_file(directory / MANIFEST, manifest_text(whole).encode())
-
-
-def manifest_text(manifest: Mapping[str, Any]) -> str:
-    """A manifest as it stands in its file, with its digest."""
-    return sealed(json.dumps({**_strict(manifest), DIGEST: ""}, indent=2, allow_nan=False))
-
-
-def sealed(text: str) -> str:
-    """A manifest's text with its digest, which is that of the same bytes with the digest left empty.
+    """Mark a job as done, or as it ended.
 
     Args:
-        text: It ends with the digest, so that no other text in it is taken for that.
+        directory: The job's own, after `write_results`.
+        manifest: See `write_job`.
+
+    Raises:
+        ValueError: No name, or no such status.
+        OSError: The directory cannot be written.
     """
-    before, empty, end = text.rpartition(f'"{DIGEST}": ""')
-    return f'{before}"{DIGEST}": "{sha256(text.encode())}"{end}' if empty else text
+    require_name_and_status(manifest)
+    directory = Path(directory)
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    checksum = sha256((directory / SUMS).read_bytes())
+    whole = complete({**provenance(), "created": created, "checksum": checksum, **manifest})
+    clear_cut_off(directory / MANIFEST)
+    replace_file(directory / MANIFEST, manifest_text(whole).encode())
 
 
 def finished(directory: Path, config: Mapping[str, Any], key: str) -> JobResults | None:
@@ -249,27 +228,22 @@ def finished(directory: Path, config: Mapping[str, Any], key: str) -> JobResults
 
     Args:
         directory: The job's own.
-        config: What is asked for now, as plain containers.
-        key: Of the array that is asked for, which tells its data and checkpoints as they are now.
+        config: The options of now, as plain containers.
+        key: The key of the array that is wanted, which depends on data and checkpoints as they are now.
     """
-    asked = {"status": DONE, "config": in_json(config), "array": key, "versions": package_versions()}
+    wanted = {"status": DONE, "config": in_json(config), "array": key, "versions": package_versions()}
     job = whole_job(directory)
-    return job if job is not None and {name: job.manifest.get(name) for name in asked} == asked else None
+    return job if job is not None and {name: job.manifest.get(name) for name in wanted} == wanted else None
 
 
 def whole_job(directory: Path) -> JobResults | None:
-    """The job in ``directory`` if it is done and nothing of it is damaged, whatever it was asked for."""
+    """The job in ``directory`` if it is done and nothing of it is damaged, whatever its options."""
     try:
         job = open_job(directory)
-        done = job.manifest["status"] == DONE and job.manifest["format"] == FORMAT
+        done = job.manifest.status == DONE and job.manifest.format == FORMAT
         return job if done and job.sums is not None and not damage(directory, CHECKED) else None
     except (ConfigError, OSError):
         return None
-
-
-def in_json(value: Any) -> Any:
-    """``value`` as it comes back from JSON."""
-    return json.loads(json.dumps(_strict(value)))
 
 
 @contextmanager
@@ -290,43 +264,24 @@ def open_job(path: Path) -> JobResults:
     Raises:
         ConfigError: Its manifest is damaged, a field is not what it should be, or it was written by a newer version.
     """
+    file = path / MANIFEST
     try:
-        text = (path / MANIFEST).read_text(encoding="utf-8")
-        manifest = json.loads(text)
-        version = int(manifest["format"])
-        json.dumps(manifest, ensure_ascii=False).encode()  # half a character cannot be shown or stored
-        if version <= FORMAT:
-            must_be_told(manifest)
-            must_be_sealed(text, manifest)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path / MANIFEST} must be a job's manifest, got {error!r}. Run the job again.") from error
-    if version > FORMAT:
-        raise rule_error(f"{path / MANIFEST} format", f"be at most {FORMAT}", version, "Upgrade eif_lab.")
-    return JobResults(path, checked_manifest(manifest, str(path / MANIFEST)))
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} must be a job's manifest, got {error!r}. Run the job again.") from error
+    return JobResults(path, parse_manifest(text, file))
 
 
-def must_be_sealed(text: str, manifest: Mapping[str, Any]) -> None:
-    """Refuse a manifest that is not as it was written; before format 2 it had no digest.
+def open_in_sweep(path: Path, sweep: Path) -> JobResults:
+    """Open a job of a sweep; one that cannot be read has the status `UNREADABLE` and says why, under its place's name.
 
-    Raises:
-        ValueError: It differs from its digest, or has none.
+    Args:
+        path: The job's directory.
+        sweep: The directory above it.
     """
-    digest = manifest.get(DIGEST)
-    if digest is None and manifest["format"] < FORMAT:
-        return
-    before, there, end = text.rpartition(f'"{DIGEST}": "{digest}"')
-    if not there or sealed(f'{before}"{DIGEST}": ""{end}') != text:
-        raise ValueError("other contents than were written")
-
-
-def _strict(value: Any) -> Any:
-    """``value`` as strict JSON: numbers of numpy as Python's, paths as text, NaN and infinity as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    if isinstance(value, np.generic):
-        return _strict(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
+    try:
+        job = open_job(path)
+        _ = job.verdict_rows
+    except (ConfigError, OSError) as error:
+        return JobResults(path, Manifest(name=str(path.relative_to(sweep)), status=UNREADABLE, reason=str(error)))
+    return job

@@ -1,15 +1,70 @@
-"""What the fields of a manifest hold, so that whatever reads one need not ask."""
+"""A job's manifest: what the job was, how it ended, and where its results came from.
+
+In code its fields are attributes. A manifest and its parts are mappings too: `manifest["word_overlap"]` reaches what
+stands in the file beside the fields that are named here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
-from typing import Any, Required
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
-from pydantic import TypeAdapter, ValidationError
+import numpy as np
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from eif_lab.errors import rule_error
+from eif_lab.errors import ConfigError, rule_error
+from eif_lab.files.checksums import sha256
+
+FORMAT = 2
+"""Raised when a reader of the previous format would misread what is written; from 2 on a manifest has a digest."""
+
+DIGEST = "digest"
+
+DONE, FAILED, NOT_APPLICABLE = "done", "failed", "not applicable"
+STATUSES = (DONE, FAILED, NOT_APPLICABLE)
+"""How a job can end."""
+
+UNREADABLE = "unreadable"
+"""The status of a sweep's job whose results cannot be read; no file holds it."""
+
+HOW_RUN = ("tracker", "workers", "plan", "cache")
+"""Options that say how a job is run, and not which job it is."""
+
+
+def _empty_if_null(value: Any) -> Any:
+    return {} if value is None else value
+
+
+def _as_effect(value: Any) -> Any:
+    """Older manifests hold direct influence as a plain number."""
+    return {"effect": value} if isinstance(value, int | float) else _empty_if_null(value)
+
+
+Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+Number = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)]
+DICT_IF_NULL = BeforeValidator(_empty_if_null)
+LIST_IF_NULL = BeforeValidator(lambda value: [] if value is None else value)
+
+
+class Fields(Mapping[str, Any]):
+    """Fields as attributes, and as a mapping together with what else the file holds."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="allow", strict=True)
+
+    def __getitem__(self, name: str) -> Any:
+        return vars(self)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(vars(self))
+
+    def __len__(self) -> int:
+        return len(vars(self))
 
 
 class Config(TypedDict, total=False):
@@ -18,112 +73,215 @@ class Config(TypedDict, total=False):
     seed: int
     data_seed: int
     dataset: dict[str, Any] | None
+    method: dict[str, Any] | None
     perturbation: dict[str, Any] | None
     desideratum: dict[str, dict[str, Any]] | None
 
 
-class BaseModel(TypedDict, total=False):
-    """The base model; numbers that say how good it was may stand beside these."""
+@dataclass(frozen=True, eq=False)
+class BaseModel(Fields):
+    """The base model; numbers that say how good it was, such as its accuracy, stand beside these fields."""
+
+    name: str | None = None
+    hash: str | None = None
+    parameters: int | None = None
+    worlds_not_learnt: list[Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration(Fields):
+    """What the learning rate was to reach, and what it reached: mean direct influence, in nats."""
+
+    target: float
+    reached: bool
+    direct_influence: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Update(Fields):
+    """The recipe. Under prompting there is no optimizer, and the number of steps is 0."""
+
+    optimizer: str | None = None
+    steps: int | None = None
+    learning_rate: float | None = None
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Effect(Fields):
+    """A finding; None where a number is undefined."""
+
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Count(Fields):
+    """How many parameters the method trains, of how many; 0 of 0 where that is not known."""
+
+    count: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Provenance(Fields):
+    """The packages, the code and the machine that something was done with."""
+
+    versions: Annotated[dict[str, str], DICT_IF_NULL] = field(default_factory=dict)
+    platform: str | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Manifest(Provenance):
+    """What a job was and how it ended; its provenance is that of the judgement.
+
+    Attributes:
+        name: The job's.
+        status: One of `STATUSES`, or `UNREADABLE`.
+        format: See `FORMAT`.
+        reason: Why the job is not done; empty where it is.
+        config: All options, as plain containers.
+        overrides: What the job differs in from the defaults.
+        seeds: One for each place along the array's dimension ``seed``.
+        base_model: The model before the update.
+        trained_parameters: What the method trains.
+        update: The recipe.
+        direct_influence: What a stimulus does to itself, in ``unit``.
+        unit: The first readout's.
+        engine: Which one measured.
+        stimuli, probes: How many; 0 where the job did not get so far.
+        seconds: The whole job.
+        created: When the manifest was written, in UTC.
+        measured: The provenance of the measurement; None where the job left no array.
+        array: The key of the array in the cache.
+        checksum: That of the file of checksums; None before there were any.
+        digest: That of the manifest's own file.
+    """
 
     name: str
-    hash: str
-    parameters: int | None
-    worlds_not_learnt: list[Any] | None
+    status: str
+    format: int = FORMAT
+    reason: Text = ""
+    config: Annotated[Config, DICT_IF_NULL] = field(default_factory=Config)
+    overrides: Annotated[list[Any], LIST_IF_NULL] = field(default_factory=list)
+    seeds: Annotated[list[int], LIST_IF_NULL] = field(default_factory=list)
+    base_model: Annotated[BaseModel, DICT_IF_NULL] = field(default_factory=BaseModel)
+    trained_parameters: Annotated[Count, DICT_IF_NULL] = field(default_factory=Count)
+    update: Annotated[Update, DICT_IF_NULL] = field(default_factory=Update)
+    direct_influence: Annotated[Effect, BeforeValidator(_as_effect)] = field(default_factory=Effect)
+    unit: Text = ""
+    engine: Text = ""
+    stimuli: Number = 0
+    probes: Number = 0
+    seconds: float | None = None
+    created: Text = ""
+    measured: Provenance | None = None
+    array: str | None = None
+    checksum: str | None = None
+    digest: str = ""
 
 
-class Calibration(TypedDict, total=False):
-    """What the learning rate was to reach, in nats."""
-
-    target: Required[float]
-    reached: Required[bool]
-    direct_influence: float | None
-
-
-class Update(TypedDict, total=False):
-    """The recipe."""
-
-    optimizer: str | None
-    steps: int
-    learning_rate: float | None
-    calibration: Calibration | None
-
-
-class Effect(TypedDict, total=False):
-    """A finding; numbers that are undefined are null."""
-
-    effect: float | None
-    low: float | None
-    high: float | None
-    n: int
-    unit: str
-
-
-class Count(TypedDict):
-    """Parameters that the method trains, of how many."""
-
-    count: int
-    total: int
-
-
-class Provenance(TypedDict, total=False):
-    """The packages, the code and the machine by which something was done."""
-
-    device: str | None
-    platform: str | None
-    versions: dict[str, str] | None
-    git_commit: str | None
-    git_dirty: bool | None
-
-
-class Manifest(Provenance, total=False):
-    """All fields that anything reads; a manifest may have more."""
-
-    name: Required[str]
-    status: Required[str]
-    reason: str | None
-    config: Config | None
-    overrides: list[Any] | None
-    seeds: list[int] | None
-    base_model: BaseModel | None
-    trained_parameters: Count | None
-    update: Update | None
-    direct_influence: Effect | float | None
-    unit: str | None
-    engine: str | None
-    stimuli: int | None
-    probes: int | None
-    seconds: float | None
-    created: str | None
-    measured: Provenance | None
-    array: str | None
-    checksum: str
-    digest: str
-
-
-def checked_manifest(raw: Mapping[str, Any], place: str) -> Mapping[str, Any]:
-    """The manifest itself, every known field of the right type.
+def parse_manifest(text: str, file: Path) -> Manifest:
+    """The manifest in a file's text, every known field of the right type.
 
     Args:
-        raw: As it was read.
-        place: The file, for the error.
+        text: The whole file.
+        file: Where it was read, for the error.
 
     Raises:
-        ConfigError: The first field that is not what it should be.
+        ConfigError: It is damaged, a field is not what it should be, or it was written by a newer version.
     """
     try:
-        _rules().validate_python(raw, strict=True)
+        raw = json.loads(text)
+        version = int(raw["format"])
+        json.dumps(raw, ensure_ascii=False).encode()  # half a character cannot be shown or stored
+        if version <= FORMAT:
+            require_name_and_status(raw)
+            require_seal(text, raw)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{file} must be a job's manifest, got {error!r}. Run the job again.") from error
+    if version > FORMAT:
+        raise rule_error(f"{file} format", f"be at most {FORMAT}", version, "Upgrade eif_lab.")
+    try:
+        manifest: Manifest = _adapter().validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        names = [str(part) for part in first["loc"] if str(part).isidentifier() and str(part) not in KINDS]
+        names = [str(part) for part in first["loc"] if str(part).isidentifier()]
         rule = first["msg"].replace("Input should be", "be").replace("Field required", "be there")
-        raise rule_error(f"{place} {'.'.join(names)}".rstrip(), rule, first["input"], "Run the job again.") from None
-    return raw
-
-
-KINDS = ("Effect", "float")
-"""What pydantic writes into the place of an error for a field that may be of several kinds."""
+        raise rule_error(f"{file} {'.'.join(names)}".rstrip(), rule, first["input"], "Run the job again.") from None
+    return manifest
 
 
 @cache
-def _rules() -> Any:  # pydantic's adapter of `Manifest`, whose type beartype does not know
+def _adapter() -> Any:  # pydantic's adapter of `Manifest`, whose type beartype does not know
     return TypeAdapter(Manifest)
+
+
+def require_name_and_status(manifest: Mapping[str, Any]) -> None:
+    """Refuse a manifest that does not say what it is of.
+
+    Raises:
+        ValueError: No name, or no such status.
+    """
+    if not manifest.get("name") or manifest.get("status") not in STATUSES:
+        raise ValueError(f"a manifest needs a name and a status ({', '.join(STATUSES)}), got {dict(manifest)}")
+
+
+def complete(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a manifest as its file holds them; those that are not known are null or empty."""
+    blank = {one.name: None if one.default is MISSING else one.default for one in fields(Manifest)}
+    return {**blank, **known}
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """A manifest as it stands in its file, with its digest at the end."""
+    contents = {name: value for name, value in strict_json(manifest).items() if name != DIGEST}
+    return sealed(json.dumps({**contents, DIGEST: ""}, indent=2, allow_nan=False))
+
+
+def sealed(text: str) -> str:
+    """A manifest's text with its digest, which is that of the same bytes with the digest left empty.
+
+    Args:
+        text: It ends with the digest, so that no other text in it is mistaken for that.
+    """
+    before, empty, end = text.rpartition(f'"{DIGEST}": ""')
+    return f'{before}"{DIGEST}": "{sha256(text.encode())}"{end}' if empty else text
+
+
+def require_seal(text: str, manifest: Mapping[str, Any]) -> None:
+    """Refuse a manifest that is not as it was written; before format 2 it had no digest.
+
+    Raises:
+        ValueError: It differs from its digest, or has none.
+    """
+    digest = manifest.get(DIGEST)
+    if digest is None and manifest["format"] < FORMAT:
+        return
+    before, there, end = text.rpartition(f'"{DIGEST}": "{digest}"')
+    if not there or sealed(f'{before}"{DIGEST}": ""{end}') != text:
+        raise ValueError("other contents than were written")
+
+
+def in_json(value: Any) -> Any:
+    """``value`` as it comes back from JSON."""
+    return json.loads(json.dumps(strict_json(value)))
+
+
+def strict_json(value: Any) -> Any:
+    """``value`` as strict JSON: numbers of numpy as Python's, paths as text, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): strict_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict_json(item) for item in value]
+    if isinstance(value, np.generic):
+        return strict_json(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

@@ -27,15 +27,15 @@ def provenance() -> dict[str, Any]:
         "versions": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **_own_state(),
+        **_code_state(),
         "device": device(),
     }
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of this package and of what it declares to need, as this process found them first.
+    """Versions of this package and of what it declares to need, as they were when this process first asked.
 
-    What is installed meanwhile is not what runs. Packages that are missing are left out.
+    A package that is installed later is not the one that runs. Packages that are missing are left out.
     """
     return dict(_installed())
 
@@ -52,7 +52,7 @@ def _installed() -> dict[str, str]:
 
 
 @functools.cache
-def _own_state() -> dict[str, Any]:
+def _code_state() -> dict[str, Any]:
     """The `git_state` of the code that this process began with: a commit made meanwhile is not what runs."""
     return git_state(PACKAGE)
 
@@ -60,7 +60,7 @@ def _own_state() -> dict[str, Any]:
 def git_state(directory: Path) -> dict[str, Any]:
     """The commit that ``directory`` is checked out at and whether anything differs from it.
 
-    An installed copy inside somebody else's repository is not theirs: both are None unless git tracks the code.
+    Both are None unless git tracks the code: an installed copy may lie inside another repository.
     """
     unknown = {"git_commit": None, "git_dirty": None}
     if not _git(directory, "ls-files", "--", "."):

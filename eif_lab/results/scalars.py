@@ -1,4 +1,4 @@
-"""What a run carries beside its array, under the same keys in every tracker: by these runs are sorted and grouped."""
+"""The keys under which every tracker has a run's numbers: runs are sorted and grouped by them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ SCORES = {SATISFIED: 1, INCONCLUSIVE: 0, VIOLATED: -1}
 """Verdicts as numbers, because a chart draws no words."""
 
 CHARTS = DONE, SHARE, RATE = "stimuli_done", "share_done", "stimuli_per_second"
-"""What is told while a job measures."""
+"""Logged while a job measures."""
 
 MEDIA = HEAT_MAP, VERDICTS, BY_RELATION, BY_CLASS = "influence", "verdicts", "mean_by_relation", "mean_by_class"
 """A picture and tables, for trackers that show such."""
 
 
 def config_key(part: str) -> str:
-    """Where a run's config names its choice of a group: ``model`` -> ``model_name``."""
+    """The key of a run's config that names its choice of a group: ``model`` -> ``model_name``."""
     return f"{part}_name"
 
 
 def desideratum_key(what: str, desideratum: str) -> str:
-    """Where a run's summary has one thing of a desideratum: ``effect/symmetry``."""
+    """The key of a run's summary for one quantity of a desideratum: ``effect/symmetry``."""
     return f"{what}/{desideratum}"
 
 
 def summary_keys(desiderata: Iterable[str]) -> list[str]:
-    """Every key of the summary of a job that was held to these desiderata."""
+    """Every key of the summary of a job with these desiderata."""
     return [*OF_JOB, *(desideratum_key(what, name) for name in desiderata for what in OF_DESIDERATUM)]
 
 
@@ -48,13 +48,14 @@ def summarise(
         pairs_per_second: (stimulus, probe) pairs measured per second.
         seconds: The whole job.
     """
-    values = (direct.effect, direct.low, direct.high, pairs_per_second, seconds)
-    summary: dict[str, Any] = dict(zip(OF_JOB, values, strict=True))
+    of_job = (direct.effect, direct.low, direct.high, pairs_per_second, seconds)
+    summary: dict[str, Any] = dict(zip(OF_JOB, of_job, strict=True))
     for verdict in verdicts:
         outcome, first = verdict.outcome(), verdict.findings[0]
-        told = (outcome, SCORES[outcome], first.effect, first.low, first.high, verdict.p_value, first.n)
+        values = (outcome, SCORES[outcome], first.effect, first.low, first.high, verdict.p_value, first.n)
         summary |= {
-            desideratum_key(what, verdict.desideratum): value for what, value in zip(OF_DESIDERATUM, told, strict=True)
+            desideratum_key(what, verdict.desideratum): value
+            for what, value in zip(OF_DESIDERATUM, values, strict=True)
         }
     return summary
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +12,27 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
+from eif_lab.desiderata.verdict import VERDICTS
 from eif_lab.errors import rule_error
 from eif_lab.results.job import JobResults
-from eif_lab.results.rows import DONE, HOW_RUN, distinct_names
+from eif_lab.results.manifest import DONE, HOW_RUN
 from eif_lab.results.sweep import SweepResults, open_results
-from eif_lab.results.tables import write_frame
+from eif_lab.results.tables import told_apart, write_frame
 
 SEEDS = ("seed", "data_seed")
 
-
-VERDICTS = (SATISFIED, VIOLATED, INCONCLUSIVE)
-
-
 LEVEL = 0.95
+"""Of the intervals over seeds, two-sided."""
 
 
 def same_but_for_seeds(jobs: Sequence[JobResults]) -> list[list[JobResults]]:
     """The jobs that are done, in groups that differ in nothing but their seeds, each by ``seed`` and ``data_seed``."""
     groups: dict[str, list[JobResults]] = {}
     for job in jobs:
-        if job.manifest["status"] == DONE and job.manifest["config"]:
-            shared = {name: v for name, v in job.manifest["config"].items() if name not in (*SEEDS, *HOW_RUN)}
+        if job.manifest.status == DONE and job.manifest.config:
+            shared = {name: v for name, v in job.manifest.config.items() if name not in (*SEEDS, *HOW_RUN)}
             groups.setdefault(json.dumps(shared, sort_keys=True), []).append(job)
-    return [sorted(group, key=lambda job: seeds_of(job.manifest["config"])) for group in groups.values()]
+    return [sorted(group, key=lambda job: seeds_of(job.manifest.config)) for group in groups.values()]
 
 
 def seeds_of(config: Mapping[str, Any]) -> tuple[int, int]:
@@ -66,10 +62,10 @@ def over_seeds(jobs: Sequence[JobResults]) -> xr.DataArray:
         rule = "be at least two that are done and differ in nothing but seed and data_seed"
         raise rule_error("jobs", rule, f"groups of {sizes}", "Give one group of same_but_for_seeds().")
     arrays = [job.influence.load() for job in groups[0]]
-    seeds = [seeds_of(job.manifest["config"]) for job in groups[0]]
+    seeds = [seeds_of(job.manifest.config) for job in groups[0]]
     if len({array.shape for array in arrays}) > 1:
-        told = ", ".join(f"{array.shape} for seeds {own}" for own, array in zip(seeds, arrays))
-        raise rule_error("jobs", "hold arrays of one size", told, "Leave out the seed that excluded worlds.")
+        shapes = ", ".join(f"{array.shape} for seeds {pair}" for pair, array in zip(seeds, arrays))
+        raise rule_error("jobs", "hold arrays of one size", shapes, "Leave out the seed that excluded worlds.")
     first = arrays[0]
     coords: dict[Any, Any] = {name: _along_seed(name, arrays) for name in first.coords if name != "seed"}
     coords["seed"] = [seed for seed, _ in seeds]
@@ -80,22 +76,22 @@ def over_seeds(jobs: Sequence[JobResults]) -> xr.DataArray:
 
 def _along_seed(name: Any, arrays: Sequence[xr.DataArray]) -> Any:
     """A coordinate as all have it, or with the dimension ``seed``; of a dimension, that of the first."""
-    own = [array.coords[name] for array in arrays]
-    same = all(np.array_equal(one.values, own[0].values, equal_nan=one.dtype.kind == "f") for one in own)
+    each = [array.coords[name] for array in arrays]
+    same = all(np.array_equal(one.values, each[0].values, equal_nan=one.dtype.kind == "f") for one in each)
     if same or name in arrays[0].dims:
-        return own[0].variable
-    return xr.Variable(("seed", *own[0].dims), np.stack([one.values for one in own]))
+        return each[0].variable
+    return xr.Variable(("seed", *each[0].dims), np.stack([one.values for one in each]))
 
 
 def mean_over_seeds(array: xr.DataArray) -> xr.Dataset:
     """Mean of each cell over the seeds, with Student's interval: variables ``mean``, ``low``, ``high``."""
-    mean, low, high = interval(array.values, array.dims.index("seed"))
-    shared = array.drop_vars([name for name, own in array.coords.items() if "seed" in own.dims])
+    mean, low, high = student_interval(array.values, array.dims.index("seed"))
+    shared = array.drop_vars([name for name, coordinate in array.coords.items() if "seed" in coordinate.dims])
     plain = shared.isel(seed=0, drop=True)
     return xr.Dataset({"mean": plain.copy(data=mean), "low": plain.copy(data=low), "high": plain.copy(data=high)})
 
 
-def interval(values: np.ndarray, axis: int = 0) -> tuple[Any, Any, Any]:
+def student_interval(values: np.ndarray, axis: int = 0) -> tuple[Any, Any, Any]:
     """Mean and Student's 95 % interval along an axis of at least two independent draws."""
     count, mean = values.shape[axis], values.mean(axis)
     half = stats.t.ppf((1 + LEVEL) / 2, count - 1) * values.std(axis, ddof=1) / np.sqrt(count)
@@ -117,14 +113,14 @@ def seeds_table(jobs: Sequence[JobResults], table: pd.DataFrame) -> pd.DataFrame
     groups = same_but_for_seeds(jobs)
     for group, name in zip(groups, group_names(groups)):
         paths = [str(job.path) for job in group]
-        own = table[table["path"].isin(paths) & (table["status"] == DONE)]
-        for (desideratum, finding), found in own.groupby(["desideratum", "finding"], sort=False):
-            if len(found) > 1:
-                mean, low, high = interval(found["effect"].to_numpy())
-                told = {"job": name, "desideratum": desideratum, "finding": finding, "seeds": len(found)}
-                told |= {column: found[column].iloc[0] for column in ("statistic", "threshold")}
-                counts = {one: int((found["verdict"] == one).sum()) for one in VERDICTS}
-                rows.append({**told, "mean": mean, "low": low, "high": high, **counts})
+        findings = table[table["path"].isin(paths) & (table["status"] == DONE)]
+        for (desideratum, finding), each in findings.groupby(["desideratum", "finding"], sort=False):
+            if len(each) > 1:
+                mean, low, high = student_interval(each["effect"].to_numpy())
+                row = {"job": name, "desideratum": desideratum, "finding": finding, "seeds": len(each)}
+                row |= {column: each[column].iloc[0] for column in ("statistic", "threshold")}
+                counts = {one: int((each["verdict"] == one).sum()) for one in VERDICTS}
+                rows.append({**row, "mean": mean, "low": low, "high": high, **counts})
     return pd.DataFrame(rows)
 
 
@@ -140,6 +136,6 @@ def write_seeds(directory: Path) -> pd.DataFrame:
 
 def group_names(groups: Sequence[Sequence[JobResults]]) -> list[str]:
     """The groups' names; where several share one, with the overrides that they do not all share."""
-    first = [group[0] for group in groups]
-    told = [[one for one in job.manifest["overrides"] if str(one).split("=")[0] not in SEEDS] for job in first]
-    return distinct_names([replace(job, manifest={**job.manifest, "overrides": own}) for job, own in zip(first, told)])
+    first = [group[0].manifest for group in groups]
+    overrides = [[one for one in map(str, job.overrides) if one.split("=")[0] not in SEEDS] for job in first]
+    return told_apart([job.name for job in first], overrides)

@@ -1,4 +1,4 @@
-"""An influence array at a glance: a heat map, and means by class and by relation."""
+"""Summaries of an influence array: its last step, and means by class and by relation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def last_step(influence: xr.DataArray) -> xr.DataArray:
 
 
 def unit(influence: xr.DataArray, readout: str) -> str:
-    """The readout's unit, as the array's attributes tell it; empty where they do not."""
+    """The readout's unit, from the array's attributes; empty where they have none."""
     return json.loads(influence.attrs.get("units", "{}")).get(readout, "")
 
 

@@ -12,8 +12,8 @@ from scipy import stats
 
 from eif_lab.desiderata import adjust
 from eif_lab.desiderata.logic import Logic
+from eif_lab.desiderata.matched_pairs import negated_pairs
 from eif_lab.desiderata.negation import Negation
-from eif_lab.desiderata.relations import negated_pairs
 from eif_lab.desiderata.selection import prepare
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.errors import NotApplicable

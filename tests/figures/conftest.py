@@ -15,7 +15,7 @@ from eif_lab.data.images.digits import Digits
 from eif_lab.desiderata.direct import direct_influence
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.influence.array import annotate
-from eif_lab.jobs.job import read_job
+from eif_lab.jobs.read import read_job
 from eif_lab.perturbations.noise import Noise
 from eif_lab.results import job as store
 from eif_lab.results.job import open_job, write_job

@@ -33,5 +33,5 @@ def moved(task, strengths, scatter=0.05, random=0):
 
 
 def knowledge(domain, view="probes", worlds=5):
-    module = import_module(f"eif_lab.data.{domain}")
+    module = import_module(f"eif_lab.data.worlds.{domain}")
     return getattr(module, domain.capitalize())(worlds=worlds, view=view).load(0)

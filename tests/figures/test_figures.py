@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import subprocess
 from functools import cache
@@ -22,7 +23,8 @@ from eif_lab.figures import array, distance, domains, first_order, methods, nois
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs, judged_array, setting
 from eif_lab.figures.style import save, styled
-from eif_lab.results.rows import sweep_table
+from eif_lab.results.manifest import manifest_text
+from eif_lab.results.tables import sweep_table
 
 ROOT = Path(__file__).parents[2]
 DRAWN_FROM = {
@@ -150,8 +152,8 @@ def test_symmetry_shows_the_stored_arrays_on_shared_colours(runs, figures):
 
 def test_a_prediction_of_another_draw_is_no_prediction_of_this_one(runs):
     exact, predicted = jobs_of(runs, "symmetry")
-    config = predicted.manifest["config"] | {"data_seed": 1}
-    other = dataclasses.replace(predicted, manifest={**predicted.manifest, "config": config})
+    manifest = dataclasses.replace(predicted.manifest, config=predicted.manifest.config | {"data_seed": 1})
+    other = dataclasses.replace(predicted, manifest=manifest)
     assert symmetry.prediction_of(exact, [exact, other, predicted]) is predicted
     assert symmetry.prediction_of(exact, [exact, other]) is None
 
@@ -366,7 +368,7 @@ def test_scorecard_marks_are_the_corrected_headline_verdicts(runs, figures):
 
 def test_first_order_curves_compare_the_paired_arrays(runs, figures):
     correlation, error, strength = figures["first-order"].axes
-    jobs = {(setting(job).exact, job.manifest["update"]["learning_rate"]): job for job in jobs_of(runs, "first-order")}
+    jobs = {(setting(job).exact, job.manifest.update.learning_rate): job for job in jobs_of(runs, "first-order")}
     for steps, line, other in zip((1, 2, 3), correlation.get_lines(), error.get_lines(), strict=False):
         assert line.get_label().startswith(f"{steps} step")
         for place, rate in enumerate((1e-4, 1e-2)):
@@ -414,9 +416,26 @@ def test_last_job_of_a_figures_runs_can_be_composed(config):
 
     from eif_lab.commands.checking import plainly
     from eif_lab.commands.choices import CONF
-    from eif_lab.jobs.job import read_job
+    from eif_lab.jobs.read import read_job
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         whole = compose("config", [f"experiment={config.stem}", "hydra.mode=MULTIRUN"], return_hydra_config=True)
         last = [f"{key}={str(values).split(',')[-1]}" for key, values in whole.hydra.sweeper.params.items()]
         read_job(plainly(compose("config", [f"experiment={config.stem}", *last])))
+
+
+@pytest.mark.parametrize("lacking", ["unit", "engine", "update", "stimuli", "base_model"])
+def test_a_job_that_lacks_what_figures_show_is_told_with_the_field_and_its_folder(runs, tmp_path, lacking):
+    folder = tmp_path / "rates"
+    shutil.copytree(next(runs["rates"].iterdir()), folder)
+    stored = json.loads((folder / "manifest.json").read_text())
+    del stored[lacking]
+    (folder / "manifest.json").write_text(manifest_text(stored))
+    with pytest.raises(ConfigError, match=rf"must hold jobs with manifest\.json {lacking}, got '{folder}'"):
+        find_jobs([folder])
+
+
+def test_an_error_of_a_figures_own_is_not_mistaken_for_a_job_that_lacks_a_field(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(first_order, "draw", lambda jobs: {}["a mistake in the code"])
+    with pytest.raises(KeyError):
+        draw_figure("first-order", [runs["rates"]], tmp_path)

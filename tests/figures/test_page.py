@@ -1,5 +1,7 @@
 """The page: what it holds is what the store holds, whatever the texts contain, and a browser shows it."""
 
+import base64
+import gzip
 import html.parser
 import json
 import shutil
@@ -25,7 +27,8 @@ from eif_lab.page.arrays import most_moved, overview, shares, strongest_cells
 from eif_lab.page.page import BUDGETS, LARGEST_PAGE, Budget, job_names, render_page, write_page
 from eif_lab.page.pictures import Pictures
 from eif_lab.perturbations.noise import Noise
-from eif_lab.results.job import JobResults, manifest_text, write_job
+from eif_lab.results.job import JobResults, write_job
+from eif_lab.results.manifest import manifest_text
 from eif_lab.results.sweep import open_results
 
 HOSTILE = "</script><img src=x onerror=alert(1)> & \"quotes\" 'single' {{ 7 * 7 }} | is <b>bold</b>"
@@ -410,6 +413,22 @@ def test_a_field_of_the_wrong_type_is_told_in_one_line_with_its_manifest(tmp_pat
         printed = capsys.readouterr()
         assert printed.out == "" and len(printed.err.splitlines()) == 1
         assert f"{file} {field}" in printed.err and " must be " in printed.err and "got " in printed.err
+
+
+def test_an_array_without_relations_is_shown_with_undeclared_ones(tmp_path):
+    job = write(tmp_path, statements().drop_vars("relation"))
+    data = data_of(render_page(job))
+    described = data["jobs"][0]["readouts"]["log_prob"]
+    codes = np.frombuffer(gzip.decompress(base64.b64decode(data["contents"][described["relations"]]["content"])), "u1")
+    assert {data["relations"][code] for code in codes} == {"undeclared"}
+
+
+def test_the_page_of_a_sweep_names_a_job_that_cannot_be_read(tmp_path):
+    write(tmp_path / "a", statements())
+    write(tmp_path / "b", statements())
+    (tmp_path / "b" / "manifest.json").write_text("{")
+    shown = render_page(open_results(tmp_path))
+    assert "unreadable" in shown and "must be a job&#39;s manifest" in shown
 
 
 @pytest.mark.parametrize("column", [None, "verdict", "effect", "details"])

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from language import TOKENIZERS
 from torch import nn
 
+from eif_lab import calibrate, measure_influence
 from eif_lab.data.task import Texts
 from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
@@ -112,9 +114,17 @@ def test_a_template_of_ones_own_has_both_places_in_order(template):
 
 def test_prompt_is_found_by_name_and_moves_no_weight():
     method = named_method({"name": "prompt", "template": "question"})
-    assert method.name == "prompt" and not method.trains
+    assert method.name == "prompt" and method.channel == "context"
+    model = method.apply(nn.Linear(1, 1), 0)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("function", [measure_influence, calibrate])
+def test_a_function_that_moves_weights_says_which_one_reads_stimuli(function):
+    batch = torch.zeros(2, 1), torch.zeros(2, dtype=torch.long)
+    probes = (batch,) if function is measure_influence else ()
     with pytest.raises(ConfigError, match=r"method must be one that moves weights here.*Try eif_lab.measure_context"):
-        method.apply(nn.Linear(1, 1), 0)
+        function(nn.Linear(1, 2), nn.functional.cross_entropy, batch, *probes, method="prompt")
 
 
 STIMULI = texts(

@@ -27,7 +27,7 @@ from eif_lab.files.build_once import made_once
 from eif_lab.files.checksums import SUMS, damage
 from eif_lab.files.locks import locked
 from eif_lab.files.trouble import disk_trouble
-from eif_lab.jobs.job import read_job
+from eif_lab.jobs.read import read_job
 from eif_lab.jobs.run import run_job
 from eif_lab.results.cache import ArrayCache
 from eif_lab.results.checkpoint import checkpoint

@@ -12,7 +12,7 @@ from scipy import stats
 from eif_lab import open_results
 from eif_lab.console.tables import print_seeds
 from eif_lab.errors import ConfigError
-from eif_lab.results.seeds import interval, mean_over_seeds, over_seeds, same_but_for_seeds, seeds_table
+from eif_lab.results.seeds import mean_over_seeds, over_seeds, same_but_for_seeds, seeds_table, student_interval
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -83,7 +83,7 @@ def test_arrays_of_different_sizes_are_refused_with_their_seeds(sweep):
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():
     draws = np.random.default_rng(0).normal(3.0, 2.0, (4, 20_000))
-    _, low, high = interval(draws)
+    _, low, high = student_interval(draws)
     covered = ((low <= 3) & (high >= 3)).mean()
     assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / draws.shape[1])
 

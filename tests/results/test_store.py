@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import re
@@ -15,16 +16,17 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eif_lab.console.tables import page, print_sweep
 from eif_lab.errors import ConfigError
 from eif_lab.files.checksums import SUMS
 from eif_lab.results import arrays
 from eif_lab.results.arrays import CHUNK_BYTES, open_array, write_array
 from eif_lab.results.cache import ArrayCache, array_key
-from eif_lab.results.job import FORMAT, JobResults, finished, write_job
+from eif_lab.results.job import JobResults, finished, open_job, write_job
+from eif_lab.results.manifest import FORMAT
 from eif_lab.results.provenance import git_state, package_versions, provenance
 from eif_lab.results.rows import verdict_frame
-from eif_lab.results.sweep import SweepResults, open_results
-from eif_lab.results.tables import write_sweep
+from eif_lab.results.sweep import SweepResults, open_results, write_sweep
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 TREES = st.dictionaries(
@@ -271,7 +273,10 @@ def test_job_reads_back_what_was_written(tmp_path, make_influence, make_verdict)
     assert isinstance(job, JobResults)
     xr.testing.assert_identical(job.influence.load(), make_influence())
     pd.testing.assert_frame_equal(job.verdicts, verdict_frame(verdicts, absent))
-    assert {k: job.manifest[k] for k in given} == {**given, "direct_influence": 0.5}
+    assert {name: job.manifest[name] for name in given if name != "direct_influence"} == {
+        name: value for name, value in given.items() if name != "direct_influence"
+    }
+    assert job.manifest.direct_influence.effect == 0.5
     required = (
         "reason git_commit git_dirty versions python platform device base_model trained_parameters seconds created"
     )
@@ -447,3 +452,54 @@ def test_what_a_killed_process_left_of_a_file_is_cleared_by_who_writes_it_next(t
     write_job(tmp_path / "job", {"name": "j", "status": "done"}, make_influence(), [], {})
     write_sweep(tmp_path)
     assert not any(path.exists() for path in cut_off) and kept.exists()
+
+
+def test_fields_of_a_manifest_are_attributes_and_what_else_is_stored_can_be_looked_up(tmp_path):
+    more = {"base_model": {"name": "cnn", "accuracy": 0.5}, "word_overlap": 0.25, "update": None}
+    write_job(tmp_path, manifest(**more), None, [], {})
+    told = open_results(tmp_path).manifest
+    assert (told.base_model.name, told.base_model["accuracy"], told["word_overlap"]) == ("cnn", 0.5, 0.25)
+    assert told.update.optimizer is None and told.direct_influence.effect is None and told.overrides == []
+    stored = json.loads((tmp_path / "manifest.json").read_text())
+    assert set(stored) == set(told) and list(stored)[-1] == "digest" and stored["base_model"] == more["base_model"]
+
+
+def test_a_manifest_of_the_first_format_is_opened_with_a_plain_number_for_direct_influence(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"format": 1, "name": "j", "status": "done", "direct_influence": 1.5}')
+    job = open_job(tmp_path)
+    assert job.manifest.direct_influence.effect == 1.5 and job.sums is None
+
+
+DAMAGES = {
+    "a manifest cut off": ("manifest.json", b"{", "must be a job's manifest"),
+    "a manifest of a newer version": ("manifest.json", b'{"format": 99}', "Upgrade eif_lab"),
+    "verdicts that are none": ("verdicts.parquet", b"PAR1", "got damage"),
+    "checksums that are others": ("checksums.txt", b"", "got damage"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_job_that_cannot_be_read_hides_no_other_of_its_sweep(tmp_path, make_influence, make_verdict, damage):
+    for name in ("a", "b"):
+        verdicts = [make_verdict("symmetry", (0.5, 0.2, 0.8, 0.01))]
+        write_job(tmp_path / name, manifest(name), make_influence(), verdicts, {})
+    file, content, why = DAMAGES[damage]
+    (tmp_path / "b" / file).write_bytes(content)
+    sweep = open_results(tmp_path)
+    assert [(job.manifest.name, job.manifest.status) for job in sweep.jobs] == [("a", "done"), ("b", "unreadable")]
+    assert why in sweep.jobs[1].manifest.reason and not sweep.jobs[1].has_array
+    table = write_sweep(tmp_path)
+    assert list(table["status"]) == ["done", "unreadable"] and why in table["reason"].iloc[1]
+    out = io.StringIO()
+    print_sweep(table, page(out))
+    assert "unreadable" in out.getvalue() and why.split()[0] in out.getvalue()
+    with pytest.raises(ConfigError, match=r"must hold influence\.zarr"):
+        _ = sweep.jobs[1].influence
+
+
+def test_a_sweep_of_which_no_job_can_be_read_is_refused_in_the_line_of_the_first(tmp_path):
+    for name in ("a", "b"):
+        write_job(tmp_path / name, manifest(name), None, [], {})
+        (tmp_path / name / "manifest.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"a/manifest\.json must be a job's manifest"):
+        open_results(tmp_path)

@@ -1,10 +1,10 @@
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from eif_lab.results.table import sweep_table, verdict_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -13,10 +13,11 @@ from statsmodels.stats.multitest import multipletests
 from eif_lab.console.tables import WIDTH, page, print_job, print_sweep
 from eif_lab.desiderata import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict
 from eif_lab.errors import ConfigError
-from eif_lab.results.job import write_job
-from eif_lab.results.rows import SWEEP_COLUMNS, TEXT, read_verdicts
-from eif_lab.results.sweep import open_results
-from eif_lab.results.tables import write_sweep
+from eif_lab.results.job import JobResults, write_job
+from eif_lab.results.manifest import Manifest
+from eif_lab.results.rows import TEXT, read_verdicts, verdict_frame
+from eif_lab.results.sweep import open_results, write_sweep
+from eif_lab.results.tables import SWEEP_COLUMNS, sweep_table
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 FINDINGS = st.builds(
@@ -285,8 +286,8 @@ def test_terminal_gets_colours():
 def _colourful():
     stream = io.StringIO()
     verdict = Verdict("d", "c", [Finding("s", 1, 0.5, 2, 0.01, 9, "worlds", 0)], 0.05)
-    job = type("J", (), {"path": "p", "manifest": {"name": "j", "status": "done"}})()
-    job.verdict_rows = verdict_frame([verdict], {}).to_dict("records")
+    job = JobResults(Path("p"), Manifest(name="j", status="done"))
+    vars(job)["verdict_rows"] = verdict_frame([verdict], {}).to_dict("records")
     print_sweep(sweep_table([job]), Console(file=stream, force_terminal=True, color_system="standard", width=100))
     return stream.getvalue()
 

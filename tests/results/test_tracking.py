@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import importlib.util
 import io
 import json
@@ -27,7 +26,8 @@ from eif_lab.desiderata import Finding
 from eif_lab.errors import ConfigError
 from eif_lab.jobs import judge
 from eif_lab.jobs import run as jobs_run
-from eif_lab.jobs.job import read_job
+from eif_lab.jobs.read import read_job
+from eif_lab.jobs.record import Record
 from eif_lab.results.job import write_job
 from eif_lab.results.scalars import (
     BY_CLASS,
@@ -466,7 +466,7 @@ MEASURED = {
     "base_model": {"name": "cnn", "hash": "0"},
     "trained_parameters": {"names": ["head.weight"], "count": 1, "total": 2, "tensors": 1},
     "update": {"optimizer": "sgd", "steps": 1, "learning_rate": 0.1, "calibration": None},
-    "direct_influence": dataclasses.asdict(DIRECT),
+    "direct_influence": DIRECT,
     "unit": "nat",
     "engine": "factored",
     "diverged": 0,
@@ -482,12 +482,12 @@ def test_job_writes_the_keys_of_the_list_and_names_its_choices(tmp_path, monkeyp
     """The pipeline, with what it measures and judges made up, and what W&B holds of the job afterwards."""
     verdicts = [make_verdict(name, (0.5, 0.2, 0.8, 0.01)) for name in ("symmetry", "logic")]
 
-    def measured(job, inputs, run, left):
+    def measure(job, inputs, run, left):
         run.progress(6, 6, 3.0, {"mean_absolute_influence": 1.0})
-        return make_influence().assign_attrs(record=json.dumps(MEASURED))
+        return make_influence(), Record(**MEASURED)
 
     monkeypatch.setattr(jobs_run, "load", lambda job: "all that is needed")
-    monkeypatch.setattr(jobs_run, "measured", measured)
+    monkeypatch.setattr(jobs_run, "measure", measure)
     monkeypatch.setattr(judge, "evaluate_all", lambda *arguments: (verdicts, {"negation": "no text"}))
     with initialize_config_dir(str(CONF.parent), version_base="1.3"):
         composed = compose("config", ["method=adapter", f"cache={tmp_path / 'cache'}"])

@@ -11,8 +11,8 @@ import pytest
 from wandb_workspaces.workspaces import interface, internal
 
 from eif_lab.commands import workspace as command
-from eif_lab.results.dashboard import COMPARED, specification, workspace
 from eif_lab.results.scalars import CHARTS, MEDIA, NAMED, config_key, summary_keys
+from eif_lab.results.trackers.wandb_workspace import COMPARED, specification, workspace
 
 ASKED = ["--entity", "somebody", "--project", "influence"]
 
@@ -120,7 +120,7 @@ def test_what_keeps_it_from_being_saved_is_one_line(monkeypatch, capsys):
 
 
 def test_absent_package_is_one_line_that_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "eif_lab.results.dashboard")
+    monkeypatch.delitem(sys.modules, "eif_lab.results.trackers.wandb_workspace")
     for name in [name for name in sys.modules if name.split(".")[0] == "wandb_workspaces"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)

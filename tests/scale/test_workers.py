@@ -15,8 +15,8 @@ from eif_lab.commands.checking import plainly
 from eif_lab.errors import ConfigError
 from eif_lab.jobs.device import deterministic_algorithms
 from eif_lab.jobs.inputs import load
-from eif_lab.jobs.job import read_job
-from eif_lab.jobs.measure import measured
+from eif_lab.jobs.measure import measure
+from eif_lab.jobs.read import read_job
 from eif_lab.jobs.workers import NoWorkers, RayWorkers, Worker
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.trackers.none import SilentRun
@@ -30,8 +30,8 @@ PHI3 = "model=phi3 dataset=reversal dataset.worlds=2 model.minimum_background_ac
 class LastFirst(NoWorkers):
     """Two workers of this process, which take what is missing by turns, the last stimuli first."""
 
-    def measure(self, job, update, left, stimuli):
-        workers = [Worker((job, update), left.folder / "stimuli", 1, Path.cwd()) for _ in range(2)]
+    def measure(self, prepare, left, stimuli):
+        workers = [Worker(prepare, left.folder / "stimuli", 1, Path.cwd()) for _ in range(2)]
         places = left.missing("stimuli", stimuli, 4)
         assert len(places) > 1
         for number, place in enumerate(reversed(places)):
@@ -46,7 +46,7 @@ def array(options, folder, workers):
     job = read_job(plainly(composed(f"{options} tracker=none deterministic=true cache={folder.parent / 'cache'}")))
     job.workers = workers
     with deterministic_algorithms(True):
-        return measured(job, load(job), SilentRun(), Checkpoint(folder)).values
+        return measure(job, load(job), SilentRun(), Checkpoint(folder))[0].values
 
 
 @pytest.mark.parametrize(

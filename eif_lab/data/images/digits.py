@@ -8,16 +8,16 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.images.base import image_task
 from eif_lab.data.task import Images, Task
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 
 @dataclass
-class Digits(Options):
+class Digits(Dataset):
     """Embedded: nothing is downloaded. One image in two is held out for stimuli and probes."""
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "image"
 
     name: str = option("digits", one_of=["digits"])

@@ -12,18 +12,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.images.base import image_task
 from eif_lab.data.task import Images, Task
 from eif_lab.errors import fits_a_line, reason_of, rule_error
 from eif_lab.files.fingerprint import fingerprint
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """What is decoded. Pillow knows more, some of which start other programs (Ghostscript)."""
 
 
 @dataclass
-class ImageFolder(Options):
+class ImageFolder(Dataset):
     """Images in ``<path>/<class>/``, resized to one size.
 
     Of each class one image in two is held out for stimuli and probes, the others train the base model. Files in
@@ -39,7 +40,6 @@ class ImageFolder(Options):
         probes: Watched samples; with as many as stimuli they are the same ones.
     """
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "image"
     name: ClassVar[str] = "image_folder"
     reads: ClassVar[tuple[str, ...]] = ("path",)

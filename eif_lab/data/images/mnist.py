@@ -12,12 +12,13 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.images.base import image_task
 from eif_lab.data.task import Images, Task
 from eif_lab.errors import ConfigError, one_line, reason_of, rule_error
 from eif_lab.files.fingerprint import fingerprint
 from eif_lab.files.locks import locked
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 SPLITS = {True: "train", False: "t10k"}
 PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
@@ -28,7 +29,7 @@ ANEW = "Remove the file and fetch it anew."
 
 
 @dataclass
-class MNIST(Options):
+class MNIST(Dataset):
     """28 x 28 grey images of 10 classes; stimuli and probes come from the test split.
 
     The files are looked for under ``root`` as torchvision lays them out (``<root>/MNIST/raw``), gzipped or not; what is
@@ -36,7 +37,6 @@ class MNIST(Options):
     read-only.
     """
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "image"
     incidental: ClassVar[tuple[str, ...]] = ("root", "download")
     reads: ClassVar[tuple[str, ...]] = ("root",)

@@ -16,11 +16,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.sampling import drawn
 from eif_lab.data.task import Task, Texts
 from eif_lab.data.texts.records import as_published, read_records
 from eif_lab.files.fingerprint import fingerprint
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Probe(NamedTuple):
 
 
 @dataclass
-class FictionalKnowledge(Options):
+class FictionalKnowledge(Dataset):
     """Each passage is a stimulus and a world of its own.
 
     Of a passage's probes the memorisation ones are ``direct``, the others ``entailed``; another passage says nothing
@@ -79,9 +80,7 @@ class FictionalKnowledge(Options):
         root: The folder that holds ``knowledge/fictional_knowledge``.
     """
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "text"
-    name: ClassVar[str] = "fictional_knowledge"
     incidental: ClassVar[tuple[str, ...]] = ("root",)
 
     passages: int = option(8, at_least=1, hint="Try 8.")

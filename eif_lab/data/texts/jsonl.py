@@ -15,11 +15,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import RELATIONS, Background, Task, Texts, background_in_context
 from eif_lab.data.texts.records import texts_in
 from eif_lab.errors import ConfigError, fits_a_line, rule_error, unknown_name, unwritable
 from eif_lab.files.fingerprint import fingerprint
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 
 class Field(NamedTuple):
@@ -123,7 +124,7 @@ class Line:
 
 
 @dataclass
-class JSONL(Options):
+class JSONL(Dataset):
     """Stimuli, probes, relations, foils, candidates, worlds, background and distances from a file of one's own.
 
     Attributes:
@@ -131,9 +132,7 @@ class JSONL(Options):
         background: Whether a world's background stands in the ``context`` of its probes or is ``taught``.
     """
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "text"
-    name: ClassVar[str] = "jsonl"
     incidental: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str | None = option(None)

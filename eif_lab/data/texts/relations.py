@@ -18,12 +18,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.sampling import drawn
 from eif_lab.data.task import Task, Texts
 from eif_lab.data.texts.records import as_published, read_records
 from eif_lab.errors import rule_error, unknown_name
 from eif_lab.files.fingerprint import fingerprint
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class Relation:
 
 
 @dataclass
-class Relations(Options):
+class Relations(Dataset):
     """Facts of the world: each relation is a world, some of its facts the stimuli.
 
     A stimulus is a fact in the relation's first wording: the prompt is given, the object learnt. Its probes are itself
@@ -177,9 +178,7 @@ class Relations(Options):
         root: The folder that holds ``knowledge/relations``.
     """
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "text"
-    name: ClassVar[str] = "relations"
     incidental: ClassVar[tuple[str, ...]] = ("root",)
 
     kinds: list[str] = option(["factual", "commonsense"], one_of=KINDS, hint="Try [factual].")

@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.sampling import drawn
 from eif_lab.data.task import Task
 from eif_lab.data.texts.records import as_published, read_records
 from eif_lab.data.theories.theory import ANYTHING, FALSE, TRUE, Question, Sentence, Theory, theory_task
 from eif_lab.data.worlds.logic import Fact, Rule
 from eif_lab.files.fingerprint import fingerprint
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ SINGLE = re.compile(r"(\w+) is (not )?(?:an? )?(\w+)")
 
 
 @dataclass
-class ProntoQA(Options):
+class ProntoQA(Dataset):
     """Rules about kinds, one name, and what follows step by step: each chain is a world.
 
     The background is the rules, the stimulus the one fact ("Max is a yumpus."), and the probes ask for each conclusion
@@ -45,9 +46,7 @@ class ProntoQA(Options):
         root: The folder that holds ``knowledge/prontoqa``.
     """
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "text"
-    name: ClassVar[str] = "prontoqa"
     incidental: ClassVar[tuple[str, ...]] = ("root",)
 
     theories: int = option(20, at_least=1, hint="Try 20.")

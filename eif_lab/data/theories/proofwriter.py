@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import Task
 from eif_lab.data.texts.records import as_published, read_records
 from eif_lab.data.theories.theory import (
@@ -29,7 +30,7 @@ from eif_lab.data.theories.theory import (
 from eif_lab.data.worlds.logic import Fact, Rule
 from eif_lab.errors import rule_error
 from eif_lab.files.fingerprint import fingerprint
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ LABELS = {"A": TRUE, "B": FALSE, "C": UNKNOWN}
 
 
 @dataclass
-class ProofWriter(Options):
+class ProofWriter(Dataset):
     """Small theories in plain English: each is a world, one of its facts the stimulus, its questions the probes.
 
     A theory is used where one of its questions has an answer that it loses without one of its facts, and another
@@ -59,9 +60,7 @@ class ProofWriter(Options):
         root: The folder that holds ``knowledge/proofwriter``.
     """
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "text"
-    name: ClassVar[str] = "proofwriter"
     incidental: ClassVar[tuple[str, ...]] = ("root",)
 
     theories: int = option(20, at_least=1, hint="Try 20.")

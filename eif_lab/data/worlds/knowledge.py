@@ -17,11 +17,12 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
 
+from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import Background, Task, Texts, background_in_context, concatenate
 from eif_lab.data.worlds.logic import Fact, Rule, closure
 from eif_lab.data.worlds.names import invent
 from eif_lab.errors import rule_error
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Query(NamedTuple):
 
 
 @dataclass
-class Knowledge(Options):
+class Knowledge(Dataset):
     """What the domains have in common: how many worlds, how they are worded, and what is probed.
 
     A domain is a subclass that states its rules and wordings and makes a world out of words.
@@ -152,7 +153,6 @@ class Knowledge(Options):
         alone: Whether each stimulus is only consistent without the others of its world.
     """
 
-    group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = "text"
     rules: ClassVar[tuple[Rule, ...]] = ()
     wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -164,11 +164,6 @@ class Knowledge(Options):
     wording: int = option(0, at_least=0, at_most=2)
     view: str = option("probes", one_of=["probes", "statements"])
     background: str = option("taught", one_of=["taught", "context"])
-
-    @property
-    def name(self) -> str:
-        """The domain: its module's name."""
-        return type(self).__module__.rpartition(".")[2]
 
     @classmethod
     def size(cls, cases: int) -> int:

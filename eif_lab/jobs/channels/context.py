@@ -2,86 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
 
-from eif_lab.data.task import Texts
+from eif_lab.data.task import Samples, Texts
+from eif_lab.errors import NotApplicable, rule_error
+from eif_lab.influence.batch import Batch
 from eif_lab.influence.calibrate import MOST_STIMULI, near
-from eif_lab.influence.context import measure_context
+from eif_lab.influence.context import ContextReader, measure_context
 from eif_lab.influence.measure import OnChunk
-from eif_lab.jobs.inputs import (
-    Inputs,
-)
+from eif_lab.influence.resources.forecast import operations, seconds
+from eif_lab.influence.resources.memory import peak_bytes
+from eif_lab.jobs.channels.channel import Channel
+from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
+from eif_lab.jobs.planning.sizes import META
+from eif_lab.methods.method import ContextMethod
 from eif_lab.models.language.encoding import spell_out
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.readout import IGNORED, named_readouts
 from eif_lab.results.checkpoint import Checkpoint, Parts
+from eif_lab.results.plan import Plan
 
 
-def must_fit_context(job: Job, inputs: Inputs) -> None:
-    """Refuse what cannot be read before a probe, by reading every stimulus before the longest one.
+@dataclass
+class Context(Channel):
+    """Stimuli are read before the probes, and no weight moves."""
 
-    Raises:
-        ConfigError: The template, the number of stimuli or the length does not fit.
-    """
-    probes = read_texts(inputs)
-    scored = inputs.probes.targets != IGNORED
-    longest = (scored * torch.arange(1, scored.shape[1] + 1)).amax(1).argmax()
-    for context, _ in job.method.contexts(inputs.task.stimuli, job.seed):
-        job.method.rows(inputs.base.encode, probes.take([int(longest)]), context)
+    job: Job
+
+    @property
+    def method(self) -> ContextMethod:
+        """The method, which makes the rows.
+
+        Raises:
+            ConfigError: It names this channel and does not say how stimuli are read.
+        """
+        if not isinstance(self.job.method, ContextMethod):
+            rule = "name a ContextMethod (eif_lab.methods.method.ContextMethod) where stimuli are read in the context"
+            raise rule_error("method._target_", rule, type(self.job.method).__qualname__)
+        return self.job.method
+
+    def must_fit(self) -> None:
+        """Leave-one-out, predictions and trajectories have a meaning only where weights move."""
+        job = self.job
+        leaves_out = job.perturbation.membership != "include"
+        for field, rule, received, unfit in (
+            ("perturbation", "take each stimulus alone", job.perturbation.name, leaves_out),
+            ("engine", "be an exact one", job.engine.name, not job.engine.exact),
+            ("trajectory", "be false", job.trajectory, job.trajectory),
+        ):
+            if unfit:
+                told = f"{field} must {rule} with method={job.method.name}, got {received!r}"
+                raise NotApplicable(f"{told}. Leave it out.")
+
+    def determinants(self) -> dict[str, Any]:
+        """The target that direct influence is compared with; neither update nor engine has another say."""
+        return {"update": {"direct_influence": self.job.update.direct_influence}, "engine": {}}
+
+    def steps(self) -> list[int]:
+        """None is taken; the array says how many the update would have."""
+        return [self.job.update.steps]
+
+    def check(self, inputs: Inputs) -> None:
+        """Read every stimulus before the longest probe.
+
+        Raises:
+            ConfigError: The template, the number of stimuli or the length does not fit.
+        """
+        probes = probe_texts(inputs)
+        scored = inputs.probes.targets != IGNORED
+        longest = (scored * torch.arange(1, scored.shape[1] + 1)).amax(1).argmax()
+        for context, _ in self.method.contexts(texts(inputs.task.stimuli), self.job.seed):
+            self.method.rows(inputs.base.encode, probes.take([int(longest)]), context)
+
+    def calibrate(self, inputs: Inputs) -> dict[str, Any]:
+        """No recipe; where there is a target, ``calibration`` says what stimuli do that are read before themselves."""
+        target = self.job.update.direct_influence
+        record: dict[str, Any] = {"optimizer": None, "learning_rate": None, "steps": 0, "calibration": None}
+        if target is None:
+            return record
+        clean, direct = texts(inputs.clean), []
+        for i, (context, others) in enumerate(self.method.contexts(clean, self.job.seed)[:MOST_STIMULI]):
+            behind, without = (self.method.rows(inputs.base.encode, clean.take([i]), c) for c in (context, others))
+            direct.append(measure_context(inputs.model, without, [behind]).item())
+        mean = float(np.mean(direct))
+        return {**record, "calibration": {"direct_influence": mean, "target": target, "reached": near(mean, target)}}
+
+    def measure(self, inputs: Inputs, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
+        """What reading each stimulus does to each probe; where there are companions, less what these do alone."""
+        contexts, companions = zip(*self.method.contexts(texts(inputs.task.stimuli), self.job.seed))
+        array = self._read(inputs, contexts, left.parts("stimuli"), on_chunk)
+        if any(companions):
+            alone = left.parts("companions")
+            array = array.copy(data=array.values - self._read(inputs, companions, alone, alone.append).values)
+        return array.expand_dims(seed=[self.job.seed]).expand_dims(step=[update["steps"]], axis=2)
+
+    def measure_rows(self, inputs: Inputs, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
+        """Read some stimuli before the probes; their companions are read by who measures the whole array."""
+        contexts = [context for context, _ in self.method.contexts(texts(inputs.task.stimuli), self.job.seed)]
+        self._read(inputs, contexts[rows], parts, parts.append)
+
+    def _read(self, inputs: Inputs, contexts: Sequence[str], known: Parts, on_chunk: OnChunk) -> xr.DataArray:
+        """What each context does to each probe behind it, (contexts, probes, readouts)."""
+        rows = partial(self.method.rows, inputs.base.encode, probe_texts(inputs))
+        return measure_context(
+            inputs.model,
+            rows(),
+            (rows(context) for context in contexts),
+            readout=self.job.readout,
+            candidates=inputs.candidates,
+            memory_budget=self.job.engine.memory_budget,
+            on_chunk=on_chunk,
+            measured=known.whole,
+        )
+
+    def plan(self, inputs: Inputs) -> Plan:
+        """From reading one stimulus before the probes."""
+        contexts = self.method.contexts(texts(inputs.task.stimuli), self.job.seed)
+        rows = partial(self.method.rows, inputs.base.encode, probe_texts(inputs), contexts[0][0])
+        reader = ContextReader(inputs.model, named_readouts(self.job.readout), None, self.job.engine.memory_budget)
+        batch, device = Batch(*rows()), next(inputs.model.parameters()).device
+        problem = reader.problem(batch, None)
+        if device.type == META:
+            vars(problem)["shares_prefixes"] = False
+        read: Callable[[], Any] = partial(problem.read_rows, {})
+        reads = 1 + sum(bool(text) for pair in contexts for text in pair)
+        each = math.nan if device.type == META else seconds(lambda: reader.read(Batch(*rows())))
+        return Plan(
+            engine="context",
+            memory={"context": peak_bytes(read, device)},
+            probe_passes=reads * len(batch.targets),
+            flops=reads * operations(read),
+            seconds={"measuring": reads * each},
+        )
 
 
-def read_texts(inputs: Inputs) -> Texts:
-    """The probes as texts, row by row."""
-    probes = inputs.task.probes
-    assert isinstance(probes, Texts)
+def texts(samples: Samples) -> Texts:
+    """The samples of a job whose method is for texts alone."""
+    assert isinstance(samples, Texts)
+    return samples
+
+
+def probe_texts(inputs: Inputs) -> Texts:
+    """The probes as texts, row by row: each candidate of a probe is one where a readout compares them."""
+    probes = texts(inputs.task.probes)
     return probes if inputs.candidates is None else spell_out(probes)[0]
-
-
-def prompt_update(job: Job, inputs: Inputs) -> dict[str, Any]:
-    """No recipe; where there is a target, ``calibration`` says what stimuli do that are read before themselves."""
-    target = job.update.direct_influence
-    record: dict[str, Any] = {"optimizer": None, "learning_rate": None, "steps": 0, "calibration": None}
-    if target is None:
-        return record
-    said = job.method.contexts(inputs.clean, job.seed)[:MOST_STIMULI]
-    direct = []
-    for i, (context, others) in enumerate(said):
-        with_own, without = (job.method.rows(inputs.base.encode, inputs.clean.take([i]), c) for c in (context, others))
-        direct.append(measure_context(inputs.model, without, [with_own]).item())
-    mean = float(np.mean(direct))
-    return {**record, "calibration": {"direct_influence": mean, "target": target, "reached": near(mean, target)}}
-
-
-def prompted(job: Job, inputs: Inputs, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
-    """Influence through the context; where there are companions, less what these do alone."""
-    said, companions = zip(*job.method.contexts(inputs.task.stimuli, job.seed))
-    array = read_before(job, inputs, said, left.parts("stimuli"), on_chunk)
-    if any(companions):
-        alone = left.parts("companions")
-        array = array.copy(data=array.values - read_before(job, inputs, companions, alone, alone.append).values)
-    return array.expand_dims(seed=[job.seed]).expand_dims(step=[update["steps"]], axis=2)
-
-
-def read_before(job: Job, inputs: Inputs, contexts: Sequence[str], known: Parts, on_chunk: OnChunk) -> xr.DataArray:
-    """What each context does that is read before the probes, of which some parts are known."""
-    probes = read_texts(inputs)
-
-    def rows(context: str = "") -> tuple[Tensor, Tensor]:
-        return job.method.rows(inputs.base.encode, probes, context)
-
-    return measure_context(
-        inputs.model,
-        rows(),
-        (rows(context) for context in contexts),
-        readout=job.readout,
-        candidates=inputs.candidates,
-        memory_budget=job.engine.memory_budget,
-        on_chunk=on_chunk,
-        measured=known.whole,
-    )

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
-from functools import partial
-from typing import Any
 
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.influence.batch import Batch
 from eif_lab.influence.calibrate import MOST_STIMULI, START
-from eif_lab.influence.context import ContextReader
 from eif_lab.influence.engines.auto import Auto
 from eif_lab.influence.engines.factored import Factored
 from eif_lab.influence.engines.loop import Loop
@@ -21,14 +17,13 @@ from eif_lab.influence.engines.reference import Reference
 from eif_lab.influence.engines.stacked import Stacked
 from eif_lab.influence.measure import measure_influence, memberships, must_be_precise
 from eif_lab.influence.problem import Engine, Problem
-from eif_lab.influence.resources.forecast import flops, in_all, operations, peak, seconds, timings
-from eif_lab.influence.resources.memory import peak_bytes
+from eif_lab.influence.resources.forecast import flops, in_all, peak, seconds, timings
 from eif_lab.influence.resources.precision import LostToRounding
-from eif_lab.jobs.channels.context import read_texts
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
-from eif_lab.jobs.planning.work import META, Work
+from eif_lab.jobs.planning.sizes import META
 from eif_lab.readouts.readout import named_readouts
+from eif_lab.results.plan import Plan
 
 TRIALS = 5
 """Learning rates that a calibration tries: 3 to 7 in 64 jobs of two models and four methods, 5 in the middle."""
@@ -38,7 +33,7 @@ SHAPES_AT_ONCE = 4
 """Stimuli that go at once through a model without numbers, of which each operator takes as long as one with few."""
 
 
-def tuned(job: Job, inputs: Inputs) -> Work:
+def tuned(job: Job, inputs: Inputs) -> Plan:
     """A measurement through the weights, and the search for its learning rate."""
     problem = problem_of(job, inputs, inputs.stimuli, inputs.probes)
     started = time.perf_counter()
@@ -47,12 +42,12 @@ def tuned(job: Job, inputs: Inputs) -> Work:
     outlined = problem.members.is_meta
     found = {} if outlined else timings(engine, problem)
     most = int(max((stimuli for stimuli, _ in found), default=SHAPES_AT_ONCE))
-    search = searched(job, inputs) if job.update.learning_rate is None else Work()
+    search = searched(job, inputs) if job.update.learning_rate is None else Plan()
     measuring = math.nan if outlined else choosing + in_all(engine, problem, found)
     updates, rows = len(problem.members), len(problem.probes)
     reads = problem.update.steps if problem.trajectory else 1
     compiled = "passes over probes will be compiled, which is not timed here: it takes less"
-    return Work(
+    return Plan(
         engine=engine.name,
         memory={one.name: peak(one, problem, most) for one in engines(job.engine, engine, problem)},
         fine_tunes=search.fine_tunes + (updates if engine.exact else 0),
@@ -63,9 +58,9 @@ def tuned(job: Job, inputs: Inputs) -> Work:
     )
 
 
-def searched(job: Job, inputs: Inputs) -> Work:
+def searched(job: Job, inputs: Inputs) -> Plan:
     """The search for a learning rate, from one trial."""
-    batch = Batch(*inputs.base.encode(inputs.clean)).take(slice(MOST_STIMULI))
+    batch = inputs.rows(inputs.clean).take(slice(MOST_STIMULI))
     problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, batch, batch, "include")
     engine = job.engine if job.engine.exact else Auto(job.engine.memory_budget)
     count = len(batch.targets)
@@ -77,7 +72,7 @@ def searched(job: Job, inputs: Inputs) -> Work:
             )
 
     each = math.nan if problem.members.is_meta else seconds(trial)
-    return Work(
+    return Plan(
         fine_tunes=TRIALS * count,
         probe_passes=TRIALS * count * (count + 1),
         flops=TRIALS * flops(taken_engine(engine, problem), problem),
@@ -128,29 +123,3 @@ def engines(asked: Engine, taken: Engine, problem: Problem) -> list[Engine]:
         with suppress(ConfigError):
             possible += [other] if other.name != taken.name and taken_engine(other, problem) else []
     return possible
-
-
-def prompted(job: Job, inputs: Inputs) -> Work:
-    """A measurement through the context, from one stimulus."""
-    contexts = job.method.contexts(inputs.task.stimuli, job.seed)
-    texts = read_texts(inputs)
-    budget = job.engine.memory_budget
-    reader = ContextReader(inputs.model, named_readouts(job.readout), None, budget)
-
-    def rows(context: str) -> Batch:
-        return Batch(*job.method.rows(inputs.base.encode, texts, context))
-
-    batch, device = rows(contexts[0][0]), next(inputs.model.parameters()).device
-    problem = reader.problem(batch, None)
-    if device.type == META:
-        vars(problem)["shares_prefixes"] = False
-    read: Callable[[], Any] = partial(problem.read_rows, {})
-    reads = 1 + sum(bool(said) for pair in contexts for said in pair)
-    each = math.nan if device.type == META else seconds(lambda: reader.read(rows(contexts[0][0])))
-    return Work(
-        engine="context",
-        memory={"context": peak_bytes(read, device)},
-        probe_passes=reads * len(batch.targets),
-        flops=reads * operations(read),
-        seconds={"measuring": reads * each},
-    )

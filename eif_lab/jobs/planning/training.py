@@ -16,23 +16,23 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import nn
 
-from eif_lab.console.plans import TRAINING
 from eif_lab.influence.resources.forecast import operations, seconds
 from eif_lab.influence.resources.memory import peak_bytes
 from eif_lab.jobs.determinants import determinants
 from eif_lab.jobs.job import Job
-from eif_lab.jobs.planning.work import Work, bytes_of
+from eif_lab.jobs.planning.sizes import bytes_of
 from eif_lab.models.base import BaseModel, Lesson, Sketch
+from eif_lab.results.plan import TRAINING, Plan
 
 STEPS = (2, 8)
 """Of a base training, that are timed."""
 
 
-def schooled(sketch: Sketch, job: Job, made: set[str]) -> Work:
+def schooled(sketch: Sketch, job: Job, made: set[str]) -> Plan:
     """One round of the base training; nothing where it is done, or where an earlier job will have done it."""
     lesson, place = sketch.lesson, str(sketch.kept or determinants(job)["model"])
     if lesson is None or place in made:
-        return Work()
+        return Plan()
     made.add(place)
     module = copy.deepcopy(sketch.base.module).float().train()  # it is float32 whatever is measured in
     example = next(module.parameters())
@@ -40,7 +40,7 @@ def schooled(sketch: Sketch, job: Job, made: set[str]) -> Work:
     two = partial(two_steps, module, sketch.base, batch)
     wider = bytes_of(module) - bytes_of(sketch.base.module)
     again = f"base training: one round of at most {lesson.rounds}, as many as it takes to learn the background"
-    return Work(
+    return Plan(
         memory={TRAINING: wider + peak_bytes(two, example.device)},
         flops=operations(two) / 2 * lesson.training.steps,
         disk=bytes_of(module),

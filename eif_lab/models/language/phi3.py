@@ -17,7 +17,17 @@ from torch.utils.data import DataLoader, TensorDataset
 from eif_lab.data.task import Background, Task
 from eif_lab.files.build_once import kept_report
 from eif_lab.files.fingerprint import fingerprint
-from eif_lab.models.base import REPORT, BaseModel, Lesson, Sketch, Training, circumstances, made_once, weights_hash
+from eif_lab.models.base import (
+    REPORT,
+    BaseModel,
+    Lesson,
+    Model,
+    Sketch,
+    Training,
+    circumstances,
+    made_once,
+    weights_hash,
+)
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.hub import (
     check_directory,
@@ -29,7 +39,7 @@ from eif_lab.models.language.hub import (
     weights_at_hand,
 )
 from eif_lab.models.language.teaching import background_accuracy, teach
-from eif_lab.options import Options, option
+from eif_lab.options import option
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -57,10 +67,9 @@ class Teaching(Training):
 
 
 @dataclass
-class Phi3(Options):
+class Phi3(Model):
     """A causal language model: phi3-tiny, which comes with the package, or a checkpoint."""
 
-    group: ClassVar[str] = "model"
     kind: ClassVar[str] = "text"
 
     checkpoint: str | None = option(None)

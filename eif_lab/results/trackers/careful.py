@@ -1,4 +1,4 @@
-"""What runs share whose tracker may break: a measurement must not be lost to it."""
+"""Runs that survive a tracker that breaks: it must not cost a measurement."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 
 class CarefulRun(Run):
-    """A run of a tracker that may break: one line then says so, and the job goes on without it.
+    """A run of a tracker that may break: it is then logged in one line, and the job goes on without it.
 
     Attributes:
-        tracker: What the line calls it.
+        tracker: Its name in that line.
         name: The job's name.
         broken: Whether it broke.
     """
@@ -33,7 +33,7 @@ class CarefulRun(Run):
             self.end(action)
 
     def end(self, action: Callable[[], Any]) -> None:
-        """Do it, even if the tracker broke before; that is told once."""
+        """Do it, even if the tracker broke before; a failure is logged once."""
         try:
             action()
         except Exception as error:

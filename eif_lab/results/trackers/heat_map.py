@@ -43,7 +43,7 @@ def heat_map(influence: xr.DataArray) -> tuple[np.ndarray, str]:
     not bleach the rest. Arrays of more than 1000 rows or columns are averaged in blocks.
 
     Returns:
-        (height, width, 3) in 0..255, and a caption that tells unit and scale.
+        (height, width, 3) in 0..255, and a caption with unit and scale.
     """
     readout = str(influence["readout"].values[0])
     values = last_step(influence).isel(readout=0)

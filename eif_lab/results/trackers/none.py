@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class NoTracker(Options):
-    """Results stay in the job's directory; nothing else is told."""
+    """Results stay in the job's directory; nothing is logged elsewhere."""
 
     group: ClassVar[str] = "tracker"
     leaves: ClassVar[tuple[str, ...]] = ()
@@ -27,20 +27,20 @@ class NoTracker(Options):
     def start(
         self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path, run_id: str
     ) -> Run:
-        """A run that keeps silent."""
+        """A run that logs nothing."""
         return SilentRun()
 
 
 class SilentRun(Run):
-    """A run that tells nobody."""
+    """A run that logs nothing."""
 
     def progress(
         self, stimuli_done: int, stimuli_total: int, stimuli_per_second: float, running: Mapping[str, float]
     ) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def finish(self, influence: xr.DataArray, verdicts: Sequence[Verdict], summary: Mapping[str, Any]) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,4 +1,4 @@
-"""What the pipeline asks of an experiment tracker; one file per tracker stands in ``trackers/``."""
+"""The protocols of experiment trackers; a tracker is a file beside this one and a config."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Run(AbstractContextManager["Run"], Protocol):
     def progress(
         self, stimuli_done: int, stimuli_total: int, stimuli_per_second: float, running: Mapping[str, float]
     ) -> None:
-        """Tell how far the measurement is, while it works.
+        """Log how far the measurement is, while it works.
 
         Args:
             stimuli_done, stimuli_total: Stimuli measured so far, and all of them.
@@ -51,7 +51,7 @@ class Tracker(Protocol):
     def start(
         self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path, run_id: str
     ) -> Run:
-        """Start a job's run. It never fails and never blocks for long: a tracker in trouble says so in one line.
+        """Start a job's run. It never fails and never blocks for long: a tracker that breaks is logged in one line.
 
         Args:
             name: The job's name.

@@ -72,9 +72,9 @@ class Wandb(Options):
         for tag in self.tags:
             if not 1 <= len(tag) <= LONGEST_TAG:
                 raise rule_error("tracker.tags", f"each have 1 to {LONGEST_TAG} characters", tag, "Try fewer words.")
-        asked = os.environ.get("WANDB_MODE")
-        if self.mode == "auto" and asked and asked not in MODES:
-            raise rule_error("WANDB_MODE", f"be one of {', '.join(MODES)}", asked, "Try offline, or unset it.")
+        variable = os.environ.get("WANDB_MODE")
+        if self.mode == "auto" and variable and variable not in MODES:
+            raise rule_error("WANDB_MODE", f"be one of {', '.join(MODES)}", variable, "Try offline, or unset it.")
 
     def start(
         self, *, name: str, group: str, tags: list[str], config: dict[str, Any], directory: Path, run_id: str
@@ -106,11 +106,13 @@ class Wandb(Options):
         import wandb
 
         server = _service()
-        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # its own telemetry's troubles
+        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # failures of its telemetry
         mode = self.mode if self.mode != "auto" else os.environ.get("WANDB_MODE") or server.mode
         keyed = bool(server.api_key or server.identity_token_file) or _in_netrc(server.base_url)
         if mode == "online" and (keyed or self.mode == "online"):
-            trouble = _trouble(server.base_url, self.init_timeout) if keyed else "no key, `wandb login` stores one"
+            trouble = (
+                _why_unreachable(server.base_url, self.init_timeout) if keyed else "no key, `wandb login` stores one"
+            )
             if not trouble:
                 try:
                     return self._init(arguments, "online")
@@ -129,7 +131,7 @@ class Wandb(Options):
             init_timeout=self.init_timeout,
             finish_timeout=self.finish_timeout,
             finish_timeout_raises=True,
-            # A run that somebody else left open in this process would otherwise swallow this one.
+            # Without this, a run that is open in this process would take this one's data.
             reinit="create_new",
         )
         return wandb.init(**arguments, mode=mode, settings=settings)
@@ -139,22 +141,22 @@ def _service() -> wandb.Settings:
     """Start W&B's service, unless it runs, and tell what holds for all runs of this process."""
     import wandb
 
-    with _unheard():
+    with _no_stderr():
         # Silent for the whole process, because some of W&B's lines come before a run has settings of its own.
         return wandb.setup(wandb.Settings(silent=True)).settings
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
+def _no_stderr() -> Iterator[None]:
     """Within this, a process that is started has no stderr: W&B's service logs there where it cannot write its log."""
-    kept = os.dup(2)
+    stderr = os.dup(2)
     try:
         with open(os.devnull, "w", encoding="utf-8") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _in_netrc(server: str) -> bool:
@@ -166,7 +168,7 @@ def _in_netrc(server: str) -> bool:
         return False
 
 
-def _trouble(server: str, timeout: float) -> str:
+def _why_unreachable(server: str, timeout: float) -> str:
     """Why ``server`` cannot be reached, asked before W&B does, which retries until its timeout; empty if it can."""
     try:
         urllib.request.urlopen(server, timeout=timeout).close()
@@ -174,6 +176,6 @@ def _trouble(server: str, timeout: float) -> str:
         return ""
     except OSError as error:
         address = urllib.parse.urlsplit(server)
-        told = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()  # a password is not to be told
-        return f"{told}, {first_line(error)}"
+        public = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()  # without a password
+        return f"{public}, {first_line(error)}"
     return ""

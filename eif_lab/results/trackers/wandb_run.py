@@ -83,12 +83,12 @@ def staged_in(directory: Path) -> Iterator[None]:
     Args:
         directory: The job's own; left aside where ``WANDB_DATA_DIR`` names another place.
     """
-    given = os.environ.get(wandb.env.DATA_DIR)
+    before = os.environ.get(wandb.env.DATA_DIR)
     os.environ.setdefault(wandb.env.DATA_DIR, str(directory.absolute() / "wandb" / "data"))
     try:
         yield
     finally:
-        if given is None:
+        if before is None:
             del os.environ[wandb.env.DATA_DIR]
 
 

@@ -1,4 +1,4 @@
-"""What the desiderata about relations share: matched pairs, influence by relation, ratios to the direct influence."""
+"""What tests of logic share: mean influence by relation, and ratios to the direct influence."""
 
 from __future__ import annotations
 
@@ -13,61 +13,12 @@ from numpy.random import Generator
 
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.selection import clusters, require, require_units, texts
+from eif_lab.desiderata.selection import clusters, require_units, texts
 from eif_lab.desiderata.verdict import SATISFIED, Finding
-from eif_lab.errors import NotApplicable
-
-
-class Pairs(NamedTuple):
-    """Cells of an array, two probes of one stimulus at a time.
-
-    Attributes:
-        rows: The stimuli.
-        columns: The probes that a claim is about.
-        others: What each is compared with.
-    """
-
-    rows: Int[np.ndarray, " pairs"]
-    columns: Int[np.ndarray, " pairs"]
-    others: Int[np.ndarray, " pairs"]
-
-
-def matched_pairs(influence: xr.DataArray, relation: str) -> Pairs:
-    """The probes of a relation, each with the foil that was made for it.
-
-    Raises:
-        NotApplicable: There is none.
-    """
-    hint = "Choose a text dataset that has them."
-    require(influence, "foil", hint=hint)
-    foil = influence["foil"].transpose("stimulus", "probe").values.astype(int)
-    # `foil` holds a probe's index, which is its place no longer once probes were sorted or left out.
-    column = influence.indexes["probe"].get_indexer(foil.ravel()).reshape(foil.shape)
-    rows, columns = np.nonzero((texts(influence, "relation") == relation) & (foil >= 0) & (column >= 0))
-    if not len(rows):
-        raise NotApplicable(f"influence must have {relation} probes with matched foils, got none. {hint}")
-    return Pairs(rows, columns, column[rows, columns])
-
-
-def negated_pairs(influence: xr.DataArray) -> Pairs:
-    """The entailed and the contradicted probes of which one negates the other; none without ``probe_negates``."""
-    relation = texts(influence, "relation")
-    place = {name: j for j, name in enumerate(texts(influence, "probe_id")) if name}
-    negates = texts(influence, "probe_negates") if "probe_negates" in influence.coords else np.array([], dtype=str)
-    links = [(j, place[name]) for j, name in enumerate(negates) if name in place]
-    # Either may be the one that is entailed: where it is the denial that follows, the plain sentence is contradicted.
-    columns, others = np.array(sorted({*links, *((b, a) for a, b in links)}), dtype=int).reshape(-1, 2).T
-    rows, link = np.nonzero((relation[:, columns] == "entailed") & (relation[:, others] == "contradicted"))
-    return Pairs(rows, columns[link], others[link])
-
-
-def wins(higher: Float[np.ndarray, " pairs"], lower: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " pairs"]:
-    """1 where the first of a pair is above the second, 1/2 where they are equal, else 0."""
-    return (np.sign(higher - lower) + 1) / 2
 
 
 @dataclass(frozen=True)
-class Strengths:
+class RelationMeans:
     """What each stimulus did to its own probes, and the world that it belongs to.
 
     A mean over a world's cells at large would mix stimuli of different kinds: where "P was pressed" entails something
@@ -85,13 +36,13 @@ class Strengths:
     unit: str
 
     @classmethod
-    def measure(cls, influence: xr.DataArray) -> Strengths:
-        """The strengths of an array with the coordinate ``relation``."""
-        from eif_lab.data.task import RELATIONS
+    def measure(cls, influence: xr.DataArray) -> RelationMeans:
+        """Measured on an array with the coordinate ``relation``."""
+        from eif_lab.data.task import RELATIONS  # imports torch, which reading results does not need
 
         relation, values = texts(influence, "relation"), influence.values
         cells = {name: relation == name for name in RELATIONS}
-        means = {name: statistics.divide((values * own).sum(axis=1), own.sum(axis=1)) for name, own in cells.items()}
+        means = {name: statistics.divide((values * of).sum(axis=1), of.sum(axis=1)) for name, of in cells.items()}
         return cls(means, *clusters(influence))
 
     def __getitem__(self, relation: str) -> Float[np.ndarray, " stimulus"]:
@@ -149,7 +100,7 @@ class RelationTest(Desideratum):
         Args:
             statistic: Its name.
             numerator, denominator: By world.
-            threshold: What the ratio is held to.
+            threshold: What the ratio is compared with.
             unit: What the worlds are.
             generator: Source of the resamples.
         """
@@ -163,7 +114,7 @@ class RelationTest(Desideratum):
     def share_won(
         self,
         statistic: str,
-        strengths: Strengths,
+        means: RelationMeans,
         rows: Int[np.ndarray, " pairs"],
         won: Float[np.ndarray, " pairs"],
         *,
@@ -174,30 +125,30 @@ class RelationTest(Desideratum):
 
         Args:
             statistic: Its name.
-            strengths: Those of the array.
+            means: Those of the array.
             rows: The stimulus of each pair.
             won: What `wins` says of each pair.
-            threshold: What the share is held to.
+            threshold: What the share is compared with.
             generator: Source of the resamples.
 
         Raises:
             NotApplicable: Fewer than two worlds have a pair and a direct probe.
         """
-        share, direct = strengths.together(strengths.of_pairs(rows, won), strengths["direct"])
-        require_units(len(share), f"{strengths.unit} with a direct probe and a matched pair", at_least=2)
+        share, direct = means.together(means.of_pairs(rows, won), means["direct"])
+        require_units(len(share), f"{means.unit} with a direct probe and a matched pair", at_least=2)
         finding = self.ratio(
-            statistic, share, np.ones_like(share), threshold=threshold, unit=strengths.unit, generator=generator
+            statistic, share, np.ones_like(share), threshold=threshold, unit=means.unit, generator=generator
         )
         return Judged(finding, null=share - 0.5, direct=direct)
 
     def mean_above_zero(self, values: Float[np.ndarray, " worlds"], unit: str) -> Finding:
         """Whether a mean over worlds is clearly above zero.
 
-        Its resamples are its own, so that all findings about the same stimuli are told the same.
+        It has a generator of its own, so that all findings about the same stimuli get the same answer.
         """
         generator = np.random.default_rng(0)
-        found = self.ratio("mean", values, np.ones_like(values), threshold=0.0, unit=unit, generator=generator)
-        return replace(found, p_value=statistics.sign_flip_p(values, self.resamples, generator))
+        finding = self.ratio("mean", values, np.ones_like(values), threshold=0.0, unit=unit, generator=generator)
+        return replace(finding, p_value=statistics.sign_flip_p(values, self.resamples, generator))
 
     def if_taught(self, judged: Sequence[Judged], generator: Generator) -> tuple[list[Finding], str]:
         """The findings, with p-values where the stimuli they are about clearly teach what they say; and why not.
@@ -223,10 +174,10 @@ class RelationTest(Desideratum):
         return findings, "; ".join(notes)
 
 
-def _numbers(found: Finding) -> str:
+def _numbers(finding: Finding) -> str:
     return (
-        f"mean {found.effect:.3g}, interval {found.low:.3g} to {found.high:.3g}, p {found.p_value:.3g},"
-        f" {found.n} {found.unit}"
+        f"mean {finding.effect:.3g}, interval {finding.low:.3g} to {finding.high:.3g}, p {finding.p_value:.3g},"
+        f" {finding.n} {finding.unit}"
     )
 
 

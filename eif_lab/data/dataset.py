@@ -1,0 +1,37 @@
+"""What every dataset is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from eif_lab.data.task import Task
+from eif_lab.options import Options
+
+
+@dataclass
+class Dataset(Options):
+    """Where stimuli and probes come from.
+
+    Attributes:
+        kind: ``image`` or ``text``; models, methods and perturbations say which kinds they are for.
+    """
+
+    group: ClassVar[str] = "dataset"
+    kind: ClassVar[str] = ""
+
+    @property
+    def name(self) -> str:
+        """What plots and runs call it: the name of its module, unless an option says another."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def load(self, seed: int) -> Task:
+        """Stimuli and probes, what each stimulus says about each probe, and how far they are from each other.
+
+        Args:
+            seed: Decides which samples are drawn; the same seed gives the same task.
+
+        Raises:
+            ConfigError: The data cannot be had, or does not hold as many samples as are asked for.
+        """
+        raise NotImplementedError

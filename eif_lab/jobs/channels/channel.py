@@ -1,0 +1,74 @@
+"""What every channel is: the way by which a stimulus enters the model, and all of a job that depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import xarray as xr
+
+from eif_lab.influence.measure import OnChunk
+from eif_lab.jobs.inputs import Inputs
+from eif_lab.jobs.job import Job
+from eif_lab.results.checkpoint import Checkpoint, Parts
+from eif_lab.results.plan import Plan
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """The channel of one job.
+
+    Attributes:
+        job: The options.
+    """
+
+    job: Job
+
+    def must_fit(self) -> None:
+        """Refuse options that have no meaning in this channel.
+
+        Raises:
+            NotApplicable: Says which.
+        """
+
+    def determinants(self) -> dict[str, Any]:
+        """What stands in the array's key for a group whose options do not decide the array; empty where all do."""
+        return {}
+
+    def steps(self) -> list[int]:
+        """The steps after which probes are read."""
+        ...
+
+    def check(self, inputs: Inputs) -> None:
+        """Refuse data that cannot be measured, before anything is.
+
+        Raises:
+            ConfigError: Says what does not fit.
+        """
+
+    def calibrate(self, inputs: Inputs) -> dict[str, Any]:
+        """The recipe, in what JSON holds, and how its rate was found: ``calibration``, None where it was given."""
+        ...
+
+    def measure(self, inputs: Inputs, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
+        """The influence of all stimuli: dims (seed, stimulus, step, probe, readout), of one seed.
+
+        Args:
+            inputs: What is measured.
+            update: The recipe that `calibrate` gave.
+            left: The parts that are measured already.
+            on_chunk: Called with each finished part, (stimuli, steps, probes, readouts).
+        """
+        ...
+
+    def measure_rows(self, inputs: Inputs, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
+        """Measure some stimuli, and keep their parts; those that are kept already are not measured again."""
+        ...
+
+    def plan(self, inputs: Inputs) -> Plan:
+        """What the measurement would take, the search for a learning rate included."""
+        ...
+
+    def counterparts(self) -> list[Job]:
+        """The jobs of a prediction's exact arrays, or of an exact array's prediction; none by default."""
+        return []

@@ -1,0 +1,65 @@
+"""What an array takes on disk and in verdicts, tried on one of noise that is like the array to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+import xarray as xr
+
+from eif_lab.desiderata import evaluate_all
+from eif_lab.influence.array import annotate
+from eif_lab.influence.resources.forecast import grown, seconds
+from eif_lab.jobs.inputs import Inputs
+from eif_lab.jobs.job import Job
+from eif_lab.results.arrays import write_array
+
+MOST_CELLS = 250_000
+"""Of an array that verdicts and disk are tried on; a larger one goes by its size."""
+
+
+def made_up(job: Job, steps: Sequence[int], inputs: Inputs) -> tuple[xr.DataArray, float]:
+    """An array of noise with the coordinates of the one to be, or of its head; and how many times larger that is.
+
+    Args:
+        job: The options.
+        steps: Those after which probes are read.
+        inputs: What is measured.
+    """
+    task = inputs.task
+    stimuli, probes = task.relation.shape
+    rows = max(min(2, stimuli), min(stimuli, MOST_CELLS // (probes * len(steps))))
+    first = task.take(np.arange(rows), np.arange(probes))
+    kind = np.float64 if next(inputs.model.parameters()).dtype == torch.float64 else np.float32
+    noise = np.random.default_rng(0).normal(size=(1, rows, len(steps), probes, len(job.readout))).astype(kind)
+    coords = {"seed": [job.seed], "step": steps, "readout": job.readout}
+    array = xr.DataArray(noise, dims=("seed", "stimulus", "step", "probe", "readout"), coords=coords)
+    distances = {name: values[:rows] for name, values in inputs.distances.items()}
+    return annotate(array, first, distances, default=next(iter(distances))), stimuli / rows
+
+
+def on_disk(array: xr.DataArray) -> float:
+    """Bytes of the stored array, by storing it."""
+    with TemporaryDirectory() as folder:
+        write_array(Path(folder) / "array", array)
+        return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+
+
+def judging(job: Job, array: xr.DataArray) -> float:
+    """Seconds of the verdicts, from few of their resamples."""
+
+    def taken(part: float) -> tuple[float, float]:
+        fewer = {name: replace(one, resamples=max(19, int(one.resamples * part))) for name, one in asked.items()}
+        resamples = sum(one.resamples for one in fewer.values())
+        return resamples, seconds(partial(evaluate_all, array, fewer, job.seed, job.readout[0]))
+
+    asked = job.desideratum
+    if not asked:
+        return 0.0
+    found = {(resamples, 1.0): some for resamples, some in (taken(0.02), taken(0.1))}
+    return max(*found.values(), grown(found, (sum(one.resamples for one in asked.values()), 1.0)))
