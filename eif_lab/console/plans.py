@@ -39,27 +39,27 @@ def print_plans(plans: Sequence[Plan], console: Console | None = None) -> None:
     if possible:
         console.print(table)
         console.print(Text("> the engine that would be taken; memory of the others if they were asked for instead"))
-    for head, told in remarks(plans):
+    for head, lines in remarks(plans):
         console.print(Text(f"{head}:", style="bold"))
-        console.print(Padding(Text(told), (0, 0, 0, 4), expand=False))
+        console.print(Padding(Text(lines), (0, 0, 0, 4), expand=False))
 
 
 def memory_cell(plan: Plan) -> Text:
     """A line for each engine, red where the job does not fit."""
-    told = Text()
+    cell = Text()
     for name, size in plan.memory.items():
-        taken = name == plan.engine
-        line = f"{'>' if taken else ' '} {name:<13} {gibibytes(size)}"
-        told.append("\n" if told else "").append(line, style="red" if taken and plan.lacks else "")
-    return told
+        chosen = name == plan.engine
+        line = f"{'>' if chosen else ' '} {name:<13} {gibibytes(size)}"
+        cell.append("\n" if cell else "").append(line, style="red" if chosen and plan.lacks else "")
+    return cell
 
 
 def time_cell(plan: Plan) -> Text:
     """The sum, and a line for each part of it."""
-    told = Text(words(plan.total_seconds), style="bold")
+    cell = Text(words(plan.total_seconds), style="bold")
     for name, some in plan.seconds.items():
-        told.append(f"\n{name} {words(some)}", style="not bold")
-    return told
+        cell.append(f"\n{name} {words(some)}", style="not bold")
+    return cell
 
 
 def amounts(plans: Iterable[Plan]) -> list[Text]:
@@ -71,15 +71,15 @@ def amounts(plans: Iterable[Plan]) -> list[Text]:
 
 
 def remarks(plans: Sequence[Plan]) -> list[tuple[str, str]]:
-    """What the table has no room for: (jobs, what is to be said of them), each once."""
-    told: dict[tuple[str, str], list[str]] = {}
+    """What the table has no room for: (jobs, what a reader must know of them), each once."""
+    jobs_by_line: dict[tuple[str, str], list[str]] = {}
     for plan in plans:
         kind = "cannot be run" if plan.applies else "not applicable"
         for what, line in [(kind, plan.reason), ("does not fit", plan.lacks), *(("", note) for note in plan.notes)]:
             if line:
-                told.setdefault((what, line), []).append(plan.job)
+                jobs_by_line.setdefault((what, line), []).append(plan.job)
     every, heads = len({plan.job for plan in plans}), dict[str, list[str]]()
-    for (what, line), jobs in told.items():
+    for (what, line), jobs in jobs_by_line.items():
         who = "all jobs" if len(set(jobs)) == every > 1 else "; ".join(dict.fromkeys(jobs))
         heads.setdefault(f"{who}, {what}" if what else who, []).append(line)
     return [(head, "\n".join(lines)) for head, lines in heads.items()]

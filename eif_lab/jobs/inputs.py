@@ -128,8 +128,8 @@ def with_method(
     if method.adds_modules:
         shift = float((readings(model, probes, device) - before).abs().max())
     if shift > LARGEST_SHIFT:
-        told = "%s changes answers before it is trained, by up to %.3g nat: influence is measured from there"
-        log.warning(told, method.name, shift)
+        message = "%s changes answers before it is trained, by up to %.3g nat: influence is measured from there"
+        log.warning(message, method.name, shift)
     return model, {
         "base_model": {"name": base.name, "hash": base_hash, **base.report},
         "trained_parameters": trained_summary(model),
@@ -192,8 +192,8 @@ def without_worlds(task: Task, worlds: list[int]) -> Task:
         return task
     stimuli, probes = (np.flatnonzero(~np.isin(s.coords["world"], worlds)) for s in (task.stimuli, task.probes))
     if not len(stimuli):
-        told = "model.teaching must teach the background of at least one world, got none learnt."
-        raise ConfigError(f"{told} Try more model.teaching.steps.")
+        message = "model.teaching must teach the background of at least one world, got none learnt."
+        raise ConfigError(f"{message} Try more model.teaching.steps.")
     return task.take(stimuli, probes)
 
 

@@ -36,19 +36,19 @@ def read_job(config: Mapping[str, Any]) -> Job:
         ConfigError: The first mistake found.
         NotApplicable: Each choice is fine, but they do not go together.
     """
-    given = {**dict.fromkeys(GROUPS), **config}
-    desiderata = given.pop("desideratum", None) or {}
+    options = {**dict.fromkeys(GROUPS), **config}
+    desiderata = options.pop("desideratum", None) or {}
     job = Job(
-        dataset=chosen("dataset", given.pop("dataset"), Dataset),
-        model=chosen("model", given.pop("model"), Model),
-        method=chosen("method", given.pop("method"), Method),
-        perturbation=chosen("perturbation", given.pop("perturbation"), Perturbation),
-        update=chosen("update", given.pop("update"), Update),
-        engine=chosen("engine", given.pop("engine"), Engine),
-        tracker=chosen("tracker", given.pop("tracker"), Tracker),  # type: ignore[type-abstract] # its instances count
-        workers=chosen("workers", given.pop("workers"), Workers),
+        dataset=chosen("dataset", options.pop("dataset"), Dataset),
+        model=chosen("model", options.pop("model"), Model),
+        method=chosen("method", options.pop("method"), Method),
+        perturbation=chosen("perturbation", options.pop("perturbation"), Perturbation),
+        update=chosen("update", options.pop("update"), Update),
+        engine=chosen("engine", options.pop("engine"), Engine),
+        tracker=chosen("tracker", options.pop("tracker"), Tracker),  # type: ignore[type-abstract] # its instances count
+        workers=chosen("workers", options.pop("workers"), Workers),
         desideratum={name: chosen(f"desideratum.{name}", one, Desideratum) for name, one in desiderata.items()},
-        **_typed(Settings, given, "", (*GROUPS, "desideratum")),
+        **_typed(Settings, options, "", (*GROUPS, "desideratum")),
     )
     if not job.readout or len(set(job.readout)) < len(job.readout):
         raise rule_error("readout", "name at least one readout, and each once", job.readout, "Try [log_prob].")
@@ -56,21 +56,21 @@ def read_job(config: Mapping[str, Any]) -> Job:
     return job
 
 
-def chosen(group: str, given: Any, contract: type[T]) -> T:
+def chosen(group: str, options: Any, contract: type[T]) -> T:
     """The options of one group.
 
     Args:
         group: Its name.
-        given: A mapping whose ``_target_`` names a class.
+        options: A mapping whose ``_target_`` names a class.
         contract: What the class has to derive from, or the protocol that it has to obey.
 
     Raises:
         ConfigError: There is no such class, it is of another kind, or an option breaks its rule.
     """
-    made = choice(group, given)
+    made = choice(group, options)
     if not isinstance(made, contract):
         rule = f"name a {contract.__name__} ({contract.__module__}.{contract.__name__})"
-        raise rule_error(f"{group}._target_", rule, given["_target_"], "Derive the class from that one.")
+        raise rule_error(f"{group}._target_", rule, options["_target_"], "Derive the class from that one.")
     return made
 
 

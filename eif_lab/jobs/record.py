@@ -60,7 +60,7 @@ class Record:
     word_overlap: float | None = None
 
     def describe(self) -> dict[str, Any]:
-        """As the manifest has it: plain containers, without what there is none of."""
+        """Plain containers, as the manifest has them; an overlap that does not exist is left out."""
         plain = dataclasses.asdict(self)
         return {name: value for name, value in plain.items() if name != "word_overlap" or value is not None}
 
@@ -105,8 +105,8 @@ def log_record(record: Record) -> None:
         rest = f" and {more} more" if more else ""
         log.warning("%d stimuli diverged: their influence is NaN (%s%s)", record.diverged, named, rest)
     if record.unmoved and record.update["learning_rate"]:
-        told = "%d stimuli moved nothing: their updates are zero, or too small for this precision to show"
-        log.warning(told, record.unmoved)
+        message = "%d stimuli moved nothing: their updates are zero, or too small for this precision to show"
+        log.warning(message, record.unmoved)
 
 
 def log_recipe(record: Record) -> None:
@@ -120,9 +120,9 @@ def log_recipe(record: Record) -> None:
     if moved["count"]:
         names = moved["names"]
         rest = f" and {len(names) - 4} more, see manifest.json" if len(names) > 5 else ""
-        told = ", ".join(names[:4] if rest else names) + rest
+        message = ", ".join(names[:4] if rest else names) + rest
         log.info(
-            "trained: %d of %d parameters in %d tensors: %s", moved["count"], moved["total"], moved["tensors"], told
+            "trained: %d of %d parameters in %d tensors: %s", moved["count"], moved["total"], moved["tensors"], message
         )
         what, rate = f"{update['optimizer']}, {update['steps']} steps, learning rate", update["learning_rate"]
         target = f", calibrated to {calibration['target']:.3g} nat" if calibration else ""
@@ -130,5 +130,5 @@ def log_recipe(record: Record) -> None:
     else:
         log.info("no weight moves: stimuli are read before the probes, and there is no rate to calibrate")
     if calibration and not calibration["reached"]:
-        told = "not matched: a stimulus raises itself by %.3g nat, where %.3g nat were asked for (not reached)"
-        log.warning(told, calibration["direct_influence"], calibration["target"])
+        message = "not matched: a stimulus raises itself by %.3g nat, where %.3g nat were asked for (not reached)"
+        log.warning(message, calibration["direct_influence"], calibration["target"])

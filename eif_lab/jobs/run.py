@@ -72,9 +72,15 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
                 seconds = time.perf_counter() - started
                 run.finish(influence, judgement.verdicts, judgement.summary(record, seconds))
             outcome = {"first_order": judgement.first_order, **record.describe(), "seconds": seconds}
-            asked = {"name": job_name(job), "config": config, "overrides": overrides, "seeds": [job.seed], "array": key}
+            request = {
+                "name": job_name(job),
+                "config": config,
+                "overrides": overrides,
+                "seeds": [job.seed],
+                "array": key,
+            }
             # not before the tracker knows all: a job without a manifest is given again, and its run continued
-            write_manifest(directory, {**asked, "status": DONE, **outcome})
+            write_manifest(directory, {**request, "status": DONE, **outcome})
             left.remove()
 
 

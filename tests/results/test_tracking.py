@@ -486,7 +486,7 @@ def test_job_writes_the_keys_of_the_list_and_names_its_choices(tmp_path, monkeyp
         run.progress(6, 6, 3.0, {"mean_absolute_influence": 1.0})
         return make_influence(), Record(**MEASURED)
 
-    monkeypatch.setattr(jobs_run, "load", lambda job: "all that is needed")
+    monkeypatch.setattr(jobs_run, "checked_inputs", lambda job: "all that is needed")
     monkeypatch.setattr(jobs_run, "measure", measure)
     monkeypatch.setattr(judge, "evaluate_all", lambda *arguments: (verdicts, {"negation": "no text"}))
     with initialize_config_dir(str(CONF.parent), version_base="1.3"):

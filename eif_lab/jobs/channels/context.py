@@ -59,8 +59,8 @@ class Context(Channel):
             ("trajectory", "be false", job.trajectory, job.trajectory),
         ):
             if unfit:
-                told = f"{field} must {rule} with method={job.method.name}, got {received!r}"
-                raise NotApplicable(f"{told}. Leave it out.")
+                message = f"{field} must {rule} with method={job.method.name}, got {received!r}"
+                raise NotApplicable(f"{message}. Leave it out.")
 
     def determinants(self) -> dict[str, Any]:
         """The target that direct influence is compared with; neither update nor engine has another say."""

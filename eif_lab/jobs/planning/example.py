@@ -53,13 +53,13 @@ def on_disk(array: xr.DataArray) -> float:
 def judging(job: Job, array: xr.DataArray) -> float:
     """Seconds of the verdicts, from few of their resamples."""
 
-    def taken(part: float) -> tuple[float, float]:
-        fewer = {name: replace(one, resamples=max(19, int(one.resamples * part))) for name, one in asked.items()}
+    def timed(part: float) -> tuple[float, float]:
+        fewer = {name: replace(one, resamples=max(19, int(one.resamples * part))) for name, one in desiderata.items()}
         resamples = sum(one.resamples for one in fewer.values())
         return resamples, seconds(partial(evaluate_all, array, fewer, job.seed, job.readout[0]))
 
-    asked = job.desideratum
-    if not asked:
+    desiderata = job.desideratum
+    if not desiderata:
         return 0.0
-    found = {(resamples, 1.0): some for resamples, some in (taken(0.02), taken(0.1))}
-    return max(*found.values(), grown(found, (sum(one.resamples for one in asked.values()), 1.0)))
+    times = {(resamples, 1.0): some for resamples, some in (timed(0.02), timed(0.1))}
+    return max(*times.values(), grown(times, (sum(one.resamples for one in desiderata.values()), 1.0)))

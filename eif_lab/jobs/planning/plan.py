@@ -53,8 +53,8 @@ def plan_or_reason(job: Job, made: set[str]) -> Plan:
     except NotApplicable as error:
         return Plan(job_name(job), reason=str(error), applies=False)
     except Exception as error:  # as a job that fails does not stop its sweep
-        told = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-        return Plan(job_name(job), reason=one_line(told))
+        message = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+        return Plan(job_name(job), reason=one_line(message))
 
 
 def plan_job(job: Job, made: set[str]) -> Plan:
@@ -94,6 +94,6 @@ def plan_job(job: Job, made: set[str]) -> Plan:
     before = Plan(job_name(job), disk=arrays, seconds={"loading": loading}, notes=notes)
     after = Plan(seconds={"verdicts": times * judging(job, example)})
     plan = before + schooling + channel.plan(inputs) + after
-    held = held_bytes(job, inputs) + COPIES * times * example.nbytes
-    plan = replace(plan, memory={name: held + size for name, size in plan.memory.items()})
+    fixed = held_bytes(job, inputs) + COPIES * times * example.nbytes
+    plan = replace(plan, memory={name: fixed + size for name, size in plan.memory.items()})
     return replace(plan, lacks=lacking(plan, job, None if barred else available(job.device)))

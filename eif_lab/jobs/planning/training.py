@@ -62,7 +62,7 @@ def lesson_seconds(lesson: Lesson, base: BaseModel, device: str) -> float:
     """One round, from a few of its steps."""
     from eif_lab.models.training import train, unseen
 
-    def taken(steps: int) -> float:
+    def timed(steps: int) -> float:
         module, options = copy.deepcopy(base.module).float(), replace(lesson.training, steps=steps)
         with TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
             started = time.perf_counter()
@@ -70,7 +70,7 @@ def lesson_seconds(lesson: Lesson, base: BaseModel, device: str) -> float:
             train(module, base.loss, batches, options, directory=place, title="", device=device)
             return time.perf_counter() - started
 
-    taken(1)  # imports, and all that is done once
-    few, several = (taken(steps) for steps in STEPS)
+    timed(1)  # imports, and all that is done once
+    few, several = (timed(steps) for steps in STEPS)
     each = max(0.0, several - few) / (STEPS[1] - STEPS[0])
     return few + (lesson.training.steps - STEPS[0]) * each + seconds(lesson.examine)
