@@ -27,10 +27,10 @@ $(READY): requirements.lock pyproject.toml Makefile
 	touch $@
 
 sweep: $(READY) ## Run the main job: two models, two methods, verdicts.
-	$(BIN)/python -m eif_lab -m model=cnn,phi3 method=lora,full
+	$(BIN)/eif-lab -m model=cnn,phi3 method=lora,full
 
 pretrain: $(READY) ## Make phi3-tiny anew (about half an hour on two cores); FLAGS="--output DIR" to put it elsewhere.
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m eif_lab.commands.pretrain $(FLAGS)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/eif-lab pretrain $(FLAGS)
 
 bench: $(BENCH)/.ready ## Compare with the floor, loops and other libraries; FLAGS=--quick to try it.
 	$(BENCH)/bin/python -m benchmarks $(FLAGS)
@@ -44,7 +44,7 @@ $(BENCH)/.ready: $(READY)
 attribution: $(BENCH)/.ready ## Hold attribution methods to exact influence: outputs/attribution; FLAGS=--quick to try it.
 	$(BENCH)/bin/python -m benchmarks.attribution $(FLAGS)
 
-bench-gpu: $(READY) ## Likewise on an accelerator, at the size of Phi-3-mini; SIZE=small to try it anywhere.
+bench-gpu: $(READY) ## Compare on an accelerator, at the size of Phi-3-mini; SIZE=small to try it anywhere.
 	$(BIN)/python -m benchmarks.gpu --size $(SIZE) $(FLAGS)
 
 test: $(READY) ## Run the tests.
@@ -91,32 +91,14 @@ clean: ## Remove caches and what runs wrote; .venv stays.
 # --- The paper's figures and claims ------------------------------------------------------------------------------
 # PRESET=quick: two CPU cores, phi3-tiny. PRESET=paper: full size, Phi-3-mini and an accelerator; CHECKPOINT=... for
 # another model. A run is made once for each preset, in outputs/figures/runs/<preset>/<run>; remove it to make it anew.
+# The line "Drawn from it" of each experiment says which figures need it.
 PRESET ?= quick
-CHECKPOINT ?= microsoft/Phi-3-mini-4k-instruct
-FIGURES := symmetry noise distance sparsity domains prompting methods first-order
+EXPERIMENTS := $(wildcard conf/experiment/figure_*.yaml)
+run_of = $(patsubst conf/experiment/figure_%.yaml,%,$(1))
+FIGURES := $(filter-out claims,$(sort $(shell sed -n 's/^\# Drawn from it: \(.*\)\./\1/p' $(EXPERIMENTS) | tr , ' ')))
+LANGUAGE := $(call run_of,$(shell grep -l '/model: phi3' $(EXPERIMENTS)))
 MADE := outputs/figures/runs/$(PRESET)
-MADE_IMAGES := images noise rates methods
-MADE_TEXTS := statements knowledge
-
-SIZE_quick :=
-SIZE_paper = device=cuda $(SIZE_paper_$(1))
-SIZE_paper_images := model.training.steps=2000 dataset.stimuli=1000 dataset.probes=1000
-SIZE_paper_noise := model.training.steps=2000 dataset.stimuli=300 dataset.probes=300
-SIZE_paper_rates := model.training.steps=2000 dataset.stimuli=300 dataset.probes=300
-SIZE_paper_methods := $(SIZE_paper_images)
-SIZE_paper_statements = model.checkpoint=$(CHECKPOINT) model.dtype=bfloat16 dataset.worlds=20
-SIZE_paper_knowledge = model.checkpoint=$(CHECKPOINT) model.dtype=bfloat16 dataset.worlds=40
-
-# What each figure is drawn from.
-FROM_symmetry := images
-FROM_noise := noise
-FROM_distance := images knowledge
-FROM_sparsity := images knowledge
-FROM_domains := statements
-FROM_prompting := statements knowledge
-FROM_methods := images methods noise knowledge
-FROM_first-order := rates
-FROM_claims := images noise statements knowledge
+runs_for = $(patsubst %,$(MADE)/%,$(call run_of,$(shell grep -lE '^\# Drawn from it:.*\b$(1)\b' $(EXPERIMENTS))))
 
 .PHONY: FORCE $(FIGURES:%=figure-%)
 .DELETE_ON_ERROR: # a sweep with a failed job is no run to draw from
@@ -125,25 +107,24 @@ figures: $(FIGURES:%=figure-%) ## Draw the figures of the paper, from runs made 
 
 $(FIGURES:%=figure-%): figure-%: outputs/figures/%.png
 
+$(LANGUAGE:%=$(MADE)/%/sweep.parquet): eif_lab/models/phi3_tiny/model.safetensors
+$(LANGUAGE:%=$(MADE)/%/sweep.parquet): OTHER = $(CHECKPOINT:%=model.checkpoint=%)
+
 # A sweep writes its table last: that file stands for the manifests of its jobs.
-define MAKE_RUN
-$(MADE)/$(1)/sweep.parquet: conf/experiment/figure_$(1).yaml $(2) | $(READY)
-	rm -rf $$(@D)
-	$(BIN)/python -m eif_lab -m experiment=figure_$(1) $(call SIZE_$(PRESET),$(1)) hydra.sweep.dir=$$(@D)
-endef
-$(foreach run,$(MADE_IMAGES),$(eval $(call MAKE_RUN,$(run),)))
-$(foreach run,$(MADE_TEXTS),$(eval $(call MAKE_RUN,$(run),eif_lab/models/phi3_tiny/model.safetensors)))
+$(MADE)/%/sweep.parquet: conf/experiment/figure_%.yaml | $(READY)
+	rm -rf $(@D)
+	$(BIN)/eif-lab -m experiment=figure_$* preset=$(PRESET) $(OTHER) hydra.sweep.dir=$(@D)
 
 define DRAW
-outputs/figures/$(1).png: $(FROM_$(1):%=$(MADE)/%/sweep.parquet) outputs/figures/.preset
-	$(BIN)/python -m eif_lab.figures $(1) $(FROM_$(1):%=$(MADE)/%) --output $$(@D)
+outputs/figures/$(1).png: $(addsuffix /sweep.parquet,$(runs_for)) outputs/figures/.preset
+	$(BIN)/eif-lab figures $(1) $(runs_for) --output $$(@D)
 endef
 $(foreach figure,$(FIGURES),$(eval $(call DRAW,$(figure))))
 
 claims: outputs/claims.md ## Hold the paper's claims to the figures' runs.
 
-outputs/claims.md: $(FROM_claims:%=$(MADE)/%/sweep.parquet) outputs/figures/.preset
-	$(BIN)/python -m eif_lab.figures.claims $(FROM_claims:%=$(MADE)/%) --output $(@D)
+outputs/claims.md: $(addsuffix /sweep.parquet,$(call runs_for,claims)) outputs/figures/.preset
+	$(BIN)/eif-lab claims $(call runs_for,claims) --output $(@D)
 
 # Touched where the preset is another one than last time, so that everything is then drawn anew.
 outputs/figures/.preset: FORCE

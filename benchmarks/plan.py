@@ -74,7 +74,8 @@ def main() -> None:
     import pytorch_lightning  # noqa: F401  # starting Python and its libraries is no part of a plan
     from hydra import compose, initialize_config_dir
 
-    from eif_lab.__main__ import CONF, plainly
+    from eif_lab.commands.checking import plainly
+    from eif_lab.configs import CONF
     from eif_lab.jobs.planning.plan import plan_job
     from eif_lab.jobs.read import read_job
     from eif_lab.jobs.run import run_job

@@ -28,13 +28,39 @@ def rule_error(field: str, rule: str, value: Any, hint: str = "") -> ConfigError
     return ConfigError(f"{field} must {rule}, got {shown}. {hint}".rstrip())
 
 
-STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but tab and line feed, marks that turn the direction of writing, and halves of a character."""
+def one_line(text: object) -> str:
+    """A text, or what an error says, with a blank for each run of blanks and line breaks."""
+    return " ".join(str(text).split())
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, in one line; the name of its class where it says nothing."""
+    return one_line(error) or type(error).__name__
+
+
+def class_and_reason(error: BaseException) -> str:
+    """``<class>: <what the error says>`` in one line, for errors that make no sense without their class."""
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def printable(text: str) -> str:
-    """The text with a question mark for each character that a terminal would obey instead of showing it."""
-    return STEERING.sub("?", text)
+    """The text with a question mark for each character that a terminal would obey instead of showing it.
+
+    These are control characters but tab and line feed, marks that turn the direction of writing, and halves of a
+    surrogate pair.
+    """
+    return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "?", text)
+
+
+def fits_a_line(text: str) -> bool:
+    """Whether a name has no control character and no half of a surrogate pair, so that it can be shown in a line."""
+    return not re.search("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text)
+
+
+def unwritable(text: str) -> str:
+    """The first character that numpy drops (NUL) or UTF-8 lacks (half of a surrogate pair); empty where none is."""
+    refused = re.search("[\0\ud800-\udfff]", text)
+    return refused[0] if refused else ""
 
 
 def unknown_name(field: str, value: str, known: Iterable[str]) -> ConfigError:
@@ -74,7 +100,7 @@ SIGNS = (
 
 
 def short_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory is too little; torch's own are told by `eif_lab.influence.resources.memory`."""
+    """Whether an exception says that memory is too little; for torch's own see `eif_lab.influence.resources.memory`."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     return isinstance(error, RuntimeError | ImportError) and any(sign in str(error) for sign in SIGNS)
@@ -82,6 +108,5 @@ def short_of_memory(error: BaseException) -> bool:
 
 def memory_line(error: BaseException) -> str:
     """What ran out, and what to try, in one line."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     hint = "Try a lower engine.memory_budget, fewer stimuli or probes, or more memory for this process (ulimit -v)."
-    return f"out of memory ({reason}). {hint}"
+    return f"out of memory ({class_and_reason(error)[:300]}). {hint}"

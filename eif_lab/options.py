@@ -12,12 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from eif_lab.errors import (
-    ConfigError,
-    rule_error,
-    short_of_memory,
-    unknown_option,
-)
+from eif_lab.errors import ConfigError, reason_of, rule_error, short_of_memory, unknown_option
 
 
 def option(
@@ -131,7 +126,7 @@ def choice(group: str, given: Any, trusted: Sequence[str] | None = None) -> Any:
     except Exception as error:  # whatever a module of the user's own raises
         if short_of_memory(error):
             raise
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise rule_error(
             f"{group}._target_", f"name a class that can be imported ({reason})", given["_target_"]
         ) from None

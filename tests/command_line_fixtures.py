@@ -15,13 +15,14 @@ from typing import NamedTuple
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.types import RunMode
 from language import save_checkpoint
 from omegaconf import DictConfig, OmegaConf
 
-import eif_lab.__main__ as entry
 import eif_lab.jobs.run  # noqa: F401 - before its training is replaced
+from eif_lab.commands import dispatch
+from eif_lab.commands import job as jobs
 from eif_lab.commands.output import Output
+from eif_lab.configs import CONF
 from eif_lab.models.base import Training
 from eif_lab.models.language import hub
 
@@ -58,7 +59,7 @@ def train(net: torch.nn.Module, loss: object, batches: object, options: Training
 @cache
 def composed(arguments: str) -> DictConfig:
     """The job's config, composed once for all rows with these arguments."""
-    with initialize_config_dir(str(entry.CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", shlex.split(arguments))
 
 
@@ -82,9 +83,6 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest
         ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
     ):
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(entry, "exit_code", 0)
-    monkeypatch.setattr(entry.OutputFolder, "output", None)
-    monkeypatch.setattr(entry.OutputFolder, "sweep", None)
     monkeypatch.setattr(hub, "hub_answers", lambda: False)
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     monkeypatch.setitem(
@@ -118,8 +116,7 @@ def command(ends: Callable[..., Ended], isolated: pytest.MonkeyPatch) -> Callabl
 
     def run(files: Write, arguments: str) -> Ended:
         tracker = [] if "tracker=" in arguments else ["tracker=none"]
-        isolated.setattr(sys, "argv", ["eif_lab", *shlex.split(arguments), *tracker])
-        return ends(files, entry.main)
+        return ends(files, lambda: dispatch.main([*shlex.split(arguments), *tracker]))
 
     return run
 
@@ -131,17 +128,15 @@ def job(
     """Runs what a command line does once its config is composed, which takes longest."""
 
     def act(arguments: str) -> int:
-        isolated.setattr(entry.OutputFolder, "output", Output.claim(tmp_path / JOB, unique=True))
+        output = Output.claim(tmp_path / JOB, unique=True)
         (tmp_path / JOB / ".hydra").mkdir()
         (tmp_path / JOB / "job.log").touch()
         context = SimpleNamespace(
             runtime=SimpleNamespace(output_dir=str(tmp_path / JOB)),
             overrides=SimpleNamespace(task=OmegaConf.create(shlex.split(arguments))),
-            mode=RunMode.RUN,
         )
-        isolated.setattr(entry.HydraConfig, "get", lambda: context)
-        entry.job(composed(f"{arguments} tracker=none"))
-        return entry.exit_code
+        isolated.setattr(jobs.HydraConfig, "get", lambda: context)
+        return jobs.run_alone(output, composed(f"{arguments} tracker=none"))
 
     def run(files: Write, arguments: str) -> Ended:
         if "=tiny" in arguments:

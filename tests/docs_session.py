@@ -26,13 +26,17 @@ from omegaconf import OmegaConf
 from packaging.requirements import Requirement
 from PIL import Image
 
-import eif_lab.__main__ as entry
-from eif_lab.commands.compose import Command, split_jobs
+from eif_lab.commands import dispatch
+from eif_lab.commands.answer import SUBCOMMANDS
+from eif_lab.commands.checking import plainly
+from eif_lab.commands.compose import Command
+from eif_lab.commands.splitting import split_jobs
+from eif_lab.configs import CONF
 from eif_lab.jobs.read import read_job
 
 ROOT = Path(__file__).parents[1]
 
-PROGRAMS = {"git", "make", "pip", "python", "tensorboard", "wandb"}
+PROGRAMS = {"eif-lab", "git", "make", "pip", "python", "tensorboard", "wandb"}
 SETTING = re.compile(r"[A-Z_]+=\S*")
 """An environment variable before a command."""
 
@@ -61,8 +65,8 @@ NAMED = {"JOB": JOB, "SWEEP": SWEEP, "RESULTS": SWEEP, "PICTURE": "picture.png",
 
 SMALLER = {
     "benchmarks.scale": "--quick",
-    "eif_lab.desiderata.power": "--draws=2",
-    "eif_lab.commands.workspace": "--print",
+    "power": "--draws=2",
+    "workspace": "--print",
 }
 """What makes a command one of seconds, and without a network."""
 
@@ -198,8 +202,10 @@ class Session:
             return installable(rest)
         if first in ("wandb", "tensorboard"):
             return provided(first)
-        if first == "python" and rest[:2] == ["-m", "eif_lab"]:
-            return self.run_job(rest[2:])
+        if (first, rest[:2]) == ("python", ["-m", "eif_lab"]):
+            first, rest = "eif-lab", rest[2:]
+        if first == "eif-lab":
+            return self.run_command(rest)
         if first == "python" and rest[0] == "-m":
             return self.run_module(rest[1], rest[2:])
         if first == "python":
@@ -216,11 +222,11 @@ class Session:
         self.printed = self.output_of(main)
         return "run"
 
-    def run_job(self, words: Sequence[str]) -> str:
-        """``python -m eif_lab WORDS``: every job of it composed and checked; the first one run, small."""
-        if "--help" in words:
-            with pytest.raises(SystemExit, match=r"^0?$|None"):
-                self.run_module("eif_lab", words)
+    def run_command(self, words: Sequence[str]) -> str:
+        """``eif-lab WORDS``: a subcommand, or jobs: every one is composed and checked, and the first one run, small."""
+        if set(words[:1]) <= {*SUBCOMMANDS, "--help"} and words:
+            added = [SMALLER[words[0]]] if words[0] in SMALLER else []
+            self.printed = self.output_of(lambda: dispatch.main([*words, *added]))
             return "run"
         overrides = [word for word in words if "=" in word and not word.startswith(ELSEWHERE)]
         flags = [word for word in words if "=" not in word]
@@ -230,9 +236,9 @@ class Session:
             read_job(config)
         if any(name in word for name in UNAVAILABLE for word in words) or any(w.startswith(ELSEWHERE) for w in words):
             return "composed only"
-        self.patch.setattr(entry, "exit_code", 0)
-        self.patch.setattr(entry.OutputFolder, "sweep", None)
-        return self.run_module("eif_lab", [*flags, *jobs[0], *small(configs[0], jobs[0])])
+        given = [*flags, *jobs[0], *small(configs[0], jobs[0])]
+        self.printed = self.output_of(lambda: dispatch.main(given))
+        return "run"
 
     def jobs_of(self, overrides: list[str]) -> list[list[str]]:
         """The jobs of a sweep; where an experiment says what is swept over, one that leaves it to it."""
@@ -244,8 +250,8 @@ class Session:
         own = []
         if "--config-dir" in flags:
             own = [f"hydra.searchpath=[file://{Path(flags[flags.index('--config-dir') + 1]).absolute()}]"]
-        with initialize_config_dir(str(entry.CONF), version_base="1.3"):
-            return entry.plainly(compose("config", [*overrides, *own]))
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return plainly(compose("config", [*overrides, *own]))
 
     def output_of(self, call: Any) -> str:
         """What a call prints; it must return nothing, or 0."""

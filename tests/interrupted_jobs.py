@@ -25,16 +25,15 @@ import torch
 import torchvision  # noqa: F401
 from killed_jobs import SMALL, fingerprint
 
-import eif_lab.__main__ as entry
 import eif_lab.console.tables  # noqa: F401
-from eif_lab.commands import interruption
+from eif_lab.commands import dispatch, interruption
 
 JOBS = ["engine=reference", "engine=stacked"]
 SWEEP = ["-m", *(one for one in SMALL if not one.startswith("engine=")), "engine=reference,stacked", "tracker=csv"]
 
 PHASES = {
     "the command line is checked": "eif_lab.commands.compose:Command.jobs",
-    "a job begins": "eif_lab.__main__:run_here",
+    "a job begins": "eif_lab.commands.job:run_here",
     "the base model is trained": "eif_lab.models.training:Progress.on_train_batch_end",
     "a checkpoint is written": "eif_lab.models.training:CheckedFiles.save_checkpoint",
     "Lightning clears up": "pytorch_lightning:Trainer._teardown",
@@ -112,15 +111,15 @@ def attempt(folder: Path, prepare: Callable[[], None] = lambda: None, after: flo
         for number, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         sys.argv = ["eif_lab", *SWEEP, "hydra.sweep.dir=sweep"]
-        whole = entry.main
+        whole = dispatch.main
 
         def main() -> int:
             os.write(begins, b"x")
             return whole()
 
-        entry.main = main
+        dispatch.main = main
         prepare()
-        interruption.run("eif_lab.__main__")
+        interruption.run("eif_lab.commands.dispatch")
     os.close(begins)  # so that a child that dies before it begins is not waited for
     os.read(begun, 1)
     if after:

@@ -25,11 +25,11 @@ import pytorch_lightning  # noqa: F401 - once, before all forks
 import sklearn.datasets  # noqa: F401
 import torch
 import torchvision  # noqa: F401
-from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-import eif_lab.__main__ as entry
 import eif_lab.jobs.run  # noqa: F401
+from eif_lab.commands import job as jobs
+from eif_lab.configs import CONF
 from eif_lab.options import Options
 from eif_lab.results.checkpoint import Checkpoint
 from eif_lab.results.trackers.none import SilentRun
@@ -89,22 +89,22 @@ def composed(folder: Path) -> Any:
     """The job's config."""
     from hydra import compose, initialize_config_dir
 
-    with initialize_config_dir(str(entry.CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [*SMALL, f"cache={folder / 'cache'}", "tracker=none"])
     config.tracker._target_ = "killed_jobs.Noting"
     return config
 
 
-def run(config: Any, directory: Path) -> None:
+def run(config: Any, directory: Path) -> int:
     """What the command line does once its config is composed."""
     context = SimpleNamespace(
         runtime=SimpleNamespace(output_dir=str(directory)),
         overrides=SimpleNamespace(task=OmegaConf.create([])),
-        mode=RunMode.RUN,
+        sweep=SimpleNamespace(dir=str(directory.parent)),
     )
-    entry.HydraConfig.get = lambda: context
+    jobs.HydraConfig.get = lambda: context
     directory.mkdir(parents=True, exist_ok=True)
-    entry.job(config)
+    return jobs.run_in_sweep(config)
 
 
 def opens_to_write(event: str, arguments: tuple[Any, ...]) -> bool:
@@ -179,8 +179,8 @@ def attempt(
             os.close(reading)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             seen = die_clearing() if clearing else die_at(moment, half_written)
-            run(config, directory)
-            note(changes=seen.count, code=entry.exit_code)
+            code = run(config, directory)
+            note(changes=seen.count, code=code)
         finally:
             os._exit(0)
     os.close(notes)

@@ -1,8 +1,8 @@
 """Whatever is wrong with what a user gives ends in one line and exit code 2, and leaves nothing behind.
 
 Each row of the tables is a command line (a folder to run it in, its arguments) and what its one line must contain. They
-go through `eif_lab.__main__.main` in this process. What is no mistake but leaves little to judge ends in a job that is
-done and says so: the last table.
+go through `eif_lab.commands.dispatch.main` in this process. What is no mistake but leaves little to judge ends in a job
+that is done and says so: the last table.
 """
 
 from __future__ import annotations
@@ -192,6 +192,10 @@ CONFIGS = {
     "no output folder": (nothing, "hydra.run.dir=", "hydra.run.dir must name a folder"),
     "a job's folder elsewhere": (
         nothing, "-m seed=1,2 hydra.sweep.subdir=../other", "hydra.sweep.subdir must name a folder below"),
+    "the old name of an engine": (nothing, "engine=lowrank", "engine must be called factored, .*got 'lowrank'. Try"),
+    "a misspelt engine": (nothing, "-m engine=auto,factred", "engine must be one of .*Did you mean factored"),
+    "a misspelt subcommand": (nothing, "reprot sweep", "the subcommand must be one of .*Did you mean report"),
+    "a group without its choice": (nothing, "model", "the first word must be a subcommand .*Try model=... or eif-lab"),
     "a launcher that is none": (nothing, "-m hydra/launcher=slrum", "hydra/launcher must be one of .*got 'slrum'"),
     "a group taken away": (nothing, "~update", "update must be a choice from conf/ .*got None"),
     "an option taken away that is none": (nothing, "~model.hiddn", "model.hiddn"),
@@ -203,9 +207,9 @@ CONFIGS = {
     "an option given twice over": (nothing, "+seed=1", "item is already at 'seed'"),
     "an option of an option": (nothing, "+seed.value=1", "seed must be a whole number, got {'value': 1}. Try 0."),
     "a name that is not UTF-8": (nothing, "cache=caf\udce9", "must be in UTF-8, got 'cache=caf\\udce9'. Rename"),
-    "an unbalanced bracket": (nothing, "model.channels=[4", "Try python -m eif_lab --help"),
-    "a key without a name": (nothing, "=3", "Try python -m eif_lab --help"),
-    "values without a sweep": (nothing, "seed=0,1", "seed=0,1.*Try python -m eif_lab --help"),
+    "an unbalanced bracket": (nothing, "model.channels=[4", "Try eif-lab --help"),
+    "a key without a name": (nothing, "=3", "Try eif-lab --help"),
+    "values without a sweep": (nothing, "seed=0,1", "seed=0,1.*Try eif-lab --help"),
     "an interpolation of nothing": (nothing, "cache='${nowhere}'", "'nowhere' not found"),
     "an interpolation of itself": (nothing, "cache='${cache}'", "cache"),
     "an environment variable that is not set": (nothing, "cache='${oc.env:NO_SUCH}'", "'NO_SUCH' not found"),

@@ -15,7 +15,7 @@ from language import byte_level_tokenizer, save_checkpoint
 from omegaconf import OmegaConf
 
 from eif_lab import measure_influence
-from eif_lab.__main__ import CONF
+from eif_lab.configs import CONF
 from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import Task, Texts
 from eif_lab.jobs.inputs import load

@@ -10,8 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
 
+from eif_lab.commands import choices, dispatch
+from eif_lab.commands.answer import SUBCOMMANDS
+from eif_lab.commands.sweep import largest_code
+from eif_lab.configs import CONF
 from eif_lab.errors import memory_line, short_of_memory
+
+pytest_plugins = ["command_line_fixtures"]
 
 QUICK = [
     "tracker=none",
@@ -39,7 +46,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         (["model=resnet"], "model must be one of cnn, phi3, got 'resnet'."),
         (["--multirun", "method=lora", "method.rank=8,0"], "method.rank must be at least 1, got 0. Try 8."),
         (["dataset=ontology"], "dataset must hold images for model=cnn, got 'ontology' (texts)."),
-        (["nonsense"], "missing EQUAL"),
+        (["seed=1", "nonsense"], "missing EQUAL"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -55,7 +62,7 @@ def test_users_mistake_is_one_line_with_exit_code_2_and_nothing_written(tmp_path
 UNKNOWN_USER = """
 import pwd, sys
 pwd.getpwuid = lambda user: {}[user]
-from eif_lab.__main__ import main
+from eif_lab.commands.dispatch import main
 sys.exit(main())
 """
 
@@ -80,7 +87,7 @@ def test_a_home_that_is_not_there_costs_neither_lines_nor_results(tmp_path):
 def test_a_log_that_the_disk_does_not_take_prints_no_traceback(tmp_path):
     """Whoever logs then, the job's own file or that of a tracker."""
     code = (
-        "import logging; from eif_lab.__main__ import quiet_libraries; quiet_libraries()\n"
+        "import logging; from eif_lab.commands.job import quiet_libraries; quiet_libraries()\n"
         "logging.basicConfig(handlers=[logging.FileHandler('/dev/full')], level=logging.INFO)\n"
         "logging.info('a line')\n"
     )
@@ -110,7 +117,7 @@ SHORT_OF_MEMORY = """
 import sys
 import pyarrow
 import eif_lab.jobs.run
-from eif_lab.__main__ import main
+from eif_lab.commands.dispatch import main
 
 def short(*_, **__):
     raise {error}
@@ -140,17 +147,97 @@ def test_out_of_memory_is_one_line_that_says_what_to_try_and_a_failed_job(tmp_pa
 
 def test_help_lists_the_choices_without_loading_torch(tmp_path):
     code = (
-        "import sys; sys.argv = ['eif_lab', '--help']\n"
+        "import sys; sys.argv = ['eif-lab', '--help']\n"
         "from eif_lab.__main__ import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'wandb', 'xarray', 'pandas', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'wandb', 'xarray', 'pandas', 'numpy', 'hydra'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
-    assert "method: adapter, full, ia3, lora, peft" in result.stdout
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert (
+        "* full Every parameter moves." in lines
+        and "lora Low-rank adaptation (Hu et al., 2021), through PEFT." in lines
+    )
+    assert all(any(line.startswith(f"{name} ") for line in lines) for name in SUBCOMMANDS)
     assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_choices_of_the_users_own(tmp_path, capsys):
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text("_target_: mine.Mine # a method of mine\n")
+    assert dispatch.main(["--help", f"--config-dir={tmp_path}"]) == 0
+    assert "a method of mine" in capsys.readouterr().out
+
+
+def test_every_group_and_choice_says_what_it_is():
+    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra"}
+    assert groups == {entry.name for entry in choices.entries(indented=True)}
+    for group in [*groups, "hydra/launcher"]:
+        assert all(choices.choices(group).values()), group
+
+
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
+def test_every_subcommand_says_what_it_takes(subcommand, capsys):
+    with pytest.raises(SystemExit) as ended:
+        dispatch.main([subcommand, "--help"])
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0 and printed.startswith(f"usage: eif-lab {subcommand}")
+    assert SUBCOMMANDS[subcommand] in " ".join(printed.split())
+
+
+def test_the_console_script_is_the_module(tmp_path):
+    """Also in where modules of the user's own are looked for."""
+    (tmp_path / "mine.py").write_text("from eif_lab.methods.full import Full\n\n\nclass Mine(Full):\n    pass\n")
+    script = Path(sys.executable).with_name("eif-lab")
+    for arguments in (["--version"], ["-c", "job", "method=lora"], ["method._target_=mine.Mine", "seed=-1"]):
+        one, other = (
+            subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+            for command in ([script], [sys.executable, "-m", "eif_lab"])
+        )
+        assert (one.returncode, one.stdout, one.stderr) == (other.returncode, other.stdout, other.stderr)
+        assert "mine" not in one.stderr
+
+
+PAPER = {
+    "images": "model.training.steps=2000 dataset.stimuli=1000 dataset.probes=1000",
+    "methods": "model.training.steps=2000 dataset.stimuli=1000 dataset.probes=1000",
+    "noise": "model.training.steps=2000 dataset.stimuli=300 dataset.probes=300",
+    "rates": "model.training.steps=2000 dataset.stimuli=300 dataset.probes=300",
+    "statements": "model.checkpoint=microsoft/Phi-3-mini-4k-instruct model.dtype=bfloat16 dataset.worlds=20",
+    "knowledge": "model.checkpoint=microsoft/Phi-3-mini-4k-instruct model.dtype=bfloat16 dataset.worlds=40",
+}
+
+
+@pytest.mark.parametrize("run", PAPER)
+def test_the_papers_preset_is_its_sizes_on_an_accelerator(run):
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        preset = compose("config", [f"experiment=figure_{run}", "preset=paper"])
+        quick = compose("config", [f"experiment=figure_{run}", "preset=quick"])
+        written_out = compose("config", [f"experiment=figure_{run}", "device=cuda", *PAPER[run].split()])
+        assert preset == written_out and quick == compose("config", [f"experiment=figure_{run}"])
+        assert preset != quick
+
+
+def test_the_exit_code_of_a_job_comes_back_from_whichever_process_ran_it():
+    done, failed = (JobReturn(_return_value=code, status=JobStatus.COMPLETED) for code in (0, 1))
+    assert largest_code(done) == 0 and largest_code([[done, failed], [done]]) == 1
+    assert largest_code([]) == largest_code(None) == 0
+
+
+def test_a_disk_that_is_full_as_hydra_first_writes_is_one_line_that_says_so(command, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("hydra.core.utils._save_config", full)
+    for arguments in ("hydra.run.dir=job", "-m hydra.sweep.dir=sweep"):
+        ended = command(lambda folder: None, f"{' '.join(QUICK)} {arguments}")
+        assert ended.code == 2 and "must have room" in ended.err and "--help" not in ended.err, ended
+        assert len(ended.err.splitlines()) == 1
 
 
 def test_one_job_writes_its_directory_and_the_same_job_again_measures_nothing(tmp_path):
@@ -212,7 +299,6 @@ def test_every_config_file_composes_into_valid_options(monkeypatch):
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from eif_lab.__main__ import CONF
     from eif_lab.errors import NotApplicable
     from eif_lab.jobs.read import read_job
 
@@ -239,8 +325,6 @@ def test_every_config_file_composes_into_valid_options(monkeypatch):
 def test_dataset_follows_the_model_unless_given():
     from hydra import compose, initialize_config_dir
 
-    from eif_lab.__main__ import CONF
-
     with initialize_config_dir(str(CONF), version_base="1.3"):
         names = {
             tuple(overrides): compose("config", list(overrides)).dataset._target_.rpartition(".")[2]
@@ -262,7 +346,6 @@ def test_config_files_and_dataclasses_agree_on_every_default():
 
     import yaml
 
-    from eif_lab.__main__ import CONF
     from eif_lab.options import build, choice
 
     for group in ("dataset", "model", "method", "perturbation", "engine", "tracker", "desideratum"):

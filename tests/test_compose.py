@@ -14,7 +14,8 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from eif_lab.commands.compose import Command, override_of, parsed
+from eif_lab.commands.compose import Command
+from eif_lab.commands.loader import override_of, parsed
 
 ROWS = [
     "",

@@ -41,7 +41,7 @@ def job_of(*overrides):
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from eif_lab.__main__ import CONF
+    from eif_lab.configs import CONF
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         plain = OmegaConf.to_container(compose("config", [*SMALL, *overrides]), resolve=True)

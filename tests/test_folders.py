@@ -68,13 +68,13 @@ def test_status_of_a_sweep_in_a_process_of_its_own_prints_the_command_that_goes_
     assert ended.returncode == 0, ended.stderr
     (tmp_path / "sweep" / "0" / "manifest.json").unlink()
     told = subprocess.run(
-        [sys.executable, "-m", "eif_lab.commands.status", "sweep"],
+        [sys.executable, "-m", "eif_lab", "status", "sweep"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert told.returncode == 0 and "go on: python -m eif_lab -m" in told.stdout, told
+    assert told.returncode == 0 and "go on: eif-lab -m" in told.stdout, told
     assert "hydra.sweep.dir=sweep" in told.stdout
 
 
@@ -88,7 +88,7 @@ def test_status_imports_no_package_that_a_sweeps_folder_names(tmp_path):
         "  sweeper: {_target_: hydra_plugins.eif_lab_sweeper.CheckedSweeper, params: null}\n"
         "  overrides: {task: ['method=glob(*)'], hydra: []}\n"
     )
-    command = [sys.executable, "-m", "eif_lab.commands.status", "sweep"]
+    command = [sys.executable, "-m", "eif_lab", "status", "sweep"]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert not (tmp_path / "ran").exists() and "Traceback" not in told.stderr, told
 

@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from eif_lab.__main__ import CONF
+from eif_lab.configs import CONF
 from eif_lab.errors import ConfigError
 from eif_lab.jobs.determinants import options_of
 from eif_lab.jobs.read import read_job

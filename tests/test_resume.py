@@ -107,13 +107,15 @@ runpy.run_module(command, run_name="__main__", alter_sys=True)
     [
         ("eif_lab tracker=none", "omegaconf"),
         ("eif_lab plan=true", "torch"),
-        ("eif_lab.commands.report .", "numpy"),
-        ("eif_lab.commands.status .", "rich.table"),
-        ("eif_lab.figures symmetry .", "numpy"),
-        ("eif_lab.figures.claims .", "numpy"),
-        ("eif_lab.figures.array . array.png", "numpy"),
-        ("eif_lab.commands.workspace --entity=me --print", "numpy"),
-        ("eif_lab.commands.pretrain --output=here", "torch"),
+        ("eif_lab --help", "eif_lab.commands.help"),
+        ("eif_lab report .", "numpy"),
+        ("eif_lab status .", "rich.table"),
+        ("eif_lab figures symmetry .", "numpy"),
+        ("eif_lab claims .", "numpy"),
+        ("eif_lab array . array.png", "numpy"),
+        ("eif_lab power", "numpy"),
+        ("eif_lab workspace --entity=me --print", "numpy"),
+        ("eif_lab pretrain --output=here", "torch"),
     ],
 )
 def test_ctrl_c_while_a_command_imports_what_it_needs_is_one_word(tmp_path, command, imported):

@@ -1,4 +1,4 @@
-"""``python -m eif_lab.commands.status``: where each job of a sweep is."""
+"""``eif-lab status``: where each job of a sweep is."""
 
 from __future__ import annotations
 

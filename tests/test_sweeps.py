@@ -9,7 +9,8 @@ import pytest
 from hydra.core.plugins import Plugins
 
 from eif_lab.commands import status
-from eif_lab.commands.compose import CONF, Command
+from eif_lab.commands.compose import Command
+from eif_lab.configs import CONF
 from eif_lab.errors import ConfigError
 
 pytest_plugins = ["command_line_fixtures"]
@@ -82,8 +83,8 @@ def test_status_prints_a_command_that_goes_on_with_configs_of_ones_own(isolated,
     assert status.main(["a (b)"]) == 0
     told = capsys.readouterr().out.splitlines()[-1]
     words = shlex.split(told.removeprefix("go on: "))
-    assert words[:3] == ["python", "-m", "eif_lab"]
-    again = Command(words[3:])
+    assert words[0] == "eif-lab"
+    again = Command(words[1:])
     assert (again.jobs(), again.swept) == (command.jobs(), True)
     isolated.chdir(CONF)
     assert status.main([str(tmp_path / "a (b)")]) == 0

@@ -1,17 +1,33 @@
-"""What a command prints: its answer, or its user's mistake in one line."""
+"""What the subcommands share: their list, their parser, and how a command answers, in one line where it cannot."""
 
 from __future__ import annotations
 
+import argparse
 import io
 import sys
 from collections.abc import Callable
 
-from eif_lab.errors import (
-    ConfigError,
-    memory_line,
-    printable,
-    short_of_memory,
-)
+from eif_lab.errors import ConfigError, memory_line, one_line, printable, short_of_memory
+
+JOB_FAILED, USER_ERROR = 1, 2
+"""Exit codes."""
+
+SUBCOMMANDS = {
+    "array": "Draw the influence array of a job.",
+    "claims": "Hold the paper's claims to stored results.",
+    "figures": "Draw a figure of the paper from stored results.",
+    "power": "Say how strong an effect must be for logic and negation to be satisfied in most arrays that have it.",
+    "pretrain": "Make phi3-tiny, the language model that comes with the package.",
+    "report": "Make one HTML page about a job or a sweep.",
+    "status": "Say where each job of a sweep is, and how to go on with it.",
+    "workspace": "Save a Weights & Biases workspace that compares jobs by their desiderata.",
+}
+"""The modules beside this one that are subcommands, each with a sentence."""
+
+
+def parser_of(subcommand: str) -> argparse.ArgumentParser:
+    """The parser of a subcommand, to which its module adds its arguments."""
+    return argparse.ArgumentParser(prog=f"eif-lab {subcommand}", description=SUBCOMMANDS[subcommand])
 
 
 def print_anywhere() -> None:
@@ -21,20 +37,41 @@ def print_anywhere() -> None:
 
 
 def in_one_line(call: Callable[[], object]) -> int:
-    """Print what a command gives, or its user's mistake in one line.
+    """Print what a command gives, if that is not empty, or its user's mistake in one line.
 
     Returns:
         The exit code: 0, 1 where memory ran out, or 2 for the mistake.
     """
+
+    def run() -> int:
+        if answer := printable(str(call())):
+            print(answer)
+        return 0
+
+    return ended(run, (ConfigError, OSError))
+
+
+def ended(run: Callable[[], int], mistakes: tuple[type[Exception], ...]) -> int:
+    """Run a command, and say in one line what a user can mend.
+
+    Args:
+        run: The command; it returns its exit code.
+        mistakes: The errors that are the user's; others are raised.
+    """
     print_anywhere()
     try:
-        print(printable(str(call())))
+        return run()
     except Exception as error:
         if short_of_memory(error):
             print(memory_line(error), file=sys.stderr)
-            return 1
-        if not isinstance(error, ConfigError | OSError):
+            return JOB_FAILED
+        if not isinstance(error, mistakes):
             raise
-        print(printable(" ".join(str(error).split())), file=sys.stderr)
-        return 2
-    return 0
+        print(line_of(error), file=sys.stderr)
+        return USER_ERROR
+
+
+def line_of(error: Exception) -> str:
+    """An error in one line; where it is not ours or the system's, with where to look for help."""
+    line = printable(one_line(error))
+    return line if isinstance(error, ConfigError | OSError) else f"{line}. Try eif-lab --help"

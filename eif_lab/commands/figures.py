@@ -1,17 +1,11 @@
-"""Draw a figure of the paper: ``python -m eif_lab.figures <figure> <results folder> ... [--output <folder>]``."""
+"""``eif-lab figures FIGURE RESULTS ...``: draw a figure of the paper, with its caption."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    from eif_lab.commands.interruption import run
-
-    run("eif_lab.commands.figures")
-
-import argparse
 import importlib
 from pathlib import Path
 
-from eif_lab.commands.answer import in_one_line
+from eif_lab.commands.answer import in_one_line, parser_of
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs
 from eif_lab.figures.style import save, styled
@@ -36,11 +30,17 @@ def draw_figure(name: str, folders: list[Path], output: Path) -> Path:
         return save(module.draw(jobs), caption(f"figure-{name}", module.SHOWS, jobs), output, name)
 
 
-def main() -> int:
-    """Draw what the command line asks for; 2 for a mistake, told in one line."""
-    parser = argparse.ArgumentParser(prog="python -m eif_lab.figures", description="Draw a figure of the paper.")
+def main(arguments: list[str]) -> int:
+    """Draw what the command line asks for.
+
+    Returns:
+        0; 2 for a mistake, told in one line.
+    """
+    parser = parser_of("figures")
     parser.add_argument("figure", choices=FIGURES)
     parser.add_argument("results", nargs="+", type=Path, help="folders of jobs or sweeps")
-    parser.add_argument("--output", type=Path, default=Path("outputs/figures"), help="where the figure goes")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--output", type=Path, default=Path("outputs/figures"), help="where the figure goes (%(default)s)"
+    )
+    asked = parser.parse_args(arguments)
     return in_one_line(lambda: draw_figure(asked.figure, asked.results, asked.output))

@@ -1,55 +1,47 @@
-"""One HTML page about a job or a sweep: ``python -m eif_lab.commands.report <directory>``, and ``--help`` for its options.
+"""``eif-lab report DIRECTORY``: one HTML page about a job or a sweep.
 
 A results folder may be somebody else's: nothing that it names is run, and no folder that it names is read.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    from eif_lab.commands.interruption import run
-
-    run("eif_lab.commands.report")
-
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from eif_lab.commands.answer import in_one_line
+from eif_lab.commands.answer import in_one_line, parser_of
 from eif_lab.errors import rule_error
 
 CLAIM_KEYS = ("claim", "what", "effect", "low", "high", "verdict", "agrees")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Write the page.
 
     Returns:
         0; 2 for a mistake in what was asked, told in one line.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m eif_lab.commands.report", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = parser_of("report")
     parser.add_argument("directory", type=Path, help="what a finished run or sweep left")
     parser.add_argument("--output", type=Path, help="the page (<directory>/report.html)")
     parser.add_argument("--claims", type=Path, help="claims.json or claims.md, shown as the last section")
-    told = "a folder that pictures may be taken from, beside EIF_LAB_DATA; may be repeated"
-    parser.add_argument("--data", type=Path, action="append", default=[], metavar="FOLDER", help=told)
-    told = "a module of yours whose datasets the results name, which is imported; may be repeated"
-    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=told)
-    given = parser.parse_args(arguments)
+    folders = "a folder that pictures may be taken from, beside EIF_LAB_DATA; may be repeated"
+    parser.add_argument("--data", type=Path, action="append", default=[], metavar="FOLDER", help=folders)
+    modules = "a module of yours whose datasets the results name, which is imported; may be repeated"
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=modules)
+    asked = parser.parse_args(arguments)
     from eif_lab.page.page import write_page
     from eif_lab.page.pictures import Pictures
     from eif_lab.results.sweep import open_results
 
     def write() -> str:
-        claims = None if given.claims is None else read_claims(given.claims)
-        output = given.output or given.directory / "report.html"
-        for folder in given.data:
+        claims = None if asked.claims is None else read_claims(asked.claims)
+        output = asked.output or asked.directory / "report.html"
+        for folder in asked.data:
             if not folder.is_dir():
                 raise rule_error("--data", "be a folder", str(folder))
-        pictures = Pictures(given.data, given.plugin)
-        size = write_page(open_results(given.directory), output, claims, pictures)
+        pictures = Pictures(asked.data, asked.plugin)
+        size = write_page(open_results(asked.directory), output, claims, pictures)
         return f"page: {output} ({size / 1e6:.1f} MB)"
 
     return in_one_line(write)

@@ -1,13 +1,7 @@
-"""How far a sweep is: ``python -m eif_lab.commands.status <sweep>``."""
+"""``eif-lab status SWEEP``: where each job of a sweep is."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    from eif_lab.commands.interruption import run
-
-    run("eif_lab.commands.status")
-
-import argparse
 import io
 import shlex
 from collections import Counter
@@ -15,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eif_lab.commands.answer import in_one_line
-from eif_lab.errors import ConfigError, rule_error
+from eif_lab.commands.answer import in_one_line, parser_of
+from eif_lab.errors import ConfigError, one_line, rule_error
 from eif_lab.results.folders import MANIFEST, SWEEP, begun_overrides, job_folders
 
 if TYPE_CHECKING:
@@ -42,19 +36,19 @@ class JobStatus(NamedTuple):
     reason: str = ""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Print where each job of a sweep is.
 
     Returns:
         0; 2 for a mistake in what was asked, told in one line.
     """
-    parser = argparse.ArgumentParser(prog="python -m eif_lab.commands.status", description=__doc__)
+    parser = parser_of("status")
     parser.add_argument("sweep", type=Path, help="the folder that a sweep writes to")
-    given = parser.parse_args(arguments)
-    return in_one_line(lambda: told(given.sweep))
+    sweep = parser.parse_args(arguments).sweep
+    return in_one_line(lambda: status_table(sweep))
 
 
-def told(sweep: Path) -> str:
+def status_table(sweep: Path) -> str:
     """The table of a sweep's jobs, their counts, and the command that goes on with it.
 
     Raises:
@@ -72,8 +66,8 @@ def told(sweep: Path) -> str:
     for column in ("job", "status", "overrides", "reason"):
         table.add_column(column, overflow="fold", max_width=LONGEST_NAME if column == "overrides" else None)
     for job in jobs:
-        own = " ".join(one for one in job.overrides if one not in shared)
-        table.add_row(*(Text(cell) for cell in (job.folder, job.status, own, job.reason)))
+        differing = " ".join(one for one in job.overrides if one not in shared)
+        table.add_row(*(Text(cell) for cell in (job.folder, job.status, differing, job.reason)))
     counts = Counter(job.status for job in jobs)
     text = io.StringIO()
     console = page(text)
@@ -118,7 +112,7 @@ def begun_job(folder: Path, sweep: Path) -> JobStatus:
         return JobStatus(name, RUNNING, overrides)
     if manifest is None:
         return JobStatus(name, LEFT, overrides, reason)
-    return JobStatus(name, manifest.status, overrides, " ".join(manifest.reason.split()))
+    return JobStatus(name, manifest.status, overrides, one_line(manifest.reason))
 
 
 def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
@@ -129,12 +123,13 @@ def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
     """
     from hydra.errors import HydraException
 
-    from eif_lab.commands.compose import Loader, knows_its_jobs, override_of, split_jobs
+    from eif_lab.commands.loader import Loader, override_of
+    from eif_lab.commands.splitting import knows_its_jobs, split_jobs
 
     hydra = read_yaml(sweep / SWEEP)
     try:
         hydra = hydra["hydra"]
-        task, own = ([str(one) for one in hydra["overrides"][part]] for part in ("task", "hydra"))
+        task, others = ([str(one) for one in hydra["overrides"][part]] for part in ("task", "hydra"))
         sources = hydra.get("runtime", {}).get("config_sources") or []
         known = knows_its_jobs(hydra["sweeper"])
         jobs = split_jobs(hydra["sweeper"], task, Loader(searched(sources))) if known else []
@@ -142,10 +137,10 @@ def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
         began = hydra.get("runtime", {}).get("cwd")
     except (HydraException, KeyError, TypeError, ValueError, AttributeError) as error:
         raise rule_error(str(sweep / SWEEP), "be what Hydra wrote", f"{type(error).__name__}: {error}") from None
-    kept = [one for one in own if not one.startswith(("hydra.sweep.dir=", "hydra.mode="))]
+    repeated = [one for one in others if not one.startswith(("hydra.sweep.dir=", "hydra.mode="))]
     here = began is None or Path(began) == Path.cwd()
     place = sweep if here else sweep.absolute()
-    words = ["python", "-m", "eif_lab", *flags, "-m", *task, *kept, override_of("hydra.sweep.dir", str(place))]
+    words = ["eif-lab", *flags, "-m", *task, *repeated, override_of("hydra.sweep.dir", str(place))]
     command = shlex.join(words)
     return [tuple(job) for job in jobs], command if here else f"{shlex.join(['cd', str(began)])} && {command}"
 
@@ -176,7 +171,8 @@ def flags_of(sources: Sequence[Mapping[str, str]], name: str | None) -> list[str
         sources: As Hydra recorded them.
         name: Of the primary config.
     """
-    from eif_lab.commands.compose import CONF, PRIMARY
+    from eif_lab.commands.choices import PRIMARY
+    from eif_lab.configs import CONF
 
     places = {one["provider"]: one for one in sources}
     flags = []

@@ -1,44 +1,45 @@
-"""A saved Weights & Biases workspace: ``python -m eif_lab.commands.workspace --entity E [--project P] [--name N] [--print]``."""
+"""``eif-lab workspace --entity ENTITY``: a saved Weights & Biases workspace, or its JSON."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    from eif_lab.commands.interruption import run
-
-    run("eif_lab.commands.workspace")
-
-import argparse
 import json
-import sys
 from typing import Any
 
-from eif_lab.errors import ConfigError
+from eif_lab.commands.answer import in_one_line, parser_of
+from eif_lab.commands.choices import choices
+from eif_lab.errors import ConfigError, class_and_reason
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Save the workspace, or print it.
 
     Returns:
         0; 2 for what stands in the way, told in one line.
     """
-    parser = argparse.ArgumentParser(prog="python -m eif_lab.commands.workspace", description=__doc__)
+    parser = parser_of("workspace")
     parser.add_argument("--entity", required=True, help="user or team")
     parser.add_argument("--project", default="eif_lab", help="where the runs are listed (eif_lab)")
     parser.add_argument("--name", default="Desiderata", help="what the workspace is called (Desiderata)")
     parser.add_argument("--print", action="store_true", help="write it as JSON, without network or key")
-    given = parser.parse_args(arguments)
-    try:
-        built = build(given.entity, given.project, given.name)
-        if given.print:
-            from eif_lab.results.trackers.wandb_workspace import specification
+    asked = parser.parse_args(arguments)
+    return in_one_line(lambda: saved(build(asked.entity, asked.project, asked.name), asked.print))
 
-            print(json.dumps(specification(built), indent=2))
-        else:
-            save(built)
-    except ConfigError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+
+def saved(workspace: Any, only_print: bool) -> str:
+    """Save a workspace, unless only its JSON is wanted.
+
+    Raises:
+        ConfigError: It cannot be saved.
+
+    Returns:
+        The JSON; empty where the workspace was saved, since W&B prints its address.
+    """
+    if not only_print:
+        save(workspace)
+        return ""
+    from eif_lab.results.trackers.wandb_workspace import specification
+
+    return json.dumps(specification(workspace), indent=2)
 
 
 def build(entity: str, project: str, name: str) -> Any:
@@ -52,16 +53,9 @@ def build(entity: str, project: str, name: str) -> Any:
     except ModuleNotFoundError as error:
         if not str(error.name).startswith("wandb_workspaces"):
             raise
-        told = "workspace needs the package wandb-workspaces, which is not installed."
-        raise ConfigError(f"{told} Try pip install 'eif-lab[workspace]'.") from None
-    return workspace(entity, project, name, desiderata())
-
-
-def desiderata() -> list[str]:
-    """The names of all desiderata, each of which is a config file."""
-    from eif_lab.__main__ import CONF
-
-    return sorted(file.stem for file in (CONF / "desideratum").glob("*.yaml"))
+        missing = "workspace needs the package wandb-workspaces, which is not installed."
+        raise ConfigError(f"{missing} Try pip install 'eif-lab[workspace]'.") from None
+    return workspace(entity, project, name, list(choices("desideratum")))
 
 
 def save(workspace: Any) -> None:
@@ -73,6 +67,5 @@ def save(workspace: Any) -> None:
     try:
         workspace.save()
     except Exception as error:  # what W&B and its network raise shares no class
-        told = " ".join(f"{type(error).__name__}: {error}".split())
         hint = "Try wandb login, or --print to see the workspace without saving it."
-        raise ConfigError(f"workspace cannot be saved ({told}). {hint}") from error
+        raise ConfigError(f"workspace cannot be saved ({class_and_reason(error)}). {hint}") from error

@@ -18,7 +18,7 @@ from rich.text import Text
 from eif_lab.console.format import ASCII_MARKS, MARKS, interval_text, spaced
 from eif_lab.console.progress import duration
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VERDICTS, VIOLATED
-from eif_lab.errors import printable
+from eif_lab.errors import one_line, printable
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE, NOT_APPLICABLE
 
@@ -43,7 +43,7 @@ def print_finished(job: JobResults, console: Console | None = None) -> None:
         line.append(f"  {seconds}  direct {math.nan if direct is None else direct:.2g}", "not bold")
         line.append_text(_marked_desiderata(job, console))
     else:
-        line.append(f"  {manifest.status}: {' '.join(manifest.reason.split())}", style="not bold red")
+        line.append(f"  {manifest.status}: {one_line(manifest.reason)}", style="not bold red")
     console.print(line, no_wrap=True, overflow="ellipsis")
 
 

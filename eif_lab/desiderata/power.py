@@ -1,22 +1,12 @@
 """Power: how strong an effect must be for `Logic` and `Negation` to be satisfied in most arrays that have it.
 
-    python -m eif_lab.desiderata.power --worlds 20
-
-prints, for each level of noise, the smallest effect that is found in 80 % of simulated arrays. The arrays are judged by
-the desiderata themselves, so that the power is that of the whole rule: every finding's interval and p-value, and that
-the stimuli were learnt.
+The arrays are simulated, and judged by the desiderata themselves, so that the power is that of the whole rule: every
+finding's interval and p-value, and that the stimuli were learnt.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    from eif_lab.commands.interruption import run
-
-    run("eif_lab.desiderata.power")
-
-import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -120,23 +110,24 @@ def auc_of(effect: float, noise: float) -> float:
     return float(norm.cdf(effect / (noise * np.sqrt(2))))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m eif_lab.desiderata.power", description=__doc__.split("\n")[0])
-    parser.add_argument("--worlds", type=int, default=20, help="number of worlds (20)")
-    parser.add_argument("--draws", type=int, default=100, help="simulated arrays per effect tried (100)")
-    parser.add_argument("--noise", type=float, nargs="+", default=[0.1, 0.3, 1.0], help="standard deviations of a cell")
-    given = parser.parse_args(arguments)
-    for name, least in (("worlds", 2), ("draws", 1), ("noise", 0.01)):
-        lowest = np.min(getattr(given, name))
+def power_table(worlds: int, draws: int, noise: Sequence[float]) -> Iterator[str]:
+    """The lines of a table: for each desideratum and level of noise, the smallest effect and its AUC.
+
+    Args:
+        worlds: How many.
+        draws: Simulated arrays per effect that is tried.
+        noise: Standard deviations of a cell, as shares of the mean direct influence.
+
+    Raises:
+        ConfigError: One of these is too small.
+    """
+    for name, least, lowest in (("worlds", 2, worlds), ("draws", 1, draws), ("noise", 0.01, min(noise))):
         if not lowest >= least:
-            print(rule_error(f"--{name}", f"be at least {least}", lowest.item(), f"Try {least}."), file=sys.stderr)
-            return 2
-    print(f"{given.worlds} worlds, 3 stimuli each, {given.draws} arrays a trial; effect and noise are shares of the")
-    print("direct influence, effect the smallest one that satisfies the desideratum in 80 % of the arrays")
-    print(f"{'desideratum':12}{'noise':>8}{'effect':>8}{'its AUC':>9}")
+            raise rule_error(f"--{name}", f"be at least {least}", lowest, f"Try {least}.")
+    yield f"{worlds} worlds, 3 stimuli each, {draws} arrays a trial; effect and noise are shares of the"
+    yield "direct influence, effect the smallest one that satisfies the desideratum in 80 % of the arrays"
+    yield f"{'desideratum':12}{'noise':>8}{'effect':>8}{'its AUC':>9}"
     for name in FAMILIES:
-        for noise in given.noise:
-            effect = smallest_effect(name, noise, worlds=given.worlds, draws=given.draws)
-            print(f"{name:12}{noise:8.2g}{effect:8.2f}{auc_of(effect, noise):9.2f}", flush=True)
-    return 0
+        for level in noise:
+            effect = smallest_effect(name, level, worlds=worlds, draws=draws)
+            yield f"{name:12}{level:8.2g}{effect:8.2f}{auc_of(effect, level):9.2f}"

@@ -1,13 +1,7 @@
-"""An influence array as a picture: ``python -m eif_lab.figures.array <job directory> <picture.png>``."""
+"""An influence array as a picture."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    from eif_lab.commands.interruption import run
-
-    run("eif_lab.figures.array")
-
-import sys
 from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from eif_lab.commands.answer import in_one_line
 from eif_lab.errors import rule_error
 from eif_lab.figures.style import LONGEST_CLASS, limit, one_font_warning, shown, styled
 from eif_lab.results.summary import last_step, unit
@@ -73,14 +66,6 @@ def group_of(array: xr.DataArray, dim: Hashable) -> np.ndarray:
 def order(array: xr.DataArray, dim: Hashable) -> np.ndarray:
     """Indices that bring the samples of a group together, otherwise in their own order."""
     return np.argsort(group_of(array, dim), kind="stable")
-
-
-def main() -> int:
-    """Draw the array of a job."""
-    if len(sys.argv) != 3:
-        print("usage: python -m eif_lab.figures.array <job directory> <picture>", file=sys.stderr)
-        return 2
-    return in_one_line(lambda: write_picture(Path(sys.argv[1]), Path(sys.argv[2])))
 
 
 def write_picture(folder: Path, file: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from eif_lab.console.format import spaced
-from eif_lab.errors import printable
+from eif_lab.errors import one_line, printable
 from eif_lab.figures.runs import Setting, dataset_title, model_title, setting
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import BaseModel, Manifest
@@ -31,7 +31,7 @@ def caption(name: str, shows: str, jobs: Sequence[JobResults]) -> str:
 
 def table_row(cells: Iterable[str]) -> str:
     """A row of a table in markdown, whatever stands in its cells."""
-    shown = (" ".join(printable(cell).split()).replace("|", "\\|") for cell in cells)
+    shown = (one_line(printable(cell)).replace("|", "\\|") for cell in cells)
     return f"| {' | '.join(shown)} |"
 
 

@@ -1,16 +1,10 @@
-"""The paper's claims beside what stored runs say: ``python -m eif_lab.figures.claims <results folder> ...``.
+"""The paper's claims beside what stored runs say.
 
 Source of the claims: Matelsky, Ungar, Kording, arXiv 2406.00509. The rule that decides is `evidence`'s.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    from eif_lab.commands.interruption import run
-
-    run("eif_lab.figures.claims")
-
-import argparse
 import inspect
 import json
 import math
@@ -19,12 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from eif_lab.commands.answer import in_one_line
 from eif_lab.console.format import spaced
 from eif_lab.figures import evidence
 from eif_lab.figures.caption import table_row
 from eif_lab.figures.evidence import INCONCLUSIVE, Estimate, Range, decide, decide_every
-from eif_lab.figures.runs import Setting, dataset_title, find_jobs, finding, model_title, setting
+from eif_lab.figures.runs import Setting, dataset_title, finding, model_title, setting
 from eif_lab.figures.symmetry import prediction_of
 from eif_lab.files.checksums import replace_file
 from eif_lab.models.language.phi3 import TINY
@@ -288,12 +281,3 @@ def write_claims(rows: Sequence[Row], folder: Path) -> Path:
     replace_file(folder / "claims.json", text.encode())
     replace_file(folder / "claims.md", as_markdown(rows).encode())
     return folder / "claims.md"
-
-
-def main() -> int:
-    """Write the table of the jobs that the command line names; 2 for a mistake, with one line that says which."""
-    parser = argparse.ArgumentParser(prog="python -m eif_lab.figures.claims", description="The paper's claims.")
-    parser.add_argument("results", nargs="+", type=Path, help="folders of jobs or sweeps")
-    parser.add_argument("--output", type=Path, default=Path("outputs"), help="where claims.md and claims.json go")
-    arguments = parser.parse_args()
-    return in_one_line(lambda: write_claims(claims(find_jobs(arguments.results)), arguments.output))

@@ -19,7 +19,7 @@ from matplotlib.ticker import LogFormatter
 
 from eif_lab.console.format import spaced
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
-from eif_lab.errors import printable
+from eif_lab.errors import one_line, printable
 from eif_lab.files.checksums import replace_file
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def styled() -> Any:
 
 def shown(name: object, longest: int = LONGEST_NAME) -> str:
     """A name of the user's as a figure has room for it: in one line, and cut where it is too long."""
-    line = " ".join(printable(str(name)).split())
+    line = one_line(printable(str(name)))
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 

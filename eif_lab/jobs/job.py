@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eif_lab.configs import CACHE
 from eif_lab.options import Options, option
-from eif_lab.results.folders import CACHE
 
 if TYPE_CHECKING:
     from eif_lab.data.dataset import Dataset

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import torch
 
 from eif_lab.console.progress import Bar
-from eif_lab.errors import rule_error
+from eif_lab.errors import one_line, rule_error
 from eif_lab.options import Options, option
 from eif_lab.results.checkpoint import Checkpoint, Parts
 
@@ -161,7 +161,7 @@ class RayWorkers(Workers):
         try:
             ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING, **size)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            rule = f"name a cluster that can be had ({' '.join(str(error).split())})"
+            rule = f"name a cluster that can be had ({one_line(error)})"
             raise rule_error("workers.address", rule, self.address, "Try null.") from None
         try:
             yield

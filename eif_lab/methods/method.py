@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from eif_lab.data.task import KINDS, Samples, Texts
-from eif_lab.errors import unknown_name, unknown_option
+from eif_lab.errors import one_line, unknown_name, unknown_option
 from eif_lab.options import Options
 
 log = logging.getLogger(__name__)
@@ -178,7 +178,7 @@ def few(names: Iterable[str], most: int = 3) -> str:
 
 def in_short(text: object, most: int = 160) -> str:
     """A text as one line of at most so many characters."""
-    line = " ".join(str(text).split())
+    line = one_line(text)
     return line if len(line) <= most else line[: most - 3].rstrip() + "..."
 
 

@@ -132,7 +132,7 @@ def note_on_arrays(jobs: Sequence[JobResults], shown: int) -> str:
         return ""
     return (
         f"Here are the arrays of the first {shown} of {stored:,} jobs: the page holds no more. "
-        "For another job: python -m eif_lab.commands.report FOLDER, with the job's own folder."
+        "For another job: eif-lab report FOLDER, with the job's own folder."
     )
 
 

@@ -19,10 +19,10 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
+from eif_lab.configs import CACHE
 from eif_lab.data.task import Images, Task
-from eif_lab.errors import ConfigError
+from eif_lab.errors import ConfigError, reason_of
 from eif_lab.options import choice
-from eif_lab.results.folders import CACHE
 from eif_lab.results.manifest import Config
 from eif_lab.results.seeds import seeds_of
 
@@ -104,7 +104,7 @@ class Pictures:
         try:
             return self._images(samples), ""
         except Exception as error:  # of any kind: a manifest from others may hold any options
-            return {}, " ".join(str(error).split()) or type(error).__name__
+            return {}, reason_of(error)
 
     def _images(self, samples: str) -> Mapping[str, Tensor]:
         """The images of a dataset by id; none of a dataset of texts.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eif_lab.errors import rule_error, short_of_memory, unknown_name
+from eif_lab.errors import reason_of, rule_error, short_of_memory, unknown_name
 from eif_lab.readouts.among import correct_among, log_odds_among, rank_among
 from eif_lab.readouts.classes import correct, log_odds, log_prob, prob, rank
 
@@ -141,7 +141,7 @@ def imported(path: str) -> Score:
     except Exception as error:  # whatever a module of the user's own raises
         if short_of_memory(error):
             raise
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise rule_error("readout", f"be a name, or a path that can be imported ({reason})", path) from None
     if not callable(function):
         raise rule_error("readout", "name a function (output, targets)", path)

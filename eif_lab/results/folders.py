@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from eif_lab.configs import CACHE  # noqa: F401 - a folder like the others
-
 MANIFEST = "manifest.json"
 """What is written last: a folder that holds it is that of a job that has ended, well or not."""
 

@@ -26,7 +26,7 @@ import pandas as pd
 import xarray as xr
 
 from eif_lab.desiderata.verdict import Verdict
-from eif_lab.errors import ConfigError, rule_error
+from eif_lab.errors import ConfigError, one_line, rule_error
 from eif_lab.files.checksums import SUMS, clear_cut_off, damage, difference, read_sums, replace_file, sha256, write_sums
 from eif_lab.files.locks import is_locked, locked
 from eif_lab.results.arrays import damaged, open_array, write_array
@@ -144,7 +144,7 @@ class JobResults:
         try:
             return rows_of(self._stored_verdicts())
         except ValueError as error:
-            raise damaged(self.path, f"{VERDICTS} holds no verdicts: {' '.join(str(error).split())}") from None
+            raise damaged(self.path, f"{VERDICTS} holds no verdicts: {one_line(error)}") from None
 
     def _stored_verdicts(self) -> bytes:
         content = (self.path / VERDICTS).read_bytes()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from eif_lab.commands.power import main
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.negation import Negation
-from eif_lab.desiderata.power import FAMILIES, GOAL, auc_of, main, power, simulate, smallest_effect
+from eif_lab.desiderata.power import FAMILIES, GOAL, auc_of, power, simulate, smallest_effect
 
 
 def test_simulated_array_without_noise_has_the_influence_it_was_given_and_nothing_else():

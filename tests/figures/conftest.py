@@ -78,7 +78,8 @@ def run_digits(folder, cache, engine):
     """A real job on a few digits."""
     from hydra import compose, initialize_config_dir
 
-    from eif_lab.__main__ import CONF, plainly
+    from eif_lab.commands.checking import plainly
+    from eif_lab.configs import CONF
     from eif_lab.jobs.run import run_job
 
     overrides = ["model=cnn", "dataset.stimuli=30", "dataset.probes=30", "model.training.steps=40", "tracker=none"]

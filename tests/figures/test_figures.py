@@ -6,7 +6,6 @@ import dataclasses
 import json
 import shutil
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -77,9 +76,8 @@ def drawn(runs, figures, tmp_path_factory):
     return folder
 
 
-def test_command_writes_picture_and_caption(runs, drawn, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["figures", "first-order", str(runs["rates"]), "--output", str(tmp_path)])
-    assert main() == 0
+def test_command_writes_picture_and_caption(runs, drawn, tmp_path, capsys):
+    assert main(["first-order", str(runs["rates"]), "--output", str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "first-order.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"first-order.{kind}" for kind in ("md", "pdf", "png")]
     assert (tmp_path / "first-order.md").read_text() == (drawn / "first-order.md").read_text()
@@ -383,11 +381,10 @@ def test_first_order_curves_compare_the_paired_arrays(runs, figures):
     assert len(strength.collections[0].get_offsets()) == 6
 
 
-def test_what_a_figure_lacks_is_told_in_one_line(runs, tmp_path, monkeypatch, capsys):
+def test_what_a_figure_lacks_is_told_in_one_line(runs, tmp_path, capsys):
     with pytest.raises(ConfigError, match="must hold a job with perturbation=noise, got"):
         draw_figure("noise", [runs["statements"]], tmp_path)
-    monkeypatch.setattr(sys, "argv", ["figures", "noise", str(tmp_path), "--output", str(tmp_path)])
-    assert main() == 2
+    assert main(["noise", str(tmp_path), "--output", str(tmp_path)]) == 2
     told = capsys.readouterr()
     assert told.out == "" and len(told.err.splitlines()) == 1 and str(tmp_path) in told.err
     assert not list(tmp_path.iterdir())
@@ -407,17 +404,18 @@ def test_make_draws_every_figure_after_its_runs(preset):
     made = [line.rsplit("/", 1)[1] for line in lines if "experiment=figure_" in line]
     assert len(made) == len(set(made))
     for name in FIGURES:
-        drawing = next(i for i, line in enumerate(lines) if f"eif_lab.figures {name} " in line)
+        drawing = next(i for i, line in enumerate(lines) if f"eif-lab figures {name} " in line)
         for run in [word.rsplit("/", 1)[1] for word in lines[drawing].split() if f"runs/{preset}/" in word]:
             assert any(f"experiment=figure_{run} " in line for line in lines[:drawing])
-    assert any("eif_lab.figures.claims" in line for line in lines)
+    assert any("eif-lab claims" in line for line in lines)
 
 
 @pytest.mark.parametrize("config", sorted((ROOT / "conf" / "experiment").glob("figure_*.yaml")), ids=lambda p: p.stem)
 def test_last_job_of_a_figures_runs_can_be_composed(config):
     from hydra import compose, initialize_config_dir
 
-    from eif_lab.__main__ import CONF, plainly
+    from eif_lab.commands.checking import plainly
+    from eif_lab.configs import CONF
     from eif_lab.jobs.read import read_job
 
     with initialize_config_dir(str(CONF), version_base="1.3"):

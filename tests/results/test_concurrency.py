@@ -21,7 +21,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from eif_lab.__main__ import CONF
+from eif_lab.configs import CONF
 from eif_lab.errors import ConfigError
 from eif_lab.files.build_once import build_once
 from eif_lab.files.checksums import SUMS, damage

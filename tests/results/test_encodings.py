@@ -34,19 +34,19 @@ def test_every_text_file_is_opened_with_its_encoding():
 
 
 SWEPT = """from pathlib import Path
-from types import SimpleNamespace
-import eif_lab.__main__ as m
-m.OutputFolder.sweep = Path("sweep")
-m.Command = lambda _: SimpleNamespace(jobs=list, run=lambda _: None)
-main = m.main"""
+from eif_lab.commands.answer import print_anywhere
+from eif_lab.commands.sweep import sweep_table
+def main():
+    print_anywhere()
+    return sweep_table(Path("sweep"))"""
 """What stands at the end of a sweep."""
 
 COMMANDS = {
-    "help": "from eif_lab.__main__ import main; sys.argv[1:] = ['--help']",
-    "status": "from eif_lab.commands.status import main; sys.argv[1:] = ['sweep']",
+    "help": "from eif_lab.commands.dispatch import main; sys.argv[1:] = ['--help']",
+    "status": "from eif_lab.commands.dispatch import main; sys.argv[1:] = ['status', 'sweep']",
     "table": SWEPT,
-    "report": "from eif_lab.commands.report import main; sys.argv[1:] = ['sweep', '--claims', 'claims.md']",
-    "plan": "from eif_lab.__main__ import main; sys.argv[1:] = ['plan=true', 'tracker=none', 'device=nowhere']",
+    "report": "from eif_lab.commands.dispatch import main; sys.argv[1:] = ['report', 'sweep', '--claims', 'claims.md']",
+    "plan": "from eif_lab.commands.dispatch import main; sys.argv[1:] = ['plan=true', 'device=nowhere']",
 }
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-import eif_lab.__main__ as entry
 from eif_lab import open_results
-from eif_lab.commands.compose import LAUNCHERS
+from eif_lab.commands.checking import LAUNCHERS
+from eif_lab.commands.sweep import run_launched
+from eif_lab.configs import CONF
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -49,7 +50,7 @@ def needs(launcher: str) -> pytest.MarkDecorator:
 
 @pytest.mark.parametrize("launcher", list(LAUNCHERS))
 def test_each_preset_is_there_whether_its_package_is_or_not(launcher):
-    with initialize_config_dir(str(entry.CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [f"hydra/launcher={launcher}"], return_hydra_config=True)
     assert str(config.hydra.launcher._target_).startswith("hydra_plugins.")
 
@@ -64,24 +65,19 @@ def test_a_launcher_that_is_not_installed_is_one_line_and_nothing_is_written(com
     assert f"pip install 'eif-lab[{extra}]'" in ended.err
 
 
-def test_a_worker_that_dies_is_one_line_and_what_is_done_is_kept(monkeypatch, capsys, tmp_path):
+def test_a_worker_that_dies_is_one_line_and_what_is_done_is_kept(capsys, tmp_path):
     def dies() -> None:
-        entry.OutputFolder.sweep, entry.OutputFolder.launcher = tmp_path, "joblib"
         raise RuntimeError("A worker process\nwas terminated")
 
-    monkeypatch.setattr(entry.OutputFolder, "sweep", None)
-    monkeypatch.setattr(entry.OutputFolder, "launcher", "")
-    monkeypatch.setattr(entry, "exit_code", 0)
-    entry.run_launched(dies)
+    assert run_launched(dies, tmp_path, "joblib") == 1
     told = capsys.readouterr().err
     assert len(told.splitlines()) == 1 and "RuntimeError: A worker process was terminated" in told
-    assert f"hydra.sweep.dir={tmp_path}" in told and entry.exit_code == 1
+    assert f"hydra.sweep.dir={tmp_path}" in told
 
 
-def test_an_error_of_this_process_is_not_taken_for_a_workers(monkeypatch):
-    monkeypatch.setattr(entry.OutputFolder, "launcher", "")
+def test_an_error_of_this_process_is_not_taken_for_a_workers(tmp_path):
     with pytest.raises(RuntimeError):
-        entry.run_launched(lambda: (_ for _ in ()).throw(RuntimeError("of our own")))
+        run_launched(lambda: (_ for _ in ()).throw(RuntimeError("of our own")), tmp_path, "")
 
 
 def sweep(folder: Path, *options: str) -> subprocess.CompletedProcess:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from eif_lab import measure_influence
-from eif_lab.__main__ import plainly
+from eif_lab.commands.checking import plainly
 from eif_lab.errors import ConfigError
 from eif_lab.jobs.device import deterministic_algorithms
 from eif_lab.jobs.inputs import load

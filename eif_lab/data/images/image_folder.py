@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,12 @@ from torch import Tensor
 from eif_lab.data.dataset import Dataset
 from eif_lab.data.images.base import image_task
 from eif_lab.data.task import Images, Task
-from eif_lab.errors import rule_error
+from eif_lab.errors import fits_a_line, reason_of, rule_error
 from eif_lab.files.fingerprint import fingerprint
 from eif_lab.options import option
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """What is decoded. Pillow knows more, some of which start other programs (Ghostscript)."""
-
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""In a name, what breaks a line, or what is left of bytes that are not UTF-8."""
 
 
 @dataclass
@@ -77,8 +73,8 @@ class ImageFolder(Dataset):
             if len(paths) < 2:
                 raise rule_error("dataset.path", f"have at least two images in {name!r}", len(paths))
         ids = [str(path.relative_to(str(self.path))) for paths in files.values() for path in paths]
-        for name in filter(UNPRINTABLE.search, ids):
-            raise rule_error("dataset.path", "hold names in UTF-8, each in one line", name, "Rename it.")
+        if misnamed := [one for one in ids if not fits_a_line(one)]:
+            raise rule_error("dataset.path", "hold names in UTF-8, each in one line", misnamed[0], "Rename it.")
         labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
         images = Images(
             pixels=torch.stack([self._pixels(path) for paths in files.values() for path in paths]),
@@ -130,7 +126,7 @@ class ImageFolder(Dataset):
                     (width, height), Image.Resampling.BILINEAR
                 )
         except Exception as error:  # whatever a decoder raises of a file that is damaged
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = reason_of(error)
             raise rule_error("dataset.path", f"hold images only ({reason})", str(path), "Remove the file.") from None
         pixels = torch.from_numpy(np.array(resized, dtype=np.float32) / 255)
         return pixels.permute(2, 0, 1) if self.colour else pixels[None]

@@ -15,7 +15,7 @@ from torch import Tensor
 from eif_lab.data.dataset import Dataset
 from eif_lab.data.images.base import image_task
 from eif_lab.data.task import Images, Task
-from eif_lab.errors import ConfigError, rule_error
+from eif_lab.errors import ConfigError, one_line, reason_of, rule_error
 from eif_lab.files.fingerprint import fingerprint
 from eif_lab.files.locks import locked
 from eif_lab.options import option
@@ -113,7 +113,7 @@ class MNIST(Dataset):
         except (OSError, RuntimeError) as error:
             if getattr(error, "errno", None) in OF_THE_DISK:
                 raise
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = reason_of(error)
             place = f"{self._folder()}/raw"
             raise ConfigError(
                 f"dataset.root must hold {place} or its files must be downloadable, got {self.root!r} ({reason}). "
@@ -148,7 +148,7 @@ def read_split(raw: Path, train: bool, classes: int) -> tuple[UInt8[Tensor, "n 2
         try:
             read.append(read_file(str(path)))
         except (AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split()) or "its header is none"
+            reason = one_line(error) or "its header is none"
             raise rule_error("dataset.root", f"hold whole idx files ({reason})", str(path), ANEW) from None
     pixels, labels = read
     for rule, holds, received in (

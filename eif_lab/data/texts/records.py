@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eif_lab.errors import ConfigError, rule_error
+from eif_lab.errors import ConfigError, one_line, rule_error, unwritable
 
 LONGEST_TEXT = 5_000
 """Characters of a text in a published set (the longest has 3,489), so that none takes long to read or much memory."""
-
-
-UNWRITABLE = re.compile(r"[\0\ud800-\udfff]")
-"""What numpy's text would drop at the end, or what no file and no tokenizer takes."""
 
 
 def read_records(root: str, place: str, fields: Sequence[str]) -> list[dict[str, Any]]:
@@ -45,7 +40,7 @@ def read_records(root: str, place: str, fields: Sequence[str]) -> list[dict[str,
         if missing:
             raise ConfigError(f"{path} must have {missing[0]!r} in every record, got none in record {number}.")
         for text in texts_in(record):
-            if len(text) > LONGEST_TEXT or UNWRITABLE.search(text):
+            if len(text) > LONGEST_TEXT or unwritable(text):
                 rule = f"hold texts of at most {LONGEST_TEXT} characters, without NUL and halves of surrogate pairs"
                 raise rule_error(f"{path}: record {number}", rule, text, "Fetch the file anew.")
     return records
@@ -59,7 +54,7 @@ def texts_in(record: Any) -> Iterator[str]:
         if isinstance(value, str):
             yield value
         elif isinstance(value, list | dict):
-            left += value.values() if isinstance(value, dict) else value
+            left += [*value, *value.values()] if isinstance(value, dict) else value
 
 
 @contextmanager
@@ -80,4 +75,4 @@ def as_published(root: str, place: str) -> Iterator[None]:
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
         received = f"{type(error).__name__} ({error!s:.200})"
         message = f"{Path(root) / place} must hold records as they were published, got {received}."
-        raise ConfigError(" ".join(f"{message} Fetch the file anew.".split())) from error
+        raise ConfigError(one_line(f"{message} Fetch the file anew.")) from error

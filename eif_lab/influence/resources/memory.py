@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from eif_lab.errors import ConfigError, rule_error, short_of_memory
+from eif_lab.errors import ConfigError, one_line, rule_error, short_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ def with_halving(call: Callable[[int], T], size: int, what: str) -> tuple[T, int
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            reason = " ".join(str(error).split()).split(". ")[0] or "out of memory"
+            reason = one_line(error).split(". ")[0] or "out of memory"
         # only here, outside, are the exception and its traceback gone, whose frames hold the tensors of the attempt
         if not reason:
             break

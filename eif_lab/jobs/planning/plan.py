@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from eif_lab.errors import ConfigError, NotApplicable
+from eif_lab.errors import ConfigError, NotApplicable, one_line
 from eif_lab.influence.resources.precision import full_precision
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
@@ -54,7 +54,7 @@ def plan_or_reason(job: Job, made: set[str]) -> Plan:
         return Plan(job_name(job), reason=str(error), applies=False)
     except Exception as error:  # as a job that fails does not stop its sweep
         message = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-        return Plan(job_name(job), reason=" ".join(message.split()))
+        return Plan(job_name(job), reason=one_line(message))
 
 
 def plan_job(job: Job, made: set[str]) -> Plan:

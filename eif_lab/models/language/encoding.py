@@ -17,7 +17,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from eif_lab.data.task import Samples, Texts
-from eif_lab.errors import ConfigError, rule_error
+from eif_lab.errors import ConfigError, reason_of, rule_error
 from eif_lab.files.checksums import sha256
 from eif_lab.readouts.classes import IGNORED
 
@@ -149,7 +149,7 @@ class Encoder:
                 template = _compile_jinja_template(self.tokenizer.get_chat_template())
                 asked = template.render(self.tokenizer.special_tokens_map | known)
         except Exception as error:  # of any kind, since a template is somebody's program
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = reason_of(error)
             rule = f"be one that can be filled in ({reason})"
             raise rule_error("model.chat_template", rule, "the tokenizer's", "Try false.") from error
         return asked, target.strip()

@@ -48,7 +48,7 @@ TINY = "phi3-tiny"
 
 
 SHIPPED = Path(__file__).parent.parent / "phi3_tiny"
-"""Its weights and tokenizer in the hub's format, as `eif_lab.commands.pretrain` makes them."""
+"""Its weights and tokenizer in the hub's format, as `eif-lab pretrain` makes them."""
 
 
 @dataclass

@@ -1,0 +1,22 @@
+"""``eif-lab array JOB PICTURE``: the influence array of a job as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eif_lab.commands.answer import in_one_line, parser_of
+
+
+def main(arguments: list[str]) -> int:
+    """Draw the array of a job.
+
+    Returns:
+        0; 2 for a mistake, told in one line.
+    """
+    parser = parser_of("array")
+    parser.add_argument("job", type=Path, help="the folder of a job that is done")
+    parser.add_argument("picture", type=Path, help="the file to write, such as array.png or array.pdf")
+    asked = parser.parse_args(arguments)
+    from eif_lab.figures.array import write_picture
+
+    return in_one_line(lambda: write_picture(asked.job, asked.picture))

@@ -1,0 +1,24 @@
+"""``eif-lab claims RESULTS ...``: the paper's claims beside what stored results say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eif_lab.commands.answer import in_one_line, parser_of
+
+
+def main(arguments: list[str]) -> int:
+    """Write the table of the jobs that the command line names.
+
+    Returns:
+        0; 2 for a mistake, told in one line.
+    """
+    parser = parser_of("claims")
+    parser.add_argument("results", nargs="+", type=Path, help="folders of jobs or sweeps")
+    place = "where claims.md and claims.json go (%(default)s)"
+    parser.add_argument("--output", type=Path, default=Path("outputs"), help=place)
+    asked = parser.parse_args(arguments)
+    from eif_lab.figures.claims import claims, write_claims
+    from eif_lab.figures.runs import find_jobs
+
+    return in_one_line(lambda: write_claims(claims(find_jobs(asked.results)), asked.output))

@@ -1,0 +1,242 @@
+"""One job that Hydra has composed: run in its folder, unless that holds it, and its failure recorded."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from eif_lab.commands.answer import JOB_FAILED, USER_ERROR, line_of
+from eif_lab.commands.checking import plainly
+from eif_lab.commands.interruption import noticed
+from eif_lab.commands.output import Output, must_be_free
+from eif_lab.errors import (
+    ConfigError,
+    NotApplicable,
+    class_and_reason,
+    memory_line,
+    printable,
+    rule_error,
+    short_of_memory,
+)
+from eif_lab.jobs.job import job_name
+from eif_lab.jobs.read import read_job
+
+if TYPE_CHECKING:
+    from eif_lab.results.job import JobResults
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ComposedJob:
+    """One job, and where it writes.
+
+    Attributes:
+        config: As plain containers.
+        directory: The job's own.
+        overrides: What the job differs in from the defaults.
+        group: The name of its sweep, or of its folder.
+        swept: Whether it is one of a sweep.
+    """
+
+    config: dict[str, Any]
+    directory: Path
+    overrides: list[str]
+    group: str
+    swept: bool
+
+    @classmethod
+    def of(cls, config: DictConfig, swept: bool) -> ComposedJob:
+        """The job that Hydra runs now."""
+        context = HydraConfig.get()
+        directory = Path(context.runtime.output_dir)
+        overrides = cast(list[str], OmegaConf.to_container(context.overrides.task, resolve=False))
+        group = Path(context.sweep.dir).name if swept else directory.name
+        return cls(plainly(config), directory, overrides, group, swept)
+
+
+def run_alone(output: Output, config: DictConfig) -> int:
+    """Run the only job of a command; what a user's mistake has left in its folder is removed.
+
+    Args:
+        output: The folder, which is held.
+        config: The job's, as Hydra composed it.
+
+    Returns:
+        The exit code.
+    """
+    job = ComposedJob.of(config, swept=False)
+    try:
+        return run_unless_done(job)
+    except ConfigError as error:
+        print(line_of(error), file=sys.stderr)
+        logging.shutdown()
+        output.forget({".hydra", "job.log", output.lock, *left_by_tracker(job)})
+        return USER_ERROR
+
+
+def run_in_sweep(config: DictConfig) -> int:
+    """Run one job of a sweep, in this process or a launcher's; a failure is recorded, and the other jobs run.
+
+    Args:
+        config: The job's, as Hydra composed it.
+
+    Returns:
+        The job's exit code.
+
+    Raises:
+        ConfigError: The directory holds another config's job.
+    """
+    from eif_lab.results.job import sole
+
+    job = ComposedJob.of(config, swept=True)
+    with sole(job.directory):
+        must_be_free(job.directory, job.config, "hydra.sweep.dir")
+        try:
+            return run_unless_done(job)
+        except ConfigError as error:
+            status = "not applicable" if isinstance(error, NotApplicable) else "failed"
+            return record(job, status, str(error))
+
+
+def run_unless_done(job: ComposedJob) -> int:
+    """Run a job, or show the results of the same job in its directory.
+
+    Returns:
+        The job's exit code.
+
+    Raises:
+        ConfigError: It cannot be run as it is asked for.
+    """
+    from eif_lab.results.cache import ArrayCache
+    from eif_lab.results.checkpoint import clear_left
+    from eif_lab.results.job import finished
+
+    key = asked_key(job.config)
+    done = None if key is None else finished(job.directory, job.config, key)
+    if done is None:
+        return run_here(job)
+    log.info("%s is done: remove it to run it again", job.directory)
+    clear_left(ArrayCache(Path(job.config["cache"]) / "influence"), done)
+    show(done, job.swept)
+    return 0
+
+
+def asked_key(config: Mapping[str, Any]) -> str | None:
+    """The key of the array that a job asks for; None where the job itself will say why there is none."""
+    from eif_lab.jobs.determinants import key_of
+
+    try:
+        return key_of(read_job(config))
+    except Exception:  # of any kind, such as from a dataset of the user's own
+        return None
+
+
+def run_here(job: ComposedJob) -> int:
+    """Run a job in its directory, and record what makes it fail.
+
+    Returns:
+        The job's exit code.
+
+    Raises:
+        ConfigError: It cannot be run as it is asked for.
+    """
+    quiet_libraries()
+    try:
+        options = read_job(job.config)
+        if options.plan:
+            rule = "be false where another sweeper than Hydra's own alone knows the jobs"
+            raise rule_error("plan", rule, True, "Leave hydra/sweeper out.")
+        from eif_lab.jobs.run import run_job
+
+        with noticed():
+            run_job(options, job.config, job.directory, job.group, job.overrides)
+    except ConfigError:
+        raise
+    except Exception as error:
+        if short_of_memory(error):
+            return record(job, "failed", memory_line(error))
+        return record(job, "failed", class_and_reason(error), traceback.format_exc())
+    show(open_job_of(job), job.swept)
+    return 0
+
+
+def record(job: ComposedJob, status: str, reason: str, trace: str = "") -> int:
+    """Write down that a job failed or does not apply; print it where that can't be done, or would cost results.
+
+    Args:
+        job: The job.
+        status: ``failed`` or ``not applicable``.
+        reason: What became of it, in one line.
+        trace: Its traceback; empty where that tells a user nothing.
+
+    Returns:
+        The job's exit code.
+    """
+    from eif_lab.results.job import whole_job, write_job
+
+    name = name_of(job)
+    line = printable(f"{name}: {reason}")
+    if (kept := whole_job(job.directory)) is not None:
+        print(f"{line} (the results of {kept.manifest.created} in {job.directory} are kept)", file=sys.stderr)
+        return JOB_FAILED
+    manifest = {"name": name, "config": job.config, "overrides": job.overrides, "status": status, "reason": reason}
+    try:
+        write_job(job.directory, manifest, None, [], {})
+        if trace:
+            (job.directory / "traceback.txt").write_text(trace, encoding="utf-8")
+    except (OSError, MemoryError, ImportError) as error:  # where not even that is possible, other jobs still may be
+        print(line if short_of_memory(error) else f"{line} ({error})", file=sys.stderr)
+        return JOB_FAILED
+    show(open_job_of(job), job.swept)
+    return JOB_FAILED if status == "failed" else 0
+
+
+def name_of(job: ComposedJob) -> str:
+    """What a job is called: by its options, or by its overrides where the options make no job."""
+    try:
+        return job_name(read_job(job.config))
+    except ConfigError:
+        return " ".join(job.overrides) or "default"
+
+
+def left_by_tracker(job: ComposedJob) -> tuple[str, ...]:
+    """The names of what a job's tracker leaves in its folder; none where the options make no job."""
+    try:
+        return tuple(read_job(job.config).tracker.leaves)
+    except ConfigError:
+        return ()
+
+
+def open_job_of(job: ComposedJob) -> JobResults:
+    """The results of a job that has ended."""
+    from eif_lab.results.job import open_job
+
+    return open_job(job.directory)
+
+
+def show(done: JobResults, swept: bool) -> None:
+    """Print a job that has ended: in a sweep one line, alone its verdicts."""
+    from eif_lab.console.tables import print_finished, print_job
+
+    if swept:
+        print_finished(done)
+    else:
+        print_job(done)
+        print(f"results: {done.path}")
+
+
+def quiet_libraries() -> None:
+    """Keep what libraries say about themselves off the console; warnings stay."""
+    for name in ("pytorch_lightning", "lightning", "httpx", "fsspec", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that it cannot write, and does without
+    logging.raiseExceptions = False  # each line that a full disk keeps from job.log would print a traceback

@@ -1,0 +1,99 @@
+"""What Hydra refuses, in one line: which field, what rule, what was received, what to try."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from hydra.core.object_type import ObjectType
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from eif_lab.commands.loader import Loader, parsed
+from eif_lab.errors import ConfigError, one_line, rule_error, unknown_name, unknown_option
+
+FREE = "method.options."
+"""Options that no class of ours has, so that Hydra wants a plus in front."""
+
+RENAMED = {("engine", "lowrank"): "factored"}
+"""Choices that earlier versions had, and what they are called now."""
+
+
+@contextmanager
+def in_words(loader: Loader, name: str, overrides: Sequence[str]) -> Iterator[None]:
+    """Turn what Hydra refuses into one line.
+
+    Args:
+        loader: What composes the configs.
+        name: Of the primary config.
+        overrides: Of what is composed.
+
+    Raises:
+        ConfigError: What was refused.
+    """
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise refusal(error, loader, name, overrides) from error
+
+
+def refusal(error: Exception, loader: Loader, name: str, overrides: Sequence[str]) -> ConfigError:
+    """The line for an error of Hydra's. Arguments are those of `in_words`."""
+    causes = [error]
+    while isinstance(causes[-1].__cause__, Exception):
+        causes.append(causes[-1].__cause__)
+    line = ". ".join(dict.fromkeys(one_line(cause).rstrip(".") for cause in causes if str(cause)))
+    key = str(getattr(causes[-1], "full_key", None) or "")
+    if key not in line:
+        line = f"{key}: {line}"
+    choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]*)'", line)
+    if choice and (known := loader.get_group_options(choice[1], ObjectType.CONFIG, name, search_paths(overrides))):
+        return unknown_choice(choice[1], choice[2], known)
+    field = re.search(r"Could not override '([^']*)'.*Key '([^']*)' is not in struct", line)
+    if field:
+        value = next((one.split("=", 1)[1] for one in reversed(overrides) if one.startswith(f"{field[1]}=")), None)
+        if field[1].startswith(FREE):
+            return rule_error(field[1], "be given with a plus in front", value, f"Try +{field[1]}={value}")
+        beside = names_below(field[1].rpartition(".")[0], loader, name, overrides)
+        return unknown_option(field[1], value, beside)
+    return ConfigError(f"{line}. Try eif-lab --help")
+
+
+def unknown_choice(group: str, value: str, known: Sequence[str]) -> ConfigError:
+    """A choice that a group does not have, with its new name or the nearest one.
+
+    Args:
+        group: Such as ``engine``.
+        value: The choice asked for.
+        known: The group's choices, the user's own among them.
+    """
+    if (renamed := RENAMED.get((group, value))) in known:
+        return rule_error(group, f"be called {renamed}, which is its name now", value, f"Try {group}={renamed}.")
+    return unknown_name(group, value, known)
+
+
+def search_paths(overrides: Sequence[str]) -> list[str]:
+    """The overrides among others that say where configs are looked for."""
+    return [one for one in overrides if "hydra.searchpath" in one]
+
+
+def names_below(parent: str, loader: Loader, name: str, overrides: Sequence[str]) -> list[str]:
+    """The option names beside one that does not exist, under the overrides' choices of groups.
+
+    Args:
+        parent: Such as ``method``; empty for the options of no group.
+        loader, name, overrides: As `in_words` takes them.
+    """
+    choices = [
+        one
+        for one in map(parsed, overrides)
+        if not (one.is_sweep_override() or loader.sets_a_value(one, name, list(overrides)))
+    ]
+    config = loader.load_configuration(name, [str(one.input_line) for one in choices], RunMode.MULTIRUN)
+    below = OmegaConf.select(config, parent) if parent else config
+    names = below if isinstance(below, DictConfig) else config
+    return [str(one) for one in names if one not in ("_target_", "hydra")]
