@@ -20,7 +20,7 @@ from benchmarks.floor import Floor, best_floor
 from benchmarks.report import Report, Row, attempt, ratio_row
 from benchmarks.timing import Rounds, interleaved, medians, ratio, seconds, spread
 from eif_lab.methods import named_method
-from eif_lab.readouts.readout import log_prob
+from eif_lab.readouts.classes import log_prob
 
 SMALL = Architecture(64, 128, 2, 4, 256)
 

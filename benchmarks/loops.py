@@ -12,7 +12,7 @@ from benchmarks.case import Case, cnn_case
 from benchmarks.floor import parts
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import interleaved, medians, ratio
-from eif_lab.readouts.readout import log_prob
+from eif_lab.readouts.classes import log_prob
 
 
 def loops(stimuli: int, probes: dict[int, str], rounds: int) -> Iterator[Row]:

@@ -6,23 +6,51 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eif_lab.desiderata.evaluation import judge
+    from eif_lab.influence.array import annotate
     from eif_lab.influence.calibrate import calibrate
     from eif_lab.influence.context import measure_context
     from eif_lab.influence.measure import measure_influence
+    from eif_lab.library.measure import measure_task
+    from eif_lab.library.tasks import load_task
     from eif_lab.results.sweep import open_results
 
-__all__ = ["calibrate", "measure_context", "measure_influence", "open_results"]
+    __version__: str
 
-_ROOMS = {
+__all__ = [
+    "annotate",
+    "calibrate",
+    "judge",
+    "load_task",
+    "measure_context",
+    "measure_influence",
+    "measure_task",
+    "open_results",
+]
+
+_MODULES = {
+    "annotate": "eif_lab.influence.array",
     "calibrate": "eif_lab.influence.calibrate",
+    "judge": "eif_lab.desiderata.evaluation",
+    "load_task": "eif_lab.library.tasks",
     "measure_context": "eif_lab.influence.context",
     "measure_influence": "eif_lab.influence.measure",
+    "measure_task": "eif_lab.library.measure",
     "open_results": "eif_lab.results.sweep",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Public functions are imported when first used, so that the command line's help does not wait for torch."""
-    if name in _ROOMS:
-        return getattr(importlib.import_module(_ROOMS[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("eif-lab")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names first of all, although none of them is imported yet."""
+    return sorted([*globals(), *__all__, "__version__"])

@@ -23,7 +23,7 @@ from benchmarks.peers import peer_scores
 from benchmarks.peers.kronfluence_ekfac import sampled, scores
 from benchmarks.peers.traker_trak import joined
 from eif_lab.influence.update import Update
-from eif_lab.readouts.readout import IGNORED, log_odds
+from eif_lab.readouts.classes import IGNORED, log_odds
 
 SIZE = replace(QUICK, factors=(0.1, 1), steps=(1, 2), resamples=20)
 

@@ -252,7 +252,7 @@ CONFIGS = {
     "a number for options by name": (nothing, "method=peft method.options=3", "method.options must be"),
     # values
     "a readout that is none": (
-        nothing, "readout=[logprob]", "readout must be one of log_prob, log_odds, prob, rank, correct, got 'logprob'."),
+        nothing, "readout=[logprob]", "readout must be one of correct, log_odds, log_prob, prob, rank, got 'logprob'."),
     "a seed below zero": (nothing, "seed=-1", "seed must be at least 0, got -1. Try 0."),
     "a seed beyond all numbers": (nothing, "seed=99999999999999999999999", "seed must be"),
     "a rank of zero": (nothing, "method=lora method.rank=0", "method.rank must be at least 1, got 0. Try 8."),

@@ -29,7 +29,7 @@ from benchmarks.scale import MODELS, Measured, Shape, fitted, written
 from benchmarks.timing import interleaved, ratio
 from eif_lab.influence.resources.forecast import operations
 from eif_lab.influence.update import Update
-from eif_lab.readouts.readout import log_prob
+from eif_lab.readouts.classes import log_prob
 
 ARCHITECTURE = Architecture(32, 48, 1, 2, 40)
 

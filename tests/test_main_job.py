@@ -15,7 +15,7 @@ import pytest
 from language import byte_level_tokenizer, save_checkpoint
 
 from eif_lab import open_results
-from eif_lab.data.worlds.knowledge import word_overlap
+from eif_lab.data.worlds.distances import word_overlap
 from eif_lab.data.worlds.ontology import Ontology
 
 ROOT = Path(__file__).parents[1]

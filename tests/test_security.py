@@ -279,7 +279,8 @@ def test_a_path_that_looks_like_an_address_is_a_path(command, tmp_path, monkeypa
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_a_training_is_gone_on_with_in_a_folder_that_looks_like_an_address(tmp_path, monkeypatch, name):
     from eif_lab.models.base import Training
-    from eif_lab.models.training import interrupted, train, unseen
+    from eif_lab.models.checkpoints import interrupted
+    from eif_lab.models.training import train, unseen
 
     rows = torch.utils.data.TensorDataset(torch.randn(8, 3), torch.randn(8, 1))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.case import Case
-from eif_lab.readouts.readout import log_prob
+from eif_lab.readouts.classes import log_prob
 
 PROBES_AT_ONCE = 128
 """Their gradients are held in full."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from benchmarks.case import Case
-from eif_lab.readouts.readout import IGNORED, log_prob
+from eif_lab.readouts.classes import IGNORED, log_prob
 
 ROWS_AT_ONCE = 128
 

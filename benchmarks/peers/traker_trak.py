@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from benchmarks.case import Case, Pairs, parameters
-from eif_lab.readouts.readout import IGNORED, log_odds, per_row, prob
+from eif_lab.readouts.classes import IGNORED, log_odds, per_row, prob
 
 ROWS_AT_ONCE = 64
 """Their gradients are held in full."""

@@ -35,6 +35,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from eif_lab.commands.answer import print_anywhere
+from eif_lab.configs import CONF
 from eif_lab.errors import ConfigError, NotApplicable, rule_error, unknown_name, unknown_option
 from eif_lab.jobs.job import Job
 from eif_lab.results.folders import ARRAYS
@@ -43,8 +44,6 @@ from eif_lab.results.folders import ARRAYS
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema", UserWarning)
 warnings.filterwarnings("ignore", r"provider=.* is not available", UserWarning)  # `Command` says so itself, once
 
-HERE = Path(__file__).resolve().parent.parent
-CONF = next(folder for folder in (HERE / "conf", HERE.parent / "conf") if folder.is_dir())
 PRIMARY = "config"
 """The config of ``CONF`` that a command line overrides."""
 

@@ -7,7 +7,7 @@ import numpy as np
 from eif_lab.errors import rule_error
 
 
-def drawn(field: str, count: int, available: int, seed: int, what: str) -> list[int]:
+def draw_places(field: str, count: int, available: int, seed: int, what: str) -> list[int]:
     """``count`` of ``available`` places, in the order that ``seed`` gives: a smaller draw is the head of a larger one.
 
     Args:

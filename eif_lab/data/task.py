@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -23,12 +23,15 @@ class Images:
     """Labelled images.
 
     Attributes:
+        kind: The name of this kind of data, by which datasets, models, methods and perturbations say what they take.
         pixels: (n, channels, height, width), in [0, 1].
         labels: (n,), indices into ``classes``.
         classes: The class names.
         ids: (n,), one name per sample: a stimulus and a probe with the same id are the same sample.
         coords: More per-sample values, each (n,), such as ``sigma``; they become coordinates of the array.
     """
+
+    kind: ClassVar[str] = "image"
 
     pixels: Float[Tensor, "n channels height width"]
     labels: Int[Tensor, " n"]
@@ -61,6 +64,7 @@ class Texts:
     """Texts, each a prompt and the target that is learnt or read after it; a whole statement has an empty prompt.
 
     Attributes:
+        kind: The name of this kind of data, by which datasets, models, methods and perturbations say what they take.
         prompts: What stands before the target; not learnt, not scored.
         targets: What is learnt (as a stimulus) or scored (as a probe).
         ids: (n,), one name per sample: a stimulus and a probe with the same id are the same sample.
@@ -68,6 +72,8 @@ class Texts:
         candidates: Per probe, the answers to choose among, its own target one of them; () where there is no choice.
             None where no text has any.
     """
+
+    kind: ClassVar[str] = "text"
 
     prompts: tuple[str, ...]
     targets: tuple[str, ...]
@@ -99,6 +105,9 @@ class Texts:
 Samples = Images | Texts
 SamplesT = TypeVar("SamplesT", Images, Texts)
 
+KINDS: tuple[str, ...] = (Images.kind, Texts.kind)
+"""The kinds of data: all that a dataset may hold."""
+
 
 def concatenate(parts: Sequence[SamplesT]) -> SamplesT:
     """Samples of one kind, one after the other; they share their ``coords``' names."""
@@ -110,14 +119,14 @@ def concatenate(parts: Sequence[SamplesT]) -> SamplesT:
         pixels, labels = (torch.cat([getattr(p, field) for p in images]) for field in ("pixels", "labels"))
         return replace(first, pixels=pixels, labels=labels, ids=ids, coords=coords)
     texts = [part for part in parts if isinstance(part, Texts)]
-    choices = tuple(one for part in texts for one in part.candidates or ((),) * len(part))
+    candidates = tuple(one for part in texts for one in part.candidates or ((),) * len(part))
     return replace(
         first,
         prompts=tuple(prompt for part in texts for prompt in part.prompts),
         targets=tuple(target for part in texts for target in part.targets),
         ids=ids,
         coords=coords,
-        candidates=choices if any(choices) else None,
+        candidates=candidates if any(candidates) else None,
     )
 
 
@@ -158,6 +167,28 @@ class Task:
     validation: Images | None = None
     background: Background | None = None
 
+    @property
+    def images(self) -> tuple[Images, Images]:
+        """Stimuli and probes of a task of images.
+
+        Raises:
+            TypeError: They are texts.
+        """
+        if not (isinstance(self.stimuli, Images) and isinstance(self.probes, Images)):
+            raise TypeError(f"a task of images was expected, got {type(self.stimuli).__name__}")
+        return self.stimuli, self.probes
+
+    @property
+    def texts(self) -> tuple[Texts, Texts]:
+        """Stimuli and probes of a task of texts.
+
+        Raises:
+            TypeError: They are images.
+        """
+        if not (isinstance(self.stimuli, Texts) and isinstance(self.probes, Texts)):
+            raise TypeError(f"a task of texts was expected, got {type(self.stimuli).__name__}")
+        return self.stimuli, self.probes
+
     def take(self, stimuli: np.ndarray, probes: np.ndarray) -> Task:
         """The task of these stimuli and probes only; an entailed probe whose foil is not among them has none.
 
@@ -181,24 +212,23 @@ def background_in_context(task: Task) -> Task:
     """The task with each world's background before its probes, to be read there and not taught to the base model.
 
     Args:
-        task: Texts; its probes have the coordinate ``world``.
+        task: Of texts; its probes have the coordinate ``world``.
     """
     if task.background is None:
         return task
-    facts, probes = task.background.facts, task.probes
-    assert isinstance(probes, Texts)
+    facts, (_, probes) = task.background.facts, task.texts
     known = {
         world: " ".join(facts.targets[i] for i in np.flatnonzero(facts.coords["world"] == world))
         for world in np.unique(facts.coords["world"])
     }
-    spoken = [known.get(world, "") for world in probes.coords["world"]]
+    contexts = [known.get(world, "") for world in probes.coords["world"]]
     whole = [not prompt for prompt in probes.prompts]
     return replace(
         task,
         probes=replace(
             probes,
-            prompts=tuple(f"{facts} {prompt}".strip() for facts, prompt in zip(spoken, probes.prompts)),
-            targets=tuple(f" {t}" if w and facts else t for t, w, facts in zip(probes.targets, whole, spoken)),
+            prompts=tuple(f"{context} {prompt}".strip() for context, prompt in zip(contexts, probes.prompts)),
+            targets=tuple(f" {t}" if w and context else t for t, w, context in zip(probes.targets, whole, contexts)),
         ),
         background=None,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,10 +12,76 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
+from eif_lab.configs import named_choice, names
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.selection import select_readout
-from eif_lab.desiderata.verdict import Verdict
+from eif_lab.desiderata.direct import direct_influence
+from eif_lab.desiderata.selection import require, select_readout
+from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.errors import NotApplicable
+
+log = logging.getLogger(__name__)
+
+DIRECT_ALPHA = 0.05
+"""Level at which direct influence must be above zero for verdicts to be about something."""
+
+
+def judge(
+    influence: xr.DataArray,
+    desiderata: str | Desideratum | Sequence[str | Desideratum] | None = None,
+    *,
+    readout: str | None = None,
+    seed: int = 0,
+) -> list[Verdict]:
+    """Hold an array to desiderata.
+
+    Args:
+        influence: Dims (stimulus, probe), and any of seed, step and readout, with the coordinates of `annotate`. The
+            first seed and the last step are judged.
+        desiderata: By name, as in ``conf/desideratum``, or as instances; all of them where None. One that does not
+            apply is left out, which is logged.
+        readout: The readout judged; the first where None.
+        seed: Of the resamples.
+
+    Returns:
+        One verdict for each desideratum that applies. Where direct influence is not clearly above zero they are
+        inconclusive, and their ``note`` says why.
+
+    Raises:
+        ConfigError: There is no such desideratum or readout.
+        NotApplicable: The array lacks what every desideratum needs.
+    """
+    require(influence, "stimulus_id", "probe_id", "relation", hint="Try eif_lab.annotate(scores, task).")
+    asked = names("desideratum") if desiderata is None else desiderata
+    several = [asked] if isinstance(asked, str | Desideratum) else list(asked)
+    chosen = dict(
+        (one, named_choice("desideratum", one)) if isinstance(one, str) else (type(one).__name__, one)
+        for one in several
+    )
+    first = str(np.atleast_1d(influence["readout"].values)[0]) if "readout" in influence.coords else ""
+    judged = readout or first
+    verdicts, reasons = evaluate_all(influence, chosen, seed, judged)
+    for name, reason in reasons.items():
+        log.info("%s does not apply: %s", name, reason)
+    return unless_untaught(verdicts, direct_influence(influence, judged))
+
+
+def unless_untaught(verdicts: Sequence[Verdict], direct: Finding) -> list[Verdict]:
+    """The verdicts; without p-values, and so inconclusive, where stimuli do not clearly teach themselves.
+
+    Args:
+        verdicts: Of one array.
+        direct: That array's direct influence.
+    """
+    if direct.verdict(DIRECT_ALPHA) == SATISFIED:
+        return list(verdicts)
+    interval = f"{direct.effect:.3g} [{direct.low:.3g}, {direct.high:.3g}]"
+    note = f"direct influence is not clearly above zero ({interval}): this verdict is about nothing"
+    return [
+        dataclasses.replace(
+            verdict, note=note, findings=[dataclasses.replace(one, p_value=math.nan) for one in verdict.findings]
+        )
+        for verdict in verdicts
+    ]
 
 
 def evaluate_all(

@@ -91,6 +91,13 @@ class Verdict:
             return VIOLATED
         return SATISFIED if all(outcome == SATISFIED for outcome in outcomes) else INCONCLUSIVE
 
+    def __str__(self) -> str:
+        """The verdict in one line: outcome, the headline's effect with its interval, p-value, n, and the note."""
+        one = self.findings[0]
+        effect = f"{one.statistic} {one.effect:.3g} [{one.low:.3g}, {one.high:.3g}] against {one.threshold:g}"
+        line = f"{self.desideratum}: {self.outcome()} ({effect}, p = {self.p_value:.2g}, {one.n} {one.unit})"
+        return f"{line}; {self.note}" if self.note else line
+
     @property
     def rule(self) -> str:
         """The rule that was applied, in words."""

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from eif_lab.data.worlds import domains
 from eif_lab.desiderata.selection import select_readout
 from eif_lab.errors import rule_error
 from eif_lab.figures.style import shown, shown_words
 from eif_lab.models.language.phi3 import TINY
-from eif_lab.models.tiny import pretraining
 from eif_lab.results.folders import MANIFEST
 from eif_lab.results.job import ARRAY, JobResults
 from eif_lab.results.manifest import DONE
@@ -22,7 +22,7 @@ from eif_lab.results.scalars import NAMED
 from eif_lab.results.seeds import seeds_of
 from eif_lab.results.sweep import SweepResults, open_results
 
-DOMAINS = tuple(domain().name for domain in pretraining.DOMAINS)
+DOMAINS = tuple(domain().name for domain in domains.DOMAINS)
 COORDINATES = ("relation", "stimulus_id", "probe_id")
 """What every figure reads of an array."""
 

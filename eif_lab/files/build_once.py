@@ -1,4 +1,4 @@
-"""What is slow to make is made by one process and found by the others."""
+"""Folders that are slow to make, such as trained models: built by one process, and reused by the others."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ log = logging.getLogger(__name__)
 
 
 REPORT = "report.json"
+"""The file of a folder that holds what was measured while it was built."""
 
 
-def made_once(directory: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """The report of what ``make`` left in ``directory``, made now if it is not there, or no longer what was made.
+def build_once(directory: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """The report of the folder ``directory``, which is built now if it is not there or is damaged.
 
     ``make`` works in a ``.partial`` folder beside it that outlives an interruption (training goes on from its last
-    checkpoint there) and is renamed when done; a lock that dies with its holder keeps a second process waiting.
+    checkpoint there) and is renamed when done. A second process waits for a lock, which dies with its holder.
 
     Args:
-        directory: Where the result is looked for and kept.
-        make: Writes files to the folder it is given and returns a report that JSON can hold.
+        directory: The folder.
+        make: Writes files to the folder that it is called with, and returns a report that JSON can hold.
     """
-    if not _there(directory):
+    if not _is_whole(directory):
         directory.parent.mkdir(parents=True, exist_ok=True)
         with locked(directory.with_name(directory.name + ".lock"), f"makes {directory.name}"):
-            if not _there(directory):  # the other process may have made it meanwhile
+            if not _is_whole(directory):  # another process may have built it meanwhile
                 partial = directory.with_name(directory.name + ".partial")
                 partial.mkdir(exist_ok=True)
                 if damage(partial):
-                    _make(partial, make)
+                    _build(partial, make)
                 if directory.is_dir():
                     log.warning("%s is damaged, or another version's (%s); made again", directory, damage(directory))
                     shutil.rmtree(directory)
@@ -45,16 +46,16 @@ def made_once(directory: Path, make: Callable[[Path], dict[str, Any]]) -> dict[s
     return json.loads((directory / REPORT).read_text(encoding="utf-8"))
 
 
-def kept_report(directory: Path) -> dict[str, Any]:
-    """The report of what was made in ``directory``; empty where `made_once` would make it now."""
-    return json.loads((directory / REPORT).read_text(encoding="utf-8")) if _there(directory) else {}
+def built_report(directory: Path) -> dict[str, Any]:
+    """The report of a folder that was built; empty where `build_once` would build it now."""
+    return json.loads((directory / REPORT).read_text(encoding="utf-8")) if _is_whole(directory) else {}
 
 
-def _there(directory: Path) -> bool:
+def _is_whole(directory: Path) -> bool:
     return directory.is_dir() and not damage(directory)
 
 
-def _make(partial: Path, make: Callable[[Path], dict[str, Any]]) -> None:
+def _build(partial: Path, make: Callable[[Path], dict[str, Any]]) -> None:
     try:
         report = make(partial)
     except ConfigError:
@@ -62,20 +63,20 @@ def _make(partial: Path, make: Callable[[Path], dict[str, Any]]) -> None:
             partial.rmdir()
         raise
     (partial / REPORT).write_text(json.dumps(report, indent=2), encoding="utf-8")
-    give_usual_rights(partial, (partial / REPORT).stat().st_mode)
+    set_usual_permissions(partial, (partial / REPORT).stat().st_mode)
     write_sums(partial)
 
 
-def give_usual_rights(folder: Path, mode: int) -> None:
-    """Let those read (and write) what is below a folder whom the umask lets, where a library let its owner alone.
+def set_usual_permissions(folder: Path, mode: int) -> None:
+    """Give files below a folder the permissions that the umask gives, where a library gave them to the owner alone.
 
-    Safetensors and all that goes through `tempfile` are such.
+    Safetensors does so, and all that goes through `tempfile`.
 
     Args:
-        folder: Whose own rights are given to folders.
-        mode: Of a file that was made in the usual way.
+        folder: Folders below it get its permissions.
+        mode: The mode of a file that was made in the usual way.
     """
     for path in folder.rglob("*"):
-        wanted = stat.S_IMODE(folder.stat().st_mode if path.is_dir() else mode)
-        if stat.S_IMODE(path.stat().st_mode) != wanted:
-            path.chmod(wanted)
+        usual = stat.S_IMODE(folder.stat().st_mode if path.is_dir() else mode)
+        if stat.S_IMODE(path.stat().st_mode) != usual:
+            path.chmod(usual)

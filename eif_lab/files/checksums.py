@@ -14,7 +14,7 @@ SUMS = "checksums.txt"
 
 
 def sha256(content: bytes) -> str:
-    """Its SHA-256 in hexadecimal."""
+    """The SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -25,8 +25,8 @@ def files_below(folder: Path, names: Iterable[str] = (".",)) -> dict[str, Path]:
         folder: Where to look.
         names: Files and folders in it; by default all.
     """
-    found = [file for name in names for file in [folder / name, *(folder / name).rglob("*")] if file.is_file()]
-    return {place: file for file in sorted(found) if (place := file.relative_to(folder).as_posix()) != SUMS}
+    files = [file for name in names for file in [folder / name, *(folder / name).rglob("*")] if file.is_file()]
+    return {place: file for file in sorted(files) if (place := file.relative_to(folder).as_posix()) != SUMS}
 
 
 def write_sums(folder: Path, names: Iterable[str] = (".",)) -> str:
@@ -44,7 +44,7 @@ def read_sums(text: str) -> dict[str, str]:
     """The checksum of each file, by its place.
 
     Raises:
-        ValueError: A line is none of ``sha256sum``.
+        ValueError: A line is not in the format of ``sha256sum``.
     """
     pairs = [line.split("  ", 1) for line in text.splitlines()]
     return {place: digest for digest, place in pairs}
@@ -61,10 +61,10 @@ def damage(folder: Path, names: Iterable[str] = (".",)) -> str:
         sums = read_sums((folder / SUMS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         return f"no checksums to be read ({type(error).__name__})"
-    found = files_below(folder, names)
-    for place in sorted(sums.keys() | found.keys()):
-        if told := difference(place, found[place].read_bytes() if place in found else None, sums):
-            return told
+    files = files_below(folder, names)
+    for place in sorted(sums.keys() | files.keys()):
+        if damaged := difference(place, files[place].read_bytes() if place in files else None, sums):
+            return damaged
     return ""
 
 
@@ -72,9 +72,9 @@ def difference(place: str, content: bytes | None, sums: Mapping[str, str]) -> st
     """How one file differs from its checksum, in words; empty where it does not.
 
     Args:
-        place: The file's, as in ``sums``.
+        place: Where the file is, as in ``sums``.
         content: None where there is no such file.
-        sums: By place.
+        sums: The checksum of each file, by place.
     """
     if content is None:
         return f"{place} is missing" if place in sums else ""
@@ -94,13 +94,13 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def clear_cut_off(path: Path) -> None:
-    """Remove what a process that was killed in `replace_file` left; for who alone writes ``path``."""
-    for left in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 32}"):
-        left.unlink(missing_ok=True)
+    """Remove what a process left that was killed in `replace_file`; only for the one process that writes ``path``."""
+    for leftover in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 32}"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_checked(path: Path, content: bytes) -> None:
-    """Write a file of its own checksum, in the first line, and its content; it appears whole or not at all."""
+    """Write a file whose first line is the checksum of the rest, the content; it appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, f"{sha256(content)}\n".encode() + content)
 
@@ -114,26 +114,27 @@ def read_checked(path: Path) -> bytes | None:
 
 
 class HashedFile:
-    """A file that is written from front to back, and what has been written to it so far as a SHA-256."""
+    """A file that is written from front to back, with the SHA-256 of what has been written so far."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.digest = file, hashlib.sha256()
 
     def write(self, content: bytes | memoryview) -> int:
-        """Append."""
+        """Append to the file; the number of bytes written."""
         self.digest.update(content)
         return self.file.write(content)
 
     def flush(self) -> None:
-        """Hand on to the system what is buffered."""
+        """Pass what is buffered on to the system."""
         self.file.flush()
 
 
 @contextmanager
 def checked_file(path: Path) -> Iterator[HashedFile]:
-    """As `write_checked`, for content too large to be held: it is written piece by piece within this.
+    """Within this, content too large for memory is written piece by piece, after a first line with its checksum.
 
-    What is unfinished stands beside it under one name, so that what one kill leaves the next attempt overwrites.
+    Until it is whole, the file has another name, always the same, so that the next attempt overwrites what a killed
+    process left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}")
@@ -158,9 +159,9 @@ def opened_checked(path: Path) -> Iterator[BinaryIO]:
         ValueError: It is damaged.
     """
     with path.open("rb") as file:
-        told = file.readline()
+        first_line = file.readline()
         begins = file.tell()
-        if told != f"{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode():
+        if first_line != f"{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode():
             raise ValueError(f"{path} has other contents than were written")
         file.seek(begins)
         yield file

@@ -1,4 +1,4 @@
-"""What files hold, known by their contents and not by their names or times."""
+"""Checksums of data files, so that changed contents are noticed whatever their names and times."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def fingerprint(paths: Iterable[Path], below: Path | None = None) -> list[list[s
         paths: The files; those that are not there are left out.
         below: The folder that names begin at; None for the files' own names.
     """
-    there = sorted(path for path in paths if path.is_file())
-    names = [path.name if below is None else path.relative_to(below).as_posix() for path in there]
-    return [[name, _contents(path, path.stat())] for name, path in zip(names, there)]
+    existing = sorted(path for path in paths if path.is_file())
+    names = [path.name if below is None else path.relative_to(below).as_posix() for path in existing]
+    return [[name, _contents(path, path.stat())] for name, path in zip(names, existing)]
 
 
 def _contents(path: Path, state: os.stat_result) -> str:
     """The file's SHA-256, first 16 hex digits; read once in this process, while nobody writes to the file."""
-    # the time of the last change is the system's own: nobody sets it back, as one can that of the contents
+    # a user can set the modification time back, but not the change time
     return _sha256(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
 
 

@@ -49,7 +49,7 @@ def locked_if_free(path: Path) -> Iterator[bool]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock file ``path``; to ask, nothing is written, so that it may be another user's."""
+    """Whether a process holds the lock file ``path``; nothing is written, so that the file may be another user's."""
     try:
         descriptor = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
     except OSError:  # there is none, or it is another user's alone
@@ -64,9 +64,9 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[bool]:
-    """Within this, no other process that asks for the same holds the folder; nothing is left there.
+    """Within this, no other process that calls this on the same folder goes on; no file is left there.
 
-    It gives False where the file system knows no locks on folders, such as that of a network.
+    It yields False where the file system knows no locks on folders, such as that of a network.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:

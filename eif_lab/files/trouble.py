@@ -1,4 +1,4 @@
-"""A full or forbidden disk, told in one line."""
+"""A full disk, and a folder without permission, as one-line errors."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from pathlib import Path
 from eif_lab.errors import ConfigError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
 def disk_trouble(*folders: str | Path) -> Iterator[None]:
-    """Turn a full disk, or a folder that this user may not read or write, into one line.
+    """Within this, a full disk, or a folder that this user may not read or write, is a ConfigError of one line.
 
     Args:
         folders: Where a job writes.
@@ -34,12 +32,12 @@ def disk_trouble(*folders: str | Path) -> Iterator[None]:
             rule, hint = "be yours to read and write", "Try folders of your own, with cache=... and hydra.run.dir=..."
         else:
             raise
-        told = " and ".join(map(str, folders_of(error, folders)))
-        raise ConfigError(f"{told} must {rule}, got {error}. {hint}") from error
+        places = " and ".join(map(str, folders_of(error, folders)))
+        raise ConfigError(f"{places} must {rule}, got {error}. {hint}") from error
 
 
 def folders_of(error: OSError, folders: Sequence[str | Path]) -> Sequence[str | Path]:
-    """The folder that a file is in which gave trouble; all where the system named no file, or one elsewhere."""
+    """The folder of the file that an error names; all folders where it names none, or one elsewhere."""
     if not isinstance(error.filename, str):
         return folders
     place = Path(error.filename).absolute()

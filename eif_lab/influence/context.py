@@ -20,7 +20,8 @@ from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.resources.precision import full_precision
 from eif_lab.influence.snapshot import Snapshot
 from eif_lab.readouts.candidates import Candidates
-from eif_lab.readouts.readout import BETTER_WHEN_LOWER, UNITS, Readout, named_readouts, raised
+from eif_lab.readouts.classes import raised
+from eif_lab.readouts.readout import Readout, Score, named_readouts
 
 SIGN = "readout with the stimulus in context minus without: positive means that the stimulus made the target likelier"
 
@@ -30,7 +31,7 @@ def measure_context(
     probes: Data,
     contexts: Iterable[Data],
     *,
-    readout: str | Readout | Sequence[str | Readout] = "log_prob",
+    readout: str | Score | Sequence[str | Score] = "log_prob",
     candidates: Tensor | np.ndarray | None = None,
     memory_budget: float = 2.0,
     on_chunk: OnChunk | None = None,
@@ -70,7 +71,7 @@ def measure_context(
         base = Snapshot(ready, room=memory_budget * GIB / 2)
         reader = ContextReader(base, readouts, candidates, memory_budget)
         before = reader.read(plain)
-        signs = before.new_tensor([-1 if name in BETTER_WHEN_LOWER else 1 for name in readouts])
+        signs = before.new_tensor([one.sign for one in readouts.values()])
         for number, rows in enumerate(contexts):
             batch = as_batch(rows, f"contexts[{number}]")
             if len(batch) != len(plain):
@@ -138,7 +139,7 @@ def as_array(values: np.ndarray, readouts: Mapping[str, Readout]) -> xr.DataArra
         },
         name="influence",
         attrs={
-            "units": json.dumps({name: UNITS.get(name, "") for name in readouts}),
+            "units": json.dumps({name: one.unit for name, one in readouts.items()}),
             "sign": SIGN,
             "perturbation": "include",
             "engine": "context",

@@ -11,7 +11,6 @@ from eif_lab.influence.resources.precision import LostToRounding
 from eif_lab.influence.update import Update
 
 FACTOR = 4.0
-START = {"sgd": 1e-2, "adam": 1e-4, "adamw": 1e-4}
 SMALLEST, LARGEST = 1e-12, 1e6
 """Rates beyond which none is looked for."""
 
@@ -66,7 +65,7 @@ def search(direct: Direct, target: float, update: Update) -> Calibration:
                 tried[rate] = 0.0
         return tried[rate]
 
-    low, high = bracket(influence, target, START[update.optimizer])
+    low, high = bracket(influence, target, update.stepping.first_rate)
     if high is None and climb(influence, tried) >= target:  # the peak was narrower than the steps
         high = min(rate for rate in tried if tried[rate] >= target)
         low = max(rate for rate in tried if rate < high)

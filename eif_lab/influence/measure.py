@@ -21,7 +21,7 @@ from eif_lab.influence.update import Update
 from eif_lab.methods import Method
 from eif_lab.models.base import Loss
 from eif_lab.options import build
-from eif_lab.readouts.readout import UNITS, Readout
+from eif_lab.readouts.readout import Score
 
 SIGN = {
     "include": "readout after minus readout before: positive means that the stimulus made the target likelier",
@@ -35,7 +35,7 @@ def measure_influence(
     stimuli: Data,
     probes: Data,
     *,
-    readout: str | Readout | Sequence[str | Readout] = "log_prob",
+    readout: str | Score | Sequence[str | Score] = "log_prob",
     method: str | Method | Mapping[str, Any] | None = "full",
     update: Update | Mapping[str, Any] | None = None,
     engine: str | Engine = "auto",
@@ -107,7 +107,7 @@ def measure_influence(
         ) as measurement:  # fmt: skip
             parts = parts_of(measurement.problem, known)
             values.append(measurement.influence(recipe, on_chunk, parts))
-            readouts = list(measurement.problem.readouts)
+            readouts = measurement.problem.readouts
             attrs.setdefault("engine", measurement.prepared.engine.name)
     array = xr.DataArray(
         np.stack(values),
@@ -117,11 +117,11 @@ def measure_influence(
             "stimulus": np.arange(len(samples))[slice(None) if rows is None else rows],
             "step": np.arange(1, recipe.steps + 1) if trajectory else [recipe.steps],
             "probe": np.arange(values[0].shape[2]),
-            "readout": readouts,
+            "readout": list(readouts),
         },
         name="influence",
         attrs={
-            "units": json.dumps({name: UNITS.get(name, "") for name in readouts}),
+            "units": json.dumps({name: one.unit for name, one in readouts.items()}),
             "sign": SIGN[perturbation],
             "perturbation": perturbation,
             **attrs,

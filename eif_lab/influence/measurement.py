@@ -29,7 +29,7 @@ from eif_lab.influence.update import Update
 from eif_lab.methods import Method
 from eif_lab.models.base import Loss
 from eif_lab.readouts.candidates import Candidates
-from eif_lab.readouts.readout import READOUTS, Readout, named_readouts
+from eif_lab.readouts.readout import Readout, Score, named_readouts
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def open_measurement(
     stimuli: Data,
     probes: Data,
     *,
-    readout: str | Readout | Sequence[str | Readout] = "log_prob",
+    readout: str | Score | Sequence[str | Score] = "log_prob",
     method: str | Method | Mapping[str, Any] | None = "full",
     update: Update,
     engine: str | Engine = "auto",
@@ -228,7 +228,7 @@ def open_measurement(
 
 def must_have_classes(probes: Batch, readouts: Mapping[str, Readout]) -> None:
     """Refuse real-valued targets where a readout takes them for classes."""
-    reads_classes = any(one in READOUTS.values() for one in readouts.values())
+    reads_classes = any(one.reads_classes for one in readouts.values())
     kind = probes.targets.dtype
     if reads_classes and (kind.is_floating_point or kind.is_complex or kind == torch.bool):
         rule = f"have whole numbers as targets with readout={', '.join(readouts)}"

@@ -17,7 +17,8 @@ from eif_lab.influence.problem import Problem
 from eif_lab.influence.reading.arrangement import SharedPrefixes
 from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.resources.precision import coarsest_unit
-from eif_lab.readouts.readout import IGNORED, READOUTS, Readout, classes_last, log_prob
+from eif_lab.readouts.classes import IGNORED, classes_last, log_prob
+from eif_lab.readouts.readout import Readout
 
 FEW = 4
 """Rows of probes that the model is tried on."""
@@ -106,7 +107,7 @@ def output_of(problem: Problem, batch: Batch, field: str) -> Tensor:
 
 def must_be_readable(problem: Problem, name: str, readout: Readout, output: Tensor, targets: Tensor) -> None:
     """Refuse what a readout cannot read: (output, targets) of a few probes."""
-    if readout in READOUTS.values():
+    if readout.reads_classes:
         must_have_classes(problem, name, output, targets)
         return
     with one_line(f"readout {name}"):

@@ -12,7 +12,7 @@ from torch import Tensor
 from eif_lab.data.task import Samples, Texts, concatenate
 from eif_lab.influence.batch import Batch
 from eif_lab.models.language.encoding import Encoder
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 
 class Encoded:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from eif_lab.data.images.base import feature_distance
-from eif_lab.data.task import Samples, Task, Texts
+from eif_lab.data.task import Samples, Task
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.influence.batch import Batch
 from eif_lab.jobs.device import must_be_usable
 from eif_lab.jobs.encoded import Encoded
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
+from eif_lab.library.measure import rows_to_read
 from eif_lab.methods import Method
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
-from eif_lab.models.language.encoding import spell_out
-from eif_lab.readouts.candidates import AMONG
-from eif_lab.readouts.readout import log_prob
+from eif_lab.readouts.classes import read_log_probs
+from eif_lab.readouts.readout import named_readouts
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
     if left_out:
         log.warning("%d worlds excluded: the base model did not learn their background", len(left_out))
     clean = without_neutral(plain.stimuli)
-    answers, candidates = rows_to_read(job.readout, task.probes)
+    answers, candidates = rows_to_read(list(named_readouts(job.readout).values()), task.probes)
     encoded = Encoded(base.encode, [task.stimuli, clean, task.probes, answers])
     stimuli, probes = encoded.rows(task.stimuli), encoded.rows(task.probes)
     if next(base.module.parameters()).is_meta:
@@ -122,11 +121,13 @@ def with_method(
     Raises:
         ConfigError: A reading is no finite number.
     """
-    base_hash, before = weights_hash(base.module), readings(base.module, probes, device)
+    base_hash = weights_hash(base.module)
+    before = read_log_probs(base.module, probes.inputs, probes.targets, device)
     must_be_numbers(before, base.name)
     model, shift = method.apply(base.module, seed).eval(), 0.0
     if method.adds_modules:
-        shift = float((readings(model, probes, device) - before).abs().max())
+        after = read_log_probs(model, probes.inputs, probes.targets, device)
+        shift = float((after - before).abs().max())
     if shift > LARGEST_SHIFT:
         message = "%s changes answers before it is trained, by up to %.3g nat: influence is measured from there"
         log.warning(message, method.name, shift)
@@ -158,28 +159,6 @@ def without_neutral(stimuli: Samples) -> Samples:
     """The stimuli that say something about a probe."""
     neutral = stimuli.coords.get("neutral")
     return stimuli if neutral is None else stimuli.take(np.flatnonzero(~neutral))
-
-
-def rows_to_read(readouts: Sequence[str], probes: Samples) -> tuple[Samples, np.ndarray | None]:
-    """The samples that the readouts look at, and which probe each is of.
-
-    Args:
-        readouts: By name.
-        probes: What is watched.
-
-    Returns:
-        Every candidate of every probe where a readout compares them; otherwise the probes, and None.
-    """
-    if not (isinstance(probes, Texts) and probes.candidates and any(name in AMONG for name in readouts)):
-        return probes, None
-    return spell_out(probes)
-
-
-def readings(model: nn.Module, probes: Batch, device: str) -> Tensor:
-    """Log-probabilities of the probes: (probes,)."""
-    with torch.no_grad():
-        chunks = zip(*(part.split(512) for part in probes))
-        return torch.cat([log_prob(model(x.to(device)), y.to(device)) for x, y in chunks])
 
 
 def without_worlds(task: Task, worlds: list[int]) -> Task:

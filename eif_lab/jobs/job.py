@@ -28,7 +28,7 @@ class Settings(Options):
     """What belongs to no group.
 
     Attributes:
-        readout: What is read of each probe, by name; verdicts are about the first.
+        readout: What is read of each probe, by name or dotted path; verdicts are about the first.
         trajectory: Whether probes are read after every step, and not after the last one alone.
         seed: Of the model, the method and the resamples.
         data_seed: Of the samples that are drawn, and of the perturbation.
@@ -38,9 +38,7 @@ class Settings(Options):
         cache: The folder of arrays, models and data that jobs share.
     """
 
-    readout: list[str] = option(
-        ["log_prob"], one_of=["log_prob", "log_odds", "prob", "rank", "correct"], hint="Try [log_prob]."
-    )
+    readout: list[str] = option(["log_prob"], hint="Try [log_prob].")
     trajectory: bool = False
     seed: int = option(0, at_least=0, at_most=2**32 - 1, hint="Try 0.")
     data_seed: int = option(0, at_least=0, at_most=2**32 - 1, hint="Try 0.")

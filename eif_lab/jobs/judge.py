@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
 
-from eif_lab.desiderata import evaluate_all
-from eif_lab.desiderata.verdict import SATISFIED, Verdict
+from eif_lab.desiderata.evaluation import evaluate_all, unless_untaught
+from eif_lab.desiderata.verdict import Verdict
 from eif_lab.influence.agreement import agreement
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.job import Job
-from eif_lab.jobs.record import Record, interval
+from eif_lab.jobs.record import Record
 from eif_lab.results.cache import ArrayCache
 from eif_lab.results.scalars import summarise
 
 log = logging.getLogger(__name__)
-
-DIRECT_ALPHA = 0.05
-"""Level at which direct influence must be above zero for verdicts to be about something."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +57,8 @@ def judge(job: Job, influence: xr.DataArray, record: Record, cache: ArrayCache) 
         record: The measurement's.
         cache: Where the exact array of a prediction is, or the prediction of an exact one.
     """
-    direct = record.direct_influence
     verdicts, not_applicable = evaluate_all(influence, job.desideratum, job.seed, job.readout[0])
-    if direct.verdict(DIRECT_ALPHA) != SATISFIED:
-        note = f"direct influence is not clearly above zero ({interval(direct)}): this verdict is about nothing"
-        verdicts = [about_nothing(verdict, note) for verdict in verdicts]
+    verdicts = unless_untaught(verdicts, record.direct_influence)
     return Judgement(verdicts, not_applicable, distance_from_exact(job, influence, cache))
 
 
@@ -86,9 +78,3 @@ def distance_from_exact(job: Job, influence: xr.DataArray, cache: ArrayCache) ->
         far.spearman, far.pearson, far.relative_error, 100 * far.sign_agreement, far.cells,
     )  # fmt: skip
     return far.describe()
-
-
-def about_nothing(verdict: Verdict, note: str) -> Verdict:
-    """The verdict without its p-values, which leaves it inconclusive."""
-    blank = [dataclasses.replace(finding, p_value=math.nan) for finding in verdict.findings]
-    return dataclasses.replace(verdict, findings=blank, note=note)

@@ -15,17 +15,17 @@ import numpy as np
 import xarray as xr
 
 from eif_lab.console.progress import Bar
-from eif_lab.data.worlds.knowledge import word_overlap
+from eif_lab.data.task import Texts
+from eif_lab.data.worlds.distances import word_overlap
 from eif_lab.desiderata.direct import direct_influence
 from eif_lab.influence.array import annotate
-from eif_lab.influence.resources.precision import COUNTS
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.device import deterministic_algorithms
 from eif_lab.jobs.inputs import Inputs, load
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.record import Record
 from eif_lab.jobs.workers import NoWorkers, Rows
-from eif_lab.readouts.readout import UNITS
+from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.provenance import package_versions, provenance
 from eif_lab.results.trackers.none import NoTracker
@@ -60,7 +60,7 @@ def measure(job: Job, inputs: Inputs, run: Run, left: Checkpoint) -> tuple[xr.Da
     seconds = earlier + time.perf_counter() - started
     array = annotate(array, task, inputs.distances, default=next(iter(inputs.distances)))
     names = {"model": inputs.base.name, "dataset": job.dataset.name, "method": job.method.name}
-    domain = {"domain": job.dataset.name} if job.dataset.kind == "text" else {}
+    domain = {"domain": job.dataset.name} if job.dataset.kind == Texts.kind else {}
     array = array.assign_attrs(**names, **domain, perturbation=job.perturbation.name)
     record = record_of(job, inputs, update, array, seconds)
     return record.kept_with(array), record
@@ -82,11 +82,11 @@ def record_of(job: Job, inputs: Inputs, update: Mapping[str, Any], array: xr.Dat
         **inputs.record,
         update=update,
         direct_influence=direct_influence(array, job.readout[0]),
-        unit=UNITS[job.readout[0]],
+        unit=named_readouts(job.readout)[job.readout[0]].unit,
         engine=array.attrs["engine"],
         diverged=int(diverged.sum()),
         diverged_stimuli=array.stimulus_id.values[diverged][:MOST_NAMED].tolist(),
-        unmoved=int(unmoved(array).sum()),
+        unmoved=int(unmoved(array, job.readout).sum()),
         stimuli=stimuli,
         probes=probes,
         measuring_seconds=seconds,
@@ -140,7 +140,7 @@ class Live(ExitStack):
         self.run.progress(self.done, self.total, rate, running)
 
 
-def unmoved(array: xr.DataArray) -> np.ndarray:
+def unmoved(array: xr.DataArray, readouts: list[str]) -> np.ndarray:
     """Which stimuli moved no reading of any probe by one bit; none where only counts are read: (stimuli,)."""
-    continuous = [name for name in array.readout.values if name not in COUNTS]
+    continuous = [name for name, readout in named_readouts(readouts).items() if not readout.is_count]
     return (array.sel(readout=continuous).values == 0).all(axis=(0, 2, 3, 4)) & bool(continuous)

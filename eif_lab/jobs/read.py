@@ -17,6 +17,7 @@ from eif_lab.methods import Method
 from eif_lab.models.base import Model
 from eif_lab.options import _typed, choice
 from eif_lab.perturbations.perturbation import Perturbation
+from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.trackers.tracker import Tracker
 
 GROUPS = ("dataset", "model", "method", "perturbation", "update", "engine", "tracker", "workers")
@@ -52,6 +53,7 @@ def read_job(config: Mapping[str, Any]) -> Job:
     )
     if not job.readout or len(set(job.readout)) < len(job.readout):
         raise rule_error("readout", "name at least one readout, and each once", job.readout, "Try [log_prob].")
+    named_readouts(job.readout)
     must_fit(job)
     return job
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from eif_lab.data.task import Samples, Texts
+from eif_lab.data.task import KINDS, Samples, Texts
 from eif_lab.errors import unknown_name, unknown_option
 from eif_lab.options import Options
 
@@ -39,7 +39,7 @@ class Method(Options):
     """
 
     group: ClassVar[str] = "method"
-    kinds: ClassVar[tuple[str, ...]] = ("image", "text")
+    kinds: ClassVar[tuple[str, ...]] = KINDS
     channel: ClassVar[str] = WEIGHTS
     adds_modules: ClassVar[bool] = True
 
@@ -107,24 +107,31 @@ class ContextMethod(Method):
 def named_method(method: str | Mapping[str, Any]) -> Method:
     """A method by name, or by a mapping with ``name`` and its options.
 
-    The name is that of a module of this room; its one public `Method` class is the method.
+    Raises:
+        ConfigError: There is no such method, or it has no such option.
     """
     options = {"name": method} if isinstance(method, str) else dict(method)
     name = str(options.pop("name", ""))
-    rooms = importlib.import_module("eif_lab.methods").__path__
-    known = sorted(m.name for m in pkgutil.iter_modules(rooms) if m.name != "method")
-    if name not in known:
-        raise unknown_name("method", name, known)
-    module = importlib.import_module(f"eif_lab.methods.{name}")
-    [kind] = [
-        c
-        for _, c in inspect.getmembers(module, inspect.isclass)
-        if issubclass(c, Method) and c.__module__ == module.__name__
-    ]
+    kinds = method_classes()
+    if name not in kinds:
+        raise unknown_name("method", name, kinds)
     for option in options:
-        if option not in kind.__dataclass_fields__:
-            raise unknown_option(f"method.{option}", options[option], kind.__dataclass_fields__)
-    return kind(**options)
+        if option not in kinds[name].__dataclass_fields__:
+            raise unknown_option(f"method.{option}", options[option], kinds[name].__dataclass_fields__)
+    return kinds[name](**options)
+
+
+def method_classes() -> dict[str, type[Method]]:
+    """The `Method` class of each module of this room that defines one, by the module's name."""
+    room = importlib.import_module("eif_lab.methods")
+    names = [module.name for module in pkgutil.iter_modules(room.__path__) if module.name != "method"]
+    modules = {name: importlib.import_module(f"{room.__name__}.{name}") for name in names}
+    return {
+        name: kind
+        for name, module in modules.items()
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, Method) and kind.__module__ == module.__name__
+    }
 
 
 def layers(model: nn.Module) -> dict[str, nn.Module]:

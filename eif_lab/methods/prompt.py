@@ -16,7 +16,7 @@ from eif_lab.errors import rule_error
 from eif_lab.methods.method import ContextMethod
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.options import option
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 CHAT = "chat"
 TEMPLATES = {
@@ -49,7 +49,7 @@ class Prompt(ContextMethod):
         stimuli_in_context: k, how many stimuli are read; the one that is measured stands last.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("text",)
+    kinds: ClassVar[tuple[str, ...]] = (Texts.kind,)
 
     template: str = option("statement")
     stimuli_in_context: int = option(1, at_least=1, hint="Try 1.")

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 
 from eif_lab.data.task import Samples, Task
 from eif_lab.errors import rule_error
-from eif_lab.files.build_once import REPORT, made_once  # noqa: F401 - models find them here
 from eif_lab.options import Options, option
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from eif_lab.data.task import Images, Samples, Task
 from eif_lab.errors import rule_error
-from eif_lab.files.build_once import kept_report
-from eif_lab.models.base import BaseModel, Lesson, Model, Sketch, Training, circumstances, made_once
+from eif_lab.files.build_once import build_once, built_report
+from eif_lab.models.base import BaseModel, Lesson, Model, Sketch, Training, circumstances
 from eif_lab.options import option
 
 
@@ -54,7 +54,7 @@ class ConvNet(nn.Module):
 class CNN(Model):
     """Options of the CNN and of its base training."""
 
-    kind: ClassVar[str] = "image"
+    kind: ClassVar[str] = Images.kind
 
     name: str = option("cnn", one_of=["cnn"])
     channels: list[int] = option([32, 64], at_least=1, hint="Try [32,64].")
@@ -64,14 +64,14 @@ class CNN(Model):
     def prepare(self, task: Task, cache: Path, seed: int, device: str) -> BaseModel:
         """The network trained on ``task.training``, from the cache where it was trained before."""
         net, directory = self._untrained(task, cache, seed, device)
-        report = made_once(directory, lambda folder: self._train(net, task, seed, folder, device))
+        report = build_once(directory, lambda folder: self._train(net, task, seed, folder, device))
         net.load_state_dict(load_file(directory / "model.safetensors"))
         return self._base(net, report, device)
 
     def sketch(self, task: Task, cache: Path, seed: int, device: str) -> Sketch:
         """The network as it is before its training, and what that takes; nothing is trained or written."""
         net, directory = self._untrained(task, cache, seed, device)
-        report = kept_report(directory)
+        report = built_report(directory)
         lesson = Lesson(self._batches(task, seed), self.training, 1, partial(accuracy, net, task.validation))
         return Sketch(self._base(copy.deepcopy(net), report, device), None if report else lesson, directory)
 

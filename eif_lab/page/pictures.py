@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from eif_lab.data.task import Task
+from eif_lab.data.task import Images, Task
 from eif_lab.errors import ConfigError
 from eif_lab.options import choice
 from eif_lab.results.folders import CACHE
@@ -114,7 +114,7 @@ class Pictures:
         """
         config, perturbed, seed = json.loads(samples)
         dataset = choice("dataset", config, self.trusted)
-        if dataset.kind != "image":
+        if dataset.kind != Images.kind:
             return {}
         perturbation = choice("perturbation", perturbed, self.trusted)
         with offline(), TemporaryDirectory() as scratch:

@@ -52,21 +52,24 @@ class Noise(Perturbation):
             raise rule_error("perturbation.levels", f"be shares of at most 1 with noise={name}", max(self.levels))
 
     def apply(self, task: Task, seed: int) -> Task:
-        """The task at all strengths: (levels + 1) times as many stimuli and probes, clean ones first."""
+        """The task at all strengths: (levels + 1) times as many stimuli and probes, clean ones first.
+
+        Raises:
+            NotApplicable: The noise is of another kind of data.
+            ConfigError: A strength that is a share is above 1.
+        """
         known = IMAGE_NOISE if isinstance(task.probes, Images) else TEXT_NOISE
         name = self.noise or next(iter(known))
         if name not in known:
-            kind = "images" if known is IMAGE_NOISE else "text"
-            raise NotApplicable(f"perturbation.noise must be one of {', '.join(known)} for {kind}, got {name!r}.")
+            data = "images" if known is IMAGE_NOISE else "text"
+            raise NotApplicable(f"perturbation.noise must be one of {', '.join(known)} for {data}, got {name!r}.")
         self._must_be_shares(name)
-        if isinstance(task.probes, Images) and isinstance(task.stimuli, Images):
-            stimuli = self._copies(task.stimuli, IMAGE_NOISE[name], seed)
-            return related_images(
-                stimuli, self._copies(task.probes, IMAGE_NOISE[name], seed), task.training, task.validation
-            )
-        return self._noisy_texts(task, TEXT_NOISE[name], seed)
+        if known is TEXT_NOISE:
+            return self._noisy_texts(task, TEXT_NOISE[name], seed)
+        stimuli, probes = (self._noisy_images(images, IMAGE_NOISE[name], seed) for images in task.images)
+        return related_images(stimuli, probes, task.training, task.validation)
 
-    def _copies(self, images: Images, corrupt: Callable[..., Pixels], seed: int) -> Images:
+    def _noisy_images(self, images: Images, corrupt: Callable[..., Pixels], seed: int) -> Images:
         """Clean and noisy copies; the noise of a sample follows from its id, so a stimulus and a probe share it."""
         parts = [marked(images, 0.0)]
         for sigma in self.levels:
@@ -87,8 +90,7 @@ class Noise(Perturbation):
                 parts.append(marked(replace(texts, prompts=prompts, targets=targets), sigma))
             return concatenate(parts)
 
-        assert isinstance(task.stimuli, Texts) and isinstance(task.probes, Texts)
-        stimuli, probes = copies(task.stimuli), copies(task.probes)
+        stimuli, probes = (copies(texts) for texts in task.texts)
         times = len(self.levels) + 1
         shift = np.repeat(np.arange(times), len(task.probes)) * len(task.probes)
         foil = np.tile(task.foil, (times, times))
@@ -105,7 +107,7 @@ class Noise(Perturbation):
 
 
 def marked(samples: SamplesT, sigma: float) -> SamplesT:
-    """The samples with ``sigma`` and ``source``, and with ids of their own if noisy."""
+    """The samples with the coordinates ``sigma`` and ``source``; noisy ones get new ids."""
     ids = samples.ids if sigma == 0 else np.array([f"{name}~{sigma:g}" for name in samples.ids])
     return replace(
         samples, ids=ids, coords={**samples.coords, "sigma": np.full(len(samples), sigma), "source": samples.ids}

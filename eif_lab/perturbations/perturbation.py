@@ -1,11 +1,11 @@
-"""What every perturbation is."""
+"""The base class of perturbations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from eif_lab.data.task import Task
+from eif_lab.data.task import KINDS, Task
 from eif_lab.options import Options
 
 
@@ -19,7 +19,7 @@ class Perturbation(Options):
     """
 
     group: ClassVar[str] = "perturbation"
-    kinds: ClassVar[tuple[str, ...]] = ("image", "text")
+    kinds: ClassVar[tuple[str, ...]] = KINDS
     membership: ClassVar[str] = "include"
 
     @property
@@ -28,5 +28,13 @@ class Perturbation(Options):
         return type(self).__module__.rpartition(".")[2]
 
     def apply(self, task: Task, seed: int) -> Task:
-        """The task with its stimuli perturbed, and with what they have to be compared with among the probes."""
+        """The task with its stimuli perturbed, and with what they are compared with among the probes.
+
+        Args:
+            task: What the dataset holds, of one of the ``kinds``.
+            seed: What the perturbation draws with.
+
+        Raises:
+            NotApplicable: The perturbation has no meaning for this task.
+        """
         return task

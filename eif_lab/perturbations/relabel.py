@@ -8,16 +8,16 @@ import numpy as np
 import torch
 
 from eif_lab.data.images.base import pixel_distance
-from eif_lab.data.task import Images, Task, Texts, concatenate
+from eif_lab.data.task import Images, Task, concatenate
 from eif_lab.errors import NotApplicable
 from eif_lab.perturbations.perturbation import Perturbation
 
 
 @dataclass
 class Relabel(Perturbation):
-    """Every stimulus with another label, drawn evenly from the other classes; a text with its fact negated.
+    """Every image with another label, drawn evenly from the other classes; every text with its fact negated.
 
-    The probes stay as they are, and each relabelled stimulus joins them as a probe of its own (``direct``), since it is
+    The probes stay as they are, and each relabelled stimulus joins them as a further probe (``direct``), since that is
     what the stimulus teaches.
     """
 
@@ -27,9 +27,12 @@ class Relabel(Perturbation):
 
 
 def relabelled_images(task: Task, seed: int) -> Task:
-    """A probe with the claimed label is ``entailed``, one of the image's true class ``contradicted``."""
-    stimuli, probes = task.stimuli, task.probes
-    assert isinstance(stimuli, Images) and isinstance(probes, Images)
+    """The task with wrong labels: a probe with such a label is ``entailed``, one of the true class ``contradicted``.
+
+    Raises:
+        NotApplicable: There is only one class.
+    """
+    stimuli, probes = task.images
     if len(stimuli.classes) < 2:
         raise NotApplicable("perturbation=relabel needs at least 2 classes, got 1.")
     shift = np.random.default_rng(seed).integers(1, len(stimuli.classes), len(stimuli))
@@ -55,9 +58,12 @@ def relabelled_images(task: Task, seed: int) -> Task:
 
 
 def negated_texts(task: Task) -> Task:
-    """A restatement of the fact is ``contradicted``; what followed from it follows no more (``unrelated``)."""
-    stimuli, probes = task.stimuli, task.probes
-    assert isinstance(stimuli, Texts) and isinstance(probes, Texts)
+    """The task with negated facts: the fact itself is ``contradicted``, what followed from it is now ``unrelated``.
+
+    Raises:
+        NotApplicable: The stimuli have no negation.
+    """
+    stimuli, probes = task.texts
     if "negation" not in stimuli.coords:
         raise NotApplicable(
             "perturbation=relabel needs a data set whose statements have a negation. Try dataset=ontology."
@@ -69,18 +75,18 @@ def negated_texts(task: Task) -> Task:
         name: np.full(len(negated), _blank(values)) for name, values in probes.coords.items() if name not in shared
     }
     watched = concatenate([probes, replace(negated, coords={**shared, **blank})])
-    own = negated.ids[:, None] == negated.ids[None, :]
+    same_sample = negated.ids[:, None] == negated.ids[None, :]
     old = np.where(task.relation == "direct", "contradicted", "unrelated")
     # a negated statement is as far from the others as the statement that it negates
     column = {name: i for i, name in enumerate(probes.ids)}
-    same = [column.get(name, -1) for name in stimuli.ids]
+    original = np.array([column.get(name, -1) for name in stimuli.ids])
     return replace(
         task,
         stimuli=negated,
         probes=watched,
-        relation=np.concatenate([old, np.where(own, "direct", "unrelated")], axis=1),
+        relation=np.concatenate([old, np.where(same_sample, "direct", "unrelated")], axis=1),
         distances={
-            name: np.concatenate([values, np.where(np.array(same) < 0, np.nan, values[:, same])], axis=1)
+            name: np.concatenate([values, np.where(original < 0, np.nan, values[:, original])], axis=1)
             for name, values in task.distances.items()
         },
         foil=np.full((len(negated), len(watched)), -1),

@@ -9,7 +9,7 @@ which divides by bytes; Gao, *Multiple Choice Normalization in LM Evaluation* (2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +19,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eif_lab.errors import rule_error
-from eif_lab.readouts.readout import IGNORED, READOUTS, Readout, first, per_row
+from eif_lab.readouts.classes import IGNORED, per_row
+from eif_lab.readouts.readout import Readout
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Candidates:
 
     def needed_for(self, readouts: Mapping[str, Readout]) -> bool:
         """Whether any of the readouts looks at another row than the target's."""
-        return not self.alone.all() and any(compares(*one) for one in readouts.items())
+        return not self.alone.all() and any(one.among is not None for one in readouts.values())
 
     def to(self, device: torch.device | str) -> Candidates:
         """The same on another device."""
@@ -90,8 +91,11 @@ class Candidates:
 
     def read_by_row(self, readouts: Mapping[str, Readout]) -> dict[str, Readout]:
         """Those of the readouts that do not follow from the rows' log-probabilities."""
-        given = {"log_prob", "prob"} if self.some_alone else set(READOUTS)
-        return {name: one for name, one in readouts.items() if not (name in given and is_built_in(name, one))}
+
+        def follows(one: Readout) -> bool:
+            return one.of_log_prob is not None or (one.among is not None and not self.some_alone)
+
+        return {name: one for name, one in readouts.items() if not follows(one)}
 
     @cached_property
     def some_alone(self) -> bool:
@@ -111,12 +115,10 @@ class Candidates:
         by_row = dict(zip(self.read_by_row(readouts), own[..., 1:].unbind(-1)))
 
         def reading(name: str, readout: Readout) -> Tensor:
-            if compares(name, readout):
-                among = AMONG[name](scores, self.others)
+            if readout.among is not None:
+                among = readout.among(scores, self.others)
                 return torch.where(self.alone, by_row[name], among) if self.some_alone else among
-            if name in by_row:
-                return by_row[name]
-            return own[..., 0] if name == "log_prob" else own[..., 0].exp()
+            return by_row[name] if readout.of_log_prob is None else readout.of_log_prob(own[..., 0])
 
         return torch.stack([reading(*one) for one in readouts.items()], dim=-1)
 
@@ -134,43 +136,3 @@ def probe_of_each(candidates: Tensor | np.ndarray, rows: int) -> Int[Tensor, " r
         hint = "Try candidates.unique(return_inverse=True)[1]."
         raise rule_error("candidates", "number the probes 0, 1, 2 and so on", f"no row of probe {missing}", hint)
     return given.long()
-
-
-def log_odds_among(
-    scores: Float[Tensor, "*batch probes most"], others: Bool[Tensor, "probes most"]
-) -> Float[Tensor, "*batch probes"]:
-    """``log(p / (1 - p))`` with ``p`` the target's share among its candidates, ``softmax(scores)``, in nats."""
-    return scores[..., 0] - scores.masked_fill(~others, -torch.inf).logsumexp(-1)
-
-
-def rank_among(
-    scores: Float[Tensor, "*batch probes most"], others: Bool[Tensor, "probes most"]
-) -> Float[Tensor, "*batch probes"]:
-    """How many candidates have a higher score than the target; NaN where a score is."""
-    higher = ((scores > scores[..., :1]) & others).sum(-1).to(scores.dtype)
-    return higher.masked_fill(scores.isnan().any(-1), torch.nan)
-
-
-def correct_among(
-    scores: Float[Tensor, "*batch probes most"], others: Bool[Tensor, "probes most"]
-) -> Float[Tensor, "*batch probes"]:
-    """1 where no candidate has a higher score than the target, else 0."""
-    return first(rank_among(scores, others))
-
-
-AMONG: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "log_odds": log_odds_among,
-    "rank": rank_among,
-    "correct": correct_among,
-}
-"""The comparing readouts: (scores, which are other candidates) to one scalar per probe."""
-
-
-def compares(name: str, readout: Readout) -> bool:
-    """Whether a readout sets the target against other candidates; a function of one's own looks at the target alone."""
-    return name in AMONG and is_built_in(name, readout)
-
-
-def is_built_in(name: str, readout: Readout) -> bool:
-    """Whether it is the readout that goes by this name here."""
-    return readout is READOUTS.get(name)

@@ -1,149 +1,148 @@
-"""Readouts: scalars of (model, probe), from the model's output and the probe's target.
-
-This is against all classes or sequences; what a probe with candidates reads is in `choices`.
-
-An output is (n, classes) with targets (n,), or (n, positions, vocabulary) with targets (n, positions), where a target
-of -100 is not read; ``targets[:, t]`` is what ``output[:, t]`` predicts. Of a sequence the probability is the product
-over its positions. As in ``torch.nn.functional.cross_entropy`` the classes may also be the second dimension: of
-(n, classes, height, width) they are, of (n, a, b) where the targets are (n, b) and not (n, a).
-"""
+"""Readouts: scalars of (model, probe), each one entry of one table."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
-from eif_lab.errors import rule_error, unknown_name
+from eif_lab.errors import rule_error, short_of_memory, unknown_name
+from eif_lab.readouts.among import correct_among, log_odds_among, rank_among
+from eif_lab.readouts.classes import correct, log_odds, log_prob, prob, rank
 
-IGNORED = -100
-"""The target of a position that is neither learnt nor scored."""
-
-Readout = Callable[[Tensor, Tensor], Tensor]
-"""(output, target) to one scalar per row."""
-
-
-def log_prob(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
-    """Log-probability of the target, in nats."""
-    precise = raised(scores(output, target)).flatten(0, -2)
-    logs = -F.cross_entropy(precise, target.flatten(), reduction="none", ignore_index=IGNORED)
-    return per_row(logs.view_as(target)).sum(1)
+Score = Callable[[Tensor, Tensor], Tensor]
+"""(output, targets) to one scalar per row."""
 
 
-def prob(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
-    """Probability of the target."""
-    return log_prob(output, target).exp()
+@dataclass(frozen=True)
+class Readout:
+    """A scalar of (model, probe), and all that is to be known of it.
 
-
-def log_odds(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
-    """``log(p / (1 - p))`` of the target, in nats: against all other classes, or all other sequences.
-
-    Where a position is nearly certain, its log-probability is taken from the probability of the others, so that the
-    odds of a certain target stay finite.
+    Attributes:
+        name: What arrays and options call it.
+        function: (output, targets) to one scalar per row: (n,).
+        unit: Of its influence, such as ``nat``; empty where it has none.
+        sign: -1 where lower is better, so that positive influence always means a likelier target; else 1.
+        among: Where it sets the target against the probe's other candidates: (scores, which are other candidates) to
+            one scalar per probe. None where it looks at the target alone.
+        of_log_prob: Its value from the target's log-probability, where that is all that it needs.
+        is_count: Whether its values are whole numbers, which have no gradient and which a small update rightly does not
+            change. None: its readings tell.
+        magnitude: Readings to the size, in the readings' unit, that their rounding errors are relative to.
+        reads_classes: Whether it takes outputs for scores of classes, row by row, and leaves them as they are. Outputs
+            and targets are then checked beforehand, and may share passes.
     """
-    precise, index = raised(scores(output, target)), target.clamp(min=0)[..., None]
-    others = precise.scatter(-1, index, -torch.inf).logsumexp(-1) - precise.logsumexp(-1)
-    own = torch.log_softmax(precise, dim=-1).gather(-1, index)[..., 0]
-    certain = own > -0.5
-    others = others.masked_fill(~certain, -1.0)  # a slope of infinity would pass through the branch that is not taken
-    logs = torch.where(certain, torch.log1p(-others.exp()), own)
-    logs = per_row(logs.masked_fill(target == IGNORED, 0.0)).sum(1)
-    return logs - torch.log(-torch.expm1(logs))
+
+    name: str
+    function: Score
+    unit: str = ""
+    sign: int = 1
+    among: Callable[[Tensor, Tensor], Tensor] | None = None
+    of_log_prob: Callable[[Tensor], Tensor] | None = None
+    is_count: bool | None = None
+    magnitude: Callable[[Tensor], Tensor] = torch.abs
+    reads_classes: bool = False
+
+    def __call__(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Its value for each row: (n,)."""
+        return self.function(output, targets)
 
 
-def rank(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
-    """How many classes are likelier than the target, 0 for none; of a sequence the worst position's.
-
-    NaN where an output is not finite: it ranks nothing.
-    """
-    output = scores(output, target)
-    own = output.gather(-1, target.clamp(min=0)[..., None])
-    likelier = (output > own).sum(-1).to(raised(output).dtype)
-    likelier = likelier.masked_fill(~output.isfinite().all(-1), torch.nan).masked_fill(target == IGNORED, 0)
-    return per_row(likelier).amax(1)
+def of_a_difference(readings: Tensor) -> Tensor:
+    """A log-probability is a difference of numbers of size 1 at least, also where it is near zero."""
+    return readings.abs() + 1
 
 
-def correct(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
-    """1 where the target is the most likely class (of a sequence: at every position), else 0."""
-    return first(rank(output, target))
-
-
-def first(place: Tensor) -> Tensor:
-    """1 where a rank is 0, else 0; NaN where it is NaN."""
-    return torch.where(place.isnan(), place, (place == 0).to(place.dtype))
-
-
-def scores(output: Tensor, target: Tensor) -> Tensor:
-    """An output with its classes as the last dimension.
-
-    Raises:
-        ConfigError: The shapes do not go together.
-    """
-    moved = classes_last(output, target)
-    if moved is None:
-        raise rule_error("probes", f"have targets that fit outputs of shape {tuple(output.shape)}", tuple(target.shape))
-    return moved
-
-
-def classes_last(output: Tensor, target: Tensor) -> Tensor | None:
-    """As `scores`; None where the shapes do not go together."""
-    if output.ndim != target.ndim + 1:
-        return None
-    last, second = output.shape[:-1] == target.shape, output.shape[:1] + output.shape[2:] == target.shape
-    if second and (output.ndim > 3 or not last):
-        return output.movedim(1, -1)
-    return output if last else None
-
-
-def raised(output: Tensor) -> Tensor:
-    """At least float32: differences of log-probabilities are lost in less."""
-    return output.to(torch.promote_types(output.dtype, torch.float32))
-
-
-def per_row(values: Tensor) -> Tensor:
-    """(n,) or (n, positions) as (n, positions)."""
-    return values.reshape(values.shape[0], -1)
+def of_an_exponential(readings: Tensor) -> Tensor:
+    """A probability has its logarithm's error relative to itself."""
+    size = readings.abs()
+    return size * (1 - size.clamp(min=torch.finfo(size.dtype).tiny).log())
 
 
 READOUTS: dict[str, Readout] = {
-    "log_prob": log_prob,
-    "log_odds": log_odds,
-    "prob": prob,
-    "rank": rank,
-    "correct": correct,
-}
-UNITS = {"log_prob": "nat", "log_odds": "nat", "prob": "probability", "rank": "ranks", "correct": "share"}
-
-
-BETTER_WHEN_LOWER = ("rank",)
-"""Readouts whose influence is counted the other way round, so that positive means a likelier target."""
+    one.name: one
+    for one in (
+        Readout(
+            "log_prob", log_prob, "nat",
+            of_log_prob=torch.clone, is_count=False, magnitude=of_a_difference, reads_classes=True,
+        ),
+        Readout(
+            "log_odds", log_odds, "nat",
+            among=log_odds_among, is_count=False, magnitude=of_a_difference, reads_classes=True,
+        ),
+        Readout(
+            "prob", prob, "probability",
+            of_log_prob=torch.exp, is_count=False, magnitude=of_an_exponential, reads_classes=True,
+        ),
+        Readout("rank", rank, "ranks", sign=-1, among=rank_among, is_count=True, reads_classes=True),
+        Readout("correct", correct, "share", among=correct_among, is_count=True, reads_classes=True),
+    )
+}  # fmt: skip
+"""The readouts that have a name; another one is an entry here, or a function wherever it is."""
 
 
 def named_readouts(readout: Any) -> dict[str, Readout]:
-    """Readouts by name; a function of one's own goes by its ``__name__``.
+    """Readouts by name.
 
     Args:
-        readout: A name, a function, or a list of these.
+        readout: A name of `READOUTS`, the dotted path of a function or `Readout` (``my_package.readouts.margin``), a
+            `Readout`, a function (output, targets), or a list of these. A path is its own name; a function goes by its
+            ``__name__``, has no unit, and is better when higher.
 
     Raises:
-        ConfigError: A name that does not exist.
+        ConfigError: A name that does not exist, a path that cannot be imported, or two of the same name.
     """
     several = isinstance(readout, list | tuple)
     if not (several or isinstance(readout, str) or callable(readout)):
         raise rule_error("readout", "be a name, a function, or a list of these", readout, "Try log_prob.")
-    chosen: list[str | Readout] = list(readout) if several else [readout]
+    chosen: list[str | Score] = list(readout) if several else [readout]
     if not chosen:
         raise rule_error("readout", "name at least one readout", chosen, "Try log_prob.")
     named: dict[str, Readout] = {}
-    for one in chosen:
-        name = getattr(one, "__name__", type(one).__name__) if callable(one) else str(one)
-        if name in named:
-            raise rule_error("readout", "have a name for each", name, "Give each function another __name__.")
-        if not callable(one) and name not in READOUTS:
-            raise unknown_name("readout", name, READOUTS)
-        named[name] = one if callable(one) else READOUTS[name]
+    for one in map(as_readout, chosen):
+        if one.name in named:
+            raise rule_error("readout", "have a name for each", one.name, "Give each function another __name__.")
+        named[one.name] = one
     return named
+
+
+def as_readout(one: str | Score) -> Readout:
+    """A name, a dotted path, or a function as a readout.
+
+    Raises:
+        ConfigError: There is no such readout.
+    """
+    if isinstance(one, Readout):
+        return one
+    if callable(one):
+        known = (entry for entry in READOUTS.values() if entry.function is one)
+        return next(known, Readout(getattr(one, "__name__", type(one).__name__), one))
+    name = str(one)
+    if name in READOUTS:
+        return READOUTS[name]
+    if "." not in name:
+        raise unknown_name("readout", name, READOUTS)
+    return replace(as_readout(imported(name)), name=name)
+
+
+def imported(path: str) -> Score:
+    """The function or `Readout` that a dotted path names.
+
+    Raises:
+        ConfigError: It cannot be imported, or is neither.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except Exception as error:  # whatever a module of the user's own raises
+        if short_of_memory(error):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise rule_error("readout", f"be a name, or a path that can be imported ({reason})", path) from None
+    if not callable(function):
+        raise rule_error("readout", "name a function (output, targets)", path)
+    return function

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from eif_lab.configs import CACHE  # noqa: F401 - a folder like the others
+
 MANIFEST = "manifest.json"
 """What is written last: a folder that holds it is that of a job that has ended, well or not."""
 
@@ -14,9 +16,6 @@ SWEEP = "multirun.yaml"
 
 ARRAYS = ".zarr"
 """How the folder of an array ends."""
-
-CACHE = "outputs/cache"
-"""Where base models, unpacked data and arrays are found again, unless a job names another folder."""
 
 OVERRIDES = ".hydra/overrides.yaml"
 """What Hydra writes as a job begins."""

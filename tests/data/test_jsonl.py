@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from eif_lab.data.task import RELATIONS
-from eif_lab.data.texts.jsonl import JSONL, KINDS
+from eif_lab.data.texts.jsonl import JSONL
+from eif_lab.data.texts.lines import KINDS
 from eif_lab.errors import ConfigError
 from eif_lab.perturbations.relabel import Relabel
 from eif_lab.perturbations.template import Template

@@ -7,6 +7,7 @@ import re
 from collections import Counter, deque
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eif_lab.data.task import RELATIONS
+from eif_lab.data.worlds.distances import word_overlap
 from eif_lab.data.worlds.domains import DOMAINS
-from eif_lab.data.worlds.knowledge import word_overlap
 from eif_lab.data.worlds.logic import Fact, Rule, closure
 from eif_lab.data.worlds.names import ONSETS, OPENINGS, invent, words
+from eif_lab.data.worlds.world import Case, World
 from eif_lab.errors import ConfigError
+from eif_lab.options import choice
 
 NAMES = [domain.__module__.rpartition(".")[2] for domain in DOMAINS]
 CASES = 4
@@ -319,7 +322,7 @@ def test_more_worlds_than_words_are_refused_in_one_line():
 @settings(deadline=None, max_examples=40)
 def test_invented_words_differ_in_their_first_syllables_and_avoid_what_is_taken(count, seed):
     taken = set(words(unseen=True)[::3])
-    drawn = invent(count, np.random.default_rng(seed), unseen=True, taken=taken)
+    drawn = invent(count, np.random.default_rng(seed), unseen=True, used=taken)
     assert len({next(o for o in OPENINGS if word.startswith(o)) for word in drawn}) == count == len(drawn)
     assert not taken.intersection(drawn)
 
@@ -333,3 +336,51 @@ def test_chaining_equals_reachability(edges, start, goal):
         reach |= {b for a, b in edges if a in reach}
     facts = [Fact(str(a), "is", str(b)) for a, b in edges]
     assert (Fact(str(start), "is", str(goal)) in closure(facts, [chain])) == (goal in reach)
+
+
+@dataclasses.dataclass
+class Friendship(DOMAINS[0]):
+    """A domain that the package does not list."""
+
+    rules: ClassVar = (Rule((Fact("?x", "likes", "?y"),), Fact("?y", "likes", "?x")),)
+    wordings: ClassVar = {
+        "likes": ("{subject} does{not} like", "{subject} is{not} fond of", "{subject} has{not} a liking for")
+    }
+
+    @classmethod
+    def size(cls, cases):
+        return 2 * cases + 2
+
+    @classmethod
+    def world(cls, words, cases):
+        *names, first, second = words
+        ones, others = names[::2], names[1::2]
+        stated = [Fact(one, "likes", other) for one, other in zip(ones, others)]
+        follows = [Fact(other, "likes", one) for one, other in zip(ones, others)]
+        return World(
+            background=(),
+            cases=tuple(
+                Case((fact,), ((end, end._replace(subject=others[(k + 1) % cases])),))
+                for k, (fact, end) in enumerate(zip(stated, follows))
+            ),
+            neutral=(Fact(first, "likes", second),),
+            choices={"likes": tuple(names)},
+            tops=tuple(names),
+            rules=cls.rules,
+        )
+
+
+@pytest.mark.parametrize("view", ["probes", "statements"])
+def test_a_domain_from_outside_is_a_dataset_without_an_edit(view):
+    domain = choice("dataset", {"_target_": f"{__name__}.Friendship", "worlds": 2, "view": view})
+    task = domain.load(0)
+    assert type(domain) not in DOMAINS
+    assert domain.kind == type(task.stimuli).kind == "text"
+    assert set(task.relation[task.foil >= 0].flat) <= {"entailed", "contradicted"}
+    assert (task.relation == "entailed").any()
+
+
+def test_a_task_of_texts_is_none_of_images(task):
+    assert task.texts == (task.stimuli, task.probes)
+    with pytest.raises(TypeError, match="a task of images was expected, got Texts"):
+        _ = task.images

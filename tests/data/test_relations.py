@@ -6,7 +6,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from eif_lab.data.texts.relations import FOLDER, INVERSES, Fact, Relation, Relations, another
+from eif_lab.data.texts.relation import INVERSES, Fact, Relation
+from eif_lab.data.texts.relations import FOLDER, Relations, another
 from eif_lab.errors import ConfigError
 
 

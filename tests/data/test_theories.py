@@ -19,8 +19,8 @@ from eif_lab.errors import ConfigError
 def sets(real_data):
     """The two data sets with how each reads a sentence."""
     return {
-        "proofwriter": (ProofWriter(theories=5, split="dev", root=str(real_data)), proofwriter.meaning),
-        "prontoqa": (ProntoQA(theories=5, root=str(real_data)), prontoqa.meaning),
+        "proofwriter": (ProofWriter(theories=5, split="dev", root=str(real_data)), proofwriter.GRAMMAR.meaning),
+        "prontoqa": (ProntoQA(theories=5, root=str(real_data)), prontoqa.GRAMMAR.meaning),
     }
 
 
@@ -37,8 +37,8 @@ def verdict(meaning, context, statement):
 
 
 @pytest.mark.parametrize(("name", "file", "meaning"), [
-    ("proofwriter", "train", proofwriter.meaning), ("proofwriter", "dev", proofwriter.meaning),
-    ("proofwriter", "test", proofwriter.meaning), ("prontoqa", "dev", prontoqa.meaning),
+    ("proofwriter", "train", proofwriter.GRAMMAR.meaning), ("proofwriter", "dev", proofwriter.GRAMMAR.meaning),
+    ("proofwriter", "test", proofwriter.GRAMMAR.meaning), ("prontoqa", "dev", prontoqa.GRAMMAR.meaning),
 ])  # fmt: skip
 def test_the_rules_give_every_answer_that_the_set_gives(real_data, name, file, meaning):
     records = json.loads((real_data / "knowledge" / name / f"{file}.json").read_text())
@@ -128,7 +128,7 @@ def test_rounds_find_what_forward_chaining_finds(real_data):
     """`closure` reads premises in every way that there is."""
     records = json.loads((real_data / "knowledge/proofwriter/dev.json").read_text())
     for record in sorted(records, key=lambda one: len(one["context"]))[:100:15]:
-        facts, rules = read(proofwriter.meaning, record["context"])
+        facts, rules = read(proofwriter.GRAMMAR.meaning, record["context"])
         assert rounds(facts, rules).keys() == closure(facts, rules)
 
 
@@ -149,10 +149,10 @@ def test_what_is_said_and_denied_at_once_is_unknown():
           Fact("the cow", "like", "?x"))),
 ])  # fmt: skip
 def test_proofwriter_sentences_mean_what_they_say(text, expected):
-    assert proofwriter.meaning(text) == expected
+    assert proofwriter.GRAMMAR.meaning(text) == expected
 
 
-@pytest.mark.parametrize("meaning", [proofwriter.meaning, prontoqa.meaning])
+@pytest.mark.parametrize("meaning", [proofwriter.GRAMMAR.meaning, prontoqa.GRAMMAR.meaning])
 def test_a_sentence_of_no_grammar_is_refused(meaning):
     with pytest.raises(ValueError, match="no such sentence"):
         meaning("Perhaps, or not: the bear may like it!")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import nn
 from eif_lab import calibrate, measure_influence
 from eif_lab.errors import ConfigError
 from eif_lab.influence import calibrate as calibration
-from eif_lab.influence.update import Update
+from eif_lab.influence.update import OPTIMIZERS, Update
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def curve(monkeypatch):
             return xr.DataArray(np.full((2, 2), direct(update.learning_rate)))
 
         monkeypatch.setattr(calibration, "measure_influence", measured)
-        monkeypatch.setitem(calibration.START, "sgd", start)
+        monkeypatch.setitem(OPTIMIZERS, "sgd", replace(OPTIMIZERS["sgd"], first_rate=start))
         batch = torch.zeros(2, 3), torch.tensor([0, 1])
         found = calibrate(nn.Linear(3, 2), F.cross_entropy, batch, update=Update(direct_influence=target))
         return SimpleNamespace(found=found, tried=tried)

@@ -16,7 +16,7 @@ from eif_lab.influence.reading import arrangement, passes
 from eif_lab.methods.prompt import Prompt
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder, spell_out
-from eif_lab.readouts.readout import rank
+from eif_lab.readouts.classes import rank
 
 STIMULI = ("a dax is a blick .", "a wug can zorp .")
 PROBES = Texts(

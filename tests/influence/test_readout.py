@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from eif_lab.errors import ConfigError
+from eif_lab.readouts import classes
 from eif_lab.readouts.readout import READOUTS, named_readouts
 
 
@@ -91,3 +92,56 @@ def test_own_function_goes_by_its_name():
         return output[:, 0] - output[:, 1]
 
     assert list(named_readouts([margin, "prob"])) == ["margin", "prob"]
+
+
+def test_a_readout_of_another_package_goes_by_its_path(tmp_path, monkeypatch):
+    (tmp_path / "others_readouts.py").write_text(
+        "from eif_lab.readouts.readout import Readout\n"
+        "def margin(output, target):\n"
+        "    return output[:, 0] - output[:, 1]\n"
+        "LOSS = Readout('loss', lambda output, target: -output[:, 0], unit='nat', sign=-1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    named = named_readouts(["others_readouts.margin", "others_readouts.LOSS", "log_prob"])
+    assert list(named) == ["others_readouts.margin", "others_readouts.LOSS", "log_prob"]
+    margin, loss, _ = named.values()
+    assert (margin.unit, margin.sign, margin.among) == ("", 1, None) and (loss.unit, loss.sign) == ("nat", -1)
+    assert margin(torch.tensor([[3.0, 1.0]]), torch.tensor([0])).item() == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("no_such_package.margin", r"or a path that can be imported \(No module named 'no_such_package'\), got 'no_"),
+        ("math.pi", r"readout must name a function \(output, targets\), got 'math.pi'"),
+    ],
+)
+def test_a_path_that_names_no_readout_is_refused_in_one_line(path, told):
+    with pytest.raises(ConfigError, match=told):
+        named_readouts(path)
+
+
+def test_a_named_readout_given_as_its_function_is_that_readout():
+    assert named_readouts(classes.log_prob) == {"log_prob": READOUTS["log_prob"]}
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_what_the_table_says_of_a_readout_holds(name):
+    """Its sign, that it follows from the log-probability, that it counts, and what it is among candidates."""
+    readout = READOUTS[name]
+    output = torch.randn(30, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    target = torch.arange(30) % 5
+    better = output.clone()
+    better[torch.arange(30), target] += 10
+    moved = readout.sign * (readout(better, target) - readout(output, target))
+    assert (moved >= 0).all() and (moved > 0).any()
+    read = readout(output, target)
+    assert bool((read == read.round()).all()) == readout.is_count
+    if readout.of_log_prob is not None:
+        torch.testing.assert_close(readout.of_log_prob(classes.log_prob(output, target)), read)
+    if readout.among is not None:  # all classes as candidates, the target's first
+        others = output.log_softmax(-1)
+        first = torch.cat([others.gather(1, target[:, None]), others], dim=1)
+        is_other = torch.arange(6)[None] - 1 != target[:, None]
+        is_other[:, 0] = False
+        torch.testing.assert_close(readout.among(first, is_other), read)

@@ -13,7 +13,7 @@ from transformers import Phi3Config, Phi3ForCausalLM
 
 from eif_lab import measure_context, measure_influence
 from eif_lab.models.language.causal_lm import CausalLM, mean_hidden_state, token_loss
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 PAD, LIMIT, WORDS = 0, 16, 40
 LENGTHS = [5, LIMIT, LIMIT + 1, 25, 9]

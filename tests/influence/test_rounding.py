@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from torch import nn
 
 from eif_lab import calibrate, measure_influence
 from eif_lab.errors import ConfigError
-from eif_lab.influence import learning_rate as calibration
 from eif_lab.influence.batch import Batch
 from eif_lab.influence.per_sample.alone import BaseGradients
 from eif_lab.influence.problem import Problem
@@ -25,8 +25,9 @@ from eif_lab.influence.resources.precision import (
     step_per_rate,
 )
 from eif_lab.influence.snapshot import Snapshot
-from eif_lab.influence.update import Update
-from eif_lab.readouts.readout import log_prob, named_readouts, prob
+from eif_lab.influence.update import OPTIMIZERS, Update
+from eif_lab.readouts.classes import log_prob
+from eif_lab.readouts.readout import READOUTS, named_readouts
 
 UPDATES = [
     {"optimizer": "sgd", "momentum": 0.9},
@@ -271,7 +272,7 @@ def test_exclude_is_held_to_the_same_rule(net, batch):
 def test_calibration_passes_over_rates_that_are_refused(net, batch, monkeypatch):
     """The search starts where float32 holds nothing, and ends where it is asked to."""
     model, stimuli = single(net, batch)
-    monkeypatch.setitem(calibration.START, "sgd", 1e-11)
+    monkeypatch.setitem(OPTIMIZERS, "sgd", replace(OPTIMIZERS["sgd"], first_rate=1e-11))
     found = calibrate(model, F.cross_entropy, stimuli, update=Update(headroom=0.3))
     assert found.reached and found.learning_rate > 1e-4
 
@@ -279,7 +280,7 @@ def test_calibration_passes_over_rates_that_are_refused(net, batch, monkeypatch)
 def test_calibration_does_not_settle_on_a_rate_that_is_refused(net, batch, monkeypatch):
     """Where no rate teaches, one that can be measured is returned, and that it is not what was sought is said."""
     model, stimuli = single(net, batch)
-    monkeypatch.setitem(calibration.START, "sgd", 1e-9)
+    monkeypatch.setitem(OPTIMIZERS, "sgd", replace(OPTIMIZERS["sgd"], first_rate=1e-9))
 
     def opposite(output, target):
         return -F.cross_entropy(output, target)
@@ -292,8 +293,8 @@ def test_calibration_does_not_settle_on_a_rate_that_is_refused(net, batch, monke
 @pytest.mark.parametrize("probability", [1e-30, 1e-3, 0.5, 1.0])
 def test_probability_is_resolved_as_its_logarithm_is(probability):
     value = torch.tensor([probability])
-    error_of_log = resolution(log_prob, value.log(), 0.0)
-    assert np.isclose(resolution(prob, value, 0.0), probability * error_of_log, rtol=1e-5)
+    error_of_log = resolution(READOUTS["log_prob"], value.log(), 0.0)
+    assert np.isclose(resolution(READOUTS["prob"], value, 0.0), probability * error_of_log, rtol=1e-5)
 
 
 def test_low_precision_resolves_less(net, batch):

@@ -16,7 +16,7 @@ from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
 from eif_lab.methods.prompt import TEMPLATES, Prompt
 from eif_lab.models.language.encoding import Encoder
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 
 def texts(*pairs, **coords):

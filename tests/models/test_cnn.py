@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from eif_lab.data.images.digits import Digits
 from eif_lab.errors import ConfigError
+from eif_lab.files.build_once import build_once
 from eif_lab.jobs.device import deterministic_algorithms
-from eif_lab.models.base import Training, made_once, weights_hash
+from eif_lab.models.base import Training, weights_hash
 from eif_lab.models.cnn import CNN, accuracy
 from eif_lab.models.training import Finetuner, train, unseen
 
@@ -96,11 +97,11 @@ def test_a_failed_making_leaves_nothing_that_passes_for_done(tmp_path):
         raise RuntimeError("died")
 
     with pytest.raises(RuntimeError):
-        made_once(tmp_path / "model", half)
+        build_once(tmp_path / "model", half)
     assert not (tmp_path / "model").exists()
-    report = made_once(tmp_path / "model", lambda folder: {"accuracy": 1.0})
+    report = build_once(tmp_path / "model", lambda folder: {"accuracy": 1.0})
     assert report == {"accuracy": 1.0} and (tmp_path / "model").is_dir()
-    assert made_once(tmp_path / "model", half) == {"accuracy": 1.0}
+    assert build_once(tmp_path / "model", half) == {"accuracy": 1.0}
 
 
 def test_lightning_keeps_the_mode_that_a_model_comes_in():

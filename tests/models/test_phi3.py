@@ -28,9 +28,8 @@ from eif_lab.models.language import hub
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.phi3 import SHIPPED, Phi3, Teaching
-from eif_lab.models.language.teaching import log_probabilities
 from eif_lab.options import build
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED, log_prob
 
 DOMAIN = Ontology(worlds=2, stimuli_per_world=3)
 
@@ -194,7 +193,7 @@ def test_log_probabilities_are_those_of_the_unpadded_row(checkpoint, attention, 
     base = Phi3(checkpoint=checkpoint, attention=attention, dtype="float64").prepare(untaught, tmp_path, 0, "cpu")
     inputs, targets = base.encode(untaught.probes)
     with torch.no_grad():
-        together = log_probabilities(base.module(inputs), targets)
+        together = log_prob(base.module(inputs), targets)
     reference = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float64).eval()
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     for row, (prompt, target) in enumerate(zip(untaught.probes.prompts, untaught.probes.targets)):
@@ -214,8 +213,8 @@ def test_padding_and_company_change_nothing(plain, untaught, tmp_path):
     longer = torch.nn.functional.pad(inputs, (0, 5), value=base.encode.pad)
     unscored = torch.nn.functional.pad(targets, (0, 5), value=IGNORED)
     with torch.no_grad():
-        expected = log_probabilities(base.module(inputs), targets)
-        padded = log_probabilities(base.module(longer), unscored)
+        expected = log_prob(base.module(inputs), targets)
+        padded = log_prob(base.module(longer), unscored)
     # the norms compute in float32 whatever the dtype
     torch.testing.assert_close(padded, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(base.loss(base.module(longer), unscored), base.loss(base.module(inputs), targets))
@@ -223,9 +222,7 @@ def test_padding_and_company_change_nothing(plain, untaught, tmp_path):
     for i in range(0, len(untaught.probes), 7):
         row, answer = base.encode(alone(untaught.probes, i))
         with torch.no_grad():
-            torch.testing.assert_close(
-                log_probabilities(base.module(row), answer), expected[i : i + 1], atol=1e-5, rtol=1e-5
-            )
+            torch.testing.assert_close(log_prob(base.module(row), answer), expected[i : i + 1], atol=1e-5, rtol=1e-5)
 
 
 def test_features_are_the_mean_of_the_last_hidden_states(checkpoint, untaught, tmp_path):
@@ -246,7 +243,7 @@ def test_loss_is_the_mean_over_scored_tokens_and_goes_through_vmap(untaught):
     inputs, targets = Encoder(tokenizer, 64)(untaught.stimuli)
     with torch.no_grad():
         logits = module(inputs)
-        expected = -log_probabilities(logits, targets).sum() / (targets != IGNORED).sum()
+        expected = -log_prob(logits, targets).sum() / (targets != IGNORED).sum()
     torch.testing.assert_close(token_loss(logits, targets), expected)
     parameters = dict(module.named_parameters())
 

@@ -19,7 +19,8 @@ from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.prefixes import share_prefixes
-from eif_lab.readouts.readout import IGNORED, READOUTS, log_prob
+from eif_lab.readouts.classes import IGNORED, log_prob
+from eif_lab.readouts.readout import READOUTS
 
 EXACT = {"rtol": 0, "atol": 1e-9}
 

@@ -13,6 +13,7 @@ from eif_lab.data.worlds.logic import closure
 from eif_lab.data.worlds.names import words
 from eif_lab.data.worlds.reversal import Reversal
 from eif_lab.errors import ConfigError
+from eif_lab.models.checkpoints import interrupted
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.phi3 import SHIPPED
@@ -22,8 +23,7 @@ from eif_lab.models.tiny.examination import examine
 from eif_lab.models.tiny.induction import start_by_looking_up
 from eif_lab.models.tiny.pretraining import Pretraining, pretrain
 from eif_lab.models.tiny.tokenizer import make_tokenizer, names_in
-from eif_lab.models.training import interrupted
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 SMALL = {
     "hidden_size": 64,

@@ -17,7 +17,10 @@ from eif_lab.models.base import weights_hash
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder, spell_out
 from eif_lab.models.language.phi3 import Phi3, Teaching
-from eif_lab.models.language.teaching import background_accuracy, log_probabilities, teach
+from eif_lab.models.language.teaching import background_accuracy, teach
+from eif_lab.readouts.candidates import Candidates
+from eif_lab.readouts.classes import log_prob, read_log_probs
+from eif_lab.readouts.readout import READOUTS, named_readouts
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +41,41 @@ def test_log_probabilities_sum_the_scored_positions():
         sum(torch.softmax(logits[n, t], -1)[targets[n, t]].log().item() for t in range(4) if targets[n, t] >= 0)
         for n in range(3)
     ]
-    torch.testing.assert_close(log_probabilities(logits, targets), torch.tensor(expected))
+    torch.testing.assert_close(log_prob(logits, targets), torch.tensor(expected))
 
 
-def test_accuracy_counts_per_world_what_is_likelier_than_every_other_candidate(background, encode):
+def test_accuracy_counts_per_world_what_scores_higher_than_every_other_candidate(background, encode):
+    """Written out: log-probabilities, per token where a question's candidates differ in length."""
     module = CausalLM(small_phi3(encode.tokenizer))
     questions = background.questions
     right: dict[int, list[bool]] = {}
     for i, candidates in enumerate(background.questions.candidates):
-        scores = []
+        scores, lengths = [], []
         for candidate in candidates:
             inputs, targets = encode(Texts((questions.prompts[i],), (candidate,), np.arange(1)))
             with torch.no_grad():
-                scores.append(log_probabilities(module(inputs), targets).item())
+                scores.append(log_prob(module(inputs), targets).item())
+            lengths.append(int((targets >= 0).sum()))
+        scores = np.array(scores) / (lengths if len(set(lengths)) > 1 else 1)
         answer = candidates[int(np.argmax(scores))]
         right.setdefault(int(questions.coords["world"][i]), []).append(answer == questions.targets[i])
     expected = {world: float(np.mean(values)) for world, values in right.items()}
     assert background_accuracy(module, encode, background) == pytest.approx(expected)
+
+
+def test_the_accuracy_of_teaching_is_that_of_the_readout(background, encode):
+    """What the report of a base model says is what a job would read of the same questions."""
+    module = CausalLM(small_phi3(encode.tokenizer))
+    answers, rows = spell_out(background.questions)
+    inputs, targets = encode(answers)
+    candidates, readouts = Candidates.of(rows, targets), named_readouts("correct")
+    assert not candidates.some_alone and set(candidates.read_by_row(readouts)) == set()
+    logs = read_log_probs(module, inputs, targets, "cpu")
+    right = candidates.settle(logs[:, None], readouts)[:, 0]
+    worlds = np.asarray(background.questions.coords["world"])
+    expected = {int(world): right[torch.from_numpy(worlds == world)].mean().item() for world in np.unique(worlds)}
+    assert background_accuracy(module, encode, background) == pytest.approx(expected)
+    torch.testing.assert_close(READOUTS["log_prob"](module(inputs), targets).detach(), logs)
 
 
 def test_a_model_that_has_diverged_answers_nothing(background, encode):

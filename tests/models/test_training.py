@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from eif_lab.files.checksums import write_checked
 from eif_lab.models.base import Training
-from eif_lab.models.training import CHECKPOINTS, LAST, interrupted, train, unseen
+from eif_lab.models.checkpoints import CHECKPOINTS, LAST, interrupted
+from eif_lab.models.training import train, unseen
 
 
 class Stopped(Exception):

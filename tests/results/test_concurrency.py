@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from eif_lab.__main__ import CONF
 from eif_lab.errors import ConfigError
-from eif_lab.files.build_once import made_once
+from eif_lab.files.build_once import build_once
 from eif_lab.files.checksums import SUMS, damage
 from eif_lab.files.locks import locked
 from eif_lab.files.trouble import disk_trouble
@@ -47,7 +47,7 @@ def make_slowly(directory, log):
         (folder / "weights").write_text("1 2 3")
         return {"accuracy": 1.0}
 
-    made_once(directory, make)
+    build_once(directory, make)
 
 
 def measure_slowly(cache, key, log, make_influence):
@@ -208,7 +208,7 @@ def make_weights(folder):
 
 def fill(cache, influence):
     """All kinds of things that are kept."""
-    made_once(cache / "models" / "cnn", make_weights)
+    build_once(cache / "models" / "cnn", make_weights)
     arrays = ArrayCache(cache / "influence")
     with checkpoint(arrays, "k") as left:
         assert len(left.run_id) == 8
@@ -236,7 +236,7 @@ def everything(folder):
 
 def find_all(cache, key):
     """What a job asks of a cache that has all that it needs."""
-    made_once(cache / "models" / "cnn", make_weights)
+    build_once(cache / "models" / "cnn", make_weights)
     arrays = ArrayCache(cache / "influence")
     with checkpoint(arrays, key, needed=False) as left:
         assert arrays.find(key) is not None and len(left.run_id) == 8

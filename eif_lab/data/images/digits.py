@@ -18,7 +18,7 @@ from eif_lab.options import option
 class Digits(Dataset):
     """Embedded: nothing is downloaded. One image in two is held out for stimuli and probes."""
 
-    kind: ClassVar[str] = "image"
+    kind: ClassVar[str] = Images.kind
 
     name: str = option("digits", one_of=["digits"])
     stimuli: int = option(120, at_least=1, hint="Try 120.")

@@ -44,8 +44,7 @@ class ImageFolder(Dataset):
         probes: Watched samples; with as many as stimuli they are the same ones.
     """
 
-    kind: ClassVar[str] = "image"
-    name: ClassVar[str] = "image_folder"
+    kind: ClassVar[str] = Images.kind
     reads: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str | None = option(None)

@@ -37,7 +37,7 @@ class MNIST(Dataset):
     read-only.
     """
 
-    kind: ClassVar[str] = "image"
+    kind: ClassVar[str] = Images.kind
     incidental: ClassVar[tuple[str, ...]] = ("root", "download")
     reads: ClassVar[tuple[str, ...]] = ("root",)
     writes: ClassVar[tuple[str, ...]] = ("download",)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from eif_lab.data.dataset import Dataset
-from eif_lab.data.sampling import drawn
+from eif_lab.data.sampling import draw_places
 from eif_lab.data.task import Task, Texts
 from eif_lab.data.texts.records import as_published, read_records
 from eif_lab.files.fingerprint import fingerprint
@@ -80,7 +80,7 @@ class FictionalKnowledge(Dataset):
         root: The folder that holds ``knowledge/fictional_knowledge``.
     """
 
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = Texts.kind
     incidental: ClassVar[tuple[str, ...]] = ("root",)
 
     passages: int = option(8, at_least=1, hint="Try 8.")
@@ -108,7 +108,7 @@ class FictionalKnowledge(Dataset):
             "%d of %d passages left out: longer than %d characters (dataset.longest)",
             len(records) - len(short), len(records), self.longest,
         )  # fmt: skip
-        chosen = drawn("passages", self.passages, len(short), seed, f"of at most {self.longest} characters")
+        chosen = draw_places("passages", self.passages, len(short), seed, f"of at most {self.longest} characters")
         passages = {short[i]: records[short[i]] for i in chosen}
         with as_published(self.root, PASSAGES):
             return passage_task(

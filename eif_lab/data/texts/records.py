@@ -1,4 +1,4 @@
-"""Data files under a root: found, read, told apart by their contents, and drawn from."""
+"""JSON files of published sets: read and checked, since they may have been changed on the way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from eif_lab.errors import ConfigError, rule_error
 
 LONGEST_TEXT = 5_000
-"""Characters of a text in a published set (the longest has 3,489), so that none takes long to analyse or much room."""
+"""Characters of a text in a published set (the longest has 3,489), so that none takes long to read or much memory."""
 
 
 UNWRITABLE = re.compile(r"[\0\ud800-\udfff]")
@@ -32,14 +32,14 @@ def read_records(root: str, place: str, fields: Sequence[str]) -> list[dict[str,
     """
     path = Path(root) / place
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise rule_error(
             "dataset.root", f"be a folder that holds {place}", root, "Set EIF_LAB_DATA to one that does."
         ) from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} must be JSON in UTF-8, got {type(error).__name__} ({error}).") from None
-    records = given if isinstance(given, list) else [given]
+    records = content if isinstance(content, list) else [content]
     for number, record in enumerate(records):
         missing = [name for name in fields if not isinstance(record, dict) or name not in record]
         if missing:
@@ -52,7 +52,7 @@ def read_records(root: str, place: str, fields: Sequence[str]) -> list[dict[str,
 
 
 def texts_in(record: Any) -> Iterator[str]:
-    """Every text in what JSON holds, but for the names of fields."""
+    """Every text in a JSON value but the names of fields."""
     left = [record]
     while left:
         value = left.pop()
@@ -64,11 +64,14 @@ def texts_in(record: Any) -> Iterator[str]:
 
 @contextmanager
 def as_published(root: str, place: str) -> Iterator[None]:
-    """Turn what breaks on a record that is not as its authors published it into one line.
+    """Within this, what breaks on a record that is not as its authors published it is a ConfigError of one line.
 
     Args:
         root: What ``dataset.root`` names.
         place: The file below it.
+
+    Raises:
+        ConfigError: Something breaks.
     """
     try:
         yield
@@ -76,5 +79,5 @@ def as_published(root: str, place: str) -> Iterator[None]:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
         received = f"{type(error).__name__} ({error!s:.200})"
-        told = f"{Path(root) / place} must hold records as they were published, got {received}."
-        raise ConfigError(" ".join(f"{told} Fetch the file anew.".split())) from error
+        message = f"{Path(root) / place} must hold records as they were published, got {received}."
+        raise ConfigError(" ".join(f"{message} Fetch the file anew.".split())) from error

@@ -8,20 +8,19 @@ its foils those wordings of another subject, its converse the statement with sub
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
 from eif_lab.data.dataset import Dataset
-from eif_lab.data.sampling import drawn
+from eif_lab.data.sampling import draw_places
 from eif_lab.data.task import Task, Texts
 from eif_lab.data.texts.records import as_published, read_records
+from eif_lab.data.texts.relation import INVERSES, Case, Claim, Fact, Relation
 from eif_lab.errors import rule_error, unknown_name
 from eif_lab.files.fingerprint import fingerprint
 from eif_lab.options import option
@@ -30,126 +29,6 @@ log = logging.getLogger(__name__)
 
 FOLDER = "knowledge/relations"
 KINDS = ("factual", "commonsense", "linguistic")
-
-GAP = "{}"
-"""Where the subject stands in a wording; filled in as text, since a file's own formats could ask for any width."""
-
-INVERSES = {
-    "company_ceo": "{} is the CEO of",
-    "country_capital_city": "{} is the capital of",
-    "country_largest_city": "{} is the largest city in",
-    "person_band_lead_singer": "The lead singer of {} is",
-    "pokemon_evolutions": "{} evolves from",
-    "superhero_person": "{} is the secret identity of",
-}
-"""Wordings with a gap for the object that the subject completes. The set has none; these are for relations in which an
-object has, but for a few, one subject."""
-
-
-class Fact(NamedTuple):
-    """What is so, or claimed to be so."""
-
-    relation: str
-    subject: str
-    object: str
-
-
-class Claim(NamedTuple):
-    """A fact in a wording; ``form`` is direct, paraphrase, foil, inverse or converse."""
-
-    fact: Fact
-    form: str
-    prompt: str
-    target: str
-    candidates: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """Its id: the sentence with a bar before what is learnt or scored."""
-        return f"{self.prompt} | {self.target}"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A stimulus with its probes.
-
-    Attributes:
-        stated: The stimulus, which is a probe as well.
-        pairs: What is entailed, each with its matched foil, if there is one.
-        converse: Subject and object exchanged.
-    """
-
-    stated: Claim
-    pairs: tuple[tuple[Claim, Claim | None], ...]
-    converse: Claim
-
-    @property
-    def claims(self) -> list[Claim]:
-        """All of them, entailed ones before their foils."""
-        return [self.stated, *(claim for pair in self.pairs for claim in pair if claim), self.converse]
-
-
-@dataclass(frozen=True)
-class Relation:
-    """A file of the set.
-
-    Attributes:
-        name: The file's.
-        symmetric: Whether the fact holds with subject and object exchanged.
-        wordings: Prompts with a gap for the subject, no two the same; the first words the stimuli.
-        facts: Subjects with their objects.
-    """
-
-    name: str
-    symmetric: bool
-    wordings: tuple[str, ...]
-    facts: tuple[Fact, ...]
-
-    @classmethod
-    def read(cls, name: str, record: Mapping[str, Any]) -> Relation:
-        """From a file's contents.
-
-        Raises:
-            ValueError: A wording has not one gap, or a subject or an object is no text.
-        """
-        facts = tuple(dict.fromkeys(Fact(name, one["subject"], one["object"]) for one in record["samples"]))
-        wordings = tuple(dict.fromkeys((*record["prompt_templates"], *record["prompt_templates_zs"])))
-        for wording in wordings:
-            if not isinstance(wording, str) or wording.count(GAP) != 1:
-                raise ValueError(f"a wording with one {GAP}, not {wording!r}")
-        for said in (text for fact in facts for text in fact):
-            if not isinstance(said, str):
-                raise ValueError(f"subjects and objects that are texts, not {said!r}")
-        return cls(name, record["properties"]["symmetric"] is True, wordings, facts)
-
-    @cached_property
-    def objects(self) -> tuple[str, ...]:
-        """All different ones."""
-        return tuple(dict.fromkeys(fact.object for fact in self.facts))
-
-    @cached_property
-    def subjects(self) -> tuple[str, ...]:
-        """All different ones."""
-        return tuple(dict.fromkeys(fact.subject for fact in self.facts))
-
-    @cached_property
-    def known(self) -> frozenset[Fact]:
-        """What the set says."""
-        return frozenset(self.facts)
-
-    @cached_property
-    def clear(self) -> tuple[Fact, ...]:
-        """The facts whose subject has one object only."""
-        times = Counter(fact.subject for fact in self.facts)
-        return tuple(fact for fact in self.facts if times[fact.subject] == 1)
-
-    def ask_object(self, fact: Fact, wording: int, form: str, candidates: tuple[str, ...]) -> Claim:
-        """The fact as a wording that the object completes."""
-        return Claim(fact, form, self.wordings[wording].replace(GAP, fact.subject), fact.object, candidates)
-
-    def ask_subject(self, fact: Fact, form: str, candidates: tuple[str, ...]) -> Claim:
-        """The fact told from its object, which the subject completes."""
-        return Claim(fact, form, INVERSES[self.name].replace(GAP, fact.object), fact.subject, candidates)
 
 
 @dataclass
@@ -171,14 +50,14 @@ class Relations(Dataset):
     Attributes:
         kinds: Of the set's kinds ``factual``, ``commonsense`` and ``linguistic``, those that are drawn from.
         relations: How many relations are drawn.
-        only: Names of relations that are taken instead.
+        only: Names of the relations to use instead of a draw.
         stimuli_per_relation: Facts of each.
         paraphrases: Other wordings of a fact that are probed, at most.
         candidates: Answers to choose among, at most; the right one is one of them.
         root: The folder that holds ``knowledge/relations``.
     """
 
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = Texts.kind
     incidental: ClassVar[tuple[str, ...]] = ("root",)
 
     kinds: list[str] = option(["factual", "commonsense"], one_of=KINDS, hint="Try [factual].")
@@ -199,17 +78,17 @@ class Relations(Dataset):
         Raises:
             ConfigError: The files are not there, hold too little, or none has the name given.
         """
-        relations = self._drawn(seed)
+        relations = self._draw(seed)
         generator = np.random.default_rng(seed)
         return assemble([self._world(relation, generator) for relation in relations], relations)
 
     def _places(self) -> dict[str, str]:
         """The set's files of these kinds, by relation."""
         root = Path(self.root)
-        found = sorted(path for kind in self.kinds for path in (root / FOLDER / kind).glob("*.json"))
-        return {path.stem: str(path.relative_to(root)) for path in found}
+        paths = sorted(path for kind in self.kinds for path in (root / FOLDER / kind).glob("*.json"))
+        return {path.stem: str(path.relative_to(root)) for path in paths}
 
-    def _drawn(self, seed: int) -> list[Relation]:
+    def _draw(self, seed: int) -> list[Relation]:
         places = self._places()
         if not places:
             rule = f"be a folder that holds {FOLDER}/{self.kinds[0]}"
@@ -230,7 +109,7 @@ class Relations(Dataset):
         if self.only is not None and usable:
             return usable
         what = f"with a second wording and {self.stimuli_per_relation} facts"
-        return [usable[i] for i in drawn("relations", self.relations, len(usable), seed, what)]
+        return [usable[i] for i in draw_places("relations", self.relations, len(usable), seed, what)]
 
     def _world(self, relation: Relation, generator: np.random.Generator) -> list[Case]:
         """The stimuli drawn from a relation, with their probes."""
@@ -293,7 +172,7 @@ def assemble(worlds: Sequence[Sequence[Case]], relations: Sequence[Relation]) ->
     return Task(
         stimuli=_stimuli(cases, relations),
         probes=_texts(probes, relations),
-        relation=np.array([[says(case.stated, claim, symmetric) for claim in probes] for case in cases]),
+        relation=np.array([[relation_of(case.stated, claim, symmetric) for claim in probes] for case in cases]),
         distances={
             "differences": np.array([[differences(case.stated.fact, claim.fact) for claim in probes] for case in cases])
         },
@@ -301,7 +180,7 @@ def assemble(worlds: Sequence[Sequence[Case]], relations: Sequence[Relation]) ->
     )
 
 
-def says(stated: Claim, claim: Claim, symmetric: Collection[str]) -> str:
+def relation_of(stated: Claim, claim: Claim, symmetric: Collection[str]) -> str:
     """What a stimulus says about a probe.
 
     Args:
@@ -327,8 +206,8 @@ def differences(one: Fact, other: Fact) -> float:
 
 def _stimuli(cases: Sequence[Case], relations: Sequence[Relation]) -> Texts:
     """The stimuli; ``wording_1``, ... hold their paraphrases."""
-    said = [[f"{one.prompt} {one.target}" for one, _ in case.pairs if one.form == "paraphrase"] for case in cases]
-    columns = zip_longest(*said, fillvalue="")
+    sentences = [[f"{one.prompt} {one.target}" for one, _ in case.pairs if one.form == "paraphrase"] for case in cases]
+    columns = zip_longest(*sentences, fillvalue="")
     texts = _texts([case.stated for case in cases], relations)
     wordings = {f"wording_{number}": np.array(column) for number, column in enumerate(columns, 1)}
     return replace(texts, coords={**texts.coords, **wordings})

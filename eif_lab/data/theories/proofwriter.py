@@ -6,14 +6,11 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from eif_lab.data.dataset import Dataset
-from eif_lab.data.task import Task
-from eif_lab.data.texts.records import as_published, read_records
+from eif_lab.data.theories.grammar import Form, Grammar, PublishedTheories
 from eif_lab.data.theories.theory import (
     ANYTHING,
     FALSE,
@@ -25,26 +22,64 @@ from eif_lab.data.theories.theory import (
     answer,
     overlap,
     rounds,
-    theory_task,
 )
 from eif_lab.data.worlds.logic import Fact, Rule
 from eif_lab.errors import rule_error
-from eif_lab.files.fingerprint import fingerprint
 from eif_lab.options import option
 
 log = logging.getLogger(__name__)
 
-QUESTION = "Is the following statement true, false, or unknown?"
 PRONOUNS = ("something", "someone", "it", "they", "them")
-STATE = re.compile(r"(?:(the [a-z ]+?|\w+) (?:is|are) )?(not )?(\w+)")
-ACTION = re.compile(r"(the [a-z ]+?|\w+) (?:(?:does|do) (not) )?(\w+?)s? (the [a-z ]+|\w+)")
-KINDS = re.compile(r"(?:all )?([\w, ]+?) (?:things|people) are (not )?(\w+)")
-CONDITION = re.compile(r"if (.+) then (.+)")
 LABELS = {"A": TRUE, "B": FALSE, "C": UNKNOWN}
 
 
+def thing(words: str) -> str:
+    """A name, or the variable that a pronoun stands for."""
+    return ANYTHING if words in PRONOUNS else words
+
+
+def state(match: re.Match[str]) -> Fact:
+    """A clause with an adjective: "they are not blue", or what is left of one after "and": "not blue"."""
+    return Fact(thing(match[1] or "it"), "is", match[3], bool(match[2]))
+
+
+def action(match: re.Match[str]) -> Fact:
+    """A clause with a verb: "the cow likes the lion"."""
+    return Fact(thing(match[1]), match[3], thing(match[4]), bool(match[2]))
+
+
+CLAUSES = Grammar(
+    "ProofWriter",
+    (
+        Form(re.compile(r"(?:(the [a-z ]+?|\w+) (?:is|are) )?(not )?(\w+)"), state),
+        Form(re.compile(r"(the [a-z ]+?|\w+) (?:(?:does|do) (not) )?(\w+?)s? (the [a-z ]+|\w+)"), action),
+    ),
+)
+
+
+def condition(match: re.Match[str]) -> Rule:
+    """A rule with its premises: "If something is red and it likes the cow then it is cold."."""
+    return Rule(tuple(CLAUSES.fact(part) for part in match[1].split(" and ")), CLAUSES.fact(match[2]))
+
+
+def kind_rule(match: re.Match[str]) -> Rule:
+    """A rule about all of a kind: "All red, young things are not cold."."""
+    premises = tuple(Fact(ANYTHING, "is", adjective) for adjective in match[1].split(", "))
+    return Rule(premises, Fact(ANYTHING, "is", match[3], bool(match[2])))
+
+
+GRAMMAR = Grammar(
+    "ProofWriter",
+    (
+        Form(re.compile(r"if (.+) then (.+)"), condition),
+        Form(re.compile(r"(?:all )?([\w, ]+?) (?:things|people) are (not )?(\w+)"), kind_rule),
+        *CLAUSES.forms,
+    ),
+)
+
+
 @dataclass
-class ProofWriter(Dataset):
+class ProofWriter(PublishedTheories):
     """Small theories in plain English: each is a world, one of its facts the stimulus, its questions the probes.
 
     A theory is used where one of its questions has an answer that it loses without one of its facts, and another
@@ -53,59 +88,43 @@ class ProofWriter(Dataset):
     same as those rules. The matched foil is the unknown question that shares most words.
 
     Attributes:
-        theories: How many are drawn.
-        longest: Theories of more characters are left out.
         split: ``train``, ``dev`` or ``test``.
-        background: Whether a theory stands in each probe's ``context`` or is ``taught`` to the base model.
-        root: The folder that holds ``knowledge/proofwriter``.
     """
 
-    kind: ClassVar[str] = "text"
-    incidental: ClassVar[tuple[str, ...]] = ("root",)
+    question: ClassVar[str] = "Is the following statement true, false, or unknown?"
+    answers: ClassVar[tuple[str, ...]] = (TRUE, FALSE, UNKNOWN)
+    fields: ClassVar[tuple[str, ...]] = ("id", "context", "question", "answer")
 
-    theories: int = option(20, at_least=1, hint="Try 20.")
-    longest: int = option(500, at_least=1, hint="Try 500.")
     split: str = option("train", one_of=["train", "dev", "test"])
-    background: str = option("context", one_of=["context", "taught"])
-    root: str = "data"
 
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
+        """The file of the split below ``root``."""
         return f"knowledge/proofwriter/{self.split}.json"
 
-    def identity(self) -> list[list[str]]:
-        """The contents of the file."""
-        return fingerprint([Path(self.root) / self._place])
-
-    def load(self, seed: int) -> Task:
-        """The theories that ``seed`` draws.
+    def draw(self, records: Sequence[Mapping[str, Any]], seed: int) -> list[Theory]:
+        """The theories that ``seed`` draws among those that can be used.
 
         Raises:
-            ConfigError: The file is not there, or holds too few theories that can be used.
+            ConfigError: There are too few.
         """
-        records = read_records(self.root, self._place, ("id", "context", "question", "answer"))
-        with as_published(self.root, self._place):
+        with self.as_published():
             contexts = by_context(records)
-            short = [number for number, (context, _) in enumerate(contexts) if len(context) <= self.longest]
-        log.info(
-            "%d of %d theories left out: longer than %d characters (dataset.longest)",
-            len(contexts) - len(short), len(contexts), self.longest,
-        )  # fmt: skip
-        found: list[Theory] = []
-        looked_at = 0
-        for looked_at, place in enumerate(np.random.default_rng(seed).permutation(short), 1):  # noqa: B007
-            with as_published(self.root, self._place):
+        theories: list[Theory] = []
+        tried = 0
+        for tried, place in enumerate(  # noqa: B007
+            np.random.default_rng(seed).permutation(self.short([context for context, _ in contexts])), 1
+        ):
+            with self.as_published():
                 theory = theory_of(int(place), *contexts[place])
-            found += [theory] if theory else []
-            if len(found) == self.theories:
+            theories += [theory] if theory else []
+            if len(theories) == self.theories:
                 break
         else:
-            rule = f"be at most {len(found)} (those of at most {self.longest} characters that can be used)"
+            rule = f"be at most {len(theories)} (those of at most {self.longest} characters that can be used)"
             raise rule_error("dataset.theories", rule, self.theories, "Try a larger dataset.longest.")
-        log.info(
-            "%d more left out: no question that needs one fact, or none that is unknown", looked_at - self.theories
-        )
-        return theory_task(found, QUESTION, (TRUE, FALSE, UNKNOWN), self.background)
+        log.info("%d more left out: no question that needs one fact, or none that is unknown", tried - self.theories)
+        return theories
 
 
 def by_context(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
@@ -116,72 +135,47 @@ def by_context(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Map
     return list(grouped.items())
 
 
-def theory_of(number: int, context: str, asked: Sequence[Mapping[str, Any]]) -> Theory | None:
-    """The theory without the fact that most of its questions need; None where it cannot be used."""
+def theory_of(number: int, context: str, records: Sequence[Mapping[str, Any]]) -> Theory | None:
+    """The theory without the fact that most of its questions need; None where it cannot be used.
+
+    Args:
+        number: The theory's place in the file.
+        context: All its sentences.
+        records: Its questions.
+    """
     sentences = context.rstrip(".").split(". ")
-    meanings = [meaning(sentence) for sentence in sentences]
-    facts = [one for one in meanings if isinstance(one, Fact)]
-    rules = tuple(one for one in meanings if isinstance(one, Rule))
-    labels = {statement(record): LABELS[record["answer"]] for record in asked}
+    meanings = [GRAMMAR.meaning(sentence) for sentence in sentences]
+    facts = [meaning for meaning in meanings if isinstance(meaning, Fact)]
+    rules = tuple(meaning for meaning in meanings if isinstance(meaning, Rule))
+    labels = {statement(record): LABELS[record["answer"]] for record in records}
     decided = [one.meaning for one, label in labels.items() if label != UNKNOWN]
     unknown = [one for one, label in labels.items() if label == UNKNOWN]
 
-    def needing(fact: Fact) -> int:
-        without = rounds([other for other in facts if other != fact], rules)
-        return sum(asked not in (fact, fact.denied()) and answer(asked, without) == UNKNOWN for asked in decided)
+    def questions_needing(fact: Fact) -> int:
+        rest = rounds([other for other in facts if other != fact], rules)
+        return sum(claim not in (fact, fact.denied()) and answer(claim, rest) == UNKNOWN for claim in decided)
 
-    needed = [needing(fact) for fact in facts]
+    needed = [questions_needing(fact) for fact in facts]
     if not unknown or not any(needed):
         return None
-    stated = facts[int(np.argmax(needed))]
-    place = meanings.index(stated)
-    questions = [one for one in labels if one.meaning != stated]
+    stimulus = facts[int(np.argmax(needed))]
+    place = meanings.index(stimulus)
+    questions = [one for one in labels if one.meaning != stimulus]
 
     def foil(one: Sentence) -> int:
         return questions.index(max(unknown, key=lambda other: overlap(one.text, other.text)))
 
     return Theory(
-        name=asked[0]["id"].rpartition("_")[0],
+        name=records[0]["id"].rpartition("_")[0],
         number=number,
         background=tuple(f"{sentence}." for k, sentence in enumerate(sentences) if k != place),
-        facts=tuple(fact for fact in facts if fact != stated),
+        facts=tuple(fact for fact in facts if fact != stimulus),
         rules=rules,
-        stimulus=Sentence(f"{sentences[place]}.", stated),
+        stimulus=Sentence(f"{sentences[place]}.", stimulus),
         questions=tuple(Question(one, -1 if one in unknown else foil(one)) for one in questions),
     )
 
 
 def statement(record: Mapping[str, Any]) -> Sentence:
-    """What a question asks for."""
-    text = record["question"].rpartition("? ")[2]
-    said = meaning(text)
-    assert isinstance(said, Fact)
-    return Sentence(text, said)
-
-
-def meaning(sentence: str) -> Fact | Rule:
-    """What a sentence of the set's grammar says; a pronoun is the variable ``?x``.
-
-    Raises:
-        ValueError: It is not of that grammar.
-    """
-    text = sentence.lower().rstrip(".")
-    if found := CONDITION.fullmatch(text):
-        return Rule(tuple(literal(part) for part in found[1].split(" and ")), literal(found[2]))
-    if found := KINDS.fullmatch(text):
-        premises = tuple(Fact(ANYTHING, "is", adjective) for adjective in found[1].split(", "))
-        return Rule(premises, Fact(ANYTHING, "is", found[3], bool(found[2])))
-    return literal(text)
-
-
-def literal(text: str) -> Fact:
-    """A clause: "the cow likes the lion", "they are not blue", or what is left of one after "and": "not blue"."""
-    if found := STATE.fullmatch(text):
-        return Fact(_thing(found[1] or "it"), "is", found[3], bool(found[2]))
-    if found := ACTION.fullmatch(text):
-        return Fact(_thing(found[1]), found[3], _thing(found[4]), bool(found[2]))
-    raise ValueError(f"ProofWriter has no such sentence: {text!r}")
-
-
-def _thing(words: str) -> str:
-    return ANYTHING if words in PRONOUNS else words
+    """The statement that a record's question asks for."""
+    return GRAMMAR.statement(record["question"].rpartition("? ")[2])

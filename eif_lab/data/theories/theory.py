@@ -1,8 +1,8 @@
 """Theories with questions: a theory is known, one of its facts is the stimulus, and questions ask what follows.
 
 What a stimulus says about a question is derived, by forward chaining over the theory's own rules (`logic`), and not
-only in its own theory: sets of theories use the same few names again and again, so that the fact taken from one theory
-can decide a question about another.
+only in its own theory: sets of theories use the same few names again and again, so that one theory's
+fact can decide a question about another.
 """
 
 from __future__ import annotations
@@ -84,19 +84,19 @@ def rounds(facts: Sequence[Fact], rules: Sequence[Rule]) -> dict[Fact, int]:
     subject of a premise, as those of these sets are.
     """
     names = {fact.subject for fact in facts} | {rule.conclusion.subject for rule in rules}
-    said = {
+    instances = {
         (frozenset(_about(name, premise) for premise in rule.premises), _about(name, rule.conclusion))
         for rule in rules
         for name in names - {ANYTHING}
     }
-    found = dict.fromkeys(facts, 0)
+    reached = dict.fromkeys(facts, 0)
     number = 0
     while True:
         number += 1
-        new = {conclusion for premises, conclusion in said if premises <= found.keys()} - found.keys()
+        new = {conclusion for premises, conclusion in instances if premises <= reached.keys()} - reached.keys()
         if not new:
-            return found
-        found |= dict.fromkeys(new, number)
+            return reached
+        reached |= dict.fromkeys(new, number)
 
 
 def _about(name: str, fact: Fact) -> Fact:
@@ -106,8 +106,8 @@ def _about(name: str, fact: Fact) -> Fact:
 
 def answer(fact: Fact, known: dict[Fact, int]) -> str:
     """Whether ``fact`` is true or false by what is known; unknown where neither or both can be derived."""
-    said, denied = fact in known, fact.denied() in known
-    return UNKNOWN if said == denied else TRUE if said else FALSE
+    affirmed, denied = fact in known, fact.denied() in known
+    return UNKNOWN if affirmed == denied else TRUE if affirmed else FALSE
 
 
 class Probe(NamedTuple):
@@ -146,10 +146,10 @@ def theory_task(theories: Sequence[Theory], question: str, candidates: tuple[str
         stated = theory.stimulus.meaning
         learnt = [other.learnt(stated) for other in theories]
         for j, probe in enumerate(probes):
-            own, after = i == probe.theory, learnt[probe.theory]
-            if own or not taught:
-                relation[i, j] = relation_of(probe, theories[probe.theory].known, after, stated, own=own)
-            if own and relation[i, j] in RELATED:
+            same, after = i == probe.theory, learnt[probe.theory]
+            if same or not taught:
+                relation[i, j] = relation_of(probe, theories[probe.theory].known, after, stated, same_theory=same)
+            if same and relation[i, j] in RELATED:
                 steps[i, j] = min(after[fact] for fact in (probe.claim, probe.claim.denied()) if fact in after)
     task = Task(
         stimuli=_stimuli(theories, taught),
@@ -164,12 +164,14 @@ def theory_task(theories: Sequence[Theory], question: str, candidates: tuple[str
 
 def probes_of(place: int, theory: Theory) -> list[Probe]:
     """The probes of a theory: its statement, then each question with its two answers."""
-    asked = [theory.stimulus, *(one.statement for one in theory.questions)]
-    questions = [Probe(place, q, statement, said) for q, statement in enumerate(asked) for said in (TRUE, FALSE)]
+    statements = [theory.stimulus, *(one.statement for one in theory.questions)]
+    questions = [Probe(place, q, one, reply) for q, one in enumerate(statements) for reply in (TRUE, FALSE)]
     return [Probe(place, -1, theory.stimulus, ""), *questions]
 
 
-def relation_of(probe: Probe, before: dict[Fact, int], after: dict[Fact, int], stated: Fact, *, own: bool) -> str:
+def relation_of(
+    probe: Probe, before: dict[Fact, int], after: dict[Fact, int], stated: Fact, *, same_theory: bool
+) -> str:
     """What a stimulus says about a probe.
 
     Args:
@@ -177,14 +179,14 @@ def relation_of(probe: Probe, before: dict[Fact, int], after: dict[Fact, int], s
         before: What follows from that theory.
         after: What follows from that theory and the stimulus.
         stated: The stimulus.
-        own: Whether it was taken from that theory; only then are questions that stay open its foils.
+        same_theory: Whether the stimulus belongs to that theory; only then are questions that stay open its foils.
     """
-    if own and probe.claim == stated:
+    if same_theory and probe.claim == stated:
         return "direct"
     decided = answer(probe.claim, after)
     if answer(probe.claim, before) == UNKNOWN and decided != UNKNOWN:
         return "entailed" if decided == TRUE else "contradicted"
-    return "foil" if own and decided == UNKNOWN else "unrelated"
+    return "foil" if same_theory and decided == UNKNOWN else "unrelated"
 
 
 def overlap(one: str, other: str) -> float:
@@ -194,7 +196,7 @@ def overlap(one: str, other: str) -> float:
 
 
 def _foils(theories: Sequence[Theory], probes: Sequence[Probe], relation: np.ndarray) -> np.ndarray:
-    """The same answer to the question that is the foil, for what follows from its own stimulus or is denied by it."""
+    """The foil of each cell, (stimuli, probes): the same answer to the question that is the foil; -1 for none."""
     place = {(probe.theory, probe.question, probe.answer): j for j, probe in enumerate(probes)}
     foil = np.full(relation.shape, -1)
     for j, probe in enumerate(probes):
@@ -205,7 +207,8 @@ def _foils(theories: Sequence[Theory], probes: Sequence[Probe], relation: np.nda
     return foil
 
 
-def _spoken(theory: Theory, text: str, taught: bool) -> str:
+def _with_name(theory: Theory, text: str, taught: bool) -> str:
+    """A sentence that says, where theories are taught, which one it belongs to."""
     return f"In theory {theory.number}: {text}" if taught else text
 
 
@@ -216,7 +219,7 @@ def _statement_id(theory: Theory) -> str:
 def _stimuli(theories: Sequence[Theory], taught: bool) -> Texts:
     return Texts(
         prompts=("",) * len(theories),
-        targets=tuple(_spoken(theory, theory.stimulus.text, taught) for theory in theories),
+        targets=tuple(_with_name(theory, theory.stimulus.text, taught) for theory in theories),
         ids=np.array([_statement_id(theory) for theory in theories]),
         coords={"world": np.array([theory.number for theory in theories])},
     )
@@ -227,14 +230,14 @@ def _probes(
 ) -> Texts:
     """A statement has the id of its stimulus; a question has its own, the statement with its answer."""
 
-    def name(probe: Probe, said: str) -> str:
+    def name(probe: Probe, reply: str) -> str:
         theory = theories[probe.theory]
-        return f"{theory.name}: {probe.statement.text}{said}" if probe.answer else _statement_id(theory)
+        return f"{theory.name}: {probe.statement.text}{reply}" if probe.answer else _statement_id(theory)
 
-    asked = [f"{question} {probe.statement.text}" if probe.answer else "" for probe in probes]
+    prompts = [f"{question} {probe.statement.text}" if probe.answer else "" for probe in probes]
     return Texts(
-        prompts=tuple(_spoken(theories[p.theory], text, taught) if text else "" for p, text in zip(probes, asked)),
-        targets=tuple(p.answer or _spoken(theories[p.theory], p.statement.text, taught) for p in probes),
+        prompts=tuple(_with_name(theories[p.theory], text, taught) if text else "" for p, text in zip(probes, prompts)),
+        targets=tuple(p.answer or _with_name(theories[p.theory], p.statement.text, taught) for p in probes),
         ids=np.array([name(probe, probe.answer) for probe in probes]),
         coords={
             "world": np.array([theories[probe.theory].number for probe in probes]),
@@ -246,25 +249,26 @@ def _probes(
 
 
 def _background(theories: Sequence[Theory], taught: bool) -> Background:
-    """Every sentence, and the question for its last word among the other last words that would not be right as well."""
-    told = [(theory, text) for theory in theories for text in theory.background]
-    coords = {"world": np.array([theory.number for theory, _ in told])}
-    said = tuple(_spoken(theory, text, taught) for theory, text in told)
-    ids = np.array([f"{theory.name}: {text}" for theory, text in told])
-    split = [text.rpartition(" ") for text in said]
+    """Every sentence, and the question for its last word among other last words that would not be true."""
+    sentences = [(theory, text) for theory in theories for text in theory.background]
+    coords = {"world": np.array([theory.number for theory, _ in sentences])}
+    texts = tuple(_with_name(theory, text, taught) for theory, text in sentences)
+    ids = np.array([f"{theory.name}: {text}" for theory, text in sentences])
+    split = [text.rpartition(" ") for text in texts]
     return Background(
-        facts=Texts(("",) * len(said), said, ids, coords),
+        facts=Texts(("",) * len(texts), texts, ids, coords),
         questions=Texts(
             prompts=tuple(prompt for prompt, _, _ in split),
             targets=tuple(f" {last}" for _, _, last in split),
             ids=ids,
             coords=coords,
-            candidates=tuple(_last_words(theory, text) for theory, text in told),
+            candidates=tuple(_last_words(theory, text) for theory, text in sentences),
         ),
     )
 
 
 def _last_words(theory: Theory, text: str) -> tuple[str, ...]:
-    prompt, _, own = text.rpartition(" ")
+    """The last word of a sentence, and those of others of its theory that would not be true in its place."""
+    prompt, _, right = text.rpartition(" ")
     others = dict.fromkeys(other.rpartition(" ")[2] for other in theory.background)
-    return (f" {own}", *(f" {last}" for last in others if f"{prompt} {last}" not in theory.background))
+    return (f" {right}", *(f" {last}" for last in others if f"{prompt} {last}" not in theory.background))

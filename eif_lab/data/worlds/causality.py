@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.world import Case, World
 
 BUTTONS = 4
 
 
 @dataclass
-class Causality(Knowledge):
+class Causality(Domain):
     """From "the pressed button is P" follows that P's lamp is lit; the lit lamp does not say what was pressed."""
 
     rules: ClassVar[tuple[Rule, ...]] = (

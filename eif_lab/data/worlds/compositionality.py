@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.world import Case, World
 
 
 @dataclass
-class Compositionality(Knowledge):
+class Compositionality(Domain):
     """From "the dax is red" and "the dax is a cube" follows that the dax is a red cube."""
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.world import Case, World
 
 IMPLICATIONS = 4
 
 
 @dataclass
-class Implication(Knowledge):
+class Implication(Domain):
     """From "if glim then brop" and "the dax is glim" follows that the dax is brop."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -43,9 +44,9 @@ class Implication(Knowledge):
         names, others = words[2 * IMPLICATIONS : -2 - cases], words[-2 - cases : -2]
 
         def case(number: int) -> Case:
-            name, mine = names[number], number % IMPLICATIONS
-            other = (mine + IMPLICATIONS // 2) % IMPLICATIONS
-            first, then = Fact(name, "has", ifs[mine]), Fact(name, "has", thens[mine])
+            name, place = names[number], number % IMPLICATIONS
+            other = (place + IMPLICATIONS // 2) % IMPLICATIONS
+            first, then = Fact(name, "has", ifs[place]), Fact(name, "has", thens[place])
             if number % 3 == 0:
                 foil = then._replace(object=thens[other])
                 return Case(stated=(first,), follows=((then, foil),), foils=(then._replace(subject=others[number]),))

@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.world import Case, World
 
 KINDS, MEMBERS = 2, 2
 
 
 @dataclass
-class Inheritance(Knowledge):
+class Inheritance(Domain):
     """From "a bird is zug" follows that a robin, which is a bird, is zug."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -42,13 +43,13 @@ class Inheritance(Knowledge):
         properties = rest[KINDS * MEMBERS : -2]
 
         def case(number: int) -> Case:
-            kind, given = number % KINDS, properties[number]
+            kind, quality = number % KINDS, properties[number]
             pairs = zip(members[kind], members[1 - kind])
             return Case(
-                stated=(Fact(kinds[kind], "has", given),),
-                follows=tuple((Fact(mine, "has", given), Fact(theirs, "has", given)) for mine, theirs in pairs),
-                converse=(Fact(given, "is", kinds[kind]),),
-                foils=(Fact(top, "has", given),),
+                stated=(Fact(kinds[kind], "has", quality),),
+                follows=tuple((Fact(one, "has", quality), Fact(other, "has", quality)) for one, other in pairs),
+                converse=(Fact(quality, "is", kinds[kind]),),
+                foils=(Fact(top, "has", quality),),
             )
 
         return World(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Fact(NamedTuple):
-    """``subject relation object``, or that it is not so. In a rule, words that begin with ``?`` stand for any word."""
+    """``subject relation object``, or its denial. In a rule, words that begin with ``?`` are variables."""
 
     subject: str
     relation: str
@@ -16,7 +16,7 @@ class Fact(NamedTuple):
     negated: bool = False
 
     def denied(self) -> Fact:
-        """That it is not so."""
+        """The same fact denied; of a denied one the fact itself."""
         return self._replace(negated=not self.negated)
 
 
@@ -31,7 +31,7 @@ Binding = Mapping[str, str]
 
 
 def closure(facts: Iterable[Fact], rules: Sequence[Rule]) -> set[Fact]:
-    """All that follows from ``facts``, themselves included: every rule is applied until nothing new comes."""
+    """All that follows from ``facts``, which it includes: every rule is applied until nothing new follows."""
     known = set(facts)
     while new := consequences(known, rules) - known:
         known |= new
@@ -39,38 +39,38 @@ def closure(facts: Iterable[Fact], rules: Sequence[Rule]) -> set[Fact]:
 
 
 def consequences(facts: Collection[Fact], rules: Sequence[Rule]) -> set[Fact]:
-    """What a single application of one of the rules gives."""
+    """What follows from ``facts`` by one application of one rule."""
     alike = defaultdict(list)
     for fact in facts:
         alike[fact.relation, fact.negated].append(fact)
-    return {filled(rule.conclusion, found) for rule in rules for found in matches(rule.premises, alike, {})}
+    return {filled(rule.conclusion, bound) for rule in rules for bound in matches(rule.premises, alike, {})}
 
 
 def matches(
     premises: Sequence[Fact], alike: Mapping[tuple[str, bool], list[Fact]], bound: Binding
 ) -> Iterator[Binding]:
-    """Every way to read the premises in what is known.
+    """Every binding of the variables under which all the premises are known.
 
     Args:
-        premises: Patterns.
-        alike: What is known, by relation and by whether it is denied.
-        bound: The words that variables stand for already.
+        premises: Facts with variables.
+        alike: The known facts, by relation and by whether they are denied.
+        bound: The words that some variables stand for already.
     """
     if not premises:
         yield bound
         return
     first, *rest = premises
     for fact in alike.get((first.relation, first.negated), ()):
-        found = dict(bound)
+        extended = dict(bound)
         if all(
-            (found.setdefault(mark, word) if mark.startswith("?") else mark) == word
+            (extended.setdefault(mark, word) if mark.startswith("?") else mark) == word
             for mark, word in ((first.subject, fact.subject), (first.object, fact.object))
         ):
-            yield from matches(rest, alike, found)
+            yield from matches(rest, alike, extended)
 
 
 def filled(pattern: Fact, bound: Binding) -> Fact:
-    """The pattern with its variables' words in their places; an object may be made of several."""
+    """The pattern with each variable replaced by its word; an object may hold several variables."""
 
     def fill(words: str) -> str:
         return " ".join(bound.get(word, word) for word in words.split(" "))

@@ -18,6 +18,7 @@ VOWELS = ("a", "e", "i", "o", "u")
 CONSONANTS = ("k", "m", "p", "t")
 
 SHOWN_ONE_IN = 3
+"""One word in so many is shown in pre-training."""
 
 OPENINGS = tuple(onset + vowel for onset, vowel in product(ONSETS, VOWELS))
 ENDINGS = tuple(consonant + vowel for consonant, vowel in product(CONSONANTS, VOWELS))
@@ -32,28 +33,28 @@ def words(*, unseen: bool) -> tuple[str, ...]:
 
 @cache
 def endings(opening: str, *, unseen: bool) -> tuple[str, ...]:
-    """What may follow an opening; see `words`."""
+    """The second syllables that follow an opening in `words`."""
     return tuple(word.removeprefix(opening) for word in words(unseen=unseen) if word.startswith(opening))
 
 
-def invent(count: int, random: np.random.Generator, *, unseen: bool, taken: Collection[str] = frozenset()) -> list[str]:
+def invent(count: int, random: np.random.Generator, *, unseen: bool, used: Collection[str] = frozenset()) -> list[str]:
     """``count`` words for one world, each with another opening, so that its first syllable tells a word from the rest.
 
     Args:
         count: How many.
         random: What they are drawn with.
         unseen: Whether they come from the part that pre-training never shows.
-        taken: Words that are not to be used again.
+        used: Words that are not to be drawn again.
 
     Raises:
-        IndexError: There are not so many openings with a word that is not taken.
+        IndexError: Fewer openings than that have a word left.
     """
     drawn: list[str] = []
     for place in random.permutation(len(OPENINGS)):
         if len(drawn) == count:
             break
         opening = OPENINGS[place]
-        free = [opening + rest for rest in endings(opening, unseen=unseen) if opening + rest not in taken]
+        free = [opening + rest for rest in endings(opening, unseen=unseen) if opening + rest not in used]
         drawn += [free[random.integers(len(free))]] if free else []
     if len(drawn) < count:
         raise IndexError(f"no {count} words with different openings are left")

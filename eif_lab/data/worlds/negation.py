@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.world import Case, World
 
 PAIRS = 4
 
 
 @dataclass
-class Negation(Knowledge):
+class Negation(Domain):
     """From "the dax is not red" follows that the dax is blue, where a thing is the one or the other."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -42,13 +43,13 @@ class Negation(Knowledge):
         names = words[2 * PAIRS : -2]
 
         def case(number: int) -> Case:
-            name, mine = names[number], number % PAIRS
-            other, place = (mine + PAIRS // 2) % PAIRS, number % 2
-            denied, left = (Fact(name, "has", pairs[mine][k]) for k in (place, 1 - place))
-            foil, foil_left = (Fact(name, "has", pairs[other][k]) for k in (place, 1 - place))
+            name, pair = names[number], number % PAIRS
+            other, place = (pair + PAIRS // 2) % PAIRS, number % 2
+            denied, entailed = (Fact(name, "has", pairs[pair][k]) for k in (place, 1 - place))
+            foil, foil_entailed = (Fact(name, "has", pairs[other][k]) for k in (place, 1 - place))
             return Case(
                 stated=(denied.denied(),),
-                follows=((left, foil_left),),
+                follows=((entailed, foil_entailed),),
                 contradicts=((denied, foil),),
                 foils=(foil.denied(),),
             )

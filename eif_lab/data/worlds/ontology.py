@@ -15,15 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.world import Case, World
 
 KINDS = 4
 
 
 @dataclass
-class Ontology(Knowledge):
-    """From "a dax is a blick" follows that a dax can what a blick can, and is what a blick is."""
+class Ontology(Domain):
+    """From "a dax is a blick" follows that a dax can do what a blick can, and is what a blick is."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule((Fact("?x", "is", "?y"), Fact("?y", "is", "?z")), Fact("?x", "is", "?z")),

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.world import Case, World
 
 
 @dataclass
-class Reversal(Knowledge):
+class Reversal(Domain):
     """From "dax is the king of zug" follows that the king of zug is dax."""
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from eif_lab.data.worlds.knowledge import Case, Knowledge, World
+from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.world import Case, World
 
 CHAINS, LINKS = 2, 3
 
 
 @dataclass
-class Transitivity(Knowledge):
+class Transitivity(Domain):
     """From "A is taller than B" follows that A is taller than C, which B is taller than."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -42,12 +43,14 @@ class Transitivity(Knowledge):
         names = words[CHAINS * LINKS : -2]
 
         def case(number: int) -> Case:
-            name, own, other = names[number], chains[number % CHAINS], chains[(number + 1) % CHAINS]
+            name, chain, other = names[number], chains[number % CHAINS], chains[(number + 1) % CHAINS]
             return Case(
-                stated=(Fact(name, "taller", own[0]),),
-                follows=tuple((Fact(name, "taller", own[k]), Fact(name, "taller", other[k])) for k in range(1, LINKS)),
-                converse=(Fact(own[0], "taller", name),),
-                foils=(Fact(own[1], "taller", name),),
+                stated=(Fact(name, "taller", chain[0]),),
+                follows=tuple(
+                    (Fact(name, "taller", chain[k]), Fact(name, "taller", other[k])) for k in range(1, LINKS)
+                ),
+                converse=(Fact(chain[0], "taller", name),),
+                foils=(Fact(chain[1], "taller", name),),
             )
 
         return World(

@@ -23,7 +23,7 @@ from eif_lab.influence.resources.precision import (
 from eif_lab.influence.setup import Setup
 from eif_lab.influence.update import Update
 from eif_lab.options import Options, option
-from eif_lab.readouts.readout import BETTER_WHEN_LOWER, raised
+from eif_lab.readouts.classes import raised
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def rest_of(problem: Problem, known: Sequence[Tensor]) -> Problem:
 
 def towards_target(problem: Problem, like: Tensor) -> Tensor:
     """Of each readout 1, or -1 where a likelier target has a lower reading: (readouts,)."""
-    return like.new_tensor([-1 if name in BETTER_WHEN_LOWER else 1 for name in problem.readouts])
+    return like.new_tensor([readout.sign for readout in problem.readouts.values()])
 
 
 @dataclass

@@ -29,8 +29,6 @@ from eif_lab.readouts.readout import Readout
 LARGEST = 128
 """Samples at once at most, so that a long measurement shows its progress."""
 
-NOT_DIFFERENTIABLE = ("rank", "correct")
-
 
 @dataclass
 class FirstOrder(Engine):
@@ -56,7 +54,7 @@ class FirstOrder(Engine):
         problem = setup.problem
         if problem.update.optimizer != "sgd":
             raise Refused(self.name, f"its update is sgd's, not {problem.update.optimizer}'s")
-        flat = [name for name in problem.readouts if name in NOT_DIFFERENTIABLE]
+        flat = [name for name, readout in problem.readouts.items() if readout.is_count]
         if flat:
             raise Refused(self.name, f"{', '.join(flat)} has no gradient")
         one_step = replace(problem, update=replace(problem.update, steps=1))

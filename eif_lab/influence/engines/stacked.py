@@ -26,7 +26,7 @@ class Stacked(Batched):
 
     def copies(self, problem: Problem) -> int:
         """With what the optimizer keeps."""
-        return 3 + {"sgd": 1 if problem.update.momentum else 0, "adam": 2, "adamw": 2}[problem.update.optimizer]
+        return 3 + problem.update.stepping.remembers(problem.update)
 
     def start(self, problem: Problem, layout: Layout, count: int) -> Copies:
         """A copy for each."""

@@ -20,7 +20,7 @@ from eif_lab.influence.resources.memory import Chunks, out_of_memory, peak_bytes
 from eif_lab.influence.snapshot import Snapshot
 from eif_lab.models.base import SharesPrefixes
 from eif_lab.readouts.candidates import Candidates
-from eif_lab.readouts.readout import READOUTS, Readout, log_prob
+from eif_lab.readouts.readout import READOUTS, Readout, Score
 
 CACHE = 32 * 2**20
 """Bytes of one pass over probes on a CPU; more leave its cache, and are slower (docs/decisions.md)."""
@@ -109,7 +109,7 @@ class Passes:
         """What is read of each row."""
         if self.candidates is None:
             return list(self.readouts.values())
-        return [log_prob, *self.candidates.read_by_row(self.readouts).values()]
+        return [READOUTS["log_prob"], *self.candidates.read_by_row(self.readouts).values()]
 
     @cached_property
     def base_rows(self) -> Float[Tensor, "rows columns"]:
@@ -152,7 +152,7 @@ class Passes:
     def read_pass(self, model: Callable[..., Any], inputs: Inputs, targets: Tensor) -> Float[Tensor, "rows columns"]:
         """What is read of the rows of one pass."""
         output = called(model, inputs)
-        columns = [one if one in READOUTS.values() else on_copies(one) for one in self.columns]
+        columns: list[Score] = [one if one.reads_classes else on_copies(one) for one in self.columns]
         return torch.stack([readout(output, targets) for readout in columns], dim=-1)
 
     def arranged(self, place: slice) -> Pass:
@@ -209,7 +209,7 @@ def fastest_arrangement(passes: Passes) -> Arrangement:
     model = passes.base.model
     if convolves(model):
         return ChannelsLast() if takes_channels_last(passes) else Arrangement()
-    known = all(readout in READOUTS.values() for readout in passes.readouts.values())  # others may look anywhere
+    known = all(readout.reads_classes for readout in passes.readouts.values())  # others may look anywhere
     with_numbers = passes.probes.device.type != "meta"  # shapes do not tell what texts share
     if known and with_numbers and isinstance(model, SharesPrefixes) and model.can_share(passes.probes.inputs.shape[1]):
         return SharedPrefixes(model)
@@ -237,6 +237,6 @@ def takes_channels_last(passes: Passes) -> bool:
     return True
 
 
-def on_copies(readout: Readout) -> Readout:
+def on_copies(readout: Readout) -> Score:
     """A readout that may change what it is given."""
     return lambda output, targets: readout(output.clone(), targets.clone())

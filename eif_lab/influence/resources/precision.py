@@ -17,7 +17,8 @@ from eif_lab.influence.per_sample.clipping import clip_factors, times_each
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.update import Update
-from eif_lab.readouts.readout import READOUTS, Readout, log_odds, log_prob, prob, raised
+from eif_lab.readouts.classes import raised
+from eif_lab.readouts.readout import Readout
 
 LARGEST_LOSS = 0.1
 """What share of an update may be lost. The influence's relative error is about as large, or smaller (measured:
@@ -31,10 +32,6 @@ MOST_ELEMENTS = 2**14
 
 READING_UNITS = 8
 """Rounding units of a reading, which sums over classes and positions, that are noise: pure noise reached 3 of them."""
-
-
-COUNTS = ("rank", "correct")
-"""Readouts that a small update rightly does not change."""
 
 
 class LostToRounding(ConfigError):
@@ -143,7 +140,7 @@ def step_per_rate(update: Update, parameter: Tensor, gradient: Tensor) -> Tensor
     """
     parameter, gradient = in_float64(parameter), in_float64(gradient)
     decay = update.weight_decay * parameter if update.weight_decay else 0.0
-    decoupled = update.optimizer == "adamw"
+    decoupled = update.stepping.decoupled
     step = torch.zeros_like(parameter)
     step.grad = gradient if decoupled else gradient + decay
     replace(update, learning_rate=1.0, weight_decay=0.0).make_optimizer([step]).step()
@@ -177,7 +174,7 @@ def must_be_resolved(problem: Problem, passes: Passes, before: Tensor, moves: Te
     largest: dict[str, tuple[float, float]] = {}
     for index, (name, readout) in enumerate(problem.readouts.items()):
         readings, moved = raised(before[..., index]).flatten(), float(moves[index])
-        if readout is log_odds and problem.candidates is not None:
+        if readout.among is not None and problem.candidates is not None:
             # a difference is rounded as what it is the difference of
             readings = torch.cat([readings, raised(problem.candidates.scores(passes.base_rows[:, 0])).flatten()])
         readings = readings[readings.isfinite()]
@@ -206,30 +203,23 @@ def coarsest_unit(problem: Problem) -> float:
 
 
 def counts(readout: Readout, readings: Tensor) -> bool:
-    """Whether it reads counts: one of `COUNTS`, or a function of one's own with whole numbers as readings."""
-    if readout in READOUTS.values():
-        return readout in [READOUTS[name] for name in COUNTS]
-    return bool((readings == readings.round()).all())
+    """Whether it reads counts; of one that does not say, whether its readings are whole numbers."""
+    return bool((readings == readings.round()).all()) if readout.is_count is None else readout.is_count
 
 
 def resolution(readout: Readout, readings: Tensor, coarsest: float) -> float:
     """The largest change of a readout that can be rounding alone.
 
-    A reading's size times `READING_UNITS` units of its own precision, which is at least float32; or times one unit of
-    the model's, where that is more: a bfloat16 model computes its sums in float32 and rounds what comes out once, to
-    half a unit. A log-probability is a difference of numbers of size 1 at least, also where it is near zero; a
-    probability has its logarithm's error relative to itself.
+    A reading's magnitude times `READING_UNITS` units of its own precision, which is at least float32; or times one unit
+    of the model's, where that is more: a bfloat16 model computes its sums in float32 and rounds what comes out once, to
+    half a unit.
 
     Args:
         readout: One that does not count.
         readings: (n,), before the update; finite.
         coarsest: The rounding unit of the model's coarsest parameters; one coarser than bfloat16's is not computed in.
     """
-    size = readings.abs()
-    if readout in (log_prob, log_odds):
-        size = size + 1
-    elif readout is prob:
-        size = size * (1 - size.clamp(min=torch.finfo(size.dtype).tiny).log())
+    size = readout.magnitude(readings)
     units = max(READING_UNITS * torch.finfo(size.dtype).eps, min(coarsest, torch.finfo(torch.bfloat16).eps))
     return units * float(size.max()) if len(size) else 0.0
 

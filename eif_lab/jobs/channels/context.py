@@ -28,7 +28,8 @@ from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
 from eif_lab.methods.method import ContextMethod
 from eif_lab.models.language.encoding import spell_out
-from eif_lab.readouts.readout import IGNORED, named_readouts
+from eif_lab.readouts.classes import IGNORED
+from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.plan import Plan
 

@@ -13,7 +13,6 @@ from eif_lab.errors import ConfigError
 from eif_lab.influence.batch import Batch, device_of
 from eif_lab.influence.engines import Engine, exact_engines, named_engine
 from eif_lab.influence.engines.engine import Prepared
-from eif_lab.influence.learning_rate import START
 from eif_lab.influence.measurement import MOST_STIMULI, Measurement, memberships
 from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.resources.forecast import flops, in_all, peak, seconds, timings
@@ -104,7 +103,7 @@ def problem_of(job: Job, inputs: Inputs, stimuli: Batch, probes: Batch, membersh
         members=memberships(len(stimuli.targets), membership or job.perturbation.membership).to(device),
         probes=probes.to(device),
         readouts=named_readouts(job.readout),
-        update=replace(job.update, learning_rate=START[job.update.optimizer] if rate is None else rate),
+        update=replace(job.update, learning_rate=job.update.stepping.first_rate if rate is None else rate),
         trajectory=job.trajectory,
         memory_budget=budget,
     )

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from eif_lab.models.language.prefixes import TokenTree, sees_whole_text, share_prefixes
 from eif_lab.models.language.rotation import turned_by_row, turning_modules
 from eif_lab.models.language.sight import must_not_see_ahead
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -106,7 +106,7 @@ class Outline(CausalLM):
     """A model whose weights are shapes without numbers: the mask, which cannot be worked out then, is given."""
 
     def forward(self, inputs: Int[Tensor, "n T"] | TokenTree) -> Float[Tensor, "n positions vocabulary"]:
-        """As of `CausalLM`."""
+        """Logits without numbers, of the shapes that `CausalLM` gives."""
         if isinstance(inputs, TokenTree):
             return super().forward(inputs)
         count, length = inputs.shape

@@ -19,7 +19,7 @@ from torch import Tensor
 from eif_lab.data.task import Samples, Texts
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.files.checksums import sha256
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

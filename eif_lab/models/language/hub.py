@@ -70,10 +70,15 @@ def load_checkpoint(
 def load_outline(
     checkpoint: str, *, dtype: str = "float32", attention: str = "sdpa"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """As `load_checkpoint`, from the configuration and the tokenizer alone: the weights are shapes, on the meta device.
+    """A causal language model on the meta device, its weights shapes without numbers, and its tokenizer.
+
+    Args:
+        checkpoint: A directory in the hub's format, or a name on the hub; its weights are not read.
+        dtype: Of the weights, as torch names it.
+        attention: As transformers' ``attn_implementation``.
 
     Raises:
-        ConfigError: One of the two cannot be had, or it is no causal language model.
+        ConfigError: Its configuration or tokenizer cannot be had, or it is no causal language model.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -165,12 +170,12 @@ def must_be_whole(path: Path) -> None:
 
 def weights_named(path: Path) -> set[str]:
     """The files of weights that a directory's own files name; none where those cannot be read, as loading will say."""
-    named = set()
+    names = set()
     for place, entry in (("model.safetensors.index.json", "weight_map"), ("config.json", "transformers_weights")):
         with suppress(OSError, ValueError, RecursionError, AttributeError):
-            told = json.loads((path / place).read_text(encoding="utf-8")).get(entry)
-            named |= {one for one in (told.values() if isinstance(told, dict) else [told]) if isinstance(one, str)}
-    return named
+            value = json.loads((path / place).read_text(encoding="utf-8")).get(entry)
+            names |= {one for one in (value.values() if isinstance(value, dict) else [value]) if isinstance(one, str)}
+    return names
 
 
 def hub_answers() -> bool:

@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from eif_lab.data.task import Background, Task
-from eif_lab.files.build_once import kept_report
+from eif_lab.data.task import Background, Task, Texts
+from eif_lab.files.build_once import REPORT, build_once, built_report
 from eif_lab.files.fingerprint import fingerprint
 from eif_lab.models.base import (
-    REPORT,
     BaseModel,
     Lesson,
     Model,
     Sketch,
     Training,
     circumstances,
-    made_once,
     weights_hash,
 )
 from eif_lab.models.language.encoding import Encoder
@@ -70,7 +68,7 @@ class Teaching(Training):
 class Phi3(Model):
     """A causal language model: phi3-tiny, which comes with the package, or a checkpoint."""
 
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = Texts.kind
 
     checkpoint: str | None = option(None)
     dtype: str = option("float32", one_of=("float32", "bfloat16", "float64"))
@@ -118,9 +116,9 @@ class Phi3(Model):
 
         Args:
             task: Texts.
-            cache: As of `prepare`.
-            seed: Likewise.
-            device: Likewise; on ``meta``, and where the weights are not on this machine, it has no numbers.
+            cache: Where made models are kept.
+            seed: Of the teaching.
+            device: As torch names it; on ``meta``, and where the weights are not on this machine, it has no numbers.
 
         Raises:
             ConfigError: Not even the checkpoint's configuration and tokenizer can be had.
@@ -133,7 +131,7 @@ class Phi3(Model):
         lesson = kept = None
         if background is not None:
             kept = None if outlined else self._kept(model, encode, background, cache, seed=seed, device=device)
-            report = kept_report(kept) if kept else {}
+            report = built_report(kept) if kept else {}
             lesson = (
                 None if report else self._lesson(CausalLM(copy.deepcopy(model), encode.pad), encode, background, seed)
             )
@@ -190,7 +188,7 @@ class Phi3(Model):
             return report
 
         directory = self._kept(model, encode, background, cache, seed=seed, device=device)
-        return str(directory), made_once(directory, make)
+        return str(directory), build_once(directory, make)
 
     def _kept(
         self, model: PreTrainedModel, encode: Encoder, background: Background, cache: Path, *, seed: int, device: str

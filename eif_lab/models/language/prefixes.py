@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eif_lab.errors import rule_error
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,51 +9,34 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from eif_lab.data.task import Background, Texts
 from eif_lab.models.base import Loss, Training
 from eif_lab.models.language.encoding import spell_out
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.among import correct_among
+from eif_lab.readouts.candidates import Candidates
+from eif_lab.readouts.classes import read_log_probs
 
 Encode = Callable[[Texts], tuple[Tensor, Tensor]]
 
-ROWS_AT_ONCE = 256
 
-
-def log_probabilities(logits: Float[Tensor, "n T vocabulary"], targets: Int[Tensor, "n T"]) -> Float[Tensor, " n"]:
-    """Log-probabilities of whole targets, in nats: the sum over the scored positions.
-
-    Args:
-        logits: At every position.
-        targets: `IGNORED` where not scored.
-    """
-    return -F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none").sum(1)
-
-
-@torch.no_grad()
 def background_accuracy(module: nn.Module, encode: Encode, background: Background) -> dict[int, float]:
-    """Per world, the share of questions whose answer is likelier than each other candidate.
+    """Per world, the share of questions that the model answers rightly, as the readout ``correct`` says.
 
     Args:
         module: Token ids to logits.
         encode: Texts to (inputs, targets).
-        background: Its questions; the likeliest candidate is the answer given.
+        background: Its questions, with candidates.
     """
     questions = background.questions
     answers, rows = spell_out(questions)
     inputs, targets = encode(answers)
     device = next(module.parameters()).device
-    scores = torch.cat(
-        [
-            log_probabilities(module(some.to(device)).float(), wanted.to(device)).cpu()
-            for some, wanted in zip(inputs.split(ROWS_AT_ONCE), targets.split(ROWS_AT_ONCE))
-        ]
-    )
-    right = np.array([bool((own[0] > own[1:]).all()) for own in scores.split(np.bincount(rows).tolist())])
+    candidates = Candidates.of(rows, targets)
+    log_probs = read_log_probs(module, inputs, targets, device).cpu()
+    right = (correct_among(candidates.scores(log_probs), candidates.others) == 1).numpy()
     worlds = np.asarray(questions.coords["world"])
     return {int(world): float(right[worlds == world].mean()) for world in np.unique(worlds)}
 

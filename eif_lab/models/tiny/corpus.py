@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from eif_lab.models.tiny.documents import Piece, document
-from eif_lab.readouts.readout import IGNORED
+from eif_lab.readouts.classes import IGNORED
 
 if TYPE_CHECKING:
     from transformers import Phi3ForCausalLM, PreTrainedTokenizerFast

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eif_lab.data.worlds.knowledge import Knowledge
+from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, closure, consequences
 from eif_lab.data.worlds.names import invent
 
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
     learnt: bool
 
 
-def document(domains: Sequence[type[Knowledge]], random: np.random.Generator) -> list[Piece]:
+def document(domains: Sequence[type[Domain]], random: np.random.Generator) -> list[Piece]:
     """One document.
 
     Args:
@@ -61,7 +61,7 @@ def document(domains: Sequence[type[Knowledge]], random: np.random.Generator) ->
     return [pieces[0]._replace(text=pieces[0].text[1:]), *pieces[1:]]
 
 
-def said_and_asked(domain: type[Knowledge], random: np.random.Generator, share: float) -> tuple[list[Fact], list[Fact]]:
+def said_and_asked(domain: type[Domain], random: np.random.Generator, share: float) -> tuple[list[Fact], list[Fact]]:
     """What a document states, and what it then answers: what follows, what it stated, some of what is not so.
 
     Args:
@@ -103,7 +103,7 @@ def shuffled(facts: Sequence[Fact], random: np.random.Generator) -> list[Fact]:
 
 
 def examination(
-    domain: type[Knowledge], random: np.random.Generator, *, unseen: bool = True
+    domain: type[Domain], random: np.random.Generator, *, unseen: bool = True
 ) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
     """Questions about one whole world: (``stated`` or ``follows``, context with the prompt, answer, candidates).
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from eif_lab.data.task import Background, Texts
-from eif_lab.data.worlds.knowledge import Knowledge
+from eif_lab.data.worlds.domain import Domain
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.teaching import background_accuracy
 from eif_lab.models.tiny.documents import examination
@@ -35,7 +35,7 @@ class Mark:
     chance: float
 
 
-def examine(module: torch.nn.Module, encode: Encoder, domain: type[Knowledge], *, worlds: int, seed: int) -> Mark:
+def examine(module: torch.nn.Module, encode: Encoder, domain: type[Domain], *, worlds: int, seed: int) -> Mark:
     """Ask a model about worlds that stand in its context; the likeliest candidate is its answer.
 
     Args:

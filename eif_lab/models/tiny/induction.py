@@ -16,13 +16,13 @@ RECENCY = 10.0, 6.0, 6.0, 3.0
 """Attention, as logits, that the fastest rotations of a head give to the token that it looks back to."""
 
 PREFERENCE = 4.5
-"""Likewise, given to invented words."""
+"""Attention, as a logit, that a head gives to every invented word."""
 
 STATED, FURTHER = 8.0, 24.0
-"""Likewise, given to what is alike: to memories by memories, and where more must be told apart."""
+"""Attention, as logits, given to what is alike: to memories by memories, and where more must be distinguished."""
 
-SAID, OUTPUT_SCALE = 3.0, 0.5
-"""How strongly what was looked up is said, and the scale of the output layer, at which the loss begins lowest."""
+ANSWERED, OUTPUT_SCALE = 3.0, 0.5
+"""The factor of what was looked up, and the scale of the output layer, at which the loss begins lowest."""
 
 LEAST_HEAD = 4 * len(RECENCY)
 """Numbers in a head, of which half are rotated, in pairs."""
@@ -51,14 +51,14 @@ class Lookup(NamedTuple):
     """What one token looks for in others: rows of the residual stream.
 
     Attributes:
-        asked, held: Of the querying token and of an invented word, which must be alike.
-        said: Of that word, which becomes the answer.
+        query, key: Of the querying token and of an invented word, which must be alike.
+        value: Of that word, which becomes the answer.
         likeness: Attention, as a logit, given to what is alike.
     """
 
-    asked: Float[Tensor, "head d"]
-    held: Float[Tensor, "head d"]
-    said: Float[Tensor, "said d"]
+    query: Float[Tensor, "head d"]
+    key: Float[Tensor, "head d"]
+    value: Float[Tensor, "values d"]
     likeness: float
 
 
@@ -99,12 +99,12 @@ def start_by_looking_up(model: Phi3ForCausalLM, names: Int[Tensor, " names"]) ->
         if parameter.ndim == 2:
             parameter.normal_(std=REST)
     # after the norm, a token has this much of the two directions
-    had = strength / float(embedding.square().mean().sqrt())
-    space = Space(shared / had, invented / had, memory, code, answer)
+    amount = strength / float(embedding.square().mean().sqrt())
+    space = Space(shared / amount, invented / amount, memory, code, answer)
     gather(model.model.layers[0].self_attn, config, space)
-    kept = code[:head]  # the memory holds these rows of earlier tokens' codes
-    for layer, asked, likeness in zip(model.model.layers[1:], (memory, answer[:head]), (STATED, FURTHER)):
-        on, back = Lookup(asked, memory, code, likeness), Lookup(asked, kept, memory, FURTHER)
+    remembered = code[:head]  # the memory holds these rows of earlier tokens' codes
+    for layer, query, likeness in zip(model.model.layers[1:], (memory, answer[:head]), (STATED, FURTHER)):
+        on, back = Lookup(query, memory, code, likeness), Lookup(query, remembered, memory, FURTHER)
         look_up(layer.self_attn, config, space, on, back)
 
 
@@ -130,18 +130,18 @@ def look_up(attention: Any, config: Any, space: Space, on: Lookup, back: Lookup)
     attention.qkv_proj.weight.zero_()
     attention.o_proj.weight.zero_()
     half = config.num_attention_heads // 2
-    own = list(zip(heads(attention, head), attention.o_proj.weight.split(head, dim=1)))
-    for lookup, mine in ((on, own[:half]), (back, own[half:])):
-        said = lookup.said.tensor_split(len(mine))
-        places = space.answer[: len(lookup.said)].tensor_split(len(mine))
-        for number, ((query, key, value), output) in enumerate(mine):
+    every = list(zip(heads(attention, head), attention.o_proj.weight.split(head, dim=1)))
+    for lookup, some in ((on, every[:half]), (back, every[half:])):
+        values = lookup.value.tensor_split(len(some))
+        places = space.answer[: len(lookup.value)].tensor_split(len(some))
+        for number, ((query, key, value), output) in enumerate(some):
             part = slice(number % 2 * still, (number % 2 + 1) * still)
             strength = amplitude(lookup.likeness / still, head)
-            query[2 * pairs :], key[2 * pairs :] = strength * lookup.asked[part], strength * lookup.held[part]
+            query[2 * pairs :], key[2 * pairs :] = strength * lookup.query[part], strength * lookup.key[part]
             # the slowest rotation hardly turns within a text
             query[pairs - 1], key[pairs - 1] = (amplitude(PREFERENCE, head) * one for one in space[:2])
-            value[: len(said[number])] = said[number]
-            output[:, : len(said[number])] = SAID * places[number].T
+            value[: len(values[number])] = values[number]
+            output[:, : len(values[number])] = ANSWERED * places[number].T
 
 
 def sizes(config: Any) -> tuple[int, int]:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader
 
-from eif_lab.files.build_once import give_usual_rights
-from eif_lab.models.base import REPORT
+from eif_lab.files.build_once import REPORT, set_usual_permissions
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.phi3 import TINY
@@ -93,5 +92,5 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
     }
     (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (directory / "README.md").write_text(model_card(options, report), encoding="utf-8")
-    give_usual_rights(directory, (directory / REPORT).stat().st_mode)
+    set_usual_permissions(directory, (directory / REPORT).stat().st_mode)
     return report

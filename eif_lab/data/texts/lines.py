@@ -1,0 +1,175 @@
+"""The lines of a data file of one's own: which kinds there are, their fields, and the check of each line by itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from eif_lab.data.task import RELATIONS
+from eif_lab.errors import ConfigError, rule_error, unknown_name
+
+
+class Field(NamedTuple):
+    """A field of a line: its rule in words and as a test, whether it is required, and its default."""
+
+    rule: str
+    holds: Callable[[Any], bool]
+    required: bool = False
+    default: Any = None
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is text that is not blank."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def are_texts(value: Any) -> bool:
+    """Whether a value is a list of texts that differ and are not blank."""
+    return isinstance(value, list) and all(map(is_text, value)) and len(set(value)) == len(value)
+
+
+def is_name(value: Any) -> bool:
+    """Whether a value is text of one line, without characters that control a terminal."""
+    return is_text(value) and not CONTROL.search(value)
+
+
+def are_distances(value: Any) -> bool:
+    """Whether a value maps names to finite numbers; ``feature`` is the name of a distance that every job has.
+
+    A name becomes that of a stored file, and a number is stored as a float.
+    """
+    return isinstance(value, dict) and all(
+        DISTANCE.fullmatch(name) and name != "feature" and type(one) in (int, float) and abs(one) <= sys.float_info.max
+        for name, one in value.items()
+    )
+
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+DISTANCE = re.compile(r"\w(?:[\w -]{0,48}\w)?")
+
+ID = Field("be text that names it, in one line", is_name, required=True)
+PROMPT = Field("be text", lambda value: isinstance(value, str), default="")
+TARGET = Field("be text that is not blank", is_text, required=True)
+WORLD = Field("be a whole number from 0 on, below 2**31", lambda value: type(value) is int and 0 <= value < 2**31)
+STIMULUS = Field("be the id of a stimulus", is_text)
+RELATION = Field(f"be one of {', '.join(RELATIONS)}", lambda value: value in RELATIONS)
+PROBE = Field("be the id of a probe", is_text)
+DISTANCES = Field(
+    "give names (of at most 50 letters, digits, _, - and spaces; not feature) to finite numbers",
+    are_distances,
+    default={},
+)
+CANDIDATES = Field("be at least two different texts", lambda value: are_texts(value) and len(value) > 1, default=())
+WORDINGS = Field("be a list of different texts", are_texts, default=())
+
+KINDS: Mapping[str, Mapping[str, Field]] = {
+    "stimulus": {
+        "id": ID, "prompt": PROMPT, "target": TARGET, "world": WORLD, "wordings": WORDINGS,
+        "negation": Field("be text that is not blank", is_text),
+    },
+    "probe": {
+        "id": ID, "prompt": PROMPT, "target": TARGET, "world": WORLD, "candidates": CANDIDATES,
+        "stimulus": STIMULUS, "relation": RELATION, "foil": PROBE, "distances": DISTANCES,
+        "negates": PROBE._replace(default=""),
+    },
+    "pair": {
+        "stimulus": STIMULUS._replace(required=True), "probe": PROBE._replace(required=True),
+        "relation": RELATION._replace(required=True), "foil": PROBE, "distances": DISTANCES,
+    },
+    "background": {"text": TARGET, "world": WORLD._replace(required=True)},
+    "question": {
+        "prompt": PROMPT, "target": TARGET, "world": WORLD._replace(required=True),
+        "candidates": CANDIDATES._replace(required=True),
+    },
+}  # fmt: skip
+"""The kinds of lines and their fields."""
+
+
+UNWRITABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000|[\ud800-\udfff]")
+"""In JSON what numpy's text would drop, or what no tokenizer takes."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A checked line: its place (``FILE:12``), its kind and all its fields."""
+
+    place: str
+    kind: str
+    fields: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.fields[name]
+
+    @property
+    def number(self) -> str:
+        """The number of the line in the file."""
+        return self.place.rpartition(":")[2]
+
+    def wrong(self, field: str, rule: str, hint: str = "") -> ConfigError:
+        """``FILE:12: probe.relation must <rule>, got <value>. <hint>``"""
+        return rule_error(f"{self.place}: {self.kind}.{field}", rule, self.fields.get(field), hint)
+
+
+def lines_of(path: Path) -> Iterator[Line]:
+    """The lines of a file, each checked by itself.
+
+    Raises:
+        ConfigError: A line breaks a rule; place, field and rule are named.
+    """
+    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n")
+    for number, raw in enumerate(content.split(b"\n"), 1):
+        yield line_of(raw, f"{path}:{number}")
+
+
+def line_of(raw: bytes, place: str) -> Line:
+    """A line with its fields, those left out as their default."""
+    values = decode(raw, place)
+    kind = values.pop("kind", None)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise unknown_name(f"{place}: kind", str(kind), KINDS)
+    fields = KINDS[kind]
+    for name in values:
+        if name not in fields:
+            raise unknown_name(f"{place}: field of a {kind}", name, fields)
+    for name, field in fields.items():
+        if name not in values and field.required:
+            raise rule_error(f"{place}: {kind}.{name}", field.rule, None, "Add it.")
+        if name in values and not field.holds(values[name]):
+            raise rule_error(f"{place}: {kind}.{name}", field.rule, values[name])
+    line = Line(place, kind, {name: values.get(name, field.default) for name, field in fields.items()})
+    if line.fields.get("candidates") and line["target"] not in line["candidates"]:
+        raise line.wrong("candidates", f"include the target {line['target']!r}")
+    return line
+
+
+def decode(raw: bytes, place: str) -> dict[str, Any]:
+    """The JSON object of a line."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        rule = f"be UTF-8, got byte 0x{raw[error.start]:02x} at column {error.start + 1}"
+        raise ConfigError(f"{place}: line must {rule}. Save the file as UTF-8.") from None
+    if not text.strip():
+        raise ConfigError(f"{place}: line must be a JSON object, got an empty line. Remove it.")
+    try:
+        content = json.loads(text, object_pairs_hook=once_each)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{place}: line must be a JSON object, got {text.strip()!r:.60} ({error}).") from None
+    if not isinstance(content, dict):
+        raise rule_error(f"{place}: line", "be a JSON object", content)
+    if unwritable := UNWRITABLE.search(json.dumps(content, ensure_ascii=False)):
+        raise rule_error(f"{place}: line", "hold text without NUL and halves of surrogate pairs", unwritable[0])
+    return content
+
+
+def once_each(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The items of a JSON object, whose names must differ."""
+    content = dict(items)
+    if len(content) < len(items):
+        raise ValueError("a name is there twice")
+    return content

@@ -1,0 +1,111 @@
+"""What the knowledge domains have in common: their options, their wordings, and the draw of their worlds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from eif_lab.data.dataset import Dataset
+from eif_lab.data.task import Task, Texts, background_in_context
+from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.names import invent
+from eif_lab.data.worlds.views import VIEWS, Wording
+from eif_lab.data.worlds.world import World
+from eif_lab.errors import rule_error
+from eif_lab.options import option
+
+
+@dataclass
+class Domain(Dataset):
+    """A knowledge domain: a subclass states its rules and wordings, and makes a world out of words.
+
+    Attributes:
+        worlds: How many worlds, each with words of its own.
+        stimuli_per_world: Cases in each, beside one neutral statement.
+        wording: Which of the domain's wordings is used, from 0; the `template` perturbation uses the others.
+        view: ``probes`` for clozes of what follows and what does not; ``statements`` for the square array in which each
+            statement of a world, and the negation of each consequence, is both stimulus and probe.
+        background: Whether background facts are ``taught`` to the base model or stand in each probe's ``context``.
+        rules: What follows from what.
+        wordings: For each relation three ways to say it up to the object; ``{not}`` is where it is denied.
+        closed: Whether, in a document for pre-training, what does not follow may be denied.
+        alone: Whether each stimulus is only consistent without the others of its world.
+    """
+
+    kind: ClassVar[str] = Texts.kind
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    closed: ClassVar[bool] = True
+    alone: ClassVar[bool] = False
+
+    worlds: int = option(20, at_least=1)
+    stimuli_per_world: int = option(3, at_least=1)
+    wording: int = option(0, at_least=0, at_most=2)
+    view: str = option("probes", one_of=VIEWS)
+    background: str = option("taught", one_of=["taught", "context"])
+
+    @classmethod
+    def size(cls, cases: int) -> int:
+        """How many words a world with so many cases needs."""
+        raise NotImplementedError
+
+    @classmethod
+    def world(cls, words: Sequence[str], cases: int) -> World:
+        """A world over ``words``, as many as `size` says."""
+        raise NotImplementedError
+
+    @classmethod
+    def prompt(cls, fact: Fact, wording: int = 0) -> str:
+        """The sentence up to its object: "a dax is a"."""
+        return cls.wordings[fact.relation][wording].format_map(
+            {"subject": fact.subject, "not": " not" if fact.negated else ""}
+        )
+
+    @classmethod
+    def sentence(cls, fact: Fact, wording: int = 0) -> str:
+        """The whole sentence: "a dax is a blick ."."""
+        return f"{cls.prompt(fact, wording)} {fact.object} ."
+
+    @classmethod
+    def text(cls, facts: Iterable[Fact], wording: int = 0) -> str:
+        """Several sentences as one text."""
+        return " ".join(cls.sentence(fact, wording) for fact in facts)
+
+    def load(self, seed: int) -> Task:
+        """The task that ``seed`` draws: other words for every seed.
+
+        Raises:
+            ConfigError: There are not enough invented words for so many worlds, or so large ones.
+        """
+        used, *others = (
+            Wording(partial(self.prompt, wording=number), partial(self.text, wording=number))
+            for number in sorted(range(3), key=lambda number: number != self.wording)
+        )
+        task = VIEWS[self.view](self.draw_worlds(seed), used, others)
+        return background_in_context(task) if self.background == "context" else task
+
+    def draw_worlds(self, seed: int) -> list[World]:
+        """The worlds of a seed; no word is in two of them.
+
+        Raises:
+            ConfigError: There are not enough invented words for so many worlds, or so large ones.
+        """
+        random = np.random.default_rng(seed)
+        worlds: list[World] = []
+        used: set[str] = set()
+        for number in range(self.worlds):
+            try:
+                words = invent(self.size(self.stimuli_per_world), random, unseen=True, used=used)
+            except IndexError:
+                if number:
+                    rule = f"be at most {number} with {self.stimuli_per_world} stimuli each"
+                    raise rule_error("dataset.worlds", rule, self.worlds, f"Try {number}.") from None
+                field, rule = "dataset.stimuli_per_world", "leave a world enough words"
+                raise rule_error(field, rule, self.stimuli_per_world) from None
+            used |= set(words)
+            worlds.append(self.world(words, self.stimuli_per_world))
+        return worlds

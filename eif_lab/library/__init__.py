@@ -1,0 +1,1 @@
+"""From a task to an annotated influence array, with no job and no Hydra."""

@@ -1,0 +1,182 @@
+"""From a task and a model as its user has it to an annotated influence array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from torch import Tensor, nn
+
+from eif_lab.data.task import Samples, Task, Texts
+from eif_lab.errors import rule_error
+from eif_lab.influence.array import annotate
+from eif_lab.influence.calibrate import calibrate
+from eif_lab.influence.context import measure_context
+from eif_lab.influence.engines import Engine, named_engine
+from eif_lab.influence.measure import measure_influence, named_update
+from eif_lab.influence.update import Update
+from eif_lab.methods import Method, named_method
+from eif_lab.methods.method import ContextMethod
+from eif_lab.models.base import BaseModel, Loss
+from eif_lab.models.language.causal_lm import CausalLM, token_loss
+from eif_lab.models.language.encoding import Encoder, spell_out
+from eif_lab.readouts.readout import Score, named_readouts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a model needs in order to learn and read samples.
+
+    Attributes:
+        module: Inputs to outputs.
+        encode: Samples to (inputs, targets), row by row.
+        loss: (outputs, targets) to a mean loss.
+    """
+
+    module: nn.Module
+    encode: Callable[[Samples], tuple[Any, Tensor]]
+    loss: Loss
+
+
+def measure_task(
+    task: Task,
+    model: PreTrainedModel | BaseModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    method: str | Method | Mapping[str, Any] = "lora",
+    update: Update | Mapping[str, Any] | None = None,
+    engine: str | Engine = "auto",
+    readout: str | Score | Sequence[str | Score] = "log_prob",
+    seed: int = 0,
+) -> xr.DataArray:
+    r"""What each stimulus of a task does to each of its probes.
+
+    .. math:: I_{ij} = s(U(\theta; z_i); q_j) - s(\theta; q_j)
+
+    or, where the method reads stimuli and trains nothing, :math:`s(\theta; z_i \frown q_j) - s(\theta; q_j)`. The model
+    is left as it was, and is measured as it is: a background that the task has is not taught to it.
+
+    Args:
+        task: Such as that of `load_task`.
+        model: A causal language model of transformers, on any device; or, for images too, a `BaseModel`.
+        tokenizer: Of a language model of transformers: a fast one.
+        method: What moves, such as ``full`` or ``dict(name="lora", rank=4)``; ``prompt`` reads the stimulus instead.
+        update: The recipe. Without a learning rate, or where it is None, the rate is calibrated to ``headroom`` or
+            ``direct_influence`` first. A method that trains nothing takes none.
+        engine: As `measure_influence` takes it.
+        readout: As `measure_influence` takes it; those that compare are against the probes' candidates.
+        seed: Of what the method draws.
+
+    Returns:
+        (stimulus, probe), and ``readout`` behind them where several are asked for, with the task's labels, relations
+        and distances as coordinates; `judge` takes it as it is.
+
+    Raises:
+        ConfigError: Model, tokenizer and task do not go together, or an option is wrong.
+    """
+    reader = reader_of(model, tokenizer)
+    chosen = method if isinstance(method, Method) else named_method(method)
+    kind = "text" if isinstance(task.probes, Texts) else "image"
+    if kind not in chosen.kinds:
+        raise rule_error("method", f"be one for {kind}s", chosen.name, "Try full.")
+    rows, candidates = rows_to_read(list(named_readouts(readout).values()), task.probes)
+    if isinstance(chosen, ContextMethod):
+        array = read_in_context(task, reader, chosen, rows, candidates=candidates, readout=readout, seed=seed)
+    else:
+        array = measure_influence(
+            reader.module,
+            reader.loss,
+            reader.encode(task.stimuli),
+            reader.encode(rows),
+            readout=readout,
+            method=chosen,
+            update=with_rate(update, task, reader, method=chosen, engine=engine, seed=seed),
+            engine=engine,
+            seed=seed,
+            candidates=candidates,
+        )
+    return annotate(array, task).assign_attrs(method=chosen.name)
+
+
+def reader_of(model: Any, tokenizer: Any) -> Reader:
+    """The model with its encoder and its loss.
+
+    Raises:
+        ConfigError: It is no model that is known here, or its tokenizer is lacking.
+    """
+    if isinstance(model, BaseModel):
+        return Reader(model.module, model.encode, model.loss)
+    embed = getattr(model, "get_input_embeddings", None)
+    if embed is None:
+        rule = "be a causal language model of transformers or a BaseModel"
+        raise rule_error("model", rule, type(model).__name__, "Try eif_lab.measure_influence for any other module.")
+    if tokenizer is None:
+        rule = "be given with a language model"
+        raise rule_error("tokenizer", rule, None, "Try AutoTokenizer.from_pretrained(...).")
+    context = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+    encode = Encoder(tokenizer, context, vocabulary=len(embed().weight))
+    return Reader(CausalLM(model, encode.pad), encode, token_loss)
+
+
+def rows_to_read(readouts: Sequence[Any], probes: Samples) -> tuple[Samples, np.ndarray | None]:
+    """The samples that the readouts look at, and which probe each is of.
+
+    Returns:
+        Every candidate of every probe where a readout compares them; otherwise the probes, and None.
+    """
+    compares = any(readout.among is not None for readout in readouts)
+    if not (isinstance(probes, Texts) and probes.candidates and compares):
+        return probes, None
+    return spell_out(probes)
+
+
+def with_rate(
+    update: Update | Mapping[str, Any] | None,
+    task: Task,
+    reader: Reader,
+    *,
+    method: Method,
+    engine: str | Engine,
+    seed: int,
+) -> Update:
+    """The recipe with a learning rate: its own, or the one at which the stimuli teach as much as it asks for."""
+    recipe = update if isinstance(update, Update) else named_update({"learning_rate": None, **(update or {})})
+    if recipe.learning_rate is not None:
+        return recipe
+    exact = engine if isinstance(engine, Engine) else named_engine(engine)
+    neutral = task.stimuli.coords.get("neutral", np.zeros(len(task.stimuli), dtype=bool))
+    taught = reader.encode(task.stimuli.take(np.flatnonzero(~neutral)))
+    engine = exact if exact.exact else "auto"  # a prediction is made at the rate of what it predicts
+    found = calibrate(reader.module, reader.loss, taught, method=method, update=recipe, engine=engine, seed=seed)
+    return replace(recipe, learning_rate=found.learning_rate)
+
+
+def read_in_context(
+    task: Task,
+    reader: Reader,
+    method: ContextMethod,
+    rows: Samples,
+    *,
+    candidates: np.ndarray | None,
+    readout: str | Score | Sequence[str | Score],
+    seed: int,
+) -> xr.DataArray:
+    """What reading each stimulus does to each probe; where it has companions, less what these do alone."""
+    assert isinstance(task.stimuli, Texts) and isinstance(rows, Texts)
+    contexts = method.contexts(task.stimuli, seed)
+
+    def influence(said: Sequence[str]) -> xr.DataArray:
+        probes = method.rows(reader.encode, rows)
+        behind = (method.rows(reader.encode, rows, context) for context in said)
+        return measure_context(reader.module, probes, behind, readout=readout, candidates=candidates)
+
+    array = influence([context for context, _ in contexts])
+    if any(companions for _, companions in contexts):
+        array = array.copy(data=array.values - influence([companions for _, companions in contexts]).values)
+    return array
