@@ -46,7 +46,7 @@ def single(net, batch):
     return net.float(), (batch[0].float(), batch[1])
 
 
-def lost(problem):
+def lost_to_rounding(problem):
     """The share of the first step that rounding takes."""
     return lost_share(problem, BaseGradients(problem))
 
@@ -116,14 +116,14 @@ def test_lost_share_is_that_of_steps_written_by_hand(net, batch):
             moved += float((rate * gradient.double()).square().sum())
     assert LARGEST_LOSS < (lost / moved) ** 0.5 < 0.95  # or it would show nothing
     problem = problem_of(model, stimuli, {"learning_rate": rate})
-    assert np.isclose(lost(problem), (lost / moved) ** 0.5, rtol=1e-3)
+    assert np.isclose(lost_to_rounding(problem), (lost / moved) ** 0.5, rtol=1e-3)
 
 
 def test_clipping_is_part_of_the_step_that_has_to_be_held(net, batch):
     model, stimuli = single(net, batch)
     update = {"learning_rate": 1e-2}
-    assert lost(problem_of(model, stimuli, update)) <= LARGEST_LOSS
-    assert lost(problem_of(model, stimuli, {**update, "gradient_clip": 1e-7})) > LARGEST_LOSS
+    assert lost_to_rounding(problem_of(model, stimuli, update)) <= LARGEST_LOSS
+    assert lost_to_rounding(problem_of(model, stimuli, {**update, "gradient_clip": 1e-7})) > LARGEST_LOSS
 
 
 def test_a_sample_of_a_large_parameter_tells_what_the_whole_does(batch, monkeypatch):
@@ -131,9 +131,9 @@ def test_a_sample_of_a_large_parameter_tells_what_the_whole_does(batch, monkeypa
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(36, 500), nn.ReLU(), nn.Linear(500, 3))
     problem = problem_of(model, (batch[0].float(), batch[1]), {"learning_rate": 3e-6})
-    whole = lost(problem)
+    whole = lost_to_rounding(problem)
     monkeypatch.setattr("eif_lab.influence.resources.precision.MOST_ELEMENTS", 1000)
-    sample = lost(problem)
+    sample = lost_to_rounding(problem)
     assert sample != whole and np.isclose(sample, whole, rtol=0.2)
 
 
@@ -230,7 +230,7 @@ def test_stimuli_that_the_model_is_sure_of_do_not_cost_the_others_their_array(ne
     wrong[1][6] = (wrong[1][6] + 1) % 3
     sure_of(model, stimuli, slice(0, 7))
     alone = problem_of(model, (wrong[0][:1], wrong[1][:1]), {"learning_rate": 1e-3})
-    assert lost(alone) > LARGEST_LOSS, "the model is not sure enough for this test"
+    assert lost_to_rounding(alone) > LARGEST_LOSS, "the model is not sure enough for this test"
     array = measure_influence(model, F.cross_entropy, wrong, wrong, update={"learning_rate": 1e-3})
     assert np.abs(array.values[6]).max() > 1e-3 > np.abs(array.values[:6]).max()
 
