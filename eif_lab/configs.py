@@ -22,7 +22,9 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml") if not path.stem.startswith("default_"))
 
 
-def named_choice(group: str, name: str, options: Mapping[str, Any] | None = None, cache: str | Path = CACHE) -> Any:
+def named_choice(
+    group: str, name: str, options: Mapping[str, Any] | None = None, cache: str | Path = CACHE, field: str = ""
+) -> Any:
     """The options of a choice, as an instance of its class.
 
     Args:
@@ -30,6 +32,7 @@ def named_choice(group: str, name: str, options: Mapping[str, Any] | None = None
         name: A file of it.
         options: What differs from the file's values.
         cache: What ``${cache}`` in a file stands for.
+        field: What errors call it, where that is not the group.
 
     Raises:
         ConfigError: There is no such choice, or an option that is unknown, of another type, or breaks its rule.
@@ -41,4 +44,4 @@ def named_choice(group: str, name: str, options: Mapping[str, Any] | None = None
     config = OmegaConf.create({"cache": str(cache), group: OmegaConf.load(CONF / group / f"{name}.yaml")})
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
-    return choice(group, {**values[group], **(options or {})})
+    return choice(field or group, {**values[group], **(options or {})})

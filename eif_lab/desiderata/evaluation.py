@@ -54,7 +54,9 @@ def judge(
     asked = names("desideratum") if desiderata is None else desiderata
     several = [asked] if isinstance(asked, str | Desideratum) else list(asked)
     chosen = dict(
-        (one, named_choice("desideratum", one)) if isinstance(one, str) else (type(one).__name__, one)
+        (one, named_choice("desideratum", one, field=f"desideratum.{one}"))
+        if isinstance(one, str)
+        else (type(one).__name__, one)
         for one in several
     )
     first = str(np.atleast_1d(influence["readout"].values)[0]) if "readout" in influence.coords else ""

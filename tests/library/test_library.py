@@ -92,7 +92,7 @@ def test_scores_of_any_origin_are_judged_alike(kind):
     task = load_task("ontology", worlds=8)
     array = annotate(kind(perfect(task)), task)
     verdicts = {verdict.desideratum: verdict for verdict in judge(array)}
-    assert verdicts["logic"].outcome() == "satisfied" and "symmetry" not in verdicts
+    assert verdicts["logic"].outcome() == "satisfied" and "noise_invariance" not in verdicts
     assert str(verdicts["logic"]).startswith("logic: satisfied (") and "\n" not in str(verdicts["logic"])
     [alone] = judge(array, "logic")
     assert repr(alone) == repr(verdicts["logic"])
