@@ -329,7 +329,7 @@ from pathlib import Path
 import numpy as np, xarray as xr
 from eif_lab.results.job import write_job
 from eif_lab.results.sweep import open_results
-from eif_lab.results.table import print_job
+from eif_lab.console.tables import print_job
 from eif_lab.results.trackers.none import NoTracker
 import eif_lab.results.trackers.wandb
 directory = Path(sys.argv[1])
