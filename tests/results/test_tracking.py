@@ -22,7 +22,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from eif_lab.desiderata import Finding
+from eif_lab.desiderata.verdict import Finding
 from eif_lab.errors import ConfigError
 from eif_lab.jobs import judge
 from eif_lab.jobs import run as jobs_run

@@ -31,7 +31,7 @@ def offline(monkeypatch):
 
 @pytest.fixture(scope="module")
 def sections():
-    view = specification(workspace("somebody", "influence", "Desiderata", list(choices("desideratum"))))
+    view = specification(workspace("somebody", "influence", "Desiderata", choices("desideratum")))
     return {one["name"]: one["panels"] for one in view["spec"]["section"]["panelBankConfig"]["sections"]}
 
 
@@ -49,7 +49,7 @@ def named_keys(panel):
 
 
 def test_every_key_that_a_panel_names_is_one_that_runs_write(sections):
-    written = {*summary_keys(list(choices("desideratum"))), *CHARTS, *MEDIA}
+    written = {*summary_keys(choices("desideratum")), *CHARTS, *MEDIA}
     named = {key for panels in sections.values() for panel in panels for key in named_keys(panel)}
     assert named <= written
     assert {"direct_influence", "pairs_per_second", "influence", "verdicts"} <= named
