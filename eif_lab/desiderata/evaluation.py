@@ -49,6 +49,14 @@ def judge(
     Raises:
         ConfigError: There is no such desideratum or readout.
         NotApplicable: The array lacks what every desideratum needs.
+
+    Example:
+        >>> from eif_lab import annotate, load_task
+        >>> task = load_task("ontology", worlds=8, stimuli_per_world=2)
+        >>> scores = np.isin(task.relation, ("direct", "entailed")) + np.random.default_rng(0).normal(0, 0.1, task.relation.shape)
+        >>> for verdict in judge(annotate(scores, task), "logic"):
+        ...     print(verdict.desideratum, verdict.outcome())
+        logic satisfied
     """
     require(influence, "stimulus_id", "probe_id", "relation", hint="Try eif_lab.annotate(scores, task).")
     asked = names("desideratum") if desiderata is None else desiderata
