@@ -50,10 +50,11 @@ def judge(
         ConfigError: There is no such desideratum or readout.
         NotApplicable: The array lacks what every desideratum needs.
 
-    Example:
+    Examples:
         >>> from eif_lab import annotate, load_task
         >>> task = load_task("ontology", worlds=8, stimuli_per_world=2)
-        >>> scores = np.isin(task.relation, ("direct", "entailed")) + np.random.default_rng(0).normal(0, 0.1, task.relation.shape)
+        >>> noise = np.random.default_rng(0).normal(scale=0.1, size=task.relation.shape)
+        >>> scores = np.isin(task.relation, ("direct", "entailed")) + noise
         >>> for verdict in judge(annotate(scores, task), "logic"):
         ...     print(verdict.desideratum, verdict.outcome())
         logic satisfied

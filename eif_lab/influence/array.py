@@ -36,7 +36,7 @@ def annotate(
         ConfigError: The scores are not of this task's shape, or are finite for no stimulus; or there is no such
             distance.
 
-    Example:
+    Examples:
         >>> from eif_lab import load_task
         >>> task = load_task("ontology", worlds=2, stimuli_per_world=1)
         >>> array = annotate((task.relation == "entailed") * 1.0, task)

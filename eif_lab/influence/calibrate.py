@@ -51,7 +51,7 @@ def calibrate(
     Raises:
         ConfigError: An option is wrong, or the stimuli are not what they should be.
 
-    Example:
+    Examples:
         >>> import torch
         >>> samples = torch.randn(6, 5), torch.arange(6) % 3
         >>> loss = torch.nn.functional.cross_entropy

@@ -91,7 +91,7 @@ def measure_influence(
 
     Source: Matelsky, Ungar, Kording, arXiv 2406.00509.
 
-    Example:
+    Examples:
         >>> import torch
         >>> samples = torch.randn(6, 5), torch.arange(6) % 3
         >>> loss = torch.nn.functional.cross_entropy

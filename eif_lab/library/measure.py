@@ -80,7 +80,7 @@ def measure_task(
     Raises:
         ConfigError: Model, tokenizer and task do not go together, or an option is wrong.
 
-    Example:
+    Examples:
         >>> from transformers import AutoModelForCausalLM, AutoTokenizer
         >>> from eif_lab import load_task
         >>> from eif_lab.models.language.phi3 import SHIPPED

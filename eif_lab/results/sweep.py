@@ -43,7 +43,7 @@ def open_results(path: str | Path) -> JobResults | SweepResults:
     Raises:
         ConfigError: It is neither, or no job in it can be read.
 
-    Example:
+    Examples:
         >>> sweep = open_results("outputs/sweeps/2026-11-23_15-36-46")
         >>> [str(job.manifest.name) for job in sweep.jobs]
         ['cnn digits full', 'cnn digits lora']
