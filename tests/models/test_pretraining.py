@@ -18,7 +18,7 @@ from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.phi3 import SHIPPED
 from eif_lab.models.tiny.corpus import Corpus, Packed
-from eif_lab.models.tiny.documents import document, examination, said_and_asked
+from eif_lab.models.tiny.documents import document, examination, facts_and_questions
 from eif_lab.models.tiny.examination import examine
 from eif_lab.models.tiny.induction import start_by_looking_up
 from eif_lab.models.tiny.pretraining import Pretraining, pretrain
@@ -61,7 +61,7 @@ def test_documents_answer_only_what_their_facts_allow():
     random = np.random.default_rng(1)
     for domain in DOMAINS:
         for share in (0.0, 1.0):
-            facts, asked = said_and_asked(domain, random, share)
+            facts, asked = facts_and_questions(domain, random, share)
             known = closure(facts, domain.rules)
             for fact in asked:
                 assert fact in known or (domain.closed and fact.negated and fact.denied() not in known)
