@@ -23,7 +23,6 @@ ABOVE_AND_BELOW = {
     "models.language.phi3": {"Phi3.prepare"},
     "methods.full": {"Full.apply"},
     "methods.prompt": {"Prompt.contexts"},
-    "influence.measurement": {"open_measurement"},
     "influence.engines.engine": {"Engine.prepare"},
 }
 """Landmarks above `run_job`, and in the rooms below it."""

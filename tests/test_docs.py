@@ -48,7 +48,7 @@ def test_a_document_works_from_top_to_bottom(document, session, monkeypatch):
     text = document.read_text(encoding="utf-8")
     write_what_readers_have("".join(part.text for part in parts(document) if part.kind == "jsonl"))
     if SWEEP in text or set(NAMED) & set(text.replace("`", " ").split()):
-        session.run_job(["-m", "dataset=digits", "method=full,lora", f"hydra.sweep.dir={SWEEP}"])
+        session.run_command(["-m", "dataset=digits", "method=full,lora", f"hydra.sweep.dir={SWEEP}"])
         shutil.copytree(f"{SWEEP}/0", JOB)
     for part in parts(document):
         session.go_through(part)
