@@ -49,6 +49,15 @@ def judge(
     Raises:
         ConfigError: There is no such desideratum or readout.
         NotApplicable: The array lacks what every desideratum needs.
+
+    Examples:
+        >>> from eif_lab import annotate, load_task
+        >>> task = load_task("ontology", worlds=8, stimuli_per_world=2)
+        >>> noise = np.random.default_rng(0).normal(scale=0.1, size=task.relation.shape)
+        >>> scores = np.isin(task.relation, ("direct", "entailed")) + noise
+        >>> for verdict in judge(annotate(scores, task), "logic"):
+        ...     print(verdict.desideratum, verdict.outcome())
+        logic satisfied
     """
     require(influence, "stimulus_id", "probe_id", "relation", hint="Try eif_lab.annotate(scores, task).")
     claims = names("desideratum") if desiderata is None else desiderata
