@@ -119,10 +119,9 @@ def test_an_examination_counts_what_is_answered(tokenizer, answered):
     encode = Encoder(tokenizer, 512)
     random = np.random.default_rng([0, DOMAINS.index(Reversal)])
     known = {}
-    for kind, prompt, answer, _ in [one for _ in range(4) for one in examination(Reversal, random)]:
-        ids, start = encode.tokens(prompt, answer)
-        if kind == answered:
-            known[tuple(ids[:-1])] = [(place - 1, ids[place]) for place in range(start, len(ids))]
+    for kind, prompt, answer, candidates in [one for _ in range(4) for one in examination(Reversal, random)]:
+        ids, start = encode.tokens(prompt, answer if kind == answered else candidates[1])
+        known[tuple(ids[:-1])] = [(place - 1, ids[place]) for place in range(start, len(ids))]
     lengths = {len(ids) for ids in known}
     assert len(lengths) == 1  # so that no row is padded
     mark = examine(Oracle(known, len(tokenizer)), encode, Reversal, worlds=4, seed=0)

@@ -31,7 +31,7 @@ def offline(monkeypatch):
 
 @pytest.fixture(scope="module")
 def sections():
-    view = specification(workspace("somebody", "influence", "Desiderata", choices("desideratum")))
+    view = specification(workspace("somebody", "influence", "Desiderata", list(choices("desideratum"))))
     return {one["name"]: one["panels"] for one in view["spec"]["section"]["panelBankConfig"]["sections"]}
 
 
