@@ -78,7 +78,7 @@ def test_a_callers_own_deterministic_mode_is_left_on():
 @pytest.mark.parametrize("wanted", [False, True])
 def test_job_trains_and_measures_in_the_mode_that_it_asks_for(tmp_path, monkeypatch, wanted):
     seen = []
-    for room, name in ((run, "load"), (weights, "measure_influence")):
+    for room, name in ((run, "load"), (weights, "open_measurement")):
         plain = getattr(room, name)
 
         def watched(*arguments, plain=plain, **options):

@@ -10,6 +10,8 @@ import pytest
 from language import byte_level_tokenizer, save_checkpoint
 from test_prompting_in_jobs import Small, read
 
+from eif_lab.influence.per_sample.trial import Layouts
+from eif_lab.influence.setup import Setup
 from eif_lab.jobs import inputs
 from eif_lab.jobs.run import run_job
 from eif_lab.models.language.encoding import Encoder
@@ -17,12 +19,12 @@ from eif_lab.models.language.encoding import Encoder
 LANDMARKS = {
     "jobs.run": {"run_job"},
     "jobs.inputs": {"load"},
-    "jobs.channels.weights": {"Weights.check", "Weights.calibrate", "Weights.measure"},
-    "jobs.channels.context": {"Context.check", "Context.calibrate", "Context.measure"},
+    "jobs.channels.weights": {"Learning.calibrate", "Learning.measure"},
+    "jobs.channels.context": {"Context.check", "Reading.calibrate", "Reading.measure"},
     "jobs.channels.channel": {"Channel.check"},
     "jobs.measure": {"measure"},
     "jobs.judge": {"judge"},
-    "influence.measure": {"measure_influence"},
+    "influence.measurement": {"Measurement.influence"},
     "influence.context": {"measure_context"},
     "influence.array": {"annotate"},
     "desiderata.evaluation": {"evaluate_all"},
@@ -90,9 +92,9 @@ WEIGHTS = [
     "jobs.inputs.load",
     "jobs.channels.channel.Channel.check",
     "jobs.measure.measure",
-    "jobs.channels.weights.Weights.calibrate",
-    "jobs.channels.weights.Weights.measure",
-    "influence.measure.measure_influence",
+    "jobs.channels.weights.Learning.calibrate",
+    "jobs.channels.weights.Learning.measure",
+    "influence.measurement.Measurement.influence",
     "influence.array.annotate",
     "results.cache.ArrayCache.put",
     "jobs.judge.judge",
@@ -101,7 +103,7 @@ WEIGHTS = [
     "results.job.write_manifest",
 ]
 CONTEXT = [
-    one.replace("channel.Channel", "context.Context").replace("weights.Weights", "context.Context") for one in WEIGHTS
+    one.replace("channel.Channel", "context.Context").replace("weights.Learning", "context.Reading") for one in WEIGHTS
 ]
 CONTEXT[6] = "influence.context.measure_context"
 
@@ -127,8 +129,19 @@ def test_each_sample_is_encoded_once_whatever_it_is_used_for(job_of, tmp_path, m
     monkeypatch.setattr(Encoder, "tokens", tokens)
     job = job_of("method=full", "readout=[log_odds]", "update.direct_influence=0.1")
     way = way_of(job, tmp_path / "job")
-    assert way.count("influence.measure.measure_influence") > 1  # the calibration measures, too
+    assert way.count("influence.measurement.Measurement.influence") > 1  # the calibration measures, too
     assert len(seen) == 3 + 4 and set(seen.values()) == {1}
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_job_prepares_once_for_calibrating_and_measuring(job_of, tmp_path, monkeypatch, method):
+    checked, trials = [], []
+    plain, on_trial = Setup.checked, Layouts.on_trial
+    monkeypatch.setattr(Setup, "checked", lambda problem: checked.append(problem) or plain(problem))
+    monkeypatch.setattr(Layouts, "on_trial", lambda self, layout: trials.append(layout) or on_trial(self, layout))
+    way = way_of(job_of(f"method={method}", "update.direct_influence=0.1"), tmp_path / "job")
+    assert way.count("influence.measurement.Measurement.influence") > 2
+    assert len(checked) == 1 and len(trials) == 1
 
 
 @pytest.mark.parametrize(("method", "times"), [("full", 1), ("prompt", 1), ("lora", 2)])

@@ -45,6 +45,13 @@ class Batch:
         """The same on another device."""
         return self.map(lambda tensor: tensor.to(device))
 
+    def is_like(self, other: Batch) -> bool:
+        """Whether the rows of both have the same shapes and types."""
+        mine, theirs = (
+            [(one.shape[1:], one.dtype) for one in tree_leaves((b.inputs, b.targets))] for b in (self, other)
+        )
+        return mine == theirs
+
     @property
     def device(self) -> torch.device:
         """Where it lies."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from eif_lab.errors import rule_error
 from eif_lab.influence.batch import Data, as_batch
 from eif_lab.influence.engines import Engine
+from eif_lab.influence.engines.engine import EVERY
 from eif_lab.influence.measurement import OnChunk, open_measurement
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.soundness import must_be_callable
@@ -107,34 +108,20 @@ def measure_influence(
     seeds = [int(seed)] if isinstance(seed, int | np.integer) else [int(one) for one in seed]
     if not seeds:
         raise rule_error("seed", "name at least one seed", seeds, "Try 0.")
-    samples, known, values, attrs = as_batch(stimuli, "stimuli"), iter(measured), list[np.ndarray](), dict[str, str]()
+    samples, known, values, engines = as_batch(stimuli, "stimuli"), iter(measured), list[np.ndarray](), list[str]()
+    asked = EVERY if rows is None else rows
+    if not range(len(samples))[asked]:
+        raise rule_error("rows", f"name at least one of the {len(samples)} stimuli", rows, "Try None for all.")
     for one in seeds:
         with open_measurement(
             model, loss, samples, probes, readout=readout, method=method, update=recipe, engine=engine,
-            perturbation=perturbation, trajectory=trajectory, seed=one, candidates=candidates, rows=rows,
+            perturbation=perturbation, trajectory=trajectory, seed=one, candidates=candidates,
         ) as measurement:  # fmt: skip
-            parts = parts_of(measurement.problem, known)
-            values.append(measurement.influence(recipe, on_chunk, parts))
-            readouts = measurement.problem.readouts
-            attrs.setdefault("engine", measurement.prepared.engine.name)
-    array = xr.DataArray(
-        np.stack(values),
-        dims=("seed", "stimulus", "step", "probe", "readout"),
-        coords={
-            "seed": seeds,
-            "stimulus": np.arange(len(samples))[slice(None) if rows is None else rows],
-            "step": np.arange(1, recipe.steps + 1) if trajectory else [recipe.steps],
-            "probe": np.arange(values[0].shape[2]),
-            "readout": list(readouts),
-        },
-        name="influence",
-        attrs={
-            "units": json.dumps({name: one.unit for name, one in readouts.items()}),
-            "sign": SIGN[perturbation],
-            "perturbation": perturbation,
-            **attrs,
-        },
-    )
+            problem = measurement.problem
+            parts = parts_of(problem, known, len(problem.members[asked]))
+            values.append(measurement.influence(recipe, on_chunk, parts, asked))
+            engines.append(measurement.prepared.engine.name)
+    array = as_array(values, problem, engines[0], seeds, asked)
     unasked = {
         "seed": isinstance(seed, int | np.integer),
         "step": not trajectory,
@@ -143,21 +130,54 @@ def measure_influence(
     return array.isel({dim: 0 for dim, drop in unasked.items() if drop})
 
 
-def parts_of(problem: Problem, known: Iterator[np.ndarray]) -> list[np.ndarray]:
-    """The first parts of an earlier measurement, as many as there are stimuli.
+def as_array(
+    values: Sequence[np.ndarray], problem: Problem, engine: str, seeds: Sequence[int], rows: slice = EVERY
+) -> xr.DataArray:
+    """Influence with its coordinates, units and sign convention: dims (seed, stimulus, step, probe, readout).
+
+    Args:
+        values: Of each seed, (stimuli, steps, probes, readouts).
+        problem: What was measured.
+        engine: The name of the engine that measured it.
+        seeds: What the method was drawn with.
+        rows: Which stimuli.
+    """
+    steps, perturbation = problem.update.steps, "include" if problem.everything is None else "exclude"
+    return xr.DataArray(
+        np.stack(values),
+        dims=("seed", "stimulus", "step", "probe", "readout"),
+        coords={
+            "seed": seeds,
+            "stimulus": np.arange(len(problem.members))[rows],
+            "step": np.arange(1, steps + 1) if problem.trajectory else [steps],
+            "probe": np.arange(values[0].shape[2]),
+            "readout": list(problem.readouts),
+        },
+        name="influence",
+        attrs={
+            "units": json.dumps({name: one.unit for name, one in problem.readouts.items()}),
+            "sign": SIGN[perturbation],
+            "perturbation": perturbation,
+            "engine": engine,
+        },
+    )
+
+
+def parts_of(problem: Problem, known: Iterator[np.ndarray], stimuli: int) -> list[np.ndarray]:
+    """The first parts of an earlier measurement, of no more than these first stimuli.
 
     Raises:
         ConfigError: A part is not of this measurement.
     """
     shape, parts = problem.shape, list[np.ndarray]()
-    while (done := sum(map(len, parts))) < len(problem.members):
+    while (done := sum(map(len, parts))) < stimuli:
         try:
             part = next(known)
         except StopIteration:
             break
-        if not isinstance(part, np.ndarray) or part.shape[1:] != shape or done + len(part) > len(problem.members):
+        if not isinstance(part, np.ndarray) or part.shape[1:] != shape or done + len(part) > stimuli:
             received = part.shape if isinstance(part, np.ndarray) else type(part).__name__
-            rule = f"hold parts of this measurement: at most {len(problem.members)} stimuli by {shape}"
+            rule = f"hold parts of this measurement: at most {stimuli} stimuli by {shape}"
             raise rule_error("measured", rule, received)
         parts.append(part)
     return parts

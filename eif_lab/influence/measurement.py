@@ -17,7 +17,8 @@ from eif_lab.errors import rule_error, unknown_name
 from eif_lab.influence.batch import Batch, Data, as_batch, device_of
 from eif_lab.influence.borrowing import borrowed
 from eif_lab.influence.engines import Engine, named_engine
-from eif_lab.influence.engines.engine import Prepared
+from eif_lab.influence.engines.auto import Auto
+from eif_lab.influence.engines.engine import EVERY, Prepared
 from eif_lab.influence.learning_rate import Calibration, search
 from eif_lab.influence.per_sample.axes import Disagreement
 from eif_lab.influence.problem import GIB, Problem
@@ -52,10 +53,12 @@ class Measurement:
     Attributes:
         problem: What is measured; its learning rate may be None.
         engine: As the user names it.
+        known: The setup of another measurement of the same model, whose findings hold for rows of the same shapes.
     """
 
     problem: Problem
     engine: Engine
+    known: Setup | None = None
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -64,7 +67,8 @@ class Measurement:
         Raises:
             ConfigError: Nothing is trained, or in too low a precision, or the engine cannot do the problem.
         """
-        prepared = self.engine.prepare(Setup.checked(self.problem))
+        problem, known = self.problem, self.known
+        prepared = self.engine.prepare(Setup.checked(problem) if known is None else known.of_other_rows(problem))
         if prepared.note:
             self.engine.say(f"engine {prepared.engine.name}: {prepared.note}")
         return prepared
@@ -75,7 +79,11 @@ class Measurement:
         return self.prepared.before()
 
     def influence(
-        self, update: Update, on_chunk: OnChunk | None = None, measured: Sequence[np.ndarray] = ()
+        self,
+        update: Update,
+        on_chunk: OnChunk | None = None,
+        measured: Sequence[np.ndarray] = (),
+        rows: slice = EVERY,
     ) -> np.ndarray:
         """Influence as (stimuli, steps, probes, readouts), in at least float32.
 
@@ -85,7 +93,8 @@ class Measurement:
         Args:
             update: The recipe of the problem, at any learning rate.
             on_chunk: Called with each part as it is measured.
-            measured: Parts of the first stimuli that were measured before, which are not measured again.
+            measured: Parts of the first of these stimuli that were measured before, which are not measured again.
+            rows: Which stimuli.
 
         Raises:
             ConfigError: The learning rate is so small that the result would be rounding noise, or what was handed on
@@ -93,7 +102,7 @@ class Measurement:
         """
         parts, prepared, base = list(measured), self.prepared, self.problem.base
         try:
-            for chunk in prepared.influence(update, [torch.from_numpy(part) for part in measured]):
+            for chunk in prepared.influence(update, [torch.from_numpy(part) for part in measured], rows):
                 parts.append(chunk.cpu().numpy())
                 if on_chunk is not None:
                     on_chunk(parts[-1])
@@ -104,18 +113,18 @@ class Measurement:
             base.restore(every=True)
         self.prepared = self.engine.instead(prepared, reason, of_probes)
         try:
-            return self.again(update, on_chunk, np.concatenate(parts) if parts else np.empty(0))
+            return self.again(update, on_chunk, np.concatenate(parts) if parts else np.empty(0), rows)
         finally:
             base.restore(every=True)
 
-    def again(self, update: Update, on_chunk: OnChunk | None, old: np.ndarray) -> np.ndarray:
+    def again(self, update: Update, on_chunk: OnChunk | None, old: np.ndarray, rows: slice) -> np.ndarray:
         """Influence anew, when some of it was handed on before by an engine that is not right.
 
         Raises:
             ConfigError: What was handed on is wrong.
         """
         parts, done = list[np.ndarray](), 0
-        for chunk in self.prepared.influence(update):
+        for chunk in self.prepared.influence(update, rows=rows):
             part = chunk.cpu().numpy()
             known, new = old[done : done + len(part)], part[max(0, len(old) - done) :]
             if on_chunk is not None:
@@ -130,6 +139,8 @@ class Measurement:
 
     def calibrate(self, clean: Data, update: Update, largest: int = MOST_STIMULI) -> Calibration:
         """The learning rate at which clean stimuli raise their own log-probability by as much as is asked for.
+
+        What is known of this measurement is not found out again where their rows have the same shapes.
 
         Args:
             clean: (inputs, targets), of which the first ``largest`` are used.
@@ -148,7 +159,7 @@ class Measurement:
             candidates=None,
             everything=None,
         )
-        return Measurement(problem, self.engine).search()
+        return Measurement(problem, searching(self.engine), self.prepared.setup).search()
 
     def search(self) -> Calibration:
         """The learning rate at which the stimuli, which are the probes too, raise their own log-probability."""
@@ -160,6 +171,11 @@ class Measurement:
             return float(np.diagonal(influence[:, 0, :, 0]).mean())
 
         return search(direct, target, update)
+
+
+def searching(engine: Engine) -> Engine:
+    """The engine that a rate is searched with: a prediction is made at the rate of the influence that it predicts."""
+    return engine if engine.exact else Auto(memory_budget=engine.memory_budget)
 
 
 def close(known: np.ndarray, part: np.ndarray) -> bool:
@@ -183,13 +199,12 @@ def open_measurement(
     trajectory: bool = False,
     seed: int = 0,
     candidates: Tensor | np.ndarray | None = None,
-    rows: slice | None = None,
 ) -> Iterator[Measurement]:
     """A measurement, and within this the model made ready for it; `measure_influence` describes what it takes.
 
     Args:
         model, loss, stimuli, probes: What is measured.
-        readout, method, engine, perturbation, trajectory, candidates, rows: How.
+        readout, method, engine, perturbation, trajectory, candidates: How.
         update: The recipe; its learning rate may be None.
         seed: Of what the method draws.
 
@@ -201,20 +216,16 @@ def open_measurement(
     samples, watched, readouts = as_batch(stimuli, "stimuli"), as_batch(probes, "probes"), named_readouts(readout)
     must_have_classes(watched, readouts)
     groups = None if candidates is None else Candidates.of(candidates, watched.targets)
-    asked = slice(None) if rows is None else rows
-    if not range(len(samples))[asked]:
-        raise rule_error("rows", f"name at least one of the {len(samples)} stimuli", rows, "Try None for all.")
     if groups is not None and not groups.needed_for(readouts):
         watched, groups = watched.take(groups.own), None
     engine = engine if isinstance(engine, Engine) else named_engine(engine)
     with borrowed(model, method, seed) as ready, full_precision(), pages_kept():
         device, budget = device_of(ready), engine.memory_budget
-        every = memberships(len(samples), perturbation).to(device)
         problem = Problem(
             base=Snapshot(ready, room=budget * GIB / 2),
             loss=loss,
             samples=samples.to(device),
-            members=every[asked],
+            members=memberships(len(samples), perturbation).to(device),
             probes=watched.to(device),
             readouts=readouts,
             update=update,

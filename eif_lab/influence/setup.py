@@ -50,11 +50,30 @@ class Setup:
         if not problem.trained:
             raise rule_error("method", "train at least one parameter", "none that requires a gradient")
         must_be_sound(problem)
-        setup = cls.of(problem)
-        if not depends_on_others(problem, setup.passes):
-            return setup
+        return cls.of(problem).in_one_pass_where_rows_interact()
+
+    def of_other_rows(self, problem: Problem) -> Setup:
+        """Another problem of the same model and loss, with what is known of this one where rows have the same shapes.
+
+        Args:
+            problem: Its stimuli, probes and readouts may be others; a readout that is not ours must read classes.
+        """
+        mine, passes = self.problem, self.passes
+        if problem.probes.is_like(mine.probes):
+            passes = replace(passes.of_other_rows(problem.probes, problem.candidates), readouts=problem.readouts)
+        else:
+            passes = replace(passes_of(problem), one_pass=passes.one_pass)
+        layouts = Layouts(problem, passes.arrangement.channels_last)
+        if problem.members.shape[1] == mine.members.shape[1] and problem.samples.is_like(mine.samples):
+            layouts = self.layouts.of_other_stimuli(problem)
+        return Setup(problem, passes, layouts).in_one_pass_where_rows_interact()
+
+    def in_one_pass_where_rows_interact(self) -> Setup:
+        """The setup whose probes are read in one pass where a probe's output depends on those beside it."""
+        if self.passes.one_pass or not depends_on_others(self.problem, self.passes):
+            return self
         log.warning("a probe's output depends on the probes beside it: all of them are read in one pass")
-        return replace(setup, passes=replace(setup.passes, one_pass=True))
+        return replace(self, passes=replace(self.passes, one_pass=True))
 
     def first(self, stimuli: int, rows: int) -> Setup:
         """The same measurement of the first stimuli and rows of probes alone, with what is known of all."""

@@ -6,8 +6,8 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -49,14 +49,15 @@ def measure(job: Job, inputs: Inputs, run: Run, left: Checkpoint) -> tuple[xr.Da
     Returns:
         The array, (seed, stimulus, step, probe, readout) with its coordinates, and its record.
     """
-    task, channel = inputs.task, channel_of(job)
+    task = inputs.task
     conditions = {"base_model": inputs.record["base_model"]["hash"], "versions": package_versions()}
-    update = left.settle(conditions, lambda: channel.calibrate(inputs))
-    earlier, started = left.seconds, time.perf_counter()
-    elsewhere = dataclasses.replace(job, workers=NoWorkers(), tracker=NoTracker())
-    job.workers.measure(partial(prepare, elsewhere, update), left, len(task.stimuli))
-    with Live(run, len(task.stimuli), left.parts("stimuli")) as live:
-        array = channel.measure(inputs, update, left, live)
+    with channel_of(job).opened(inputs) as measuring:
+        update = left.settle(conditions, measuring.calibrate)
+        earlier, started = left.seconds, time.perf_counter()
+        elsewhere = dataclasses.replace(job, workers=NoWorkers(), tracker=NoTracker())
+        job.workers.measure(partial(prepare, elsewhere, update), left, len(task.stimuli))
+        with Live(run, len(task.stimuli), left.parts("stimuli")) as live:
+            array = measuring.measure(update, left, live)
     seconds = earlier + time.perf_counter() - started
     array = annotate(array, task, inputs.distances, default=next(iter(inputs.distances)))
     names = {"model": inputs.base.name, "dataset": job.dataset.name, "method": job.method.name}
@@ -96,17 +97,11 @@ def record_of(job: Job, inputs: Inputs, update: Mapping[str, Any], array: xr.Dat
     )
 
 
-def prepare(job: Job, update: Mapping[str, Any]) -> Rows:
-    """What a worker begins with: the job's inputs, from the cache that the job's own process has filled."""
-    channel = channel_of(job)
-    with deterministic_algorithms(job.deterministic):
-        inputs = load(job)
-
-    def rows(parts: Parts, place: slice) -> None:
-        with deterministic_algorithms(job.deterministic):
-            channel.measure_rows(inputs, update, parts, place)
-
-    return rows
+@contextmanager
+def prepare(job: Job, update: Mapping[str, Any]) -> Iterator[Rows]:
+    """What a worker begins with: the job's measurement, from the cache that the job's own process has filled."""
+    with deterministic_algorithms(job.deterministic), channel_of(job).opened(load(job)) as measuring:
+        yield partial(measuring.measure_rows, update)
 
 
 class Live(ExitStack):

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 Rows = Callable[[Parts, slice], None]
 """Measures some stimuli, from the last whole part on, and keeps their parts."""
 
-Prepare = Callable[[], Rows]
-"""Loads what a measurement needs, once for each worker; it can be pickled."""
+Prepare = Callable[[], AbstractContextManager[Rows]]
+"""Opens a measurement, once for each worker; it can be pickled."""
 
 
 @dataclass
@@ -182,7 +182,8 @@ class Worker:
     def __init__(self, prepare: Prepare, folder: Path, threads: int, here: Path) -> None:
         os.chdir(here)
         torch.set_num_threads(threads)
-        self.folder, self.rows = folder, prepare()
+        self.folder, self.opened = folder, ExitStack()  # open as long as the actor lives
+        self.rows = self.opened.enter_context(prepare())
 
     def measure(self, place: slice) -> int:
         """Measure these stimuli, from the last whole part on, and say how many they are."""

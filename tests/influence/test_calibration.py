@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import xarray as xr
 from torch import nn
 
 from eif_lab import calibrate, measure_influence
 from eif_lab.errors import ConfigError
-from eif_lab.influence import calibrate as calibration
+from eif_lab.influence.measurement import Measurement
 from eif_lab.influence.update import OPTIMIZERS, Update
 
 
@@ -26,11 +25,11 @@ def curve(monkeypatch):
     def search(direct, target, start=0.01):
         tried = []
 
-        def measured(*_, update, **__):
+        def measured(_, update):
             tried.append(update.learning_rate)
-            return xr.DataArray(np.full((2, 2), direct(update.learning_rate)))
+            return np.full((2, 1, 2, 1), direct(update.learning_rate))
 
-        monkeypatch.setattr(calibration, "measure_influence", measured)
+        monkeypatch.setattr(Measurement, "influence", measured)
         monkeypatch.setitem(OPTIMIZERS, "sgd", replace(OPTIMIZERS["sgd"], first_rate=start))
         batch = torch.zeros(2, 3), torch.tensor([0, 1])
         found = calibrate(nn.Linear(3, 2), F.cross_entropy, batch, update=Update(direct_influence=target))

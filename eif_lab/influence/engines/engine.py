@@ -31,6 +31,10 @@ ENGINES: dict[str, type[Engine]] = {}
 """Every engine by its name: a class that has one enters itself."""
 
 
+EVERY = slice(None)
+"""All stimuli."""
+
+
 class Refused(ConfigError):
     """An engine cannot do a problem.
 
@@ -60,12 +64,13 @@ class Prepared(ABC):
         self.engine, self.setup = engine, setup
 
     @abstractmethod
-    def influence(self, update: Update, known: Sequence[Tensor] = ()) -> Iterator[Tensor]:
+    def influence(self, update: Update, known: Sequence[Tensor] = (), rows: slice = EVERY) -> Iterator[Tensor]:
         """Influence, chunk by chunk in the order of ``problem.members``, in at least float32.
 
         Args:
             update: The recipe that the problem has, at any learning rate.
-            known: Chunks of the first stimuli that were measured before, which are not measured again.
+            known: Chunks of the first of these stimuli that were measured before, which are not measured again.
+            rows: Which stimuli.
 
         Yields:
             (stimuli in this chunk, steps read, probes, readouts).
@@ -87,9 +92,9 @@ class Updating(Prepared):
     def readings(self, problem: Problem) -> Iterator[Tensor]:
         """What the probes read after the update, chunk by chunk: (stimuli, steps read, probes, readouts)."""
 
-    def influence(self, update: Update, known: Sequence[Tensor] = ()) -> Iterator[Tensor]:
+    def influence(self, update: Update, known: Sequence[Tensor] = (), rows: slice = EVERY) -> Iterator[Tensor]:
         """Readings after the update less those before, or those after an update on everything less them."""
-        problem = replace(self.setup.problem, update=update)
+        problem = replace(self.setup.problem, update=update, members=self.setup.problem.members[rows])
         if self.engine.stores_weights:
             must_hold_update(problem, self.setup.layouts.gradients)
         self.setup.layouts.gradients.known.clear()

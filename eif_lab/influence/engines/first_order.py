@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import jvp
 
 from eif_lab.influence.batch import Batch
-from eif_lab.influence.engines.engine import Engine, Prepared, Refused, rest_of, towards_target
+from eif_lab.influence.engines.engine import EVERY, Engine, Prepared, Refused, rest_of, towards_target
 from eif_lab.influence.per_sample.axes import Disagreement
 from eif_lab.influence.per_sample.backward import backward
 from eif_lab.influence.per_sample.clipping import clip_factors, times_each, total
@@ -82,9 +82,9 @@ class Prediction(Prepared):
         self.chunks = Chunks(samples_at_once(setup.problem, layout), "stimuli")
         self.stimuli_at_once = self.chunks.size
 
-    def influence(self, update: Update, known: Sequence[Tensor] = ()) -> Iterator[Tensor]:
+    def influence(self, update: Update, known: Sequence[Tensor] = (), rows: slice = EVERY) -> Iterator[Tensor]:
         """The prediction itself: a small one would be lost in the difference of two readings."""
-        problem = replace(self.setup.problem, update=update)
+        problem = replace(self.setup.problem, update=update, members=self.setup.problem.members[rows])
         after_all: Tensor | float = 0.0
         if problem.everything is not None:
             after_all = self.predicted(problem, problem.everything[None])[0]

@@ -43,6 +43,12 @@ class Layouts:
         self.untried: dict[str, Layout] = {}
         self.results: dict[tuple[Any, ...], Layout | str] = {}
 
+    def of_other_stimuli(self, problem: Problem) -> Layouts:
+        """The layouts of stimuli of the same shapes: a trial of some holds for the others."""
+        layouts = Layouts(problem, self.channels_last)
+        layouts.untried, layouts.results = self.untried, self.results
+        return layouts
+
     def find(self, factored: bool) -> Layout:
         """The layout, by layers where that is right, else of the model as a whole.
 

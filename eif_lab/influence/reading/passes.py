@@ -86,9 +86,9 @@ class Passes:
         return replace(self, arrangement=Arrangement(), kernels=None, one_pass=one_pass)
 
     def of_other_rows(self, probes: Batch, candidates: Candidates | None = None) -> Passes:
-        """Passes over other rows of the same length, with what was found out about these."""
+        """Passes over other rows of the same length, not compiled, with what was found out about these."""
         arrangement = self.arrangement.for_other_rows()
-        return replace(self, probes=probes, candidates=candidates, arrangement=arrangement)
+        return replace(self, probes=probes, candidates=candidates, arrangement=arrangement, kernels=None)
 
     def compiled(self) -> Passes:
         """The same passes through ``torch.compile``."""

@@ -19,7 +19,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from eif_lab.influence.engines.engine import Prepared
 from eif_lab.influence.per_sample.layout import LARGEST_CHUNK
 from eif_lab.influence.resources.memory import peak_bytes
-from eif_lab.influence.setup import Setup
 
 Size = tuple[float, float]
 """Of a part: stimuli, and rows of probes."""
@@ -136,17 +135,12 @@ def finish() -> None:
 
 def part(prepared: Prepared, size: Size) -> Prepared:
     """The same measurement of the first stimuli and rows alone, with what was found out about all."""
-    return prepared.engine.prepare(uncompiled(prepared.setup).first(*map(int, size)))
+    return prepared.engine.prepare(prepared.setup.first(*map(int, size)))
 
 
 def outlined(prepared: Prepared, size: Size) -> Prepared:
     """The same operators as `part`, also on the meta device."""
-    return prepared.engine.outline().prepare(uncompiled(prepared.setup).first(*map(int, size)))
-
-
-def uncompiled(setup: Setup) -> Setup:
-    """The measurement with passes that are not compiled."""
-    return replace(setup, passes=replace(setup.passes, kernels=None))
+    return prepared.engine.outline().prepare(prepared.setup.first(*map(int, size)))
 
 
 def run(prepared: Prepared) -> None:

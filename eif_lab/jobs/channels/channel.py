@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import xarray as xr
@@ -12,6 +13,28 @@ from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.plan import Plan
+
+
+class Measuring(Protocol):
+    """The measurement of one job's inputs."""
+
+    def calibrate(self) -> dict[str, Any]:
+        """The recipe, in what JSON holds, and how its rate was found: ``calibration``, None where it was given."""
+        ...
+
+    def measure(self, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
+        """The influence of all stimuli: dims (seed, stimulus, step, probe, readout), of one seed.
+
+        Args:
+            update: The recipe that `calibrate` gave.
+            left: The parts that are measured already.
+            on_chunk: Called with each finished part, (stimuli, steps, probes, readouts).
+        """
+        ...
+
+    def measure_rows(self, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
+        """Measure some stimuli, and keep their parts; those that are kept already are not measured again."""
+        ...
 
 
 @runtime_checkable
@@ -46,23 +69,11 @@ class Channel(Protocol):
             ConfigError: Says what does not fit.
         """
 
-    def calibrate(self, inputs: Inputs) -> dict[str, Any]:
-        """The recipe, in what JSON holds, and how its rate was found: ``calibration``, None where it was given."""
-        ...
+    def opened(self, inputs: Inputs) -> AbstractContextManager[Measuring]:
+        """The measurement of a job, prepared once for calibrating and for measuring all or some stimuli.
 
-    def measure(self, inputs: Inputs, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
-        """The influence of all stimuli: dims (seed, stimulus, step, probe, readout), of one seed.
-
-        Args:
-            inputs: What is measured.
-            update: The recipe that `calibrate` gave.
-            left: The parts that are measured already.
-            on_chunk: Called with each finished part, (stimuli, steps, probes, readouts).
+        Within the context the model is in eval mode; afterwards it is as it was.
         """
-        ...
-
-    def measure_rows(self, inputs: Inputs, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
-        """Measure some stimuli, and keep their parts; those that are kept already are not measured again."""
         ...
 
     def plan(self, inputs: Inputs) -> Plan:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from eif_lab.influence.problem import GIB
 from eif_lab.influence.resources.forecast import operations, seconds
 from eif_lab.influence.resources.memory import peak_bytes
 from eif_lab.influence.snapshot import Snapshot
-from eif_lab.jobs.channels.channel import Channel
+from eif_lab.jobs.channels.channel import Channel, Measuring
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
@@ -85,46 +86,10 @@ class Context(Channel):
         for context, _ in self.method.contexts(texts(inputs.task.stimuli), self.job.seed):
             self.method.rows(inputs.base.encode, probes.take([int(longest)]), context)
 
-    def calibrate(self, inputs: Inputs) -> dict[str, Any]:
-        """No recipe; where there is a target, ``calibration`` says what stimuli do that are read before themselves."""
-        target = self.job.update.direct_influence
-        record: dict[str, Any] = {"optimizer": None, "learning_rate": None, "steps": 0, "calibration": None}
-        if target is None:
-            return record
-        clean, direct = texts(inputs.clean), []
-        for i, (context, others) in enumerate(self.method.contexts(clean, self.job.seed)[:MOST_STIMULI]):
-            behind, without = (self.method.rows(inputs.base.encode, clean.take([i]), c) for c in (context, others))
-            direct.append(measure_context(inputs.model, without, [behind]).item())
-        mean = float(np.mean(direct))
-        return {**record, "calibration": {"direct_influence": mean, "target": target, "reached": near(mean, target)}}
-
-    def measure(self, inputs: Inputs, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
-        """What reading each stimulus does to each probe; where there are companions, less what these do alone."""
-        contexts, companions = zip(*self.method.contexts(texts(inputs.task.stimuli), self.job.seed))
-        array = self._read(inputs, contexts, left.parts("stimuli"), on_chunk)
-        if any(companions):
-            alone = left.parts("companions")
-            array = array.copy(data=array.values - self._read(inputs, companions, alone, alone.append).values)
-        return array.expand_dims(seed=[self.job.seed]).expand_dims(step=[update["steps"]], axis=2)
-
-    def measure_rows(self, inputs: Inputs, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
-        """Read some stimuli before the probes; their companions are read by who measures the whole array."""
-        contexts = [context for context, _ in self.method.contexts(texts(inputs.task.stimuli), self.job.seed)]
-        self._read(inputs, contexts[rows], parts, parts.append)
-
-    def _read(self, inputs: Inputs, contexts: Sequence[str], known: Parts, on_chunk: OnChunk) -> xr.DataArray:
-        """What each context does to each probe behind it, (contexts, probes, readouts)."""
-        rows = partial(self.method.rows, inputs.base.encode, probe_texts(inputs))
-        return measure_context(
-            inputs.model,
-            rows(),
-            (rows(context) for context in contexts),
-            readout=self.job.readout,
-            candidates=inputs.candidates,
-            memory_budget=self.job.engine.memory_budget,
-            on_chunk=on_chunk,
-            measured=known.whole,
-        )
+    @contextmanager
+    def opened(self, inputs: Inputs) -> Iterator[Reading]:
+        """Nothing is to be prepared: each length of rows is looked at when it is first read."""
+        yield Reading(self.job, self.method, inputs)
 
     def plan(self, inputs: Inputs) -> Plan:
         """From reading one stimulus before the probes."""
@@ -143,6 +108,62 @@ class Context(Channel):
             probe_passes=reads * len(batch.targets),
             flops=reads * operations(read),
             seconds={"measuring": reads * each},
+        )
+
+
+@dataclass
+class Reading(Measuring):
+    """What reading each stimulus does to each probe.
+
+    Attributes:
+        job: The options.
+        method: The method, which makes the rows.
+        inputs: What is measured.
+    """
+
+    job: Job
+    method: ContextMethod
+    inputs: Inputs
+
+    def calibrate(self) -> dict[str, Any]:
+        """No recipe; where there is a target, ``calibration`` says what stimuli do that are read before themselves."""
+        target = self.job.update.direct_influence
+        record: dict[str, Any] = {"optimizer": None, "learning_rate": None, "steps": 0, "calibration": None}
+        if target is None:
+            return record
+        clean, direct = texts(self.inputs.clean), []
+        for i, (context, others) in enumerate(self.method.contexts(clean, self.job.seed)[:MOST_STIMULI]):
+            behind, without = (self.method.rows(self.inputs.base.encode, clean.take([i]), c) for c in (context, others))
+            direct.append(measure_context(self.inputs.model, without, [behind]).item())
+        mean = float(np.mean(direct))
+        return {**record, "calibration": {"direct_influence": mean, "target": target, "reached": near(mean, target)}}
+
+    def measure(self, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
+        """What reading each stimulus does to each probe; where there are companions, less what these do alone."""
+        contexts, companions = zip(*self.method.contexts(texts(self.inputs.task.stimuli), self.job.seed))
+        array = self._read(contexts, left.parts("stimuli"), on_chunk)
+        if any(companions):
+            alone = left.parts("companions")
+            array = array.copy(data=array.values - self._read(companions, alone, alone.append).values)
+        return array.expand_dims(seed=[self.job.seed]).expand_dims(step=[update["steps"]], axis=2)
+
+    def measure_rows(self, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
+        """Read some stimuli before the probes; their companions are read by who measures the whole array."""
+        contexts = [context for context, _ in self.method.contexts(texts(self.inputs.task.stimuli), self.job.seed)]
+        self._read(contexts[rows], parts, parts.append)
+
+    def _read(self, contexts: Sequence[str], known: Parts, on_chunk: OnChunk) -> xr.DataArray:
+        """What each context does to each probe behind it, (contexts, probes, readouts)."""
+        rows = partial(self.method.rows, self.inputs.base.encode, probe_texts(self.inputs))
+        return measure_context(
+            self.inputs.model,
+            rows(),
+            (rows(context) for context in contexts),
+            readout=self.job.readout,
+            candidates=self.inputs.candidates,
+            memory_budget=self.job.engine.memory_budget,
+            on_chunk=on_chunk,
+            measured=known.whole,
         )
 
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
 
-from eif_lab.influence.calibrate import calibrate
 from eif_lab.influence.engines import exact_engines, predictions
-from eif_lab.influence.measure import measure_influence
-from eif_lab.influence.measurement import OnChunk
+from eif_lab.influence.measure import as_array, parts_of
+from eif_lab.influence.measurement import Measurement, OnChunk, open_measurement
 from eif_lab.influence.resources.precision import LostToRounding
 from eif_lab.influence.update import Update
-from eif_lab.jobs.channels.channel import Channel
+from eif_lab.jobs.channels.channel import Channel, Measuring
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
-from eif_lab.jobs.planning.measurement import calibrating, tuned
+from eif_lab.jobs.planning.measurement import tuned
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.plan import Plan
 
@@ -35,54 +34,24 @@ class Weights(Channel):
         last = self.job.update.steps
         return list(range(1, last + 1)) if self.job.trajectory else [last]
 
-    def calibrate(self, inputs: Inputs) -> dict[str, Any]:
-        """The update; without a learning rate, with the one at which clean stimuli teach as much as is asked."""
-        job, update, calibration = self.job, self.job.update, None
-        if update.learning_rate is None:
-            calibration = calibrate(
-                inputs.model,
-                inputs.base.loss,
-                inputs.rows(inputs.clean),
-                method=None,
-                update=update,
-                engine=calibrating(job.engine),
-                seed=job.seed,
-            )
-            update = dataclasses.replace(update, learning_rate=calibration.learning_rate)
-        return {**dataclasses.asdict(update), "calibration": calibration and calibration.describe()}
-
-    def measure(self, inputs: Inputs, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
-        """What learning each stimulus does to each probe."""
-        return self._measure(inputs, update, left.parts("stimuli"), on_chunk)
-
-    def measure_rows(self, inputs: Inputs, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
-        """Measure some stimuli, and keep their parts."""
-        # whether the array is lost to rounding, only the whole of it can tell
-        with suppress(LostToRounding):
-            self._measure(inputs, update, parts, parts.append, rows)
-
-    def _measure(
-        self, inputs: Inputs, update: Mapping[str, Any], known: Parts, on_chunk: OnChunk, rows: slice | None = None
-    ) -> xr.DataArray:
+    @contextmanager
+    def opened(self, inputs: Inputs) -> Iterator[Learning]:
+        """The measurement, whose model and engine are prepared when they are first needed."""
         job = self.job
-        array = measure_influence(
+        with open_measurement(
             inputs.model,
             inputs.base.loss,
             inputs.stimuli,
             inputs.probes,
             readout=job.readout,
             method=None,
-            update=Update(**{name: value for name, value in update.items() if name != "calibration"}),
+            update=job.update,
             engine=job.engine,
             perturbation=job.perturbation.membership,
             trajectory=job.trajectory,
-            seed=[job.seed],
             candidates=inputs.candidates,
-            on_chunk=on_chunk,
-            measured=known.whole,
-            rows=rows,
-        )
-        return array if "step" in array.dims else array.expand_dims(step=[update["steps"]], axis=2)
+        ) as measurement:
+            yield Learning(job, inputs, measurement)
 
     def plan(self, inputs: Inputs) -> Plan:
         """From parts of the measurement by the engine that would run."""
@@ -92,3 +61,46 @@ class Weights(Channel):
         """The first-order prediction of an exact array, and any exact array of a prediction."""
         kinds = predictions() if self.job.engine.exact else exact_engines()
         return [dataclasses.replace(self.job, engine=kind()) for kind in kinds]
+
+
+@dataclass
+class Learning(Measuring):
+    """What learning each stimulus does to each probe.
+
+    Attributes:
+        job: The options.
+        inputs: What is measured.
+        measurement: Prepared once, whatever is calibrated or measured.
+    """
+
+    job: Job
+    inputs: Inputs
+    measurement: Measurement
+
+    def calibrate(self) -> dict[str, Any]:
+        """The update; without a learning rate, with the one at which clean stimuli teach as much as is asked."""
+        update, calibration = self.job.update, None
+        if update.learning_rate is None:
+            calibration = self.measurement.calibrate(self.inputs.rows(self.inputs.clean), update)
+            update = dataclasses.replace(update, learning_rate=calibration.learning_rate)
+        return {**dataclasses.asdict(update), "calibration": calibration and calibration.describe()}
+
+    def measure(self, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
+        """The influence of all stimuli, with its dims."""
+        problem, parts = self.measurement.problem, left.parts("stimuli").whole
+        known = parts_of(problem, iter(parts), len(problem.members))
+        values = self.measurement.influence(recipe(update), on_chunk, known)
+        return as_array([values], problem, self.measurement.prepared.engine.name, [self.job.seed])
+
+    def measure_rows(self, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
+        """Measure some stimuli, and keep their parts."""
+        problem = self.measurement.problem
+        known = parts_of(problem, iter(parts.whole), len(problem.members[rows]))
+        # whether the array is lost to rounding, only the whole of it can tell
+        with suppress(LostToRounding):
+            self.measurement.influence(recipe(update), parts.append, known, rows)
+
+
+def recipe(update: Mapping[str, Any]) -> Update:
+    """The update without how its rate was found."""
+    return Update(**{name: value for name, value in update.items() if name != "calibration"})

@@ -11,9 +11,9 @@ from typing import Any
 
 from eif_lab.errors import ConfigError
 from eif_lab.influence.batch import Batch, device_of
-from eif_lab.influence.engines import Engine, exact_engines, named_engine
+from eif_lab.influence.engines import exact_engines
 from eif_lab.influence.engines.engine import Prepared
-from eif_lab.influence.measurement import MOST_STIMULI, Measurement, memberships
+from eif_lab.influence.measurement import MOST_STIMULI, Measurement, memberships, searching
 from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.resources.forecast import flops, in_all, peak, seconds, timings
 from eif_lab.influence.resources.precision import LostToRounding
@@ -62,7 +62,7 @@ def searched(job: Job, inputs: Inputs) -> Plan:
     """The search for a learning rate, from one trial."""
     batch = inputs.rows(inputs.clean).take(slice(MOST_STIMULI))
     problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, batch, batch, "include")
-    measurement = Measurement(problem, calibrating(job.engine))
+    measurement = Measurement(problem, searching(job.engine))
     count, meta = len(batch.targets), problem.members.is_meta
 
     def trial() -> None:
@@ -85,11 +85,6 @@ def once(call: Callable[[], Any]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
-
-
-def calibrating(engine: Engine) -> Engine:
-    """The engine that a rate is searched with: a prediction is made at the rate of the influence that it predicts."""
-    return engine if engine.exact else replace(named_engine("auto"), memory_budget=engine.memory_budget)
 
 
 def problem_of(job: Job, inputs: Inputs, stimuli: Batch, probes: Batch, membership: str | None = None) -> Problem:
