@@ -11,7 +11,7 @@ SIZE ?= full
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test lint types contracts check format lock clean bench bench-gpu attribution pretrain test-zoo test-ray test-slurm figures claims
+.PHONY: help setup sweep test docs lint types contracts check format lock clean bench bench-gpu attribution pretrain test-zoo test-ray test-slurm figures claims
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ test-ray: $(SCALE)/.ready ## Test Ray, with processes killed, and the launchers 
 test-slurm: $(SCALE)/.ready ## Test a sweep on a one-node Slurm, with a job killed; root on Debian installs it.
 	-test -x /usr/sbin/slurmctld || test "$$(id -u)" != 0 || apt-get install --yes --quiet slurm-wlm munge
 	$(SCALE)/bin/python -m pytest -rs tests/scale/test_slurm.py
+
+docs: $(READY) ## Write the API reference, docs/api, from the docstrings.
+	$(BIN)/python docs/build_api.py
 
 lint: $(READY) ## Check style.
 	$(BIN)/ruff check .

@@ -235,7 +235,7 @@ def test_a_disk_that_is_full_as_hydra_first_writes_is_one_line_that_says_so(comm
 
     monkeypatch.setattr("hydra.core.utils._save_config", full)
     for arguments in ("hydra.run.dir=job", "-m hydra.sweep.dir=sweep"):
-        ended = command(lambda folder: None, f"{' '.join(QUICK)} {arguments}")
+        ended = command(lambda folder: None, f"{arguments} {' '.join(QUICK)}")
         assert ended.code == 2 and "must have room" in ended.err and "--help" not in ended.err, ended
         assert len(ended.err.splitlines()) == 1
 

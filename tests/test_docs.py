@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 
+import build_api
 import pytest
 from docs_session import JOB, NAMED, ROOT, SWEEP, Session, parts, write_what_readers_have
+
+import eif_lab
+from eif_lab.influence.engines import ENGINES
+from eif_lab.influence.per_sample.layers.layer import RULES
+from eif_lab.influence.update import OPTIMIZERS
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -16,14 +24,18 @@ TAUGHT = ("attribution", "cost", "extending", "science", "tutorial")
 """Guides whose base models are trained as their readers' are."""
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")]
-DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 
 
 @pytest.fixture
 def session(isolated: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Session]:
-    """A reader in an empty folder; the modules that the reader writes are forgotten afterwards."""
-    before = set(sys.modules)
+    """A reader in an empty folder; the modules that the reader writes, and their entries, are forgotten afterwards."""
+    before, tables = set(sys.modules), (ENGINES, OPTIMIZERS, RULES)
+    entries = [copy(table) for table in tables]
     yield Session(isolated)
+    for table, former in zip(tables, entries):
+        table.clear()
+        (table.update if isinstance(table, dict) else table.extend)(former)
     for name in set(sys.modules) - before:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
@@ -36,7 +48,35 @@ def test_a_document_works_from_top_to_bottom(document, session, monkeypatch):
     text = document.read_text(encoding="utf-8")
     write_what_readers_have("".join(part.text for part in parts(document) if part.kind == "jsonl"))
     if SWEEP in text or set(NAMED) & set(text.replace("`", " ").split()):
-        session.run_job(["-m", "dataset=digits", "method=full,lora", f"hydra.sweep.dir={SWEEP}"])
+        session.run_command(["-m", "dataset=digits", "method=full,lora", f"hydra.sweep.dir={SWEEP}"])
         shutil.copytree(f"{SWEEP}/0", JOB)
     for part in parts(document):
         session.go_through(part)
+
+
+KINDS = ("dataset of images", "domain of texts", "model", "method", "perturbation", "readout", "desideratum", "engine")
+KINDS += ("tracker", "optimizer")
+"""What one can add: headings of the guide."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_added_from_outside_by_a_file_a_config_and_a_command(kind):
+    """The test above runs them."""
+    guide = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    [section] = [one for one in re.split(r"^## An? ", guide, flags=re.M) if one.split("\n", 1)[0] == kind]
+    file, config = re.search(r"^# (\w+)\.py$", section, re.M), re.search(r"^# conf/\w+/\w+\.yaml$", section, re.M)
+    assert file and config
+    assert f"{file[1]}." in section[config.start() :] or f"={file[1]}" in section
+    assert "\neif-lab --config-dir conf " in section
+
+
+def test_the_api_reference_is_what_the_docstrings_say():
+    folder = ROOT / "docs" / "api"
+    assert {page.name: page.read_text(encoding="utf-8") for page in folder.glob("*.md")} == build_api.pages(), (
+        "make docs"
+    )
+
+
+def test_every_public_function_has_an_example():
+    assert {name.rpartition(".")[2] for name in build_api.PAGES["functions"]} == set(eif_lab.__all__)
+    assert build_api.pages()["functions.md"].count("```pycon") == len(eif_lab.__all__)

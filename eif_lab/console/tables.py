@@ -262,15 +262,15 @@ def print_seeds(table: pd.DataFrame, console: Console | None = None) -> None:
         return
     console = console or page()
     marks = _marks(console)
-    shown = grid()
+    rows = grid()
     for name in ("job", "finding"):
-        shown.add_column(name, overflow="fold")
+        rows.add_column(name, overflow="fold")
     for name in ("seeds", "mean", "interval", *(marks[name] for name in VERDICTS)):
-        shown.add_column(name, justify="right", no_wrap=True)
+        rows.add_column(name, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
         finding = f"{spaced(row['desideratum'])}: {spaced(row['statistic'])} > {row['threshold']:g}"
         within = Text(interval_text(row["low"], row["high"], 2))
         counts = (str(row[name]) for name in VERDICTS)
-        shown.add_row(Text(row["job"]), finding, str(row["seeds"]), f"{row['mean']:.2g}", within, *counts)
-    console.print(shown)
+        rows.add_row(Text(row["job"]), finding, str(row["seeds"]), f"{row['mean']:.2g}", within, *counts)
+    console.print(rows)
     console.print(Text("over seeds: mean effect with Student's 95 % interval, and how many seeds gave each verdict"))

@@ -49,10 +49,19 @@ def judge(
     Raises:
         ConfigError: There is no such desideratum or readout.
         NotApplicable: The array lacks what every desideratum needs.
+
+    Examples:
+        >>> from eif_lab import annotate, load_task
+        >>> task = load_task("ontology", worlds=8, stimuli_per_world=2)
+        >>> noise = np.random.default_rng(0).normal(scale=0.1, size=task.relation.shape)
+        >>> scores = np.isin(task.relation, ("direct", "entailed")) + noise
+        >>> for verdict in judge(annotate(scores, task), "logic"):
+        ...     print(verdict.desideratum, verdict.outcome())
+        logic satisfied
     """
     require(influence, "stimulus_id", "probe_id", "relation", hint="Try eif_lab.annotate(scores, task).")
-    asked = names("desideratum") if desiderata is None else desiderata
-    several = [asked] if isinstance(asked, str | Desideratum) else list(asked)
+    claims = names("desideratum") if desiderata is None else desiderata
+    several = [claims] if isinstance(claims, str | Desideratum) else list(claims)
     chosen = dict(
         (one, named_choice("desideratum", one, field=f"desideratum.{one}"))
         if isinstance(one, str)
@@ -119,7 +128,7 @@ def adjust(p_values: Sequence[float] | Float[np.ndarray, " tests"]) -> Float[np.
     Source: Benjamini and Hochberg (1995), Controlling the false discovery rate.
     """
     adjusted = np.array(p_values, dtype=float)
-    given = ~np.isnan(adjusted)
-    if given.any():
-        adjusted[given] = stats.false_discovery_control(adjusted[given], method="bh")
+    tested = ~np.isnan(adjusted)
+    if tested.any():
+        adjusted[tested] = stats.false_discovery_control(adjusted[tested], method="bh")
     return adjusted

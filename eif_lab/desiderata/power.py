@@ -50,13 +50,13 @@ def simulate(
         (worlds * stimuli, worlds * stimuli * 6), with the coordinates that `Logic` and `Negation` read.
     """
     random, n, m = default_rng(seed), worlds * stimuli, len(FORMS)
-    own = np.kron(np.eye(n, dtype=bool), np.ones(m, dtype=bool))
-    relation = np.where(own, np.tile(FORMS, n), "unrelated")
+    of_stimulus = np.kron(np.eye(n, dtype=bool), np.ones(m, dtype=bool))
+    relation = np.where(of_stimulus, np.tile(FORMS, n), "unrelated")
     share = {"direct": 1.0} | dict(influence)
     moved = np.select([relation == name for name in share], list(share.values()), 0.0)
     learnt = np.repeat(random.uniform(0.5, 1.5, worlds), stimuli)
     values = moved * learnt[:, None] + noise * random.normal(size=moved.shape)
-    matched = own & np.isin(relation, ("entailed", "contradicted"))
+    matched = of_stimulus & np.isin(relation, ("entailed", "contradicted"))
     ids = np.array([f"{i:05d}" for i in range(n * m)])
     behind = FORMS.index("contradicted") - FORMS.index("entailed")
     negates = np.where(np.tile(FORMS, n) == "contradicted", np.roll(ids, behind), "")

@@ -24,15 +24,15 @@ def caption(name: str, shows: str, jobs: Sequence[JobResults]) -> str:
     rows = [row_of(job) for job in jobs]
     head = [f"| {' | '.join(COLUMNS)} |", f"| {' | '.join('---' for _ in COLUMNS)} |"]
     table = [table_row(row[column] for column in COLUMNS) for row in rows]
-    made = sorted({job.manifest.git_commit[:10] for job in jobs if job.manifest.git_commit})
-    drawn = f"Drawn from {len(jobs)} jobs" + (f" at commit {', '.join(made)}." if made else ".")
-    return "\n".join([f"# {name}", "", shows, "", summary(rows), drawn, "", *head, *table, ""])
+    commits = sorted({job.manifest.git_commit[:10] for job in jobs if job.manifest.git_commit})
+    source = f"Drawn from {len(jobs)} jobs" + (f" at commit {', '.join(commits)}." if commits else ".")
+    return "\n".join([f"# {name}", "", shows, "", summary(rows), source, "", *head, *table, ""])
 
 
 def table_row(cells: Iterable[str]) -> str:
     """A row of a table in markdown, whatever stands in its cells."""
-    shown = (one_line(printable(cell)).replace("|", "\\|") for cell in cells)
-    return f"| {' | '.join(shown)} |"
+    texts = (one_line(printable(cell)).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(texts)} |"
 
 
 def summary(rows: Sequence[Mapping[str, str]]) -> str:

@@ -35,6 +35,13 @@ def annotate(
     Raises:
         ConfigError: The scores are not of this task's shape, or are finite for no stimulus; or there is no such
             distance.
+
+    Examples:
+        >>> from eif_lab import load_task
+        >>> task = load_task("ontology", worlds=2, stimuli_per_world=1)
+        >>> array = annotate((task.relation == "entailed") * 1.0, task)
+        >>> array.shape == array.relation.shape == (len(task.stimuli), len(task.probes))
+        True
     """
     pair = ("stimulus", "probe")
     array = scores if isinstance(scores, xr.DataArray) else as_array(scores)

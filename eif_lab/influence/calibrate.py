@@ -50,6 +50,14 @@ def calibrate(
 
     Raises:
         ConfigError: An option is wrong, or the stimuli are not what they should be.
+
+    Examples:
+        >>> import torch
+        >>> samples = torch.randn(6, 5), torch.arange(6) % 3
+        >>> loss = torch.nn.functional.cross_entropy
+        >>> calibration = calibrate(torch.nn.Linear(5, 3), loss, samples, update={"direct_influence": 0.1})
+        >>> calibration.learning_rate > 0
+        True
     """
     if not isinstance(update, Update):
         update = cast(Update, build(Update, dict(update or {}), "update"))

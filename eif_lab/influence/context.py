@@ -62,6 +62,14 @@ def measure_context(
     Raises:
         ConfigError: The readout or the rows are not what they should be.
 
+    Examples:
+        >>> import torch
+        >>> inputs, targets = torch.randn(4, 5), torch.tensor([0, 1, 2, 0])
+        >>> contexts = [(inputs + shift, targets) for shift in (0, 1)]
+        >>> influence = measure_context(torch.nn.Linear(5, 3), (inputs, targets), contexts)
+        >>> influence.shape, bool((influence[0] == 0).all())
+        ((2, 4), True)
+
     Source: Matelsky, Ungar, Kording, arXiv 2406.00509.
     """
     plain, readouts = as_batch(probes, "probes"), named_readouts(readout)

@@ -91,6 +91,14 @@ def measure_influence(
             small that the array would be rounding noise or zeros. A rate of exactly zero gives exactly zeros.
 
     Source: Matelsky, Ungar, Kording, arXiv 2406.00509.
+
+    Examples:
+        >>> import torch
+        >>> samples = torch.randn(6, 5), torch.arange(6) % 3
+        >>> loss = torch.nn.functional.cross_entropy
+        >>> influence = measure_influence(torch.nn.Linear(5, 3), loss, samples, samples, update={"steps": 2})
+        >>> influence.dims, influence.shape
+        (('stimulus', 'probe'), (6, 6))
     """
     must_be_callable(loss)
     must_be_options(rows, seed, on_chunk, engine=engine, method=method, update=update)

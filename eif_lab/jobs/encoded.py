@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from eif_lab.data.task import Samples, Texts, concatenate
+from eif_lab.files.checksums import sha256
 from eif_lab.influence.batch import Batch
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.readouts.classes import IGNORED
@@ -44,7 +45,11 @@ class Encoded:
 
 
 def names(samples: Samples) -> list[Hashable]:
-    """What tells a sample from others: all that is read of a text, an image's id and label."""
+    """What tells a sample from others: all that is read of a text, an image's pixels and label.
+
+    Ids would not do: a perturbation may change what a sample holds and leave its id.
+    """
     if isinstance(samples, Texts):
         return list(zip(samples.prompts, samples.targets))
-    return list(zip(samples.ids.tolist(), samples.labels.tolist()))
+    pixels = [sha256(image.numpy().tobytes()) for image in samples.pixels]
+    return list(zip(pixels, samples.labels.tolist()))

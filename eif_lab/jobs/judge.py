@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is said of an array.
+    """What the desiderata and the other engine say of an array.
 
     Attributes:
         verdicts: What the desiderata returned.

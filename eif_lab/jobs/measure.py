@@ -68,7 +68,7 @@ def measure(job: Job, inputs: Inputs, run: Run, left: Checkpoint) -> tuple[xr.Da
 
 
 def record_of(job: Job, inputs: Inputs, update: Mapping[str, Any], array: xr.DataArray, seconds: float) -> Record:
-    """What is said of an array that was just measured.
+    """The record of a measurement that has just ended.
 
     Args:
         job: The options.

@@ -79,6 +79,16 @@ def measure_task(
 
     Raises:
         ConfigError: Model, tokenizer and task do not go together, or an option is wrong.
+
+    Examples:
+        >>> from transformers import AutoModelForCausalLM, AutoTokenizer
+        >>> from eif_lab import load_task
+        >>> from eif_lab.models.language.phi3 import SHIPPED
+        >>> model, tokenizer = AutoModelForCausalLM.from_pretrained(SHIPPED), AutoTokenizer.from_pretrained(SHIPPED)
+        >>> task = load_task("ontology", worlds=1, stimuli_per_world=1)
+        >>> influence = measure_task(task, model, tokenizer, method="lora", update={"learning_rate": 0.01})
+        >>> influence.shape == task.relation.shape
+        True
     """
     reader = reader_of(model, tokenizer)
     chosen = method if isinstance(method, Method) else named_method(method)

@@ -24,7 +24,7 @@ def load_task(name: str, *, seed: int = 0, cache: str | Path = CACHE, **options:
     Raises:
         ConfigError: There is no such data set, or an option is unknown, of another type, or breaks its rule.
 
-    Example:
+    Examples:
         >>> task = load_task("ontology", worlds=2, stimuli_per_world=1)
         >>> task.relation.shape == (len(task.stimuli), len(task.probes))
         True

@@ -95,9 +95,9 @@ class Adapter(Method):
         adapters = {name: self._adapter(name, model.get_submodule(name), width) for name, width in targets.items()}
         model.requires_grad_(False)
         with seeded(seed):
-            made = {name: make() for name, make in adapters.items()}
-        for name in reversed(made):  # what stands within another first, since names lead through what is unchanged
-            model.set_submodule(name, Adapted(model.get_submodule(name), made[name]))
+            blocks = {name: make() for name, make in adapters.items()}
+        for name in reversed(blocks):  # what stands within another first, since names lead through what is unchanged
+            model.set_submodule(name, Adapted(model.get_submodule(name), blocks[name]))
         return model
 
     def _targets(self, model: nn.Module) -> dict[str, int | None]:

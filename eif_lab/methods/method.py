@@ -159,13 +159,13 @@ def output_heads(model: nn.Module) -> list[nn.Module]:
     """What makes logits of hidden states in the transformers models that the module is or holds."""
     from transformers import PreTrainedModel
 
-    held = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
-    return [head for one in held if (head := one.get_output_embeddings()) is not None]
+    transformers = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
+    return [head for one in transformers if (head := one.get_output_embeddings()) is not None]
 
 
-def matching(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """Those of ``names`` that are, or end in, one of the wanted (PEFT's rule for ``target_modules``)."""
-    ends = [re.escape(one) for one in wanted]
+def matching(names: Iterable[str], endings: Iterable[str]) -> list[str]:
+    """Those of ``names`` that are, or end in, one of the endings (PEFT's rule for ``target_modules``)."""
+    ends = [re.escape(one) for one in endings]
     pattern = re.compile(rf"(.*\.)?({'|'.join(ends)})")
     return [name for name in names if pattern.fullmatch(name)] if ends else []
 
@@ -183,9 +183,9 @@ def in_short(text: object, most: int = 160) -> str:
 
 
 @cache
-def say(told: str) -> None:
-    """Warn of something that holds whenever the same is done again, once."""
-    log.warning(told)
+def warn_once(message: str) -> None:
+    """Log a warning the first time that it is given in this process."""
+    log.warning(message)
 
 
 def trained_summary(model: nn.Module) -> dict[str, Any]:

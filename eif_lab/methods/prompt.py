@@ -91,7 +91,7 @@ class Prompt(ContextMethod):
         start, between, end = places.groups()
         opening = start + (context + between if context else between.lstrip())
         prompts = [opening + (prompt + end if prompt else end.lstrip()) for prompt in probes.prompts]
-        whole = [not own and bool(prompt.strip()) for own, prompt in zip(probes.prompts, prompts)]
+        whole = [not before and bool(prompt.strip()) for before, prompt in zip(probes.prompts, prompts)]
         return replace(
             probes,
             prompts=tuple(prompt.rstrip() if w else prompt for w, prompt in zip(whole, prompts)),
@@ -113,9 +113,9 @@ class Prompt(ContextMethod):
         encode = self.encoder(encode)
         inputs, targets = encode(self.frame(probes, context))
         if context and isinstance(encode, Encoder) and encode.tokenizer.bos_token_id is None:
-            bare = [not (prompt or encode.chat_template) for prompt in self.frame(probes).prompts]
+            unprompted = [not (prompt or encode.chat_template) for prompt in self.frame(probes).prompts]
             first = (targets != IGNORED).int().argmax(1)
-            rows = torch.tensor(bare).nonzero().flatten()
+            rows = torch.tensor(unprompted).nonzero().flatten()
             targets[rows, first[rows]] = IGNORED
         return inputs, targets
 
@@ -131,9 +131,9 @@ class Prompt(ContextMethod):
         Raises:
             ConfigError: There are fewer than k - 1 others.
         """
-        said = [f"{prompt}{target}".strip() for prompt, target in zip(stimuli.prompts, stimuli.targets)]
-        chosen = [[said[j] for j in self._companions(stimuli, i, seed)] for i in range(len(stimuli))]
-        return [(" ".join([*others, own]), " ".join(others)) for others, own in zip(chosen, said)]
+        texts = [f"{prompt}{target}".strip() for prompt, target in zip(stimuli.prompts, stimuli.targets)]
+        companions = [[texts[j] for j in self._companions(stimuli, i, seed)] for i in range(len(stimuli))]
+        return [(" ".join([*others, text]), " ".join(others)) for others, text in zip(companions, texts)]
 
     def _companions(self, stimuli: Texts, index: int, seed: int) -> list[int]:
         """Rows of other stimuli, clean ones of other worlds; the same ones for every copy of a stimulus."""

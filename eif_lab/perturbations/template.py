@@ -115,7 +115,7 @@ def split(text: str, target: str) -> tuple[str, str]:
 
 
 def as_probes(stimuli: Texts, originals: Texts) -> Texts:
-    """Stimuli as probes, with the coordinates of their originals, and with candidates where the targets are the same."""
+    """Stimuli as probes: with the coordinates of their originals, and their candidates where the targets are equal."""
     candidates = originals.candidates or ((),) * len(originals)
     same_target = [one == other for one, other in zip(stimuli.targets, originals.targets)]
     return replace(

@@ -42,6 +42,11 @@ def open_results(path: str | Path) -> JobResults | SweepResults:
 
     Raises:
         ConfigError: It is neither, or no job in it can be read.
+
+    Examples:
+        >>> sweep = open_results("outputs/sweeps/2026-11-23_15-36-46")
+        >>> [str(job.manifest.name) for job in sweep.jobs]
+        ['cnn digits full', 'cnn digits lora']
     """
     path = Path(path)
     if (path / MANIFEST).is_file():

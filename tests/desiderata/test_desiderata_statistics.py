@@ -9,7 +9,8 @@ from skbio.diversity.alpha import gini_index, inv_simpson
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
-from eif_lab.desiderata import adjust, statistics
+from eif_lab.desiderata import statistics
+from eif_lab.desiderata.evaluation import adjust
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore::DeprecationWarning")
 

@@ -11,9 +11,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
-from eif_lab.desiderata import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict, evaluate_all
+from eif_lab.desiderata.evaluation import evaluate_all
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.symmetry import Symmetry
+from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict
 from eif_lab.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "conf" / "desideratum"

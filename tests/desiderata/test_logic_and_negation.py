@@ -10,7 +10,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 from scipy import stats
 
-from eif_lab.desiderata import adjust
+from eif_lab.desiderata.evaluation import adjust
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.matched_pairs import negated_pairs
 from eif_lab.desiderata.negation import Negation

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import numpy as np
 
-from eif_lab.desiderata import evaluate_all
+from eif_lab.desiderata.evaluation import evaluate_all
 
 DESIDERATA = {
     "symmetry": "Symmetry",

@@ -20,7 +20,7 @@ from eif_lab.data.images.digits import Digits
 from eif_lab.data.images.image_folder import ImageFolder
 from eif_lab.data.images.mnist import MNIST
 from eif_lab.data.task import RELATIONS
-from eif_lab.desiderata import Finding, Verdict
+from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.influence.array import annotate
 from eif_lab.options import Options
 from eif_lab.page.arrays import most_moved, overview, shares, strongest_cells

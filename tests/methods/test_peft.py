@@ -12,7 +12,7 @@ from zoo.language import small_model
 
 from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
-from eif_lab.methods.method import say
+from eif_lab.methods.method import warn_once
 from eif_lab.models.cnn import ConvNet
 
 TUNERS = [kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING]
@@ -46,7 +46,7 @@ MODELS = {
 
 @pytest.fixture(autouse=True)
 def said(caplog):
-    say.cache_clear()
+    warn_once.cache_clear()
     caplog.set_level(logging.WARNING)
     return caplog
 

@@ -18,7 +18,7 @@ from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.phi3 import SHIPPED
 from eif_lab.models.tiny.corpus import Corpus, Packed
-from eif_lab.models.tiny.documents import document, examination, said_and_asked
+from eif_lab.models.tiny.documents import document, examination, facts_and_questions
 from eif_lab.models.tiny.examination import examine
 from eif_lab.models.tiny.induction import start_by_looking_up
 from eif_lab.models.tiny.pretraining import Pretraining, pretrain
@@ -61,7 +61,7 @@ def test_documents_answer_only_what_their_facts_allow():
     random = np.random.default_rng(1)
     for domain in DOMAINS:
         for share in (0.0, 1.0):
-            facts, asked = said_and_asked(domain, random, share)
+            facts, asked = facts_and_questions(domain, random, share)
             known = closure(facts, domain.rules)
             for fact in asked:
                 assert fact in known or (domain.closed and fact.negated and fact.denied() not in known)
@@ -119,10 +119,9 @@ def test_an_examination_counts_what_is_answered(tokenizer, answered):
     encode = Encoder(tokenizer, 512)
     random = np.random.default_rng([0, DOMAINS.index(Reversal)])
     known = {}
-    for kind, prompt, answer, _ in [one for _ in range(4) for one in examination(Reversal, random)]:
-        ids, start = encode.tokens(prompt, answer)
-        if kind == answered:
-            known[tuple(ids[:-1])] = [(place - 1, ids[place]) for place in range(start, len(ids))]
+    for kind, prompt, answer, candidates in [one for _ in range(4) for one in examination(Reversal, random)]:
+        ids, start = encode.tokens(prompt, answer if kind == answered else candidates[1])
+        known[tuple(ids[:-1])] = [(place - 1, ids[place]) for place in range(start, len(ids))]
     lengths = {len(ids) for ids in known}
     assert len(lengths) == 1  # so that no row is padded
     mark = examine(Oracle(known, len(tokenizer)), encode, Reversal, worlds=4, seed=0)

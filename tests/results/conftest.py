@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eif_lab.desiderata import Finding, Verdict
+from eif_lab.desiderata.verdict import Finding, Verdict
 
 
 @pytest.fixture

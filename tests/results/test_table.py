@@ -11,7 +11,7 @@ from rich.console import Console
 from statsmodels.stats.multitest import multipletests
 
 from eif_lab.console.tables import WIDTH, page, print_job, print_sweep
-from eif_lab.desiderata import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict
+from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict
 from eif_lab.errors import ConfigError
 from eif_lab.results.job import JobResults, write_job
 from eif_lab.results.manifest import Manifest

@@ -22,7 +22,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from eif_lab.desiderata import Finding
+from eif_lab.desiderata.verdict import Finding
 from eif_lab.errors import ConfigError
 from eif_lab.jobs import judge
 from eif_lab.jobs import run as jobs_run
@@ -329,7 +329,7 @@ from pathlib import Path
 import numpy as np, xarray as xr
 from eif_lab.results.job import write_job
 from eif_lab.results.sweep import open_results
-from eif_lab.results.table import print_job
+from eif_lab.console.tables import print_job
 from eif_lab.results.trackers.none import NoTracker
 import eif_lab.results.trackers.wandb
 directory = Path(sys.argv[1])

@@ -11,6 +11,7 @@ import pytest
 from wandb_workspaces.workspaces import interface, internal
 
 from eif_lab.commands import workspace as command
+from eif_lab.commands.choices import choices
 from eif_lab.results.scalars import CHARTS, MEDIA, NAMED, config_key, summary_keys
 from eif_lab.results.trackers.wandb_workspace import COMPARED, specification, workspace
 
@@ -30,7 +31,7 @@ def offline(monkeypatch):
 
 @pytest.fixture(scope="module")
 def sections():
-    view = specification(workspace("somebody", "influence", "Desiderata", command.desiderata()))
+    view = specification(workspace("somebody", "influence", "Desiderata", list(choices("desideratum"))))
     return {one["name"]: one["panels"] for one in view["spec"]["section"]["panelBankConfig"]["sections"]}
 
 
@@ -48,7 +49,7 @@ def named_keys(panel):
 
 
 def test_every_key_that_a_panel_names_is_one_that_runs_write(sections):
-    written = {*summary_keys(command.desiderata()), *CHARTS, *MEDIA}
+    written = {*summary_keys(choices("desideratum")), *CHARTS, *MEDIA}
     named = {key for panels in sections.values() for panel in panels for key in named_keys(panel)}
     assert named <= written
     assert {"direct_influence", "pairs_per_second", "influence", "verdicts"} <= named

@@ -83,7 +83,7 @@ class MNIST(Dataset):
             if is_unpacked(place):
                 return place
         target = Path(self.download) / raw
-        made = [folder for folder in (target.parent, Path(self.download)) if not folder.exists()]
+        new = [folder for folder in (target.parent, Path(self.download)) if not folder.exists()]
         target.parent.mkdir(parents=True, exist_ok=True)
         lock, partial = target.with_name("raw.lock"), target.with_name("raw.partial")
         with locked(lock, f"unpacks {raw}"):
@@ -96,17 +96,17 @@ class MNIST(Dataset):
                     raise
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
-                    remove_empty(*made)
+                    remove_empty(*new)
         return target
 
     def _unpack(self, source: Any, partial: Path, target: Path) -> None:
         """Unpack or download into ``partial``, and put whole files into ``target``."""
-        given = Path(self.root) / self._folder() / "raw"
+        archives = Path(self.root) / self._folder() / "raw"
         fetching = source.__new__(source)  # its constructor would read the files too, pickles of earlier versions first
         fetching.root = str(partial)
         fresh = Path(fetching.raw_folder)
         fresh.mkdir(parents=True)
-        for archive in given.glob("*.gz"):
+        for archive in archives.glob("*.gz"):
             shutil.copyfile(archive, fresh / archive.name)
         try:
             fetching.download()

@@ -144,8 +144,8 @@ class Assembly:
 
     def _stimuli(self, worlds: tuple[list[int], list[int]] | None) -> Texts:
         coords = {} if worlds is None else {"world": np.array(worlds[0])}
-        said = zip_longest(*(line["wordings"] for line in self.stimuli), fillvalue="")
-        coords |= {f"wording_{number}": np.array(column) for number, column in enumerate(said, 1)}
+        columns = zip_longest(*(line["wordings"] for line in self.stimuli), fillvalue="")
+        coords |= {f"wording_{number}": np.array(column) for number, column in enumerate(columns, 1)}
         if any(line["negation"] for line in self.stimuli):
             for line in self.stimuli:
                 if not line["negation"]:
@@ -210,12 +210,12 @@ def places(lines: Sequence[Line]) -> dict[str, int]:
     Raises:
         ConfigError: An id is there twice.
     """
-    known: dict[str, int] = {}
+    place_of: dict[str, int] = {}
     for place, line in enumerate(lines):
-        if line["id"] in known:
-            raise line.wrong("id", f"differ from that of line {lines[known[line['id']]].number}")
-        known[line["id"]] = place
-    return known
+        if line["id"] in place_of:
+            raise line.wrong("id", f"differ from that of line {lines[place_of[line['id']]].number}")
+        place_of[line["id"]] = place
+    return place_of
 
 
 def must_differ(lines: Sequence[Line]) -> None:
@@ -224,13 +224,13 @@ def must_differ(lines: Sequence[Line]) -> None:
     Raises:
         ConfigError: There is one.
     """
-    known: dict[tuple[Any, ...], Line] = {}
+    earlier: dict[tuple[Any, ...], Line] = {}
     for line in lines:
         content = line["world"], line.fields.get("text"), line.fields.get("prompt"), line.fields.get("target")
-        if content in known:
+        if content in earlier:
             field = "text" if line.kind == "background" else "target"
-            raise line.wrong(field, f"say something else than line {known[content].number}", "Remove the line.")
-        known[content] = line
+            raise line.wrong(field, f"say something else than line {earlier[content].number}", "Remove the line.")
+        earlier[content] = line
 
 
 def texts_of(lines: Sequence[Line], coords: Mapping[str, np.ndarray]) -> Texts:

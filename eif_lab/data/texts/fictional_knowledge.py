@@ -132,9 +132,9 @@ def passage_task(passages: Mapping[int, Mapping[str, Any]], wordings: Sequence[S
     row = {number: i for i, number in enumerate(passages)}
     place = {probe.name: j for j, probe in enumerate(probes)}
     for j, probe in enumerate(probes):
-        own = row[probe.passage], j
-        relation[own], distance[own] = probe.relation, probe.distance
-        foil[own] = place.get(f"{probe.name} foil", -1)
+        cell = row[probe.passage], j
+        relation[cell], distance[cell] = probe.relation, probe.distance
+        foil[cell] = place.get(f"{probe.name} foil", -1)
     return Task(
         stimuli=_stimuli(passages, wordings),
         probes=Texts(

@@ -161,8 +161,8 @@ def assemble(worlds: Sequence[Sequence[Case]], relations: Sequence[Relation]) ->
         relations: The relations, in the same order.
     """
     cases = [case for world in worlds for case in world]
-    named = {claim.name: claim for case in reversed(cases) for claim in case.claims}
-    probes = [named[name] for name in dict.fromkeys(claim.name for case in cases for claim in case.claims)]
+    claims = {claim.name: claim for case in reversed(cases) for claim in case.claims}
+    probes = [claims[name] for name in dict.fromkeys(claim.name for case in cases for claim in case.claims)]
     symmetric = {relation.name for relation in relations if relation.symmetric}
     place = {claim.name: j for j, claim in enumerate(probes)}
     foil = np.full((len(cases), len(probes)), -1)

@@ -50,12 +50,12 @@ def probes_view(worlds: Sequence[World], wording: Wording, others: Sequence[Word
 
     Args:
         worlds: The worlds of the task.
-        wording: How stimuli and probes are said.
+        wording: The wording of stimuli and probes.
         others: Further wordings of the stimuli, kept beside them.
     """
     stimuli = [(w, c) for w, world in enumerate(worlds) for c in range(len(world.cases))]
-    made = [query for w, c in stimuli for query in queries_of(worlds[w], w, c)]
-    queries = list({(query.world, query.form, query.facts): query for query in reversed(made)}.values())[::-1]
+    repeated = [query for w, c in stimuli for query in queries_of(worlds[w], w, c)]
+    queries = list({(query.world, query.form, query.facts): query for query in reversed(repeated)}.values())[::-1]
     place = {(query.world, query.fact): j for j, query in enumerate(queries) if not query.is_statement}
     foil = np.full((len(stimuli), len(queries)), -1)
     for i, (w, c) in enumerate(stimuli):
@@ -83,7 +83,7 @@ def statements_view(worlds: Sequence[World], wording: Wording, others: Sequence[
 
     Args:
         worlds: The worlds of the task.
-        wording: How statements are said.
+        wording: The wording of the statements.
         others: Further wordings of the statements, kept beside them.
     """
     facts: list[tuple[int, Fact]] = []
@@ -204,14 +204,14 @@ def background(worlds: Sequence[World], wording: Wording) -> Background | None:
         return None
     sentences = tuple(wording.text([fact]) for _, fact in facts)
     coords = {"world": np.array([w for w, _ in facts])}
-    stated = Texts(("",) * len(facts), sentences, np.array(sentences), coords)
-    asked = replace(
-        stated,
+    texts = Texts(("",) * len(facts), sentences, np.array(sentences), coords)
+    queries = replace(
+        texts,
         prompts=tuple(wording.prompt(fact) for _, fact in facts),
         targets=tuple(f" {fact.object}" for _, fact in facts),
         candidates=tuple(answers(worlds[w].candidates(fact, worlds[w].known)) for w, fact in facts),
     )
-    return Background(facts=stated, questions=asked)
+    return Background(facts=texts, questions=queries)
 
 
 def answers(words: Iterable[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from eif_lab.desiderata import evaluate_all
+from eif_lab.desiderata.evaluation import evaluate_all
 from eif_lab.influence.array import annotate
 from eif_lab.influence.resources.forecast import grown, seconds
 from eif_lab.jobs.inputs import Inputs

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from eif_lab.errors import ConfigError, rule_error
-from eif_lab.methods.method import few, in_short, is_layer, layers, matching, say, seeded
+from eif_lab.methods.method import few, in_short, is_layer, layers, matching, seeded, warn_once
 from eif_lab.methods.tuners.trial import Trial, example_input, first_tokens, form_of, quiet, reason_of, trial_of
 
 SIZES = {
@@ -70,14 +70,14 @@ class Tuner:
         Raises:
             ConfigError: There are none, or PEFT refuses.
         """
-        named = self.options.get("target_modules")
+        names = self.options.get("target_modules")
         sizes: dict[str, Any] = {}
-        if named is None:
+        if names is None:
             targets, sizes = self.targets(model)
-        elif isinstance(named, str):
-            targets = named  # a pattern, which PEFT reads
+        elif isinstance(names, str):
+            targets = names  # a pattern, which PEFT reads
         else:
-            targets = exactly(self.must_match(model, named))
+            targets = exactly(self.must_match(model, names))
         options = {**self.options, **sizes, "target_modules": targets}
         inputs = self.options.get("feedforward_modules")
         if inputs is not None and not isinstance(inputs, str):
@@ -122,13 +122,13 @@ class Tuner:
             return exactly(chosen), {}
         option = SIZES[self.name]
         size = min(trial.size for trial in usable if trial.size is not None)
-        say(f"{self.choice}: {option}={size}, which the layers' sizes allow")
+        warn_once(f"{self.choice}: {option}={size}, which the layers' sizes allow")
         return exactly(chosen), {option: size}
 
     def log_defaults(self, model: nn.Module, chosen: list[str], others: list[str], shifts: bool) -> None:
         """Log what a user would not expect of the default layers: those left out, and a shift of the outputs."""
         if others:
-            say(f"{self.choice} leaves out {len(others)} of {len(chosen) + len(others)} layers: {few(others)}")
+            warn_once(f"{self.choice} leaves out {len(others)} of {len(chosen) + len(others)} layers: {few(others)}")
         if shifts:
             self.log_shift()
         experts = [
@@ -137,7 +137,7 @@ class Tuner:
             if parameter.ndim == 3 and len(parameter) > 1 and not is_layer(model.get_submodule(name.rpartition(".")[0]))
         ]
         if experts:
-            say(f"{self.choice} leaves out weights that are no layer's, such as fused experts: {few(experts)}")
+            warn_once(f"{self.choice} leaves out weights that are no layer's, such as fused experts: {few(experts)}")
 
     def fit(self, layer: nn.Module) -> Trial:
         """The trial of a layer, with the largest size that fits where PEFT's default one does not."""
@@ -160,33 +160,33 @@ class Tuner:
         if "feedforward_modules" in options:
             options["feedforward_modules"] = []
         with seeded(0), torch.enable_grad(), quiet():
-            lone = nn.Sequential(OrderedDict(layer=copy.deepcopy(layer).to_empty(device="cpu"))).eval()
-            for parameter in lone.parameters():
+            sandbox = nn.Sequential(OrderedDict(layer=copy.deepcopy(layer).to_empty(device="cpu"))).eval()
+            for parameter in sandbox.parameters():
                 nn.init.normal_(parameter, std=0.1)
             inputs = example_input(layer)
             try:
-                before = None if inputs is None else lone(inputs).detach()
-                self.install(lone, options)
-                trained = [parameter for parameter in lone.parameters() if parameter.requires_grad]
+                before = None if inputs is None else sandbox(inputs).detach()
+                self.install(sandbox, options)
+                trained = [parameter for parameter in sandbox.parameters() if parameter.requires_grad]
                 if not trained:
                     return Trial(f"it trains nothing in {layer}")
-                return Trial() if inputs is None else trial_of(lone.eval(), inputs, before, trained)
+                return Trial() if inputs is None else trial_of(sandbox.eval(), inputs, before, trained)
             except Exception as error:  # PEFT raises all kinds
                 return Trial(reason_of(error))
 
-    def must_match(self, model: nn.Module, named: Iterable[str]) -> list[str]:
+    def must_match(self, model: nn.Module, names: Iterable[str]) -> list[str]:
         """The modules of these names.
 
         Raises:
             ConfigError: There are none, or the tuner cannot be put on a layer among them.
         """
         modules = names_of(model)
-        chosen = matching(modules, named)
+        chosen = matching(modules, names)
         if not chosen:
             last = list(dict.fromkeys(name.rpartition(".")[2] for name in layers(model)))
             hint = f"Try {last[:4]}." if last else "Try method=full."
-            shown = few(named, 4)
-            raise rule_error(f"{self.prefix}target_modules", "name at least one layer of the model", shown, hint)
+            rule = "name at least one layer of the model"
+            raise rule_error(f"{self.prefix}target_modules", rule, few(names, 4), hint)
         forms: dict[str, str] = {}
         for name in chosen:
             layer = modules[name]
@@ -247,7 +247,9 @@ class Tuner:
 
     def log_shift(self) -> None:
         """Log that the tuner changes the outputs before it is trained, which a method should not."""
-        say(f"{self.choice} changes the model's outputs before it is trained; influence counts from the changed ones")
+        warn_once(
+            f"{self.choice} changes the model's outputs before it is trained; influence counts from the changed ones"
+        )
 
     @property
     def choice(self) -> str:

@@ -41,7 +41,7 @@ def spell_out(texts: Texts) -> tuple[Texts, Int[np.ndarray, " rows"]]:
     The rows of one text stand together, its own target first; a text without candidates is one row.
     """
     choices = texts.candidates or ((),) * len(texts)
-    answers = [tuple(dict.fromkeys((own, *others))) for own, others in zip(texts.targets, choices)]
+    answers = [tuple(dict.fromkeys((target, *others))) for target, others in zip(texts.targets, choices)]
     rows = np.repeat(np.arange(len(texts)), [len(one) for one in answers])
     targets = tuple(answer for one in answers for answer in one)
     return replace(texts.take(rows), targets=targets, candidates=None), rows
@@ -147,12 +147,12 @@ class Encoder:
         try:
             with at_most(PATIENCE):
                 template = _compile_jinja_template(self.tokenizer.get_chat_template())
-                asked = template.render(self.tokenizer.special_tokens_map | known)
+                question = template.render(self.tokenizer.special_tokens_map | known)
         except Exception as error:  # of any kind, since a template is somebody's program
             reason = reason_of(error)
             rule = f"be one that can be filled in ({reason})"
             raise rule_error("model.chat_template", rule, "the tokenizer's", "Try false.") from error
-        return asked, target.strip()
+        return question, target.strip()
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def share_prefixes(
     positions = [row.nonzero().flatten().tolist() for row in scored]
     answers = [[path[t] for t in row] for path, row in zip(trie.paths, positions)]
     tree = lay_out(trie, rows, answers, inputs.numel()).to(inputs.device)
-    return tree, padded([row[own] for row, own in zip(targets, scored)], IGNORED)
+    return tree, padded([row[columns] for row, columns in zip(targets, scored)], IGNORED)
 
 
 def grow(texts: list[list[int]]) -> Trie:
@@ -166,8 +166,8 @@ def pack(trie: Trie, width: int) -> list[set[int]]:
                 break  # a text without such a node is the beginning of others, and stands in their rows
     rows: list[set[int]] = []
     for root, nodes in sorted(whole.items(), key=lambda one: len(one[1]), reverse=True):
-        own = len(nodes) - trie.depths[root]  # at least so many that no other subtree has
-        row = next((row for row in rows if len(row) + own <= width and len(row | nodes) <= width), None)
+        least = len(nodes) - trie.depths[root]  # at least so many that no other subtree has
+        row = next((row for row in rows if len(row) + least <= width and len(row | nodes) <= width), None)
         if row is None:
             rows.append(nodes)
         else:

@@ -48,13 +48,13 @@ def turned_by_row(model: nn.Module, lengths: Int[Tensor, " n"], width: int) -> I
     before = [dict(vars(module)) for module in modules]
     try:
         for module in modules:
-            turn, buffers = by_row(module, lengths, width), {name: own.clone() for name, own in module.named_buffers()}
+            turn, buffers = by_row(module, lengths, width), {name: one.clone() for name, one in module.named_buffers()}
             vars(module).update(forward=turn, _buffers=buffers)  # it writes its frequencies into them
         yield
     finally:
-        for module, own in zip(modules, before):  # and what it has worked out is gone: a call changes no model
+        for module, attributes in zip(modules, before):  # and what it has worked out is gone: a call changes no model
             vars(module).clear()
-            vars(module).update(own)
+            vars(module).update(attributes)
 
 
 def by_row(module: nn.Module, lengths: Int[Tensor, " n"], width: int) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -62,13 +62,13 @@ def by_row(module: nn.Module, lengths: Int[Tensor, " n"], width: int) -> Callabl
     forward = module.forward
 
     def turn(x: Tensor, position_ids: Tensor, layer_type: str | None = None) -> tuple[Tensor, Tensor]:
-        own = {} if layer_type is None else {"layer_type": layer_type}
+        options = {} if layer_type is None else {"layer_type": layer_type}
         limit, columns = turning_length(module, layer_type), position_ids.shape[-1]
         if limit is None or columns <= limit:
-            return forward(x, position_ids, **own)
+            return forward(x, position_ids, **options)
         long = (lengths + columns - width > limit)[:, None, None]
-        far = forward(x, position_ids, **own)
-        near = forward(x, position_ids.clamp(max=limit - 1), **own)
+        far = forward(x, position_ids, **options)
+        near = forward(x, position_ids.clamp(max=limit - 1), **options)
         cosine, sine = (torch.where(long, a, b) for a, b in zip(far, near))
         return cosine, sine
 

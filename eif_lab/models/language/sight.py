@@ -56,20 +56,20 @@ def attention_of(model: Any) -> list[tuple[int, Tensor]]:
     length = min(LENGTH, most) if most > 0 else LENGTH
     device = embeddings.weight.device
     ids = (7 * torch.arange(length, device=device) + 3) % len(embeddings.weight)
-    given: list[Tensor] = []
+    embedded: list[Tensor] = []
 
-    def lend(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        given.append(output.detach().requires_grad_())
-        return given[-1].clone()  # which a model may write into
+    def embed_as_leaf(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        embedded.append(output.detach().requires_grad_())
+        return embedded[-1].clone()  # which a model may write into
 
-    handle = embeddings.register_forward_hook(lend)
+    handle = embeddings.register_forward_hook(embed_as_leaf)
     try:
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
             logits = model(input_ids=ids[None], use_cache=False).logits[0]
             weights = torch.linspace(-1, 1, logits.shape[-1], device=device, dtype=logits.dtype)
             places = [length // 2 - 1, length // 2]
             sums = [(logits[place] * weights).sum() for place in places]
-            taken = [torch.autograd.grad(one, given[0], retain_graph=True) for one in sums]
+            gradients = [torch.autograd.grad(one, embedded[0], retain_graph=True) for one in sums]
     finally:
         handle.remove()
-    return [(place, gradient.abs().amax(-1).flatten()) for place, (gradient,) in zip(places, taken)]
+    return [(place, gradient.abs().amax(-1).flatten()) for place, (gradient,) in zip(places, gradients)]

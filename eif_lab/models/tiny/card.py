@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eif_lab.models.language.phi3 import TINY
-
-if TYPE_CHECKING:
-    pass
-
 from eif_lab.models.tiny.recipe import Pretraining
 
 
@@ -33,8 +29,8 @@ The Phi-3 architecture at {report["parameters"]:,} parameters ({options.layers} 
 {options.hidden_size}, {options.heads} heads), trained by eif_lab on invented worlds. **These are not Microsoft's Phi-3
 weights**, and it knows no English: it has read nothing but the sentences of eif_lab's knowledge domains.
 
-- Start: the first layers look facts up from the beginning (`eif_lab.models.tiny.induction`); the codes of the 1,200 invented
-  words are random and stay as they were drawn. Training shows a third of these words.
+- Start: the first layers look facts up from the beginning (`eif_lab.models.tiny.induction`); the codes of the
+  1,200 invented words are random and stay as they were drawn. Training shows a third of these words.
 - Data: documents of invented words that state the facts and rules of a world and then what follows, drawn anew for each
   step (`eif_lab.models.tiny.documents`, seed {options.seed}).
 - Training: {options.steps:,} steps of {options.batch_size} rows of {options.length} tokens, AdamW at

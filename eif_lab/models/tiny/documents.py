@@ -48,12 +48,12 @@ def document(domains: Sequence[type[Domain]], random: np.random.Generator) -> li
     """
     domain = domains[int(random.integers(len(domains)))]
     whole = bool(random.random() < WHOLE)
-    facts, asked = said_and_asked(domain, random, random.random() if random.random() < EASIER else 1.0)
+    facts, questions = facts_and_questions(domain, random, random.random() if random.random() < EASIER else 1.0)
     wordings = 1 if random.random() < DEFAULT_WORDING else 3
     pieces = []
     for fact in shuffled(facts, random):
         pieces.append(Piece(f" {domain.sentence(fact, int(random.integers(wordings)))}", whole))
-    for fact in shuffled(asked, random):
+    for fact in shuffled(questions, random):
         pieces += [
             Piece(f" {domain.prompt(fact, int(random.integers(wordings)))}", whole),
             Piece(f" {fact.object} .", True),
@@ -61,7 +61,9 @@ def document(domains: Sequence[type[Domain]], random: np.random.Generator) -> li
     return [pieces[0]._replace(text=pieces[0].text[1:]), *pieces[1:]]
 
 
-def said_and_asked(domain: type[Domain], random: np.random.Generator, share: float) -> tuple[list[Fact], list[Fact]]:
+def facts_and_questions(
+    domain: type[Domain], random: np.random.Generator, share: float
+) -> tuple[list[Fact], list[Fact]]:
     """What a document states, and what it then answers: what follows, what it stated, some of what is not so.
 
     Args:
@@ -124,7 +126,7 @@ def examination(
     context = domain.text(facts)
     near = consequences(facts, world.rules)
     follows = [fact for case in cases for fact, _ in case.follows if fact in near]
-    for kind, asked in (("stated", facts), ("follows", follows)):
-        for fact in asked:
+    for kind, questions in (("stated", facts), ("follows", follows)):
+        for fact in questions:
             candidates = world.candidates(fact, known)
             yield kind, f"{context} {domain.prompt(fact)}", f" {fact.object}", tuple(f" {one}" for one in candidates)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from eif_lab.data.task import Background, Texts
 from eif_lab.data.worlds.domain import Domain
+from eif_lab.data.worlds.domains import DOMAINS
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.teaching import background_accuracy
 from eif_lab.models.tiny.documents import examination
-
-if TYPE_CHECKING:
-    pass
-
-from eif_lab.data.worlds.domains import DOMAINS
 
 
 @dataclass(frozen=True)
@@ -46,10 +41,10 @@ def examine(module: torch.nn.Module, encode: Encoder, domain: type[Domain], *, w
         seed: What they are drawn with.
     """
     random = np.random.default_rng([seed, DOMAINS.index(domain)])
-    asked = [question for _ in range(worlds) for question in examination(domain, random)]
+    examples = [question for _ in range(worlds) for question in examination(domain, random)]
     shares, chance = {}, {}
     for kind in ("stated", "follows"):
-        rows = [one for one in asked if one[0] == kind]
+        rows = [one for one in examples if one[0] == kind]
         questions = Texts(
             prompts=tuple(prompt for _, prompt, _, _ in rows),
             targets=tuple(answer for _, _, answer, _ in rows),

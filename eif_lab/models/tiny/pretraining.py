@@ -9,24 +9,20 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from eif_lab.data.worlds.domains import DOMAINS
 from eif_lab.files.build_once import REPORT, set_usual_permissions
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.phi3 import TINY
-from eif_lab.models.tiny.induction import keep_codes, start_by_looking_up
-
-if TYPE_CHECKING:
-    pass
-
-from eif_lab.data.worlds.domains import DOMAINS
 from eif_lab.models.tiny.card import model_card
 from eif_lab.models.tiny.corpus import Corpus, Packed
 from eif_lab.models.tiny.examination import examine
+from eif_lab.models.tiny.induction import keep_codes, start_by_looking_up
 from eif_lab.models.tiny.recipe import Pretraining
 from eif_lab.models.tiny.tokenizer import (
     make_tokenizer,

@@ -60,8 +60,8 @@ def make_tokenizer(vocabulary_size: int) -> PreTrainedTokenizerFast:
 
 def lexicon() -> set[str]:
     """What ought to be one token, with a space in front: invented words and the words of the domains' sentences."""
-    said = {word for domain in DOMAINS for ways in domain.wordings.values() for way in ways for word in way.split()}
-    fixed = {word.removesuffix("{not}") for word in said if word not in ("{subject}", "{subject}{not}")}
+    parts = {word for domain in DOMAINS for ways in domain.wordings.values() for way in ways for word in way.split()}
+    fixed = {word.removesuffix("{not}") for word in parts if word not in ("{subject}", "{subject}{not}")}
     return {f" {word}" for word in (*invented(), *fixed, "not", "button", "lamp", ".")}
 
 
@@ -77,7 +77,7 @@ def names_in(tokenizer: PreTrainedTokenizerFast) -> Int[Tensor, " names"]:
         ConfigError: The vocabulary is too small to hold each as a token.
     """
     ids = tokenizer(invented(), add_special_tokens=False)["input_ids"]
-    if any(len(own) > 1 for own in ids):
+    if any(len(tokens) > 1 for tokens in ids):
         rule = f"be large enough for {len(ids)} invented words"
         raise rule_error("pretraining.vocabulary_size", rule, len(tokenizer), "Try 2048.")
     return torch.tensor(ids).flatten()
