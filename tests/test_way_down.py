@@ -10,7 +10,9 @@ import pytest
 from language import byte_level_tokenizer, save_checkpoint
 from test_prompting_in_jobs import Small, read
 
+from eif_lab.influence.per_sample import trial
 from eif_lab.influence.per_sample.trial import Layouts
+from eif_lab.influence.reading import passes
 from eif_lab.influence.setup import Setup
 from eif_lab.jobs import inputs
 from eif_lab.jobs.run import run_job
@@ -74,9 +76,8 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture
 def job_of(tmp_path, checkpoint, monkeypatch):
     """Makes a job on three sentences; memory is not followed operator by operator, which takes most of the time."""
-    from eif_lab.influence import problem
-
-    monkeypatch.setattr(problem, "peak_bytes", lambda *_: 2**20)
+    for room in (passes, trial):
+        monkeypatch.setattr(room, "peak_bytes", lambda call, _: (call(), 2**20)[1])
 
     def made(*options):
         small = [f"model.checkpoint={checkpoint}", f"cache={tmp_path / 'cache'}", "desideratum=[sparsity]"]

@@ -70,7 +70,7 @@ def test_one_step_of_sgd_with_the_readout_as_loss_is_symmetric_to_first_order(ne
         ),
         ({"update": {"optimizer": "adam", "momentum": 0.5}}, r"update.momentum must be 0 with optimizer=adam"),
         ({"update": {"learning_rate": None}}, r"update.learning_rate must be given"),
-        ({"engine": "fast"}, r"engine must be one of auto, first_order, loop, factored, reference, stacked"),
+        ({"engine": "fast"}, r"engine must be one of auto, factored, first_order, loop, reference, stacked"),
         ({"perturbation": "noise"}, r"perturbation must be one of exclude, include"),
         ({"readout": "odds"}, r"readout must be one of"),
     ],
