@@ -147,8 +147,8 @@ def test_a_job_prepares_once_for_calibrating_and_measuring(job_of, tmp_path, mon
 
 @pytest.mark.parametrize(("method", "times"), [("full", 1), ("prompt", 1), ("lora", 2)])
 def test_inputs_read_the_base_once_and_once_more_only_with_added_modules(job_of, monkeypatch, method, times):
-    read_models, plain = [], inputs.readings
-    monkeypatch.setattr(inputs, "readings", lambda *given: read_models.append(given[0]) or plain(*given))
+    read_models, plain = [], inputs.read_log_probs
+    monkeypatch.setattr(inputs, "read_log_probs", lambda *given: read_models.append(given[0]) or plain(*given))
     inputs.load(job_of(f"method={method}"))
     assert len(read_models) == times
 
