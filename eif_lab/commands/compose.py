@@ -26,7 +26,6 @@ from eif_lab.commands.splitting import knows_its_jobs, split_jobs
 from eif_lab.configs import CONF
 from eif_lab.errors import NotApplicable, rule_error
 from eif_lab.jobs.job import Job
-from eif_lab.jobs.read import read_job
 
 Jobs = list[tuple[list[str], Job | NotApplicable]]
 """The overrides of each job of a command, with its options, or the reason why they do not go together."""
@@ -96,6 +95,8 @@ class Command:
         config = self.config
         with self.in_words(self.overrides):
             if not self.swept:
+                from eif_lab.jobs.read import read_job  # brings torch, which a mistake in the grammar does without
+
                 return [(task_overrides(config), read_job(job_config(config, "hydra.run.dir")))]
             must_be_installed(config.hydra.runtime.choices["hydra/launcher"])
             if not knows_its_jobs(config.hydra.sweeper):
@@ -124,6 +125,8 @@ class Command:
             try:
                 asked = job_config(config, "hydra.sweep.dir", "hydra.sweep.subdir")
                 folders.add(config, number)
+                from eif_lab.jobs.read import read_job
+
                 return read_job(asked)
             except NotApplicable as error:
                 return error

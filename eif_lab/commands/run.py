@@ -13,12 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from eif_lab.commands.answer import JOB_FAILED, ended
 from eif_lab.commands.choices import PRIMARY
-from eif_lab.commands.claim import claimed
 from eif_lab.commands.compose import Command, Jobs
 from eif_lab.commands.flags import MODULE
 from eif_lab.commands.interruption import begin_to_end, noticed, tell
-from eif_lab.commands.job import run_alone
-from eif_lab.commands.sweep import largest_code, run_sweep
 from eif_lab.configs import CONF
 from eif_lab.errors import ConfigError, rule_error, unwritable
 from eif_lab.files.trouble import disk_trouble
@@ -81,6 +78,10 @@ def run_jobs(arguments: list[str]) -> int:
         jobs = command.jobs()
         if any(isinstance(job, Job) and job.plan for _, job in jobs):
             return print_plan(jobs)
+        from eif_lab.commands.claim import claimed  # these bring pandas, which a mistake does without
+        from eif_lab.commands.job import run_alone
+        from eif_lab.commands.sweep import largest_code, run_sweep
+
         if command.swept:
             return run_sweep(command)
         with claimed(command) as output, disk_trouble(output.path):

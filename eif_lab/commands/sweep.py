@@ -80,11 +80,12 @@ def sweep_table(sweep: Path) -> int:
     """Write and print the table of the jobs of a sweep that have ended, if there are any.
 
     Returns:
-        0; 1 where a job failed, or the table cannot be written.
+        0; 1 where a job failed or cannot be read, or the table cannot be written.
     """
     if not ended_jobs(sweep):
         return 0
     from eif_lab.console.tables import print_seeds, print_sweep
+    from eif_lab.results.manifest import FAILED, UNREADABLE
     from eif_lab.results.seeds import write_seeds
     from eif_lab.results.sweep import SweepResults, open_results, write_sweep
 
@@ -97,4 +98,4 @@ def sweep_table(sweep: Path) -> int:
         written = False
         print(f"the table is not stored: {line_of(error)}", file=sys.stderr)
     print(f"results: {sweep}")
-    return 0 if written and not (results.table["status"] == "failed").any() else JOB_FAILED
+    return 0 if written and not results.table["status"].isin([FAILED, UNREADABLE]).any() else JOB_FAILED

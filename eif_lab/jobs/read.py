@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-from eif_lab.data.dataset import Dataset
-from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.errors import NotApplicable, rule_error
-from eif_lab.influence.engines import Engine
-from eif_lab.influence.update import Update
-from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.job import Job, Settings
-from eif_lab.jobs.workers import Workers
-from eif_lab.methods import Method
-from eif_lab.models.base import Model
 from eif_lab.options import _typed, choice
-from eif_lab.perturbations.perturbation import Perturbation
-from eif_lab.readouts.readout import named_readouts
-from eif_lab.results.trackers.tracker import Tracker
 
-GROUPS = ("dataset", "model", "method", "perturbation", "update", "engine", "tracker", "workers")
+CONTRACTS = {
+    "dataset": ("eif_lab.data.dataset", "Dataset"),
+    "model": ("eif_lab.models.base", "Model"),
+    "method": ("eif_lab.methods.method", "Method"),
+    "perturbation": ("eif_lab.perturbations.perturbation", "Perturbation"),
+    "update": ("eif_lab.influence.update", "Update"),
+    "engine": ("eif_lab.influence.engines.engine", "Engine"),
+    "tracker": ("eif_lab.results.trackers.tracker", "Tracker"),
+    "workers": ("eif_lab.jobs.workers", "Workers"),
+    "desideratum": ("eif_lab.desiderata.desideratum", "Desideratum"),
+}
+"""What a choice of each group derives from, or the protocol that it obeys. They are imported group by group, so that a
+mistake in an early one is told before heavy packages are there."""
 
-T = TypeVar("T")
+GROUPS = tuple(CONTRACTS)[:-1]
 
 
 def read_job(config: Mapping[str, Any]) -> Job:
@@ -40,36 +42,39 @@ def read_job(config: Mapping[str, Any]) -> Job:
     options = {**dict.fromkeys(GROUPS), **config}
     desiderata = options.pop("desideratum", None) or {}
     job = Job(
-        dataset=chosen("dataset", options.pop("dataset"), Dataset),
-        model=chosen("model", options.pop("model"), Model),
-        method=chosen("method", options.pop("method"), Method),
-        perturbation=chosen("perturbation", options.pop("perturbation"), Perturbation),
-        update=chosen("update", options.pop("update"), Update),
-        engine=chosen("engine", options.pop("engine"), Engine),
-        tracker=chosen("tracker", options.pop("tracker"), Tracker),  # type: ignore[type-abstract] # its instances count
-        workers=chosen("workers", options.pop("workers"), Workers),
-        desideratum={name: chosen(f"desideratum.{name}", one, Desideratum) for name, one in desiderata.items()},
+        dataset=chosen("dataset", options.pop("dataset")),
+        model=chosen("model", options.pop("model")),
+        method=chosen("method", options.pop("method")),
+        perturbation=chosen("perturbation", options.pop("perturbation")),
+        update=chosen("update", options.pop("update")),
+        engine=chosen("engine", options.pop("engine")),
+        tracker=chosen("tracker", options.pop("tracker")),
+        workers=chosen("workers", options.pop("workers")),
+        desideratum={name: chosen(f"desideratum.{name}", one) for name, one in desiderata.items()},
         **_typed(Settings, options, "", (*GROUPS, "desideratum")),
     )
     if not job.readout or len(set(job.readout)) < len(job.readout):
         raise rule_error("readout", "name at least one readout, and each once", job.readout, "Try [log_prob].")
+    from eif_lab.readouts.readout import named_readouts
+
     named_readouts(job.readout)
     must_fit(job)
     return job
 
 
-def chosen(group: str, options: Any, contract: type[T]) -> T:
+def chosen(group: str, options: Any) -> Any:
     """The options of one group.
 
     Args:
         group: Its name.
         options: A mapping whose ``_target_`` names a class.
-        contract: What the class has to derive from, or the protocol that it has to obey.
 
     Raises:
         ConfigError: There is no such class, it is of another kind, or an option breaks its rule.
     """
     made = choice(group, options)
+    module, name = CONTRACTS[group.partition(".")[0]]
+    contract = getattr(importlib.import_module(module), name)
     if not isinstance(made, contract):
         rule = f"name a {contract.__name__} ({contract.__module__}.{contract.__name__})"
         raise rule_error(f"{group}._target_", rule, options["_target_"], "Derive the class from that one.")
@@ -95,4 +100,6 @@ def must_fit(job: Job) -> None:
         if kind not in one.kinds:
             rule = f"be one for {kind}s with model={job.model.name}, got {one.name!r}. Try {hint}."
             raise NotApplicable(f"{group} must {rule}")
+    from eif_lab.jobs.channels import channel_of
+
     channel_of(job).must_fit()

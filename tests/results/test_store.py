@@ -16,6 +16,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eif_lab.commands.sweep import sweep_table
 from eif_lab.console.tables import page, print_sweep
 from eif_lab.errors import ConfigError
 from eif_lab.files.checksums import SUMS
@@ -495,6 +496,7 @@ def test_a_job_that_cannot_be_read_hides_no_other_of_its_sweep(tmp_path, make_in
     assert "unreadable" in out.getvalue() and why.split()[0] in out.getvalue()
     with pytest.raises(ConfigError, match=r"must hold influence\.zarr"):
         _ = sweep.jobs[1].influence
+    assert sweep_table(tmp_path) == 1, "the exit code of a sweep with a job that cannot be read"
 
 
 def test_a_sweep_of_which_no_job_can_be_read_is_refused_in_the_line_of_the_first(tmp_path):

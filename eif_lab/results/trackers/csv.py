@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from eif_lab.options import Options
+from eif_lab.results.scalars import progress_point
 from eif_lab.results.trackers.careful import CarefulRun, first_line
 from eif_lab.results.trackers.none import SilentRun
 from eif_lab.results.trackers.tracker import Run
@@ -65,8 +66,6 @@ class CsvRun(CarefulRun):
         self, stimuli_done: int, stimuli_total: int, stimuli_per_second: float, running: Mapping[str, float]
     ) -> None:
         """Write one row for each value of the point."""
-        from eif_lab.results.scalars import progress_point  # brings pandas, which a command's help does without
-
         self.done = stimuli_done
         point = progress_point(stimuli_done, stimuli_total, stimuli_per_second, running)
         self.attempt(lambda: self._write(PROGRESS, point))
