@@ -45,8 +45,8 @@ def open_results(path: str | Path) -> JobResults | SweepResults:
 
     Examples:
         >>> sweep = open_results("outputs/sweeps/2026-11-23_15-36-46")
-        >>> [str(job.manifest.name) for job in sweep.jobs]
-        ['cnn digits full', 'cnn digits lora']
+        >>> len(sweep.jobs) > 1
+        True
     """
     path = Path(path)
     if (path / MANIFEST).is_file():
