@@ -310,8 +310,13 @@ def test_every_config_file_composes_into_valid_options(monkeypatch):
                 value = f"[{choice.stem}]" if folder.name == "desideratum" else choice.stem
                 fits = 0
                 for model in ("cnn", "phi3"):
-                    chosen = [] if folder.name in ("model", "experiment") else [f"model={model}"]
-                    config = OmegaConf.to_container(compose("config", [f"{key}={value}", *chosen]), resolve=True)
+                    overrides = [f"{key}={value}"]
+                    if folder.name == "size":  # it follows from a preset and an experiment
+                        preset, _, experiment = choice.stem.partition("_")
+                        overrides = [f"preset={preset}", f"experiment={experiment}"]
+                    elif folder.name not in ("model", "experiment"):
+                        overrides.append(f"model={model}")
+                    config = OmegaConf.to_container(compose("config", overrides), resolve=True)
                     try:
                         read_job(config)
                         fits += 1
