@@ -11,18 +11,18 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from eif_lab.errors import rule_error
+from eif_lab.errors import rule_error, unknown_name
 from eif_lab.influence.batch import Data, as_batch
 from eif_lab.influence.engines import Engine
 from eif_lab.influence.engines.engine import EVERY
-from eif_lab.influence.measurement import OnChunk, open_measurement
+from eif_lab.influence.measurement import PERTURBATIONS, OnChunk, open_measurement
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.soundness import must_be_callable
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method
 from eif_lab.models.base import Loss
 from eif_lab.options import build
-from eif_lab.readouts.readout import Score
+from eif_lab.readouts.readout import Score, named_readouts
 
 SIGN = {
     "include": "readout after minus readout before: positive means that the stimulus made the target likelier",
@@ -102,6 +102,9 @@ def measure_influence(
     """
     must_be_callable(loss)
     must_be_options(rows, seed, on_chunk, engine=engine, method=method, update=update)
+    if not isinstance(perturbation, str) or perturbation not in PERTURBATIONS:
+        raise unknown_name("perturbation", str(perturbation), PERTURBATIONS)
+    named_readouts(readout)  # whose mistakes are told before anything is done
     recipe = update if isinstance(update, Update) else named_update(update)
     if recipe.learning_rate is None:
         raise rule_error("update.learning_rate", "be given", None, "Try 0.01, or find one with eif_lab.calibrate().")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eif_lab.errors import rule_error, unknown_name
+from eif_lab.errors import rule_error
 from eif_lab.influence.batch import Batch, Data, as_batch, device_of
 from eif_lab.influence.borrowing import borrowed
 from eif_lab.influence.engines import Engine, named_engine
@@ -211,8 +211,6 @@ def open_measurement(
     Raises:
         ConfigError: An option is wrong, or stimuli and probes are not what they should be.
     """
-    if not isinstance(perturbation, str) or perturbation not in PERTURBATIONS:
-        raise unknown_name("perturbation", str(perturbation), PERTURBATIONS)
     samples, watched, readouts = as_batch(stimuli, "stimuli"), as_batch(probes, "probes"), named_readouts(readout)
     must_have_classes(watched, readouts)
     groups = None if candidates is None else Candidates.of(candidates, watched.targets)
