@@ -201,7 +201,7 @@ def test_a_prediction_is_called_one_and_says_how_far_it_is_from_the_exact_array(
         "tracker=none",
     ]
     run(tmp_path, "-m", "engine=first_order,auto", *small, "hydra.sweep.dir=sweep")
-    first, exact = sorted(open_results(tmp_path / "sweep").jobs, key=lambda job: job.manifest["engine"] != "first_order")
+    first, exact = sorted(open_results(tmp_path / "sweep").jobs, key=lambda job: job.manifest["engine"] == "factored")
     assert (first.manifest["name"], exact.manifest["name"]) == ("cnn digits full first_order", "cnn digits full")
     assert first.manifest["first_order"] is None  # the exact array was not there yet
     assert first.manifest["update"]["learning_rate"] == exact.manifest["update"]["learning_rate"]
