@@ -101,16 +101,12 @@ def measure_influence(
         (('stimulus', 'probe'), (6, 6))
     """
     must_be_callable(loss)
-    must_be_options(rows, seed, on_chunk, engine=engine, method=method, update=update)
-    if not isinstance(perturbation, str) or perturbation not in PERTURBATIONS:
-        raise unknown_name("perturbation", str(perturbation), PERTURBATIONS)
+    must_be_options(rows, seed, on_chunk, engine=engine, method=method, update=update, perturbation=perturbation)
     named_readouts(readout)  # whose mistakes are told before anything is done
     recipe = update if isinstance(update, Update) else named_update(update)
     if recipe.learning_rate is None:
         raise rule_error("update.learning_rate", "be given", None, "Try 0.01, or find one with eif_lab.calibrate().")
-    seeds = [int(seed)] if isinstance(seed, int | np.integer) else [int(one) for one in seed]
-    if not seeds:
-        raise rule_error("seed", "name at least one seed", seeds, "Try 0.")
+    seeds = [int(one) for one in np.atleast_1d(seed)]
     samples, known, values, engines = as_batch(stimuli, "stimuli"), iter(measured), list[np.ndarray](), list[str]()
     asked = EVERY if rows is None else rows
     if not range(len(samples))[asked]:
@@ -186,7 +182,9 @@ def parts_of(problem: Problem, known: Iterator[np.ndarray], stimuli: int) -> lis
     return parts
 
 
-def must_be_options(rows: Any, seed: Any, on_chunk: Any, *, engine: Any, method: Any, update: Any) -> None:
+def must_be_options(
+    rows: Any, seed: Any, on_chunk: Any, *, engine: Any, method: Any, update: Any, perturbation: Any
+) -> None:
     """Refuse options of another type than they have."""
     if torch.is_inference_mode_enabled():
         raise rule_error("measure_influence", "be called outside torch.inference_mode()", "a call within it")
@@ -196,6 +194,10 @@ def must_be_options(rows: Any, seed: Any, on_chunk: Any, *, engine: Any, method:
     for one in several:
         if not isinstance(one, int | np.integer) or not 0 <= int(one) < 2**63:
             raise rule_error("seed", "be a whole number from 0 on, or several", one, "Try 0.")
+    if not len(several):
+        raise rule_error("seed", "name at least one seed", several, "Try 0.")
+    if not isinstance(perturbation, str) or perturbation not in PERTURBATIONS:
+        raise unknown_name("perturbation", str(perturbation), PERTURBATIONS)
     if not isinstance(engine, str | Engine):
         raise rule_error("engine", "be a name or an Engine", engine, "Try auto.")
     if method is not None and not isinstance(method, str | Method | Mapping):

@@ -179,14 +179,32 @@ def read_in_context(
 ) -> xr.DataArray:
     """What reading each stimulus does to each probe; where it has companions, less what these do alone."""
     assert isinstance(task.stimuli, Texts) and isinstance(rows, Texts)
-    contexts = method.contexts(task.stimuli, seed)
-
-    def influence(said: Sequence[str]) -> xr.DataArray:
-        probes = method.rows(reader.encode, rows)
-        behind = (method.rows(reader.encode, rows, context) for context in said)
-        return measure_context(reader.module, probes, behind, readout=readout, candidates=candidates)
-
-    array = influence([context for context, _ in contexts])
-    if any(companions for _, companions in contexts):
-        array = array.copy(data=array.values - influence([companions for _, companions in contexts]).values)
+    contexts, companions = zip(*method.contexts(task.stimuli, seed))
+    options: dict[str, Any] = {"readout": readout, "candidates": candidates}
+    array = read_behind(contexts, rows, reader.module, method, reader.encode, **options)
+    if any(companions):
+        alone = read_behind(companions, rows, reader.module, method, reader.encode, **options)
+        array = array.copy(data=array.values - alone.values)
     return array
+
+
+def read_behind(
+    contexts: Sequence[str],
+    probes: Texts,
+    module: nn.Module,
+    method: ContextMethod,
+    encode: Callable[..., Any],
+    **options: Any,
+) -> xr.DataArray:
+    """What each context does to each probe behind it: (contexts, probes), and readouts where several are asked for.
+
+    Args:
+        contexts: Texts; the rows behind one are made when it is read.
+        probes: The probes as texts, row by row.
+        module: Inputs to outputs.
+        method: What frames a probe with a context.
+        encode: The model's own encoder.
+        options: What else `measure_context` takes.
+    """
+    behind = (method.rows(encode, probes, context) for context in contexts)
+    return measure_context(module, method.rows(encode, probes), behind, **options)

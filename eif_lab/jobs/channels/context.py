@@ -27,6 +27,7 @@ from eif_lab.jobs.channels.channel import Channel, Measuring
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
+from eif_lab.library.measure import read_behind
 from eif_lab.methods.method import ContextMethod
 from eif_lab.models.language.encoding import spell_out
 from eif_lab.readouts.classes import IGNORED
@@ -154,11 +155,12 @@ class Reading(Measuring):
 
     def _read(self, contexts: Sequence[str], known: Parts, on_chunk: OnChunk) -> xr.DataArray:
         """What each context does to each probe behind it, (contexts, probes, readouts)."""
-        rows = partial(self.method.rows, self.inputs.base.encode, probe_texts(self.inputs))
-        return measure_context(
+        return read_behind(
+            contexts,
+            probe_texts(self.inputs),
             self.inputs.model,
-            rows(),
-            (rows(context) for context in contexts),
+            self.method,
+            self.inputs.base.encode,
             readout=self.job.readout,
             candidates=self.inputs.candidates,
             memory_budget=self.job.engine.memory_budget,
