@@ -362,9 +362,9 @@ def test_no_secret_of_the_environment_is_written_or_printed(command, tmp_path, m
 
 
 def test_a_password_in_a_servers_address_is_not_told(caplog):
-    from eif_lab.results.trackers.wandb import _trouble
+    from eif_lab.results.trackers.wandb import _why_unreachable
 
-    told = _trouble("http://someone:5ec2e75ec2e7@127.0.0.1:9", timeout=1)
+    told = _why_unreachable("http://someone:5ec2e75ec2e7@127.0.0.1:9", timeout=1)
     assert "127.0.0.1:9" in told and "5ec2e75ec2e7" not in told
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from eif_lab.errors import rule_error
@@ -103,8 +103,8 @@ class Candidates:
         return bool(self.alone.any())
 
     def settle(
-        self, readings: Float[Tensor, "*batch rows columns"], readouts: Mapping[str, Readout]
-    ) -> Float[Tensor, "*batch probes readouts"]:
+        self, readings: Shaped[Tensor, "*batch rows columns"], readouts: Mapping[str, Readout]
+    ) -> Shaped[Tensor, "*batch probes readouts"]:
         """Readings of probes from readings of rows.
 
         Args:

@@ -272,7 +272,7 @@ def test_a_chunk_is_not_kept_while_the_next_is_made():
 
 KEPT = """
 import resource, torch
-from eif_lab.influence.memory import pages_kept
+from eif_lab.influence.resources.memory import pages_kept
 
 def faults():
     for size in (2_000_000, 3_000_000):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor
 
 from eif_lab.influence.per_sample.layers.layer import FactoredWeight, Parameters, Site
@@ -36,7 +36,7 @@ class StimulusReader:
         self.buffers: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def read_rows(self, parameters: Parameters, index: int) -> Float[Tensor, "rows columns"]:
+    def read_rows(self, parameters: Parameters, index: int) -> Shaped[Tensor, "rows columns"]:
         """What is read of each row under the parameters of the stimulus at ``index``."""
         plain: dict[str, Tensor] = {}
         beside: dict[str, FactoredWeight] = {}

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from eif_lab.influence.batch import Batch, Inputs, called
@@ -112,7 +112,7 @@ class Passes:
         return [READOUTS["log_prob"], *self.candidates.read_by_row(self.readouts).values()]
 
     @cached_property
-    def base_rows(self) -> Float[Tensor, "rows columns"]:
+    def base_rows(self) -> Shaped[Tensor, "rows columns"]:
         """What is read of each row before any update."""
         return self.read_rows({})
 
@@ -120,15 +120,15 @@ class Passes:
         """Readings of probes, (..., probes, readouts), from those of their rows, (..., rows, columns)."""
         return rows if self.candidates is None else self.candidates.settle(rows, self.readouts)
 
-    def read(self, model: Callable[..., Any]) -> Float[Tensor, "probes readouts"]:
+    def read(self, model: Callable[..., Any]) -> Shaped[Tensor, "probes readouts"]:
         """Every readout of every probe under a model as it stands: the base, or an updated copy of it."""
         return self.settled(self.read_plainly(model))
 
-    def read_plainly(self, model: Callable[..., Any]) -> Float[Tensor, "rows columns"]:
+    def read_plainly(self, model: Callable[..., Any]) -> Shaped[Tensor, "rows columns"]:
         """What is read of each row under a model as it stands, rows as they are."""
         return self.over_rows(lambda place: self.read_pass(model, *self.probes.take(place)))
 
-    def read_rows(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, "rows columns"]:
+    def read_rows(self, parameters: Mapping[str, Tensor]) -> Shaped[Tensor, "rows columns"]:
         """What is read of each row under the model with other parameters, in the fastest arrangement."""
         layout = self.arrangement
         values = {**layout.weights(self.base.model), **{n: layout.weight(value) for n, value in parameters.items()}}
@@ -149,7 +149,7 @@ class Passes:
         return torch.cat(list(self.chunks.over(len(self.probes), read)))
 
     @torch.no_grad()
-    def read_pass(self, model: Callable[..., Any], inputs: Inputs, targets: Tensor) -> Float[Tensor, "rows columns"]:
+    def read_pass(self, model: Callable[..., Any], inputs: Inputs, targets: Tensor) -> Shaped[Tensor, "rows columns"]:
         """What is read of the rows of one pass."""
         output = called(model, inputs)
         columns: list[Score] = [one if one.reads_classes else on_copies(one) for one in self.columns]
