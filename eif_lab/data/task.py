@@ -17,6 +17,10 @@ RELATIONS = ("direct", "entailed", "contradicted", "converse", "foil", "unrelate
 RELATED = ("direct", "entailed", "contradicted")
 """The relations under which a probe ought to move."""
 
+FOILS = ("same_subject", "same_words", "neither")
+"""The foils of a probe "a dax can fly": the same prompt with another answer ("a dax can swim"), the same words about
+another subject ("a wug can fly"), and another answer about that other subject ("a wug can swim")."""
+
 
 @dataclass(frozen=True)
 class Images:
@@ -152,7 +156,8 @@ class Task:
         probes: m watched samples.
         relation: (n, m), one of `RELATIONS`.
         distances: Named (n, m) arrays, NaN where undefined; the first one named is the default.
-        foil: (n, m), the index of the probe that is the matched foil of an entailed one; -1 where there is none.
+        foils: By the names of `FOILS`, (n, m), the index of the probe that is that foil of a probe; -1 where there is
+            none. A stated cloze has foils as well, by which what was taught is told from what any such text does.
         training: What a base model without a checkpoint is trained on (images).
         validation: What the base model's accuracy is reported on (images).
         background: What the base model is taught first (knowledge domains).
@@ -162,7 +167,7 @@ class Task:
     probes: Samples
     relation: np.ndarray
     distances: Mapping[str, np.ndarray]
-    foil: np.ndarray
+    foils: Mapping[str, np.ndarray] = field(default_factory=dict)
     training: Images | None = None
     validation: Images | None = None
     background: Background | None = None
@@ -190,7 +195,7 @@ class Task:
         return self.stimuli, self.probes
 
     def take(self, stimuli: np.ndarray, probes: np.ndarray) -> Task:
-        """The task of these stimuli and probes only; an entailed probe whose foil is not among them has none.
+        """The task of these stimuli and probes only; a probe whose foil is not among them has none.
 
         Args:
             stimuli, probes: Distinct indices.
@@ -204,7 +209,7 @@ class Task:
             probes=self.probes.take(probes),
             relation=self.relation[cells],
             distances={name: values[cells] for name, values in self.distances.items()},
-            foil=place[self.foil[cells]],
+            foils={name: place[index[cells]] for name, index in self.foils.items()},
         )
 
 

@@ -7,6 +7,7 @@ Units (stimuli, worlds, sources) are resampled, permuted or sign-flipped whole.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -179,6 +180,56 @@ def bootstrap_interval(
     tail = special.ndtr(np.sqrt(units / (units - 1)) * special.stdtrit(units - 1, (1 - confidence) / 2))
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
+
+
+class Estimate(NamedTuple):
+    """A statistic with its standard error, and the degrees of freedom of that.
+
+    Attributes:
+        value: The statistic.
+        error: Its standard error; NaN where it is not known.
+        freedom: Degrees of freedom.
+    """
+
+    value: float
+    error: float
+    freedom: int
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """The ends of the t interval."""
+        reach = stats.t.ppf((1 + confidence) / 2, self.freedom) * self.error
+        return self.value - reach, self.value + reach
+
+    def p_values(self, bar: float) -> tuple[float, float]:
+        """One-sided p-values against a true value at or below the bar, and against one at or above it."""
+        if not np.isfinite(self.error):
+            return float("nan"), float("nan")
+        beyond = self.value - bar
+        if self.error <= _TIE * abs(beyond):
+            return float(beyond <= 0), float(beyond >= 0)
+        t = beyond / self.error if self.error > 0 else 0.0
+        return float(stats.t.sf(t, self.freedom)), float(stats.t.cdf(t, self.freedom))
+
+
+def jackknife(
+    statistic: Callable[[Float[np.ndarray, "draws units"]], Float[np.ndarray, " draws"]], units: int
+) -> Estimate:
+    """A statistic of independent units with the standard error of the jackknife, which leaves out one unit at a time.
+
+    For a mean this is the standard error of the mean, for a ratio of means that of the linearised ratio; for statistics
+    of pairs of units (an array whose rows and columns are units) it counts what pairs have in common.
+    Source: Efron and Stein (1981), The jackknife estimate of variance; Arvesen (1969), Jackknifing U-statistics.
+
+    Args:
+        statistic: How often each unit counts (draws, units), to the statistic of each draw, NaN where undefined.
+        units: Number of units.
+    """
+    value = float(statistic(np.ones((1, units)))[0])
+    if units < 2:
+        return Estimate(value, float("nan"), 1)
+    without = statistic(1.0 - np.eye(units))
+    error = float(np.sqrt((units - 1) / units * ((without - without.mean()) ** 2).sum()))
+    return Estimate(value, error, units - 1)
 
 
 # Null distributions -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What every desideratum returns: effect, interval, p-value, n, the rule that was applied, and a verdict."""
+"""What every desideratum returns: effect, interval, two p-values, n, the rule that was applied, and a verdict."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from dataclasses import dataclass, field
 
 VERDICTS = SATISFIED, VIOLATED, INCONCLUSIVE = "satisfied", "violated", "inconclusive"
 
+HOW = REVERSED, ABSENT, SHORT = "reversed", "absent", "short"
+"""How a finding is violated: below chance, not above chance, above chance but below the bar."""
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One statistic with its threshold.
+    """One statistic with its bar.
 
     The claim is that ``effect`` is above ``threshold`` (statistics are oriented so that larger is better).
 
     Attributes:
-        statistic: What was computed, such as ``auc``.
+        statistic: What was computed, such as ``reach``.
         effect: Its value.
         low, high: The interval's ends.
-        p_value: One-sided, against the null that the test names.
-        n: The number of independent units resampled (stimuli, worlds).
+        p_value: One-sided, against an effect at or below the threshold: small where the claim holds.
+        n: The number of independent units (worlds, classes, stimuli).
         unit: What those units are.
-        threshold: What the effect is compared with.
+        threshold: The bar.
+        p_violated: One-sided, against an effect at or above the threshold: small where the claim fails.
+        chance: What the statistic is where the claim has nothing to do with the array.
     """
 
     statistic: str
@@ -33,34 +38,44 @@ class Finding:
     n: int
     unit: str
     threshold: float
+    p_violated: float = math.nan
+    chance: float = 0.0
 
-    def verdict(self, alpha: float, p_value: float | None = None) -> str:
-        """``satisfied`` when the whole interval is above the threshold and p <= alpha, ``violated`` when the whole
-        interval is at or below the threshold, else ``inconclusive``.
+    def verdict(self, alpha: float, p_value: float | None = None, p_violated: float | None = None) -> str:
+        """``satisfied`` or ``violated`` where the p-value of that is at most alpha, else ``inconclusive``.
 
         Args:
             alpha: The level.
-            p_value: A corrected p-value that stands in for the finding's own.
+            p_value, p_violated: Corrected p-values that stand in for the finding's own.
         """
-        p = self.p_value if p_value is None else p_value
-        if not all(map(_finite, (self.effect, self.low, self.high, p))):
+        if not math.isfinite(self.effect):
             return INCONCLUSIVE
-        if self.low > self.threshold and p <= alpha:
+        if (self.p_value if p_value is None else p_value) <= alpha:  # NaN is never below
             return SATISFIED
-        return VIOLATED if self.high <= self.threshold else INCONCLUSIVE
+        return VIOLATED if (self.p_violated if p_violated is None else p_violated) <= alpha else INCONCLUSIVE
+
+    @property
+    def how(self) -> str:
+        """How the claim fails where it does, one of `HOW`: the interval beside chance."""
+        if self.high < self.chance:
+            return REVERSED
+        return SHORT if self.low > self.chance else ABSENT
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A desideratum's findings, all of which must hold (an intersection-union test: the largest p-value counts).
+    """A desideratum's findings, all of which must hold.
+
+    ``satisfied`` is an intersection-union test: the largest p-value counts. ``violated`` needs one finding that fails,
+    so that its smallest p-value counts, times their number (Bonferroni).
 
     Attributes:
         desideratum: Its name.
         claim: In words.
         findings: The first one is the headline.
         alpha: The level.
-        details: Further numbers that carry no verdict, such as a decay length.
-        note: Why the verdict is about nothing, where it is; empty otherwise.
+        details: Further numbers that carry no verdict, such as an AUC.
+        note: Why there is no verdict, where there is none; empty otherwise.
     """
 
     desideratum: str
@@ -76,34 +91,44 @@ class Verdict:
 
     @property
     def p_value(self) -> float:
-        """The largest of the findings' p-values; NaN if any is NaN."""
+        """That of ``satisfied``: the largest of the findings' p-values; NaN if any is NaN."""
         values = [finding.p_value for finding in self.findings]
-        return max(values) if all(map(_finite, values)) else float("nan")
+        return max(values) if all(map(math.isfinite, values)) else math.nan
 
-    def outcome(self, p_value: float | None = None) -> str:
-        """``satisfied`` if every finding is, ``violated`` if any is, else ``inconclusive``.
+    @property
+    def p_violated(self) -> float:
+        """That of ``violated``: the smallest of the findings', times their number; NaN where none has one."""
+        values = [finding.p_violated for finding in self.findings if math.isfinite(finding.p_violated)]
+        return min(1.0, min(values) * len(self.findings)) if values else math.nan
+
+    def outcome(self, p_value: float | None = None, p_violated: float | None = None) -> str:
+        """``satisfied`` or ``violated`` where the p-value of that is at most alpha, else ``inconclusive``.
 
         Args:
-            p_value: A p-value corrected over a sweep; it replaces the smaller ones of the findings.
+            p_value, p_violated: Corrected over a sweep; the verdict's own where None.
         """
-        outcomes = [f.verdict(self.alpha, None if p_value is None else max(f.p_value, p_value)) for f in self.findings]
-        if VIOLATED in outcomes:
-            return VIOLATED
-        return SATISFIED if all(outcome == SATISFIED for outcome in outcomes) else INCONCLUSIVE
+        if (self.p_value if p_value is None else p_value) <= self.alpha:
+            return SATISFIED
+        return VIOLATED if (self.p_violated if p_violated is None else p_violated) <= self.alpha else INCONCLUSIVE
+
+    @property
+    def failing(self) -> Finding:
+        """The finding that fails most clearly."""
+        known = [finding for finding in self.findings if math.isfinite(finding.p_violated)]
+        return min(known, key=lambda finding: finding.p_violated, default=self.findings[0])
 
     def __str__(self) -> str:
-        """The verdict in one line: outcome, the headline's effect with its interval, p-value, n, and the note."""
-        one = self.findings[0]
+        """The verdict in one line: outcome, how it fails, the effect with its interval, p-value, n, and the note."""
+        outcome = self.outcome()
+        one = self.failing if outcome == VIOLATED else self.findings[0]
+        told = f"{outcome}: {one.how}" if outcome == VIOLATED else outcome
+        p_value = one.p_violated if outcome == VIOLATED else self.p_value
         effect = f"{one.statistic} {one.effect:.3g} [{one.low:.3g}, {one.high:.3g}] against {one.threshold:g}"
-        line = f"{self.desideratum}: {self.outcome()} ({effect}, p = {self.p_value:.2g}, {one.n} {one.unit})"
+        line = f"{self.desideratum}: {told} ({effect}, p = {p_value:.2g}, {one.n} {one.unit})"
         return f"{line}; {self.note}" if self.note else line
 
     @property
     def rule(self) -> str:
         """The rule that was applied, in words."""
         parts = " and ".join(f"{f.statistic} > {f.threshold:g}" for f in self.findings)
-        return f"{parts}: whole interval above, p <= {self.alpha:g}"
-
-
-def _finite(value: float) -> bool:
-    return math.isfinite(value)
+        return f"{parts}: each p <= {self.alpha:g}; violated where one is below, at the same level"

@@ -20,7 +20,7 @@ def annotate(
 ) -> xr.DataArray:
     """Scores of any origin with the task's labels, relations and distances.
 
-    They become coordinates: ``stimulus_*``, ``probe_*``, ``relation``, ``foil`` and ``distance_*``.
+    They become coordinates: ``stimulus_*``, ``probe_*``, ``relation``, ``foil_*`` and ``distance_*``.
 
     Args:
         scores: (stimuli, probes), in the task's order, positive where the stimulus makes the target likelier: an array,
@@ -55,7 +55,8 @@ def annotate(
     coords = {f"stimulus_{name}": ("stimulus", values) for name, values in task.stimuli.describe().items()}
     coords |= {f"probe_{name}": ("probe", values) for name, values in task.probes.describe().items()}
     coords |= {f"distance_{name}": (pair, values) for name, values in known.items()}  # type: ignore[misc]
-    coords |= {"relation": (pair, task.relation), "foil": (pair, task.foil)}  # type: ignore[dict-item]
+    coords |= {f"foil_{name}": (pair, index) for name, index in task.foils.items()}  # type: ignore[misc]
+    coords["relation"] = (pair, task.relation)  # type: ignore[assignment]
     return array.assign_coords(coords).assign_attrs(distance=default or next(iter(known), ""))
 
 
