@@ -20,7 +20,7 @@ def shared_words(influence: xr.DataArray) -> Float[np.ndarray, "stimulus probe"]
     """The number of content words that each probe shares with each stimulus.
 
     A content word is one that does not stand in most worlds' texts: their stimuli and the probes that these have to do
-    with. Where there are no worlds, each stimulus with its own probes counts as one.
+    with. Where there are no worlds, each stimulus with its own probes counts as one. Of a single world all words do.
 
     Args:
         influence: With the coordinates ``stimulus_label``, ``probe_label`` and ``relation``.
@@ -32,7 +32,8 @@ def shared_words(influence: xr.DataArray) -> Float[np.ndarray, "stimulus probe"]
     member = sparse.csr_array((np.ones(len(units)), (units, np.arange(len(units)))))
     own = sparse.csr_array((texts(influence, "relation") != "unrelated").astype(float))
     in_unit = (member @ (of_stimulus + own @ of_probe)) > 0
-    content = np.flatnonzero(in_unit.mean(axis=0) <= MOST_UNITS)
+    share = in_unit.mean(axis=0)
+    content = np.flatnonzero((share <= MOST_UNITS) | (share.min(initial=1.0) > MOST_UNITS))
     return (of_stimulus[:, content] @ of_probe[:, content].T).toarray()
 
 
