@@ -132,10 +132,10 @@ def questions(
     for name, foil in foils(influence).items():
         paired = right & (foil >= 0)
         if paired.any() and name != "neither":
-            wrong = np.array((relation == "converse") & paired.any(axis=1, keepdims=True))
+            foiled: Bool[np.ndarray, "stimulus probe"] = np.zeros(influence.shape, dtype=bool)
             rows, columns = np.nonzero(paired)
-            wrong[rows, foil[rows, columns]] = True
-            yield name, paired, wrong & ~paired
+            foiled[rows, foil[rows, columns]] = True
+            yield name, paired, (foiled | ((relation == "converse") & paired.any(axis=1, keepdims=True))) & ~paired
             held = True
     if not held:
         own = True if units.columns is None else units.rows[:, None] == units.columns[None, :]

@@ -83,7 +83,12 @@ class Symmetry(Desideratum):
             raise NotApplicable("first_order must have the probes of influence, got others. Measure them again.")
         one, two = exact.symmetry(), predicted.symmetry()
         return self.finding(
-            "excess_over_first_order", lambda counts: one(counts) - two(counts), exact.count, exact.unit, 0.0
+            "excess_over_first_order",
+            lambda counts: one(counts) - two(counts),
+            exact.count,
+            exact.unit,
+            0.0,
+            pairs=True,
         )
 
     def on_fishers_scale(self, name: str, correlation: Weighted, square: Square, threshold: float) -> Finding:
@@ -93,7 +98,7 @@ class Symmetry(Desideratum):
             return np.arctanh(np.clip(correlation(counts), -_WITHOUT_END, _WITHOUT_END))
 
         bar = float(np.arctanh(threshold))
-        found = self.finding(name, transformed, square.count, square.unit, bar)
+        found = self.finding(name, transformed, square.count, square.unit, bar, pairs=True)
         effect, low, high = (float(np.tanh(value)) for value in (found.effect, found.low, found.high))
         return replace(found, effect=effect, low=low, high=high, threshold=threshold)
 
