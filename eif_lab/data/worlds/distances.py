@@ -35,10 +35,9 @@ class WordGraph:
 
 def word_graph(world: World) -> WordGraph:
     """The graph of a world: the facts of background and stimuli connect words, and ``tops`` hang below the root."""
-    facts = [*world.background, *(fact for case in world.cases for fact in case.stated)]
-    paired = (fact for case in world.cases for pair in case.pairs for fact in pair)
-    single = (fact for case in world.cases for fact in (*case.converse, *case.foils))
-    words = [word for fact in (*facts, *paired, *single) for word in (fact.subject, *fact.object.split())]
+    facts = [*world.background, *(fact for case in world.cases for fact in case.facts)]
+    probed = (fact for case in world.cases for contrast in case.contrasts for fact in contrast.facts)
+    words = [word for fact in (*facts, *probed) for word in (fact.subject, *fact.object.split())]
     place = {word: i for i, word in enumerate(dict.fromkeys((*world.tops, *words)))}
     edges = [(place[fact.subject], place[fact.object]) for fact in facts]
     edges += [(place[top], len(place)) for top in world.tops]
@@ -60,8 +59,10 @@ def path_lengths(
 ) -> Float[np.ndarray, "stimuli probes"]:
     """Edges to walk from stimulus to probe, subject to subject and object to object.
 
-    Of a stimulus or a probe of several facts the nearest count. The worlds hang below one root, so that every distance
-    is finite; it is symmetric, 0 between a statement and itself, and blind to negation and to the relation.
+    Of a probe of several facts, or of an object of several words, the farthest counts, and of a stimulus the nearest to
+    it: what combines two things that are stated is at 0, what exchanges one of them is not. The worlds hang below one
+    root, so that every distance is finite; it is 0 between a statement and itself, and blind to negation and to the
+    relation.
     """
     graphs = [word_graph(world) for world in worlds]
 
@@ -75,23 +76,25 @@ def path_lengths(
     )
     return np.array(
         [
-            [min(edges(w, a, v, c) + edges(w, b, v, d) for a, b in ends for c, d in others) for v, others in goals]
+            [max(min(edges(w, a, v, c) + edges(w, b, v, d) for a, b in ends) for c, d in others) for v, others in goals]
             for w, ends in starts
         ]
     )
 
 
 def word_overlap(task: Task) -> float:
-    """How much of an entailed probe its matched foil says as well: shared words over all words, averaged over pairs.
+    """How much of an entailed probe its foils say as well: shared words over all words, averaged over pairs.
 
-    The words of prompt and target are counted as often as they occur (a Jaccard index of multisets); 1 is the same
-    words in another arrangement. NaN where no probe has a foil, and for images.
+    Of the foils, that of the same subject and that of the same words count. The words of prompt and target are counted
+    as often as they occur (a Jaccard index of multisets); 1 is the same words in another arrangement. NaN where no
+    probe has a foil, and for images.
     """
     texts = task.probes
     if not isinstance(texts, Texts):
         return float("nan")
     words = [Counter(f"{prompt}{target}".split()) for prompt, target in zip(texts.prompts, texts.targets)]
-    rows, columns = np.nonzero((task.foil >= 0) & (task.relation == "entailed"))
-    pairs = [(words[j], words[task.foil[i, j]]) for i, j in zip(rows, columns)]
+    entailed = task.relation == "entailed"
+    singles = [foils for name, foils in task.foils.items() if name != "neither"]
+    pairs = [(words[j], words[foils[i, j]]) for foils in singles for i, j in np.argwhere(entailed & (foils >= 0))]
     shares = [sum((one & other).values()) / sum((one | other).values()) for one, other in pairs]
     return float(np.mean(shares)) if shares else float("nan")
