@@ -132,7 +132,7 @@ def questions(
     for name, foil in foils(influence).items():
         paired = right & (foil >= 0)
         if paired.any() and name != "neither":
-            foiled: Bool[np.ndarray, "stimulus probe"] = np.zeros(influence.shape, dtype=bool)
+            foiled: np.ndarray = np.zeros(influence.shape, dtype=bool)
             rows, columns = np.nonzero(paired)
             foiled[rows, foil[rows, columns]] = True
             yield name, paired, (foiled | ((relation == "converse") & paired.any(axis=1, keepdims=True))) & ~paired
