@@ -232,6 +232,33 @@ def jackknife(
     return Estimate(value, error, units - 1)
 
 
+def pair_jackknife(
+    statistic: Callable[[Float[np.ndarray, "draws units"]], Float[np.ndarray, " draws"]], units: int
+) -> Estimate:
+    """The jackknife for a statistic of pairs of units, such as one of an array whose rows and columns are units.
+
+    The part of its variance that comes from single pairs is counted twice by the jackknife, since either unit takes the
+    pair with it. Leaving out two units at a time shows how much that is: for them
+    ``Q[i, j] = n t - (n - 1) (t[-i] + t[-j]) + (n - 2) t[-i, -j]`` is what the pair adds to its units, and
+    ``(n - 2) / n^3 sum_{i < j} Q^2`` is taken off, at most half of the whole.
+    Source: Efron and Stein (1981), The jackknife estimate of variance, section 5.
+
+    Args:
+        statistic, units: Those of `jackknife`.
+    """
+    estimate = jackknife(statistic, units)
+    if units < 4 or not np.isfinite(estimate.error):
+        return estimate
+    one, other = np.triu_indices(units, 1)
+    leave = np.eye(units)
+    without = statistic(1.0 - leave)
+    both = statistic(1.0 - leave[one] - leave[other])
+    extra = units * estimate.value - (units - 1) * (without[one] + without[other]) + (units - 2) * both
+    twice = (units - 2) / units**3 * ((extra - extra.mean()) ** 2).sum()
+    variance = max(estimate.error**2 - twice, estimate.error**2 / 2)
+    return estimate._replace(error=float(np.sqrt(variance)))
+
+
 def fieller_interval(
     numerator: Float[np.ndarray, " units"], denominator: Float[np.ndarray, " units"], confidence: float
 ) -> tuple[float, float]:
