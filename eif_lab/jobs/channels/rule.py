@@ -22,6 +22,7 @@ from eif_lab.learners.learner import Learner
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.plan import Plan
 
+
 @dataclass(frozen=True)
 class Ruled:
     """What a rule goes by.
