@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 from eif_lab.desiderata.selection import same_sample, texts
 from eif_lab.errors import NotApplicable
-from eif_lab.learners.words import Words, common_form
+from eif_lab.learners.words import share_of_answer, share_of_stimulus, usual_form
 
 Values = Float[np.ndarray, "stimulus probe"]
 Rule = Callable[[xr.DataArray, Generator], Values]
@@ -42,7 +42,8 @@ def bag_of_words(array: xr.DataArray, random: Generator) -> Values:
 
     It is what an evaluation must not be satisfied with. Of a stimulus and its cloze all words are shared.
     """
-    return words_in(array).shared()
+    must_have_words(array)
+    return share_of_stimulus(array)
 
 
 def form(array: xr.DataArray, random: Generator) -> Values:
@@ -51,14 +52,15 @@ def form(array: xr.DataArray, random: Generator) -> Values:
     Probes of the form that is stated move more. It is for what any training on such sentences does to any of them.
     """
     level = random.uniform(0, 0.5, size=array.sizes["probe"])
-    stated = texts(array, "relation") == "direct"
-    usual = np.ones(len(level), bool) if of_images(array) else common_form(words_in(array), stated)
-    return np.broadcast_to(level + np.where(usual, 0.5, 0.0), array.shape).copy()
+    if has_words(array):
+        level = level + 0.5 * usual_form(array, texts(array, "relation") == "direct")
+    return np.tile(level, (array.sizes["stimulus"], 1))
 
 
 def copying(array: xr.DataArray, random: Generator) -> Values:
     """A learner of words alone: it raises the stimulus's words wherever they are an answer, whatever the question."""
-    return words_in(array).answered()
+    must_have_words(array)
+    return share_of_answer(array)
 
 
 def negation_blind(array: xr.DataArray, random: Generator) -> Values:
@@ -101,15 +103,19 @@ def of_images(array: xr.DataArray) -> bool:
     return {"stimulus_class", "probe_class"} <= set(array.coords)
 
 
-def words_in(array: xr.DataArray) -> Words:
-    """The words of an array of texts.
+def has_words(array: xr.DataArray) -> bool:
+    """Whether stimuli and probes are texts, with labels that say them."""
+    return not of_images(array) and {"stimulus_label", "probe_label"} <= set(array.coords)
+
+
+def must_have_words(array: xr.DataArray) -> None:
+    """Refuse an array that a rule about words has nothing to say about.
 
     Raises:
         NotApplicable: It is one of images, or has no labels.
     """
-    if of_images(array) or not {"stimulus_label", "probe_label"} <= set(array.coords):
-        raise NotApplicable("rule must be one for what has no words, got one of words. Try perfect or format.")
-    return Words(array)
+    if not has_words(array):
+        raise NotApplicable("model.rule must be one that needs no words where there are none. Try perfect or format.")
 
 
 def clean_share(array: xr.DataArray) -> Float[np.ndarray, " stimulus"]:
