@@ -19,7 +19,10 @@ from eif_lab.results.scalars import HEAT_MAP, NAMED, VERDICTS, config_key, progr
 from eif_lab.results.trackers.careful import CarefulRun, first_line
 from eif_lab.results.trackers.heat_map import heat_map
 
-SHOWN = ["desideratum", "verdict", "statistic", "effect", "low", "high", "threshold", "finding_p_value", "n", "unit"]
+SHOWN = [
+    "desideratum", "verdict", "how", "statistic", "effect", "low", "high", "threshold", "chance", "finding_verdict",
+    "finding_how", "finding_p_value", "finding_p_violated", "n", "unit", "explanation",
+]  # fmt: skip
 
 
 class TensorBoardRun(CarefulRun):
