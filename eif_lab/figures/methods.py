@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 SHOWS = (
     "The scorecard: a row for each model and method, a mark for each job: the effect of the desideratum's headline "
     "statistic with its 95 % interval, against the threshold (dashed). The verdict is that of all findings of the "
-    "desideratum, so that a mark beyond the threshold can still be red. Green disc: satisfied; red: violated, by how: "
-    "triangle to the left: reversed (below chance), cross: absent (not above chance), triangle to the right: short "
-    "(above chance, below the bar); white: inconclusive, which includes jobs that taught nothing. p-values of either "
-    "verdict are corrected over all jobs shown (Benjamini-Hochberg). At the right of each panel: how many jobs satisfy it, of those it applies to. Methods "
-    "are matched in strength by their learning rates, and prompting has none: the caption's table has what was reached."
+    "desideratum, so that a mark beyond the threshold can still be red. Green disc: satisfied; red: violated, by "
+    "how: triangle to the left: reversed (below chance), cross: absent (not above chance), triangle to the right: "
+    "short (above chance, below the bar); white: inconclusive, which includes jobs that taught nothing. p-values of "
+    "either verdict are corrected over all jobs shown (Benjamini-Hochberg). At the right of each panel: how many "
+    "jobs satisfy it, of those it applies to. Methods are matched in strength by their learning rates, and prompting "
+    "has none: the caption's table has what was reached."
 )
 DESIDERATA = ("symmetry", "distance_decay", "sparsity", "noise_invariance", "logic", "negation")
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 SHOWS = (
     "Mean influence of an image on the other images of its class, over the strength of the noise: a noisy image on "
-    "clean ones, a clean one on noisy ones, and a noisy one on images as noisy as itself; the dotted line is clean on "
-    "clean. First row: all classes; below: single classes. Bars are 95 % intervals (the jackknife over images, each "
-    "with its clean and noisy versions). Strength: the standard deviation of Gaussian noise (pixels lie between 0 and 1), "
-    "the share of pixels (salt and pepper), the share of the area (occlusion). Curves at the height of the dotted "
-    "line say that noise takes nothing away."
+    "clean ones, a clean one on noisy ones, and a noisy one on images as noisy as itself; the dotted line is clean "
+    "on clean. First row: all classes; below: single classes. Bars are 95 % intervals (the jackknife over images, "
+    "each with its clean and noisy versions). Strength: the standard deviation of Gaussian noise (pixels lie between "
+    "0 and 1), the share of pixels (salt and pepper), the share of the area (occlusion). Curves at the height of the "
+    "dotted line say that noise takes nothing away."
 )
 SHOWN_CLASSES = 3
 CURVES = {"noisy to clean": (BLUE, "o"), "clean to noisy": (ORANGE, "s"), "noisy to noisy": (PURPLE, "^")}

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 SHOWS = (
     "A row for each knowledge domain, a colour and a shape for each method; prompting moves no weight, the stimulus "
     "stands before the probe. First panel: correlation of the square array of statements with its transpose (1: "
-    "symmetric; the further left, the more asymmetric). The others: the findings of the desiderata logic and negation "
-    "on clozes; further right is better. Bars are 95 % intervals (the jackknife over worlds); dashed lines are "
-    "thresholds. Filled: satisfied; grey: inconclusive; white: violated, with r: reversed (below the control), a: "
-    "absent (not above it), or s: short (above it, below the threshold). Of a finding that a domain "
-    "does not have there is no mark. The horizontal axes end where the middle of the data does; what is beyond stands at the edge without its bar's end."
+    "symmetric; the further left, the more asymmetric). The others: the findings of the desiderata logic and "
+    "negation on clozes; further right is better. Bars are 95 % intervals (the jackknife over worlds); dashed lines "
+    "are thresholds. Filled: satisfied; grey: inconclusive; white: violated, with r: reversed (below the control), "
+    "a: absent (not above it), or s: short (above it, below the threshold). Of a finding that a domain does not have "
+    "there is no mark. The horizontal axes end where the middle of the data does; what is beyond stands at the edge "
+    "without its bar's end."
 )
 PANELS = (
     ("statements", "symmetry", "correlation"),

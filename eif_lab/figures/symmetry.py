@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWS = (
-    "Influence arrays of images that are each both stimulus (row) and probe (column), ordered by class. From the left: "
-    "the exact array, every update run; its first-order prediction at the same learning rate, on the same colours; "
-    "the exact array averaged by class; and each pair both ways, I[i, j] against I[j, i], i not j, on the diagonal "
-    "where influence is symmetric. The correlation and its 95 % interval are the symmetry desideratum's. Colours end at "
-    "the 99th percentile of |I|; blue: the target became less likely."
+    "Influence arrays of images that are each both stimulus (row) and probe (column), ordered by class. From the "
+    "left: the exact array, every update run; its first-order prediction at the same learning rate, on the same "
+    "colours; the exact array averaged by class; and each pair both ways, I[i, j] against I[j, i], i not j, on the "
+    "diagonal where influence is symmetric. The correlation and its 95 % interval are the symmetry desideratum's. "
+    "Colours end at the 99th percentile of |I|; blue: the target became less likely."
 )
 
 

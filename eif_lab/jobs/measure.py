@@ -17,7 +17,7 @@ import xarray as xr
 from eif_lab.console.progress import Bar
 from eif_lab.data.task import Texts
 from eif_lab.data.worlds.distances import word_overlap
-from eif_lab.desiderata.direct import direct_influence as strength_of
+from eif_lab.desiderata.strength import strength_of
 from eif_lab.influence.array import annotate
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.device import deterministic_algorithms

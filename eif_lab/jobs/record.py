@@ -11,7 +11,7 @@ from typing import Any
 
 import xarray as xr
 
-from eif_lab.desiderata.direct import direct_influence as strength_of
+from eif_lab.desiderata.strength import strength_of
 from eif_lab.desiderata.verdict import Finding
 from eif_lab.results.provenance import package_versions
 

@@ -86,7 +86,7 @@ def sweep_table(jobs: Sequence[JobResults]) -> pd.DataFrame:
     violated = adjust([verdict.p_violated for _, verdict in tested])
     for (rows, verdict), *corrected in zip(tested, satisfied, violated):
         for row in rows:
-            row |= _corrected(row, verdict, *corrected)
+            row.update(_corrected(row, verdict, *corrected))
     return typed_frame([row for rows, _ in blocks for row in rows], SWEEP_COLUMNS)
 
 
