@@ -116,6 +116,9 @@ def log_record(record: Record) -> None:
 def log_recipe(record: Record) -> None:
     """The lines that say which model was updated how."""
     base, moved, update = record.base_model, record.trained_parameters, record.update
+    if not base["hash"]:
+        log.info("%s: a rule and no model, so that the right verdicts are known", base["name"])
+        return
     quality = ", ".join(
         f"{k.replace('_', ' ')} {v:.3f}" for k, v in base.items() if "accuracy" in k and isinstance(v, float)
     )
