@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,4 +139,4 @@ def log_recipe(record: Record) -> None:
         log.info("no weight moves: stimuli are read before the probes, and there is no rate to calibrate")
     if calibration and not calibration["reached"]:
         message = "not matched: a strength of %.3g nat, where %.3g nat were asked for (not reached)"
-        log.warning(message, calibration["strength"], calibration["target"])
+        log.warning(message, calibration.get("strength", math.nan), calibration["target"])

@@ -157,10 +157,10 @@ def verdicts(make_verdict):
 
 
 def test_finished_job_is_one_line_with_name_time_strength_and_marks(tmp_path, verdicts):
-    manifest = {"name": "cnn digits lora", "status": "done", "seconds": 75.2, "strength": {"effect": 0.0187}}
+    manifest = {"name": "cnn lora", "status": "done", "seconds": 75.2, "strength": {"effect": 0.0187}}
     manifest["unit"] = "nat"
     write_job(tmp_path, manifest, None, verdicts, {"negation": "images say nothing"})
-    told = "cnn digits lora  1 min 15 s  strength 0.019 nat  ✓ symmetry, distance decay  ✗ sparsity (absent)  ? logic\n"
+    told = "cnn lora  1 min 15 s  strength 0.019 nat  ✓ symmetry, distance decay  ✗ sparsity (absent)  ? logic\n"
     assert finished(tmp_path) == told
     assert finished(tmp_path, "ascii") == told.replace("✓", "+").replace("✗", "x")
 
