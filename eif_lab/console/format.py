@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import math
 
-from eif_lab.desiderata.verdict import ABSENT, INCONCLUSIVE, REVERSED, SATISFIED, SHORT, VIOLATED
+from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 
 MARKS = {SATISFIED: "✓", VIOLATED: "✗", INCONCLUSIVE: "?"}
 """Verdicts as signs, so that they need no colour."""
 
 ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
 """The same for a terminal without Unicode."""
-
-HOW_IN_WORDS = {
-    REVERSED: "below chance",
-    ABSENT: "not above chance",
-    SHORT: "above chance, below the bar",
-}
-"""What the words for how a finding is violated mean."""
 
 LEAST_P = 0.001
 """A p-value below this is not told exactly."""

@@ -17,7 +17,6 @@ from rich.text import Text
 
 from eif_lab.console.format import (
     ASCII_MARKS,
-    HOW_IN_WORDS,
     MARKS,
     bar_text,
     interval_text,
@@ -27,6 +26,7 @@ from eif_lab.console.format import (
 )
 from eif_lab.console.progress import duration
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VERDICTS, VIOLATED
+from eif_lab.desiderata.wording import HOW_IN_WORDS
 from eif_lab.errors import one_line, printable
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE, NOT_APPLICABLE

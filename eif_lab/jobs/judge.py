@@ -11,13 +11,13 @@ import xarray as xr
 
 from eif_lab.desiderata.evaluation import evaluate_all, unless_untaught
 from eif_lab.desiderata.verdict import Verdict
+from eif_lab.desiderata.wording import explain
 from eif_lab.influence.agreement import agreement
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.record import Record
 from eif_lab.results.cache import ArrayCache
-from eif_lab.results.rows import explained
 from eif_lab.results.scalars import summarise
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def judge(job: Job, influence: xr.DataArray, record: Record, cache: ArrayCache) 
     verdicts, not_applicable = evaluate_all(influence, job.desideratum, job.seed, job.readout[0])
     verdicts = unless_untaught(verdicts, record.strength)
     for verdict in verdicts:
-        log.info("%s", explained(verdict))
+        log.info("%s: %s", verdict.desideratum, explain(verdict, record.unit))
     return Judgement(verdicts, not_applicable, distance_from_exact(job, influence, cache))
 
 

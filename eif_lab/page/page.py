@@ -15,9 +15,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eif_lab.console.format import HOW_IN_WORDS, number_text, spaced
+from eif_lab.console.format import number_text, spaced
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata.verdict import VERDICTS
+from eif_lab.desiderata.wording import HOW_IN_WORDS
 from eif_lab.errors import rule_error
 from eif_lab.files.checksums import replace_file
 from eif_lab.page.arrays import QUANTILES, shorten

@@ -24,6 +24,7 @@ from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE
 from eif_lab.results.rows import by_desideratum, typed_frame, verdict_frame
 from eif_lab.results.seeds import seeds_of
+from eif_lab.results.summary import judged_unit
 from eif_lab.results.tables import SWEEP_COLUMNS
 
 LEARNERS = {"perfect": "perfect", "bag_of_words": "bag of words"}
@@ -121,7 +122,7 @@ class Bounds:
             verdicts = bounds(array, desiderata, readout, seeds_of(job.manifest.config)[0])
         except (ConfigError, KeyError, ValueError, TypeError, IndexError):  # coordinates that are not as they should be
             return {}
-        return {rule: verdict_frame(each, {}).to_dict("records") for rule, each in verdicts.items()}
+        return {rule: verdict_frame(each, {}, judged_unit(array)).to_dict("records") for rule, each in verdicts.items()}
 
 
 def beside(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[tuple[str, str], list[dict[str, Any]]]:

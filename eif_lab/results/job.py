@@ -44,6 +44,7 @@ from eif_lab.results.manifest import (
 )
 from eif_lab.results.provenance import package_versions, provenance
 from eif_lab.results.rows import VERDICT_COLUMNS, rows_of, typed_frame, verdict_frame
+from eif_lab.results.summary import judged_unit
 
 ARRAY, VERDICTS, LOCK = "influence.zarr", "verdicts.parquet", "job.lock"
 
@@ -194,7 +195,7 @@ def write_results(
     shutil.rmtree(directory / ARRAY, ignore_errors=True)
     if influence is not None:
         write_array(directory / ARRAY, influence)
-    verdict_frame(verdicts, not_applicable).to_parquet(directory / VERDICTS)
+    verdict_frame(verdicts, not_applicable, judged_unit(influence)).to_parquet(directory / VERDICTS)
     write_sums(directory, CHECKED)
 
 

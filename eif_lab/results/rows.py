@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from eif_lab.desiderata.verdict import VIOLATED, Finding, Verdict
+from eif_lab.desiderata.wording import explain
 from eif_lab.results.manifest import DONE, NOT_APPLICABLE
 
 TEXT = "string"
@@ -60,19 +61,20 @@ GAPS: Mapping[str, Any] = {
 """What stands for a value that is not there; of whole numbers None does."""
 
 
-def verdict_frame(verdicts: Iterable[Verdict], not_applicable: Mapping[str, str]) -> pd.DataFrame:
+def verdict_frame(verdicts: Iterable[Verdict], not_applicable: Mapping[str, str], unit: str = "nat") -> pd.DataFrame:
     """One row per finding, with its desideratum's verdict beside it; one row per desideratum that does not apply.
 
     Args:
         verdicts: What the desiderata returned.
         not_applicable: Desideratum -> why it has no meaning for this job.
+        unit: That of the readout judged.
 
     Returns:
         The columns of `VERDICT_COLUMNS`. ``verdict``, ``how``, ``p_value`` and ``p_violated`` are the desideratum's,
-        ``finding_verdict`` and so on the row's own; ``how`` is empty where nothing is violated; ``details`` is a JSON
-        object.
+        ``finding_verdict`` and so on the row's own; ``how`` is empty where nothing is violated, ``explanation`` is the
+        verdict in a sentence, ``details`` a JSON object.
     """
-    rows = [row for verdict in verdicts for row in _finding_rows(verdict)]
+    rows = [row for verdict in verdicts for row in _finding_rows(verdict, unit)]
     rows += [
         {"desideratum": name, "status": NOT_APPLICABLE, "reason": reason} for name, reason in not_applicable.items()
     ]
@@ -128,12 +130,7 @@ def judged_before(row: Mapping[str, Any]) -> bool:
     return row["verdict"] == VIOLATED and math.isnan(row["p_violated"])
 
 
-def explained(verdict: Verdict) -> str:
-    """The verdict in a sentence."""
-    return str(verdict)
-
-
-def _finding_rows(verdict: Verdict) -> list[dict[str, Any]]:
+def _finding_rows(verdict: Verdict, unit: str) -> list[dict[str, Any]]:
     outcome = verdict.outcome()
     shared = {
         "desideratum": verdict.desideratum,
@@ -146,7 +143,7 @@ def _finding_rows(verdict: Verdict) -> list[dict[str, Any]]:
         "claim": verdict.claim,
         "rule": verdict.rule,
         "note": verdict.note,
-        "explanation": explained(verdict),
+        "explanation": explain(verdict, unit),
         "details": json.dumps({name: float(value) for name, value in verdict.details.items()}),
     }
     return [

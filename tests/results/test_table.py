@@ -1,5 +1,6 @@
 import io
 import json
+import math
 import re
 from pathlib import Path
 
@@ -21,9 +22,10 @@ from eif_lab.results.sweep import open_results, write_sweep
 from eif_lab.results.tables import SWEEP_COLUMNS, sweep_table
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
+P_VALUES = st.floats(0, 1) | st.just(math.nan)
 FINDINGS = st.builds(
-    Finding, st.text(), NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.integers(0, 10**9), st.text(), st.floats(-1, 1),
-    NUMBERS, NUMBERS,
+    Finding, st.text(), NUMBERS, NUMBERS, NUMBERS, P_VALUES, st.integers(0, 10**9), st.text(), st.floats(-1, 1),
+    P_VALUES, NUMBERS,
 )  # fmt: skip
 
 
@@ -136,7 +138,14 @@ def test_a_violated_verdict_says_how_in_the_table_and_on_the_console(tmp_path, m
         "several": SHORT
     }
     text = printed(print_sweep, table)
-    for words in ("✗ -0.4 reversed", "✗ 0 absent", "✗ 0.05 short", "✗ 0.5 ", " 0.05 short", "reversed: below chance"):
+    for words in (
+        "✗ -0.4 reversed",
+        "✗ 0 absent",
+        "✗ 0.05 short",
+        "✗ 0.5 ",
+        " 0.05 short",
+        "reversed: the wrong way round",
+    ):
         assert words in text
     assert "d reversed statistic 0 0.01" in " ".join(text.split())  # chance, where it is not zero
 
@@ -386,7 +395,9 @@ def test_job_table_tells_every_finding_with_its_numbers(tmp_path, make_verdict):
     assert [row for row in rows if row.endswith((REVERSED, SHORT))] == [REVERSED, f"(chance 0.02) {SHORT}"]
     legend = next(row for row in rows if row.startswith("violated"))
     assert (
-        "reversed: below chance" in legend and "short: above chance, below the bar" in legend and ABSENT not in legend
+        "reversed: the wrong way round" in legend
+        and "short: above chance but too little" in legend
+        and ABSENT not in legend
     )
     for words in ("j[0]", "about [/bold] nothing", "ontology: not applicable", "images have no worlds"):
         assert words in text
