@@ -30,7 +30,7 @@ def shared_words(influence: xr.DataArray) -> Float[np.ndarray, "stimulus probe"]
 def content_words(influence: xr.DataArray) -> list[str]:
     """The words that do not stand in most worlds' texts: their stimuli and the probes that these have to do with.
 
-    Where there are no worlds, each stimulus with its own probes counts as one.
+    Where there are no worlds, each stimulus with its own probes counts as one. Of a single world all words do.
 
     Args:
         influence: With the coordinates ``stimulus_label``, ``probe_label`` and ``relation``.
@@ -42,7 +42,9 @@ def content_words(influence: xr.DataArray) -> list[str]:
     member = sparse.csr_array((np.ones(len(units)), (units, np.arange(len(units)))))
     own = sparse.csr_array((texts(influence, "relation") != "unrelated").astype(float))
     in_unit = (member @ (of_stimulus + own @ of_probe)) > 0
-    return [known[place] for place in np.flatnonzero(in_unit.mean(axis=0) <= MOST_UNITS)]
+    share = in_unit.mean(axis=0)
+    content = np.flatnonzero((share <= MOST_UNITS) | (share.min(initial=1.0) > MOST_UNITS))
+    return [known[place] for place in content]
 
 
 def words(text: str) -> set[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import xarray as xr
@@ -54,7 +56,15 @@ class Logic(RelationTest):
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
         influence = clean(influence)
-        raised = Raised.measure(influence)
+        return self.verdict(Raised.measure(influence), discrimination(influence, "entailed"))
+
+    def verdict(self, raised: Raised, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
+        """The verdict on what stimuli did to their own probes.
+
+        Args:
+            raised: What they did.
+            details: Added to the verdict's own.
+        """
         raised.require("entailed")
         entailed, strength = raised.together(raised["entailed"], raised.strength)
         require_units(len(strength), f"{raised.unit} with an entailed and a stated probe", at_least=2)
@@ -65,11 +75,7 @@ class Logic(RelationTest):
             *self.converse_held(raised),
         ]
         findings, note = self.if_taught(judged, raised.unit)
-        details = {
-            **raised.averages(),
-            "strength": float(strength.mean()),
-            **discrimination(influence, "entailed"),
-        }
+        details = {**raised.averages(), "strength": float(strength.mean()), **details}
         return Verdict("logic", self.claim, findings, self.alpha, details, note)
 
     def converse_held(self, raised: Raised) -> list[Judged]:

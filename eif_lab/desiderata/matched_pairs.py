@@ -30,13 +30,15 @@ class Pairs(NamedTuple):
     others: Int[np.ndarray, " pairs"]
 
 
-def matched_pairs(influence: xr.DataArray, relation: str, foil: str) -> Pairs:
-    """The probes of a relation, each with the foil of that name; none where the array has no such foils."""
-    columns_of = foils(influence)
-    if foil not in columns_of:
-        return Pairs(*np.zeros((3, 0), dtype=int))
-    rows, columns = np.nonzero((texts(influence, "relation") == relation) & (columns_of[foil] >= 0))
-    return Pairs(rows, columns, columns_of[foil][rows, columns])
+def matched_pairs(influence: xr.DataArray, relation: str) -> dict[str, Pairs]:
+    """By the names of `PAIRED`, the probes of a relation that have such a foil, each with it."""
+    columns_of, of_relation = foils(influence), texts(influence, "relation") == relation
+    pairs = {}
+    for name in PAIRED:
+        others = columns_of.get(name, np.full(of_relation.shape, -1))
+        rows, columns = np.nonzero(of_relation & (others >= 0))
+        pairs[name] = Pairs(rows, columns, others[rows, columns])
+    return pairs
 
 
 def discrimination(influence: xr.DataArray, relation: str, sign: int = 1) -> dict[str, float]:
@@ -52,7 +54,7 @@ def discrimination(influence: xr.DataArray, relation: str, sign: int = 1) -> dic
         influence; and ``matched_pairs``, their number. Pairs are averaged within a stimulus, stimuli within a world,
         then worlds. NaN where there are no such pairs, or no texts.
     """
-    by_foil = {name: matched_pairs(influence, relation, name) for name in PAIRED}
+    by_foil = matched_pairs(influence, relation)
     both = Pairs(*(np.concatenate(parts) for parts in zip(*by_foil.values())))
     said = {"stimulus_label", "probe_label"} <= set(influence.coords)
     count = shared_words(influence) if said else np.full(influence.shape, np.nan)

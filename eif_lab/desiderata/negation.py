@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -51,7 +53,15 @@ class Negation(RelationTest):
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
         influence = clean(influence)
-        raised = Raised.measure(influence)
+        return self.verdict(Raised.measure(influence), discrimination(influence, "contradicted", sign=-1))
+
+    def verdict(self, raised: Raised, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
+        """The verdict on what stimuli did to their own probes.
+
+        Args:
+            raised: What they did.
+            details: Added to the verdict's own.
+        """
         raised.require("contradicted")
         contradicted, strength = raised.together(raised["contradicted"], raised.strength)
         require_units(len(strength), f"{raised.unit} with a contradicted and a stated probe", at_least=2)
@@ -62,7 +72,7 @@ class Negation(RelationTest):
             "strength": float(strength.mean()),
             "negation_leak": float(divide(contradicted.sum(), strength.sum())),
             "rising_together": rising_together(raised),
-            **discrimination(influence, "contradicted", sign=-1),
+            **details,
         }
         return Verdict("negation", self.claim, findings, self.alpha, details, note)
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from eif_lab.data.contrast import has_foils, less_control
+from eif_lab.data.contrast import Foils, has_foils, less_control, strength_weights
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.selection import clusters, foils, texts
-from eif_lab.desiderata.strength import strengths
+from eif_lab.desiderata.selection import clusters, foils, same_sample, texts
+from eif_lab.desiderata.strength import weighted_rows
 from eif_lab.desiderata.verdict import Finding
 from eif_lab.errors import NotApplicable
 
@@ -45,23 +45,48 @@ class Raised:
     @classmethod
     def measure(cls, influence: xr.DataArray) -> Raised:
         """Measured on a prepared array."""
-        from eif_lab.data.task import RELATIONS  # imports torch, which reading results does not need
+        relation, same = texts(influence, "relation"), same_sample(influence)
+        worlds, unit = clusters(influence)
+        return cls.of(influence.values, relation, foils(influence), same, worlds=worlds, unit=unit)
 
-        relation, values, columns = texts(influence, "relation"), influence.values, foils(influence)
+    @classmethod
+    def of(
+        cls,
+        values: Float[np.ndarray, "stimulus probe"],
+        relation: np.ndarray,
+        columns: Foils,
+        same: Bool[np.ndarray, "stimulus probe"],
+        *,
+        worlds: Int[np.ndarray, " stimulus"],
+        unit: str,
+    ) -> Raised:
+        """Measured on plain arrays.
+
+        Args:
+            values: Influence.
+            relation: (stimulus, probe), what each stimulus says about each probe.
+            columns: The column of each probe's foils.
+            same: Where stimulus and probe are the same sample.
+            worlds: The independent unit of each stimulus.
+            unit: What those units are.
+        """
         held = has_foils(columns, values.shape)
         less = np.where(held, less_control(values, columns), 0.0)
-        of = {name: relation == name for name in RELATIONS}
-        plain = {name: statistics.divide((values * cells).sum(axis=1), cells.sum(axis=1)) for name, cells in of.items()}
-        of = {name: cells & held for name, cells in of.items()}
-        means = {name: statistics.divide((less * cells).sum(axis=1), cells.sum(axis=1)) for name, cells in of.items()}
-        return cls(means, plain, strengths(influence), *clusters(influence))
+        cells = {name: relation == name for name in np.unique(relation).tolist()}
+        return cls(
+            means={name: _row_means(less, of & held) for name, of in cells.items()},
+            plain={name: _row_means(values, of) for name, of in cells.items()},
+            strength=weighted_rows(values, strength_weights(relation, columns, same)),
+            worlds=worlds,
+            unit=unit,
+        )
 
     def __getitem__(self, relation: str) -> Float[np.ndarray, " stimulus"]:
-        return self.means[relation]
+        return self.means.get(relation, np.full(self.strength.shape, np.nan))
 
     def require(self, relation: str) -> None:
         """Raise `NotApplicable` where no probe of that relation has a foil."""
-        if np.isnan(self.means[relation]).all():
+        if np.isnan(self[relation]).all():
             raise NotApplicable(
                 f"influence must have {relation} probes with matched foils, got none."
                 " Choose a text dataset that has them."
@@ -75,9 +100,14 @@ class Raised:
         return np.stack([statistics.group_means(one[whole], worlds, count) for one in values])
 
     def averages(self) -> dict[str, float]:
-        """``influence_<relation>``: the mean over the worlds that have probes of that relation; NaN where none has."""
-        by_world = {f"influence_{name}": self.together(values)[0] for name, values in self.plain.items()}
-        return {name: float(values.mean()) if len(values) else float("nan") for name, values in by_world.items()}
+        """``influence_<relation>``: the mean over the worlds that have probes of that relation."""
+        return {f"influence_{name}": float(self.together(values)[0].mean()) for name, values in self.plain.items()}
+
+
+def _row_means(
+    values: Float[np.ndarray, "stimulus probe"], cells: Bool[np.ndarray, "stimulus probe"]
+) -> Float[np.ndarray, " stimulus"]:
+    return statistics.divide((values * cells).sum(axis=1), cells.sum(axis=1))
 
 
 class Judged(NamedTuple):

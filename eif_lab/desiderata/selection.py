@@ -135,8 +135,10 @@ def related(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
 def clusters(influence: xr.DataArray) -> tuple[Int[np.ndarray, " stimulus"], str]:
     """The independent unit ``0 .. n - 1`` that each stimulus belongs to, and its name in the plural.
 
-    Stimuli of one world share its invented words and its background, so the world is the unit; else each stimulus is.
+    Images of one class share what makes the class, stimuli of one world its invented words and its background: the
+    class or the world is the unit, and each stimulus only where there is neither.
     """
-    if "stimulus_world" in influence.coords:
-        return np.unique(influence["stimulus_world"].values, return_inverse=True)[1], "worlds"
+    for unit, name in (("class", "classes"), ("world", "worlds")):
+        if f"stimulus_{unit}" in influence.coords:
+            return np.unique(influence[f"stimulus_{unit}"].values, return_inverse=True)[1], name
     return np.arange(influence.sizes["stimulus"]), "stimuli"

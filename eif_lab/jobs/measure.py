@@ -17,7 +17,7 @@ import xarray as xr
 from eif_lab.console.progress import Bar
 from eif_lab.data.task import Texts
 from eif_lab.data.worlds.distances import word_overlap
-from eif_lab.desiderata.strength import direct_influence
+from eif_lab.desiderata.strength import strength_of
 from eif_lab.influence.array import annotate
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.device import deterministic_algorithms
@@ -82,7 +82,7 @@ def record_of(job: Job, inputs: Questions, update: Mapping[str, Any], array: xr.
     return Record(
         **inputs.record,
         update=update,
-        direct_influence=direct_influence(array, job.readout[0]),
+        strength=strength_of(array, job.readout[0]),
         unit=named_readouts(job.readout)[job.readout[0]].unit,
         engine=array.attrs["engine"],
         diverged=int(diverged.sum()),

@@ -32,7 +32,7 @@ def curve(monkeypatch):
         monkeypatch.setattr(Measurement, "influence", measured)
         monkeypatch.setitem(OPTIMIZERS, "sgd", replace(OPTIMIZERS["sgd"], first_rate=start))
         batch = torch.zeros(2, 3), torch.tensor([0, 1])
-        found = calibrate(nn.Linear(3, 2), F.cross_entropy, batch, update=Update(direct_influence=target))
+        found = calibrate(nn.Linear(3, 2), F.cross_entropy, batch, update=Update(strength=target))
         return SimpleNamespace(found=found, tried=tried)
 
     return search
@@ -64,8 +64,8 @@ def test_a_start_that_overshoots_and_still_teaches_a_little_is_left_downwards(cu
 def test_a_target_above_the_peak_is_said_to_be_missed_and_the_best_rate_is_kept(curve, peak):
     result = curve(hill(peak), 1.5)
     assert not result.found.reached
-    assert result.found.direct_influence == max(hill(peak)(rate) for rate in result.tried)
-    assert result.found.direct_influence > 0.95
+    assert result.found.strength == max(hill(peak)(rate) for rate in result.tried)
+    assert result.found.strength > 0.95
 
 
 def test_a_peak_narrower_than_the_steps_is_climbed(curve):
@@ -90,7 +90,7 @@ def test_where_nothing_teaches_the_search_ends(curve):
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_methods_are_matched_at_the_nats_that_were_asked_for(net, batch, method):
-    asked = Update(direct_influence=0.2, headroom=0.9, steps=2)
+    asked = Update(strength=0.2, headroom=0.9, steps=2)
     found = calibrate(net, F.cross_entropy, batch, method=method, update=asked)
     array = measure_influence(
         net, F.cross_entropy, batch, batch, method=method, update={"learning_rate": found.learning_rate, "steps": 2}
@@ -100,5 +100,5 @@ def test_methods_are_matched_at_the_nats_that_were_asked_for(net, batch, method)
 
 
 def test_a_target_that_is_not_above_zero_is_refused():
-    with pytest.raises(ConfigError, match=r"update.direct_influence must be above 0, got 0.0. Try 1 \(nat\)"):
-        Update(direct_influence=0.0)
+    with pytest.raises(ConfigError, match=r"update.strength must be above 0, got 0.0. Try 0.1 \(nat\)"):
+        Update(strength=0.0)
