@@ -13,7 +13,7 @@ from numpy.random import Generator
 
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.selection import clean, related, require_units, same_sample, texts
+from eif_lab.desiderata.selection import clean, foils, related, require_units, same_sample, texts
 from eif_lab.desiderata.stand_ins import FEWEST, Units, above_stand_ins, averaged, chance_of, related_elsewhere, units_of
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.errors import NotApplicable
@@ -31,8 +31,8 @@ class Sparsity(Desideratum):
     classes) put in its place, on the same probes (see `stand_ins`); averaged over a unit's stimuli, then over units.
 
     ``precision_<others>``: the average precision with which ``|I|`` tells the probes that a stimulus is related to
-    (stated, entailed or contradicted; not the stimulus itself) from others, above that of the stand-ins, in shares of
-    what is left to 1. The others are the stimulus's own foils, of the same subject and of the same words in one
+    (entailed or contradicted; stated only in data that have neither, since what is stated is moved by any learner, and
+    would carry the test alone) from others, above that of the stand-ins, in shares of what is left to 1. The others are the stimulus's own foils, of the same subject and of the same words in one
     finding each, and its converse; where it has no foils, the unrelated probes of its world; of images the probes of
     one other class at a time. The number of worlds or classes therefore does not matter.
 
@@ -116,12 +116,13 @@ def questions(
 ) -> Iterator[tuple[str, Bool[np.ndarray, "stimulus probe"], Bool[np.ndarray, "stimulus probe"]]]:
     """What related probes are to be told from: its name, the cells of the right probes, and those of the wrong ones."""
     relation, itself = texts(influence, "relation"), same_sample(influence)
-    right = related(influence) & ~itself
+    related_to = related(influence) & ~itself
+    beyond = related_to & (relation != "direct")
+    right = beyond if beyond.any() else related_to
     held = False
-    for name in ("same_subject", "same_words"):
-        foil = foil_columns(influence, name)
+    for name, foil in foils(influence).items():
         paired = right & (foil >= 0)
-        if paired.any():
+        if paired.any() and name != "neither":
             wrong = (relation == "converse") & paired.any(axis=1, keepdims=True)
             rows, columns = np.nonzero(paired)
             wrong[rows, foil[rows, columns]] = True
@@ -129,18 +130,7 @@ def questions(
             held = True
     if not held:
         own = True if units.columns is None else units.rows[:, None] == units.columns[None, :]
-        yield "unrelated", right, ~right & ~itself & own
-
-
-def foil_columns(influence: xr.DataArray, name: str) -> np.ndarray:
-    """Where in the array each probe's foil of that name stands; -1 where there is none."""
-    if f"foil_{name}" not in influence.coords:
-        return np.full(influence.shape, -1)
-    foil = influence[f"foil_{name}"].transpose("stimulus", "probe").values.astype(int)
-    index = influence["probe"].values.astype(int)
-    place = np.full(max(int(index.max()), int(foil.max())) + 2, -1)
-    place[index] = np.arange(len(index))
-    return place[foil]  # the last place is -1
+        yield "unrelated", right, ~related_to & ~itself & own
 
 
 def class_precisions(
