@@ -14,7 +14,15 @@ from numpy.random import Generator
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import clean, foils, related, require_units, same_sample, texts
-from eif_lab.desiderata.stand_ins import FEWEST, Units, above_stand_ins, averaged, chance_of, related_elsewhere, units_of
+from eif_lab.desiderata.stand_ins import (
+    FEWEST,
+    Units,
+    above_stand_ins,
+    averaged,
+    chance_of,
+    related_elsewhere,
+    units_of,
+)
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.errors import NotApplicable
 from eif_lab.options import option
@@ -30,11 +38,12 @@ class Sparsity(Desideratum):
     Everything is measured on a stimulus's row and, for comparison, on the rows of stimuli of other units (worlds,
     classes) put in its place, on the same probes (see `stand_ins`); averaged over a unit's stimuli, then over units.
 
-    ``precision_<others>``: the average precision with which ``|I|`` tells the probes that a stimulus is related to
-    (entailed or contradicted; stated only in data that have neither, since what is stated is moved by any learner, and
-    would carry the test alone) from others, above that of the stand-ins, in shares of what is left to 1. The others are the stimulus's own foils, of the same subject and of the same words in one
-    finding each, and its converse; where it has no foils, the unrelated probes of its world; of images the probes of
-    one other class at a time. The number of worlds or classes therefore does not matter.
+    ``precision_<others>``: the average precision with which ``|I|`` tells the probes that a stimulus is related to from
+    others, above that of the stand-ins, in shares of what is left to 1. Related are those that are entailed or
+    contradicted; those that are stated only in data that have neither, since any learner moves what is stated, which
+    would carry the test alone. The others are the stimulus's own foils, of the same subject and of the same words in
+    one finding each, and its converse; where it has no foils, the unrelated probes of its world; of images the probes
+    of one other class at a time. The number of worlds or classes therefore does not matter.
 
     ``concentration``: ``1 - mean |I| / sqrt(mean I^2)`` of a row, less that of the stand-ins: 0 where a stimulus's
     influence is as even, or as uneven, as that of stimuli which have nothing to do with these probes. The probes of
@@ -123,7 +132,7 @@ def questions(
     for name, foil in foils(influence).items():
         paired = right & (foil >= 0)
         if paired.any() and name != "neither":
-            wrong = (relation == "converse") & paired.any(axis=1, keepdims=True)
+            wrong = np.array((relation == "converse") & paired.any(axis=1, keepdims=True))
             rows, columns = np.nonzero(paired)
             wrong[rows, foil[rows, columns]] = True
             yield name, paired, wrong & ~paired
@@ -133,9 +142,7 @@ def questions(
         yield "unrelated", right, ~related_to & ~itself & own
 
 
-def class_precisions(
-    size: Float[np.ndarray, "stimulus probe"], units: Units
-) -> Float[np.ndarray, "units units"]:
+def class_precisions(size: Float[np.ndarray, "stimulus probe"], units: Units) -> Float[np.ndarray, "units units"]:
     """Average precision with which rows tell a class's probes from another's, averaged over that other class.
 
     Args:
@@ -206,9 +213,7 @@ def ranked_precision(
     return statistics.divide(gained.sum(axis=1), found[:, -1])
 
 
-def concentrations(
-    size: Float[np.ndarray, "stimulus probe"], units: Units
-) -> Float[np.ndarray, "units units"]:
+def concentrations(size: Float[np.ndarray, "stimulus probe"], units: Units) -> Float[np.ndarray, "units units"]:
     """How concentrated rows are, by (unit whose probes weigh a fifth, unit of the row).
 
     Args:
