@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum, Weighted
-from eif_lab.desiderata.selection import clean, clusters, prepare, require_units, texts
+from eif_lab.desiderata.selection import clean, clusters, prepare, related, require_units, texts
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.errors import NotApplicable
 from eif_lab.options import option
@@ -30,7 +30,8 @@ class Symmetry(Desideratum):
     and averaged over worlds, so that it is the same however many worlds there are: what different worlds do to each
     other is noise. Unit: the class or the world, whose rows and columns leave together, else the sample. The jackknife
     is done on Fisher's scale, ``atanh``, on which the error of a correlation hardly depends on its size. Where noise
-    was added, the clean samples are judged.
+    was added, the clean samples are judged. Where no statement says anything about another one, influence between them
+    ought to be none, and the symmetry of none is that of noise: there is no verdict.
 
     What a symmetric array says: after one small step of SGD, influence on the loss itself (the readout ``log_prob``
     where the loss is the mean of it) is to first order ``rate * <grad s_i, grad s_j>``, which is symmetric whatever the
@@ -62,8 +63,12 @@ class Symmetry(Desideratum):
             "rank_correlation_high": ranks.high,
             **symmetric_parts(square.values),
         }
-        defined = np.isfinite(headline.effect)
-        note = "" if defined else "influence between different samples does not vary: nothing to compare"
+        note = ""
+        if not np.isfinite(headline.effect):
+            note = "influence between different samples does not vary: nothing to compare"
+        elif not square.related:
+            headline = replace(headline, p_value=float("nan"), p_violated=float("nan"))
+            note = "no statement says anything about another: no influence between them is right, and no verdict"
         return Verdict("symmetry", self.claim, [headline], self.alpha, details, note)
 
     def excess(self, influence: xr.DataArray, first_order: xr.DataArray) -> Finding:
@@ -108,6 +113,7 @@ class Square:
         count: Number of units.
         unit: What they are, in the plural.
         ids: The samples.
+        related: Whether one says anything about another; of texts it may be that none does.
     """
 
     values: Float[np.ndarray, "n n"]
@@ -115,6 +121,7 @@ class Square:
     count: int
     unit: str
     ids: np.ndarray
+    related: bool = True
 
     @classmethod
     def of(cls, influence: xr.DataArray) -> Square:
@@ -130,7 +137,9 @@ class Square:
         units, unit = clusters(influence[rows])
         count = int(units.max(initial=-1)) + 1
         require_units(count, f"{unit} with samples that are both stimulus and probe")
-        return cls(influence.values[np.ix_(rows, columns)], units, count, unit, ids)
+        cells = np.ix_(rows, columns)
+        said = related(influence)[cells] & off_diagonal(influence.values[cells])
+        return cls(influence.values[cells], units, count, unit, ids, unit != "worlds" or bool(said.any()))
 
     def symmetry(self, ranks: bool = False) -> Weighted:
         """Correlation with the transpose where units count so often; by ranks it is ranked once, over all cells."""
