@@ -16,7 +16,15 @@ from scipy.stats import rankdata
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import clean, require_units, same_sample
-from eif_lab.desiderata.stand_ins import FEWEST, Units, above_stand_ins, averaged, chance_of, related_elsewhere, units_of
+from eif_lab.desiderata.stand_ins import (
+    FEWEST,
+    Units,
+    above_stand_ins,
+    averaged,
+    chance_of,
+    related_elsewhere,
+    units_of,
+)
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.errors import NotApplicable
 from eif_lab.options import option
