@@ -197,7 +197,7 @@ class Estimate(NamedTuple):
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """The ends of the t interval."""
-        reach = stats.t.ppf((1 + confidence) / 2, self.freedom) * self.error
+        reach = float(special.stdtrit(self.freedom, (1 + confidence) / 2)) * self.error
         return self.value - reach, self.value + reach
 
     def p_values(self, bar: float) -> tuple[float, float]:
@@ -208,7 +208,7 @@ class Estimate(NamedTuple):
         if self.error <= _TIE * abs(beyond):
             return float(beyond <= 0), float(beyond >= 0)
         t = beyond / self.error if self.error > 0 else 0.0
-        return float(stats.t.sf(t, self.freedom)), float(stats.t.cdf(t, self.freedom))
+        return float(special.stdtr(self.freedom, -t)), float(special.stdtr(self.freedom, t))
 
 
 def jackknife(
