@@ -45,9 +45,7 @@ class Transitivity(Domain):
             name, chain, other = names[number], chains[number % CHAINS], chains[(number + 1) % CHAINS]
             return Case(
                 stated=(Contrast(Fact(name, "reaches", chain[0]), other[0], bystander),),
-                follows=tuple(
-                    Contrast(Fact(name, "reaches", chain[k]), other[k], bystander) for k in range(1, LINKS)
-                ),
+                follows=tuple(Contrast(Fact(name, "reaches", chain[k]), other[k], bystander) for k in range(1, LINKS)),
                 converse=(Contrast(Fact(chain[0], "reaches", name), bystander, other[0]),),
             )
 
