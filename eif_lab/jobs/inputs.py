@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -31,6 +32,23 @@ log = logging.getLogger(__name__)
 
 LARGEST_SHIFT = 1e-3
 """In nats: what a method may change by being there, before it is trained."""
+
+
+@runtime_checkable
+class Questions(Protocol):
+    """What every job asks, whether a model answers or a rule."""
+
+    @property
+    def task(self) -> Task:
+        """The data, perturbed."""
+
+    @property
+    def distances(self) -> Mapping[str, np.ndarray]:
+        """Named (stimuli, probes) arrays; the first is the default."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the manifest says of the model."""
 
 
 @dataclass(frozen=True)
