@@ -132,9 +132,11 @@ def print_sweep(table: pd.DataFrame, console: Console | None = None) -> None:
         console.print(Text(f"the first {MOST_JOBS} of {len(jobs):,} jobs; sweep.parquet has all"))
     marks = _marks(console)
     legend = [f"{marks[verdict]} {verdict}" for verdict in VERDICTS]
-    console.print(Text("   ".join([*legend, "* see below   strength: what was taught, less its controls"])))
+    console.print(Text("   ".join([*legend, "* see below   strength: what is stated, less its controls"])))
     _print_hows(table.loc[table["verdict"] == VIOLATED, "finding_how"], console)
     console.print(Text("> the bar   p-values corrected over the sweep (Benjamini-Hochberg), of either verdict"))
+    if (table["path"] == "").any():
+        console.print(Text("perfect, bag of words: reference learners on the same samples, their p-values as they are"))
     if away := _chances(table):
         console.print(Text(f"chance: 0, but {', '.join(away)}"))
     for line in _sweep_notes(table):
@@ -220,8 +222,8 @@ def _learner_cells(row: Mapping[str, Any], console: Console) -> list[Text]:
     cells = [
         "",
         f"  {row['learner']}",
-        f"{row['effect']:.3g}",
-        interval_text(row["low"], row["high"], 3),
+        f"{row['effect']:.2g}",
+        interval_text(row["low"], row["high"], 2),
         p_text(outcome, row["finding_p_value"], row["finding_p_violated"]),
         f"{row['n']} {row['unit']}",
         f"{_marks(console)[outcome]} {row['finding_how'] or outcome}",

@@ -103,7 +103,7 @@ class Bounds:
                 continue
             seen.add(dataset)
             rows += [
-                _sweep_row(row, f"{LEARNERS[rule]} learner on {dataset}") for rule in of_job for row in of_job[rule]
+                _sweep_row(row, f"{LEARNERS[rule]} ({dataset})") for rule in of_job for row in of_job[rule]
             ]
         return typed_frame(rows, SWEEP_COLUMNS)
 

@@ -296,7 +296,7 @@ def test_the_bounding_learners_stand_beside_each_finding(tmp_path):
     assert job.count("perfect: ") == job.count("bag of words: ") == findings
     page = render_page(open_results(tmp_path))
     text = " ".join(read(page).text.split())
-    assert "perfect learner on " in text and "bag of words learner on " in text
+    assert "reference learner: perfect (" in text and "reference learner: bag of words (" in text
     for rule in ("perfect", "bag_of_words"):
         places = re.findall(rf'class="bound {rule}" style="left:([0-9.]+)%"', page)
         assert len(places) == 2 * findings and all(0 <= float(place) <= 100 for place in places)
