@@ -30,8 +30,8 @@ FACTS = {
 }
 
 READING = (
-    f"{TINY} is this project's own model: it was trained to read documents that state facts in such sentences and then "
-    "what follows from them. That it concludes from what it reads was taught, and is no finding."
+    f"{TINY} is this project's own: it was trained to read documents that state facts in such sentences and then what "
+    "follows. That it concludes from what it reads was taught, and is no finding."
 )
 """What a reader has to know before prompting is compared with fine-tuning."""
 
