@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ RESULT = Path("benchmarks/results/size.md")
 WORLDS = (6, 10, 20)
 NOISE = 0.3
 """Standard deviation of a cell, as a share of the strength."""
+
+MOST = 8
+"""So many times as many arrays as are to be judged are drawn at most."""
 
 Values = Float[np.ndarray, "worlds stimuli forms"]
 Effect = Callable[[Generator, Values], Values]
@@ -111,7 +115,7 @@ class Errors:
     Attributes:
         satisfied, violated: Shares of the arrays judged for which the finding, or the whole verdict, was called so.
         covered: Share of the intervals that hold the truth; NaN for a verdict.
-        judged: Number of arrays in which enough was taught for a verdict.
+        judged: Number of arrays judged.
     """
 
     satisfied: float
@@ -127,16 +131,16 @@ def errors_of(truth: Truth, effect: Effect, count: int, draws: int) -> dict[str,
         truth: One of `TRUTHS`.
         effect: One of `EFFECTS`.
         count: Number of worlds.
-        draws: Number of arrays.
+        draws: Number of arrays in which enough was taught for a verdict.
     """
-    verdicts = [one for one in judged_arrays(truth, effect, count, draws) if not one.note]
+    verdicts = list(islice((one for one in simulated(truth, effect, count, MOST * draws) if not one.note), draws))
     found = {name: of_statistic(name, value, verdicts) for name, value in truth.effects.items()}
     if truth.whole:
         found[f"{type(truth.judge).__name__.lower()}, whole"] = counted([one.outcome() for one in verdicts], [])
     return found
 
 
-def judged_arrays(truth: Truth, effect: Effect, count: int, draws: int) -> Iterator[Verdict]:
+def simulated(truth: Truth, effect: Effect, count: int, draws: int) -> Iterator[Verdict]:
     """The verdict on each simulated array."""
     share = {"direct": 1.0} | dict(truth.influence)
     moved = np.tile([share.get(form, 0.0) for form in FORMS], (count, 3, 1))
@@ -160,7 +164,7 @@ def counted(outcomes: Sequence[str], covered: Sequence[bool]) -> Errors:
 def table(draws: int) -> Iterator[str]:
     """The lines of the table."""
     yield f"Truth at the bar, {draws} arrays a line, level 5 %, 95 % intervals; three stimuli a world; noise of a cell"
-    yield f"{NOISE:.0%} of the strength. *judged*: arrays in which enough was taught for a verdict."
+    yield f"{NOISE:.0%} of the strength. Arrays in which too little was taught for a verdict are drawn again."
     yield ""
     yield "| statistic | arrays with | worlds | satisfied | violated | interval holds the truth | judged |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
