@@ -16,7 +16,15 @@ from scipy.stats import rankdata
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import clean, require_units, same_sample
-from eif_lab.desiderata.stand_ins import FEWEST, Units, above_stand_ins, averaged, chance_of, related_elsewhere, units_of
+from eif_lab.desiderata.stand_ins import (
+    FEWEST,
+    Units,
+    above_stand_ins,
+    averaged,
+    chance_of,
+    related_elsewhere,
+    units_of,
+)
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.errors import NotApplicable
 from eif_lab.options import option
@@ -97,7 +105,7 @@ class DistanceDecay(Desideratum):
         def weighted(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
             return np.array([decay_between(np.abs(moved[np.ix_(k, k)]), apart[np.ix_(k, k)]) for k in counts > 0])
 
-        return self.finding(f"between_classes_{name}", weighted, len(moved), units.name, self.threshold)
+        return self.finding(f"between_classes_{name}", weighted, len(moved), units.name, self.threshold, pairs=True)
 
     def distances(self, influence: xr.DataArray) -> tuple[str, Float[np.ndarray, "stimulus probe"]]:
         """The distance chosen, or the array's first one, with its name.

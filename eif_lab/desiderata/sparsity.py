@@ -13,8 +13,16 @@ from numpy.random import Generator
 
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.selection import clean, related, require_units, same_sample, texts
-from eif_lab.desiderata.stand_ins import FEWEST, Units, above_stand_ins, averaged, chance_of, related_elsewhere, units_of
+from eif_lab.desiderata.selection import clean, foils, related, require_units, same_sample, texts
+from eif_lab.desiderata.stand_ins import (
+    FEWEST,
+    Units,
+    above_stand_ins,
+    averaged,
+    chance_of,
+    related_elsewhere,
+    units_of,
+)
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.errors import NotApplicable
 from eif_lab.options import option
@@ -30,11 +38,12 @@ class Sparsity(Desideratum):
     Everything is measured on a stimulus's row and, for comparison, on the rows of stimuli of other units (worlds,
     classes) put in its place, on the same probes (see `stand_ins`); averaged over a unit's stimuli, then over units.
 
-    ``precision_<others>``: the average precision with which ``|I|`` tells the probes that a stimulus is related to
-    (stated, entailed or contradicted; not the stimulus itself) from others, above that of the stand-ins, in shares of
-    what is left to 1. The others are the stimulus's own foils, of the same subject and of the same words in one
-    finding each, and its converse; where it has no foils, the unrelated probes of its world; of images the probes of
-    one other class at a time. The number of worlds or classes therefore does not matter.
+    ``precision_<others>``: the average precision with which ``|I|`` tells the probes that a stimulus is related to from
+    others, above that of the stand-ins, in shares of what is left to 1. Related are those that are entailed or
+    contradicted; those that are stated only in data that have neither, since any learner moves what is stated, which
+    would carry the test alone. The others are the stimulus's own foils, of the same subject and of the same words in
+    one finding each, and its converse; where it has no foils, the unrelated probes of its world; of images the probes
+    of one other class at a time. The number of worlds or classes therefore does not matter.
 
     ``concentration``: ``1 - mean |I| / sqrt(mean I^2)`` of a row, less that of the stand-ins: 0 where a stimulus's
     influence is as even, or as uneven, as that of stimuli which have nothing to do with these probes. The probes of
@@ -104,8 +113,7 @@ def precision_tables(
         scores = np.full((len(asked), len(size)), np.nan)
         for place, i in enumerate(asked):
             columns = np.flatnonzero(right[i] | wrong[i])
-            strangers = ~elsewhere[:, columns].any(axis=1)
-            strangers[i] = True
+            strangers = ~elsewhere[:, columns].any(axis=1) | (np.arange(len(size)) == i)
             scores[place, strangers] = average_precision(size[np.ix_(strangers, columns)], right[i, columns])
         tables[name] = averaged(scores[np.arange(len(asked)), asked], scores, units.rows[asked], units)
     return tables
@@ -116,36 +124,24 @@ def questions(
 ) -> Iterator[tuple[str, Bool[np.ndarray, "stimulus probe"], Bool[np.ndarray, "stimulus probe"]]]:
     """What related probes are to be told from: its name, the cells of the right probes, and those of the wrong ones."""
     relation, itself = texts(influence, "relation"), same_sample(influence)
-    right = related(influence) & ~itself
+    related_to = related(influence) & ~itself
+    beyond = related_to & (relation != "direct")
+    right = beyond if beyond.any() else related_to
     held = False
-    for name in ("same_subject", "same_words"):
-        foil = foil_columns(influence, name)
+    for name, foil in foils(influence).items():
         paired = right & (foil >= 0)
-        if paired.any():
-            wrong = (relation == "converse") & paired.any(axis=1, keepdims=True)
+        if paired.any() and name != "neither":
+            foiled = np.zeros(influence.shape, dtype=bool)
             rows, columns = np.nonzero(paired)
-            wrong[rows, foil[rows, columns]] = True
-            yield name, paired, wrong & ~paired
+            foiled[rows, foil[rows, columns]] = True
+            yield name, paired, (foiled | ((relation == "converse") & paired.any(axis=1, keepdims=True))) & ~paired
             held = True
     if not held:
         own = True if units.columns is None else units.rows[:, None] == units.columns[None, :]
-        yield "unrelated", right, ~right & ~itself & own
+        yield "unrelated", right, ~related_to & ~itself & own
 
 
-def foil_columns(influence: xr.DataArray, name: str) -> np.ndarray:
-    """Where in the array each probe's foil of that name stands; -1 where there is none."""
-    if f"foil_{name}" not in influence.coords:
-        return np.full(influence.shape, -1)
-    foil = influence[f"foil_{name}"].transpose("stimulus", "probe").values.astype(int)
-    index = influence["probe"].values.astype(int)
-    place = np.full(max(int(index.max()), int(foil.max())) + 2, -1)
-    place[index] = np.arange(len(index))
-    return place[foil]  # the last place is -1
-
-
-def class_precisions(
-    size: Float[np.ndarray, "stimulus probe"], units: Units
-) -> Float[np.ndarray, "units units"]:
+def class_precisions(size: Float[np.ndarray, "stimulus probe"], units: Units) -> Float[np.ndarray, "units units"]:
     """Average precision with which rows tell a class's probes from another's, averaged over that other class.
 
     Args:
@@ -216,9 +212,7 @@ def ranked_precision(
     return statistics.divide(gained.sum(axis=1), found[:, -1])
 
 
-def concentrations(
-    size: Float[np.ndarray, "stimulus probe"], units: Units
-) -> Float[np.ndarray, "units units"]:
+def concentrations(size: Float[np.ndarray, "stimulus probe"], units: Units) -> Float[np.ndarray, "units units"]:
     """How concentrated rows are, by (unit whose probes weigh a fifth, unit of the row).
 
     Args:

@@ -7,7 +7,7 @@ its place: they move the same probes, and have nothing to do with them. What is 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -21,7 +21,8 @@ FEWEST = 3
 """Units that a comparison with stand-ins needs."""
 
 
-class Units(NamedTuple):
+@dataclass(frozen=True)
+class Units:
     """The independent units that stimuli and probes belong to.
 
     Attributes:

@@ -4,12 +4,10 @@ import contextlib
 
 import numpy as np
 import pytest
-import xarray as xr
 from annotated_arrays import LEVELS, ORACLES, images, noisy_images, worlds
 from scipy import stats
 
 from eif_lab.desiderata.distance_decay import DistanceDecay
-from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.noise_invariance import NoiseInvariance
 from eif_lab.desiderata.sparsity import Sparsity
 from eif_lab.desiderata.symmetry import Symmetry
@@ -249,81 +247,6 @@ def test_other_desiderata_judge_the_clean_samples_of_a_noisy_array(name):
     noisy = array.isel(stimulus=np.flatnonzero(array["stimulus_sigma"].values > 0))
     with pytest.raises(NotApplicable, match="stimulus must include clean samples"):
         desideratum.evaluate(noisy, 0)
-
-
-# Logic
-
-
-def test_converse_that_rises_with_the_statement_violates_logic():
-    verdict = Logic(resamples=199).evaluate(worlds(0, converse=1.0), 0)
-    assert verdict.outcome() == VIOLATED
-    assert finding(verdict, "converse_held").verdict(0.05) == VIOLATED
-    assert finding(verdict, "auc").verdict(0.05) == SATISFIED
-    assert verdict.details["converse_leak"] == pytest.approx(1, abs=0.1)
-
-
-def test_foil_that_rises_above_what_is_entailed_violates_logic():
-    verdict = Logic(resamples=199).evaluate(worlds(0, foil=1.0), 0)
-    assert finding(verdict, "auc").verdict(0.05) == VIOLATED
-    assert finding(verdict, "auc").effect == pytest.approx(0)
-
-
-def test_premises_that_do_not_move_the_conclusion_violate_reach():
-    verdict = Logic(resamples=199).evaluate(worlds(0, entailed=0.0), 0)
-    assert finding(verdict, "reach").verdict(0.05) == VIOLATED
-
-
-def test_matched_pairs_see_what_pooling_hides():
-    array = worlds(0, count=12, entailed=0.3, foil=0.2, jitter=0.0)
-    baseline = np.random.default_rng(0).normal(size=12)
-    own = np.isin(array["relation"].values, ["entailed", "foil"])
-    shifted = array.copy(data=array.values + own * baseline[:, None])
-    verdict = Logic(resamples=99).evaluate(shifted, 0)
-    assert finding(verdict, "auc").effect == 1
-    assert verdict.details["pooled_auc"] < 0.8
-
-
-def test_logic_statistics_are_the_ratios_of_means_written_out():
-    array = worlds(5, jitter=0.4)
-    relation, foil = array["relation"].values, array["foil"].values
-    mean = {name: array.values[relation == name].mean() for name in ("direct", "entailed", "converse")}
-    won = [array.values[i, j] > array.values[i, foil[i, j]] for i, j in zip(*np.nonzero(relation == "entailed"))]
-    verdict = Logic(resamples=19).evaluate(array, 0)
-    assert finding(verdict, "auc").effect == pytest.approx(np.mean(won))
-    assert finding(verdict, "reach").effect == pytest.approx(mean["entailed"] / mean["direct"])
-    assert finding(verdict, "converse_held").effect == pytest.approx(1 - mean["converse"] / mean["direct"])
-
-
-def test_verdict_about_stimuli_that_were_not_learnt_is_about_nothing():
-    verdict = Logic(resamples=199).evaluate(worlds(0, direct=0.0), 0)
-    assert verdict.outcome() == INCONCLUSIVE
-    assert "direct influence is not clearly above zero" in verdict.note
-    assert np.isnan(verdict.p_value)
-
-
-def test_domain_without_converse_probes_is_judged_by_the_rest():
-    array = worlds(0)
-    verdict = Logic(resamples=199).evaluate(array.isel(probe=array["probe_label"].values != "converse"), 0)
-    assert [found.statistic for found in verdict.findings] == ["auc", "reach"]
-    assert verdict.outcome() == SATISFIED
-
-
-def test_logic_needs_matched_foils_and_two_worlds():
-    with pytest.raises(NotApplicable, match="must have entailed probes with matched foils, got none"):
-        Logic().evaluate(images(0), 0)
-    with pytest.raises(NotApplicable, match="must be at least 2, got 1"):
-        Logic().evaluate(worlds(0, count=1), 0)
-
-
-def test_stimuli_of_one_world_count_as_one_unit():
-    one, other = worlds(0), worlds(0)
-    second = other.assign_coords(stimulus_id=("stimulus", [f"t{i}" for i in range(len(other))]))
-    doubled = xr.concat([one, second], dim="stimulus").assign_coords(
-        foil=(("stimulus", "probe"), np.tile(one["foil"].values, (2, 1)))
-    )
-    assert repr(Logic(resamples=49).evaluate(doubled, 0).findings) == repr(
-        Logic(resamples=49).evaluate(one, 0).findings
-    )
 
 
 # All

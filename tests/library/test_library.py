@@ -97,7 +97,7 @@ def test_scores_of_any_origin_are_judged_alike(kind):
     assert str(verdicts["logic"]).startswith("logic: satisfied (") and "\n" not in str(verdicts["logic"])
     [alone] = judge(array, "logic")
     assert repr(alone) == repr(verdicts["logic"])
-    [strict] = judge(array, Logic(auc_threshold=0.99, reach_threshold=2.0))
+    [strict] = judge(array, Logic(reach_threshold=2.0))
     assert strict.outcome() == "violated"
 
 
