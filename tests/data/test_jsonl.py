@@ -49,8 +49,8 @@ def test_the_documented_example_becomes_the_task_that_it_describes(example):
         for j, probe in enumerate(task.probes.ids):
             line = told.get((stimulus, probe), {"relation": "direct" if stimulus == probe else "unrelated"})
             assert task.relation[i, j] == line["relation"]
-            foil = task.probes.ids[task.foil[i, j]] if task.foil[i, j] >= 0 else None
-            assert foil == line.get("foil")
+            foils = {name: task.probes.ids[places[i, j]] for name, places in task.foils.items() if places[i, j] >= 0}
+            assert foils == line.get("foils", {})
             distance = line.get("distances", {}).get("steps", np.nan)
             np.testing.assert_equal(task.distances["steps"][i, j], distance)
     assert dict(zip(task.probes.ids, task.probes.coords["negates"]))["dax flies not"] == "dax flies"
@@ -118,6 +118,19 @@ MISTAKES = {
         [STIMULUS, RELATED | {"foil": "q"}, PROBE | {"id": "q"}],
         r":2: probe.foil must be a probe whose relation to 'a' is foil, not unrelated, got 'q'"),
     "a foil of a foil": ([STIMULUS, FOIL | {"foil": "f"}], r":2: probe.foil must be left out of what is foil"),
+    "foils by another name": (
+        [STIMULUS, RELATED | {"foils": {"same_word": "f"}}, FOIL],
+        r":2: probe.foils must give same_subject, same_words, neither, or some of these, the ids of probes, got"),
+    "foils of no name": ([STIMULUS, RELATED | {"foils": {}}, FOIL], r":2: probe.foils must give same_subject, same_wo"),
+    "absent foils": (
+        [STIMULUS, RELATED | {"foils": {"same_words": "g"}}, FOIL],
+        r":2: probe.foils must be the id of a probe, got 'g'"),
+    "foils that are none": (
+        [STIMULUS, RELATED | {"foils": {"neither": "q"}}, PROBE | {"id": "q"}],
+        r":2: probe.foils must be a probe whose relation to 'a' is foil, not unrelated, got 'q'"),
+    "foils beside a foil": (
+        [STIMULUS, RELATED | {"foil": "f", "foils": {"neither": "f"}}, FOIL],
+        r":2: probe.foil must be left out where foils are given, got 'f'"),
     "a stimulus twice": ([STIMULUS, STIMULUS, PROBE], r":2: stimulus.id must differ from that of line 1, got 'a'"),
     "a probe twice": ([STIMULUS, PROBE, PROBE], r":3: probe.id must differ from that of line 2, got 'p'"),
     "a pair twice": (
@@ -223,6 +236,12 @@ def test_order_of_lines_changes_no_label(load, example):
 def test_every_relation_can_be_given(load):
     probes = [PROBE | {"id": name, "stimulus": "a", "relation": name} for name in RELATIONS]
     assert load(STIMULUS, *probes).relation.tolist() == [list(RELATIONS)]
+
+
+@pytest.mark.parametrize("relation", ["direct", "entailed", "contradicted", "converse"])
+def test_a_foil_by_itself_is_the_one_of_the_same_subject(load, relation):
+    task = load(STIMULUS, PROBE | {"stimulus": "a", "relation": relation, "foil": "f"}, FOIL)
+    assert {name: places.tolist() for name, places in task.foils.items()} == {"same_subject": [[1, -1]]}
 
 
 def test_a_path_is_needed(tmp_path):

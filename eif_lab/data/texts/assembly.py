@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from eif_lab.data.task import Background, Task, Texts
+from eif_lab.data.task import FOILS, RELATED, Background, Task, Texts
 from eif_lab.data.texts.lines import KINDS, RELATION, Line
 from eif_lab.errors import ConfigError, rule_error
 
@@ -42,7 +42,8 @@ class Assembly:
         """Stimuli, probes, relations, distances, foils and background."""
         worlds = self._worlds()
         shape = len(self.stimuli), len(self.probes)
-        relation, foil = np.full(shape, "unrelated", "<U12"), np.full(shape, -1)
+        relation = np.full(shape, "unrelated", "<U12")
+        foils = {name: np.full(shape, -1) for name in FOILS}
         names = dict.fromkeys(name for line in self.pairs.values() for name in line["distances"])
         distances = {name: np.full(shape, np.nan) for name in names}
         for name, row in self.rows.items():
@@ -53,14 +54,14 @@ class Assembly:
             for name, value in line["distances"].items():
                 distances[name][cell] = value
         for cell, line in self.pairs.items():
-            if line["foil"] is not None:
-                foil[cell] = self._foil(line, relation[cell[0]])
+            for name, place in self._foils(line, relation[cell[0]]).items():
+                foils[name][cell] = place
         return Task(
             stimuli=self._stimuli(worlds),
             probes=self._probes(worlds),
             relation=relation,
             distances=distances,
-            foil=foil,
+            foils={name: columns for name, columns in foils.items() if (columns >= 0).any()},
             background=self._background(),
         )
 
@@ -81,7 +82,7 @@ class Assembly:
     def _relates(self, line: Line) -> bool:
         """Whether a probe's line says what a stimulus says about it."""
         if line["stimulus"] is None:
-            for name in ("relation", "foil", "distances"):
+            for name in ("relation", "foils", "foil", "distances"):
                 if line[name]:
                     raise line.wrong("stimulus", f"be given with a {name.rstrip('s')}")
             return False
@@ -97,16 +98,23 @@ class Assembly:
         near = difflib.get_close_matches(line[field], known, n=1)
         raise line.wrong(field, rule, f"Did you mean {near[0]}?" if near else "")
 
-    def _foil(self, line: Line, relation: np.ndarray) -> int:
-        """The place of a pair's matched foil; ``relation`` is what the pair's stimulus says about the probes."""
-        if line["relation"] not in ("entailed", "contradicted"):
-            raise line.wrong("foil", f"be left out of what is {line['relation']}")
-        place = self._place(line, "foil", self.columns)
-        if relation[place] != "foil":
-            raise line.wrong(
-                "foil", f"be a probe whose relation to {line['stimulus']!r} is foil, not {relation[place]}"
-            )
-        return place
+    def _foils(self, line: Line, relation: np.ndarray) -> dict[str, int]:
+        """The places of a pair's foils by name; ``relation`` is what the pair's stimulus says about the probes."""
+        single = line["foil"] is not None
+        if not single and line["foils"] is None:
+            return {}
+        field = "foil" if single else "foils"
+        if single and line["foils"] is not None:
+            raise line.wrong("foil", "be left out where foils are given")
+        if line["relation"] not in (*RELATED, "converse"):
+            raise line.wrong(field, f"be left out of what is {line['relation']}")
+        named = {"same_subject": line["foil"]} if single else line["foils"]
+        places = {name: self._place(line.naming(field, id_), field, self.columns) for name, id_ in named.items()}
+        for place in places.values():
+            if relation[place] != "foil":
+                rule = f"be a probe whose relation to {line['stimulus']!r} is foil, not {relation[place]}"
+                raise line.naming(field, self.probes[place]["id"]).wrong(field, rule)
+        return places
 
     def _check_same(self) -> None:
         """A probe with a stimulus's id is that stimulus."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from eif_lab.data.dataset import Dataset
 from eif_lab.data.sampling import draw_places
-from eif_lab.data.task import Task, Texts
+from eif_lab.data.task import FOILS, Task, Texts
 from eif_lab.data.texts.records import as_published, read_records
 from eif_lab.files.fingerprint import fingerprint
 from eif_lab.options import option
@@ -30,35 +30,63 @@ PASSAGES, REWORDED = f"{FOLDER}/fictional_knowledge.json", f"{FOLDER}/fictional_
 SORTS = {"memorisation": "mem", "paraphrase": "gen", "hard_generalisation": "hard_gen"}
 """The sorts of probes, by distance 0, 1, 2, and what the file calls them."""
 
-OPENS = re.compile(r"(?:^|\s)['\"(]$")
-"""The end of a prompt that its target follows without a space."""
+FULL_STOP = re.compile(r"(?<!Inc)\.$")
+UNANSWERED = re.compile(r"(?:^|\s)['\"(]$|not mentioned")
+"""Where it occurs in a cloze, the target is half a quotation, or no answer."""
+
+ARTICLE = re.compile(r"(?:the|an?)\b", re.IGNORECASE)
 
 
-class Probe(NamedTuple):
-    """A cloze of a passage; its ``foil`` is the same prompt with the target of another cloze of its sort."""
+class Cloze(NamedTuple):
+    """A cloze of the file: what its passage says in the place of the target."""
 
     passage: int
     sort: str
     number: int
     prompt: str
     target: str
+
+    @property
+    def kind(self) -> str:
+        """What its target begins like, so that another of the kind reads as well in its place."""
+        start = self.target.lstrip("'\"")
+        if start[:1].isdigit():
+            return "figure"
+        if ARTICLE.match(start):
+            return "article"
+        return "name" if start[:1].isupper() else "other"
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the target is an answer that the prompt does not give away."""
+        given = re.search(rf"\b{re.escape(self.target.lower())}\b", self.prompt.lower())
+        return not given and not UNANSWERED.search(self.prompt) and not UNANSWERED.search(self.target)
+
+
+class Probe(NamedTuple):
+    """A cloze or one of its foils, which has the foil's prompt and target in place of its own."""
+
+    cloze: Cloze
+    prompt: str
+    target: str
     candidates: tuple[str, ...]
-    foil: bool = False
+    foil: str = ""
 
     @property
     def name(self) -> str:
         """Its id."""
-        return f"passage {self.passage} {self.sort} {self.number}{' foil' * self.foil}"
+        passage, sort, number, *_ = self.cloze
+        return f"passage {passage} {sort} {number} {self.foil}".rstrip()
 
     @property
     def distance(self) -> float:
         """How far from the passage's own words it is: 0, 1, 2; NaN for a foil."""
-        return float("nan") if self.foil else float(list(SORTS).index(self.sort))
+        return float("nan") if self.foil else float(list(SORTS).index(self.cloze.sort))
 
     @property
     def relation(self) -> str:
         """What its passage says about it."""
-        return "foil" if self.foil else "direct" if self.sort == "memorisation" else "entailed"
+        return "foil" if self.foil else "direct" if self.cloze.sort == "memorisation" else "entailed"
 
 
 @dataclass
@@ -66,10 +94,11 @@ class FictionalKnowledge(Dataset):
     """Each passage is a stimulus and a world of its own.
 
     Of a passage's probes the memorisation ones are ``direct``, the others ``entailed``; another passage says nothing
-    about them. The matched foil of an entailed probe is the same prompt with the next different target of its sort and
-    passage: over a passage, entailed probes and foils are the same words in another arrangement, so that a model that
-    only learns which words the passage holds prefers neither. The candidates of a probe are the targets of its sort
-    and passage. A passage is too long to be a probe itself: what it teaches itself is read off its memorisation probes.
+    about them. Clozes without an answer, or with one that the prompt gives away, are left out. The foil of the same
+    subject is the same prompt with another target of its sort and passage, the next one, of its kind if there is such;
+    the foil of the same words is the target behind a prompt of another passage, whose own target is of its sort and
+    kind; the third is that other target there. The candidates of a probe are the targets of its sort and passage. A
+    passage is too long to be a probe itself: what it teaches itself is read off its memorisation probes.
 
     The distance ``generalisation`` is 0, 1, 2 by sort; NaN for foils and between a passage and the probes of others.
     The set's other wordings of a passage, which 40 of the 130 have, are the coordinates ``wording_1``, ...
@@ -126,15 +155,18 @@ def passage_task(passages: Mapping[int, Mapping[str, Any]], wordings: Sequence[S
         passages: The file's records, by their number in it.
         wordings: Of each passage, its other wordings; as many as there are.
     """
-    probes = [probe for number, record in passages.items() for probe in probes_of(number, record)]
+    clozes = [clozes_of(number, record) for number, record in passages.items()]
+    probes = [probe for i in range(len(clozes)) for probe in probes_of([*clozes[i:], *clozes[:i]])]
     shape = len(passages), len(probes)
-    relation, distance, foil = np.full(shape, "unrelated", "<U12"), np.full(shape, np.nan), np.full(shape, -1)
+    relation, distance = np.full(shape, "unrelated", "<U12"), np.full(shape, np.nan)
+    foils = {name: np.full(shape, -1) for name in FOILS}
     row = {number: i for i, number in enumerate(passages)}
     place = {probe.name: j for j, probe in enumerate(probes)}
     for j, probe in enumerate(probes):
-        cell = row[probe.passage], j
+        cell = row[probe.cloze.passage], j
         relation[cell], distance[cell] = probe.relation, probe.distance
-        foil[cell] = place.get(f"{probe.name} foil", -1)
+        for name, columns in foils.items():
+            columns[cell] = place.get(f"{probe.name} {name}", -1)
     return Task(
         stimuli=_stimuli(passages, wordings),
         probes=Texts(
@@ -142,31 +174,56 @@ def passage_task(passages: Mapping[int, Mapping[str, Any]], wordings: Sequence[S
             targets=tuple(probe.target for probe in probes),
             ids=np.array([probe.name for probe in probes]),
             coords={
-                "world": np.array([probe.passage for probe in probes]),
-                "form": np.array([probe.sort for probe in probes]),
+                "world": np.array([probe.cloze.passage for probe in probes]),
+                "form": np.array([probe.cloze.sort for probe in probes]),
             },
             candidates=tuple(probe.candidates for probe in probes),
         ),
         relation=relation,
         distances={"generalisation": distance},
-        foil=foil,
+        foils=foils,
     )
 
 
-def probes_of(number: int, record: Mapping[str, Any]) -> list[Probe]:
-    """The probes of a passage, each entailed one right before its foil."""
+def clozes_of(number: int, record: Mapping[str, Any]) -> list[Cloze]:
+    """The clozes of a passage that have an answer; a full stop behind it is dropped."""
+    every = [
+        Cloze(number, sort, k, prompt, FULL_STOP.sub("", target))
+        for sort, short in SORTS.items()
+        for k, (prompt, target) in enumerate(zip(record[f"{short}_input"], record[f"{short}_target"]))
+    ]
+    return [cloze for cloze in every if cloze.is_answered]
+
+
+def probes_of(passages: Sequence[Sequence[Cloze]]) -> list[Probe]:
+    """The probes of the first passage, each cloze right before its foils.
+
+    Args:
+        passages: The clozes of each; the foils of the same words take a prompt of the first that has one.
+    """
+    own, *others = passages
+    elsewhere = [cloze for clozes in others for cloze in clozes]
     probes = []
-    for sort, short in SORTS.items():
-        prompts, targets = record[f"{short}_input"], record[f"{short}_target"]
-        for k, (prompt, target) in enumerate(zip(prompts, targets)):
-            gap = "" if OPENS.search(prompt) else " "
-            others = [one for one in (*targets[k + 1 :], *targets[:k]) if not alike(one, target)]
-            candidates = tuple(dict.fromkeys(f"{gap}{one}" for one in (target, *others))) if others else ()
-            probe = Probe(number, sort, k, prompt, f"{gap}{target}", candidates)
-            probes.append(probe)
-            if sort != "memorisation" and others:
-                probes.append(probe._replace(target=f"{gap}{others[0]}", foil=True))
+    for place, cloze in enumerate(own):
+        around = [one for one in (*own[place + 1 :], *own[:place]) if one.sort == cloze.sort]
+        wrong = [one for one in around if not alike(one.target, cloze.target)]
+        wrong.sort(key=lambda one: one.kind != cloze.kind)
+        targets = list(dict.fromkeys(one.target for one in (cloze, *wrong)))
+        prompts = [one.prompt for one in elsewhere if is_counterpart(one, cloze, targets[:2])]
+        asked = {"": (cloze.prompt, cloze.target)}
+        asked |= {"same_subject": (cloze.prompt, targets[1])} if wrong else {}
+        asked |= {"same_words": (prompts[0], cloze.target)} if prompts else {}
+        asked |= {"neither": (prompts[0], targets[1])} if prompts and wrong else {}
+        for foil, (prompt, target) in asked.items():
+            candidates = dict.fromkeys(f" {one}" for one in (target, *targets)) if wrong else {}
+            probes.append(Probe(cloze, prompt, f" {target}", tuple(candidates), foil))
     return probes
+
+
+def is_counterpart(one: Cloze, other: Cloze, targets: Sequence[str]) -> bool:
+    """Whether a cloze's prompt can stand before the targets of another one, which are no answers to it."""
+    same = (one.sort, one.kind) == (other.sort, other.kind)
+    return same and not any(alike(one.target, target) or target.lower() in one.prompt.lower() for target in targets)
 
 
 def alike(one: str, other: str) -> bool:

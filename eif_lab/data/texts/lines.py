@@ -6,11 +6,11 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eif_lab.data.task import RELATIONS
+from eif_lab.data.task import FOILS, RELATIONS
 from eif_lab.errors import ConfigError, rule_error, unknown_name
 
 
@@ -38,6 +38,11 @@ def is_name(value: Any) -> bool:
     return is_text(value) and not CONTROL.search(value)
 
 
+def are_foils(value: Any) -> bool:
+    """Whether a value maps names of foils to the ids of probes."""
+    return isinstance(value, dict) and bool(value) and set(value) <= set(FOILS) and all(map(is_text, value.values()))
+
+
 def are_distances(value: Any) -> bool:
     """Whether a value maps names to finite numbers; ``feature`` is the name of a distance that every job has.
 
@@ -59,6 +64,7 @@ WORLD = Field("be a whole number from 0 on, below 2**31", lambda value: type(val
 STIMULUS = Field("be the id of a stimulus", is_text)
 RELATION = Field(f"be one of {', '.join(RELATIONS)}", lambda value: value in RELATIONS)
 PROBE = Field("be the id of a probe", is_text)
+FOIL_OF = Field(f"give {', '.join(FOILS)}, or some of these, the ids of probes", are_foils)
 DISTANCES = Field(
     "give names (of at most 50 letters, digits, _, - and spaces; not feature) to finite numbers",
     are_distances,
@@ -74,12 +80,12 @@ KINDS: Mapping[str, Mapping[str, Field]] = {
     },
     "probe": {
         "id": ID, "prompt": PROMPT, "target": TARGET, "world": WORLD, "candidates": CANDIDATES,
-        "stimulus": STIMULUS, "relation": RELATION, "foil": PROBE, "distances": DISTANCES,
+        "stimulus": STIMULUS, "relation": RELATION, "foils": FOIL_OF, "foil": PROBE, "distances": DISTANCES,
         "negates": PROBE._replace(default=""),
     },
     "pair": {
         "stimulus": STIMULUS._replace(required=True), "probe": PROBE._replace(required=True),
-        "relation": RELATION._replace(required=True), "foil": PROBE, "distances": DISTANCES,
+        "relation": RELATION._replace(required=True), "foils": FOIL_OF, "foil": PROBE, "distances": DISTANCES,
     },
     "background": {"text": TARGET, "world": WORLD._replace(required=True)},
     "question": {
@@ -109,6 +115,10 @@ class Line:
     def number(self) -> str:
         """The number of the line in the file."""
         return self.place.rpartition(":")[2]
+
+    def naming(self, field: str, value: Any) -> Line:
+        """The line with a single value in a field."""
+        return replace(self, fields={**self.fields, field: value})
 
     def wrong(self, field: str, rule: str, hint: str = "") -> ConfigError:
         """``FILE:12: probe.relation must <rule>, got <value>. <hint>``"""

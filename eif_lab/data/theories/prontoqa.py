@@ -52,8 +52,8 @@ class ProntoQA(PublishedTheories):
 
     The background is the rules, the stimulus the one fact ("Max is a yumpus."), and the probes ask for each conclusion
     of the set's proof, and for the set's question, which is the last conclusion or its negation. The set has no
-    question whose answer is unknown: the foils ask for a kind, or a property, of which the rules say nothing, for a name
-    that the theory does not mention, and for both.
+    question whose answer is unknown: the foils ask for a kind, or a property, of which the rules say nothing, for a
+    name that the theory does not mention, and for both.
     """
 
     question: ClassVar[str] = "Is the following statement true or false?"

@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 PEOPLE = ("anne", "bob", "charlie", "dave", "erin", "fiona", "gary", "harry")
 ANIMALS = tuple(f"the {name}" for name in ("bear", "cat", "cow", "dog", "lion", "mouse", "rabbit", "squirrel", "tiger"))
 ADJECTIVES = (
-    "big", "blue", "cold", "furry", "green", "kind", "nice", "quiet", "red", "rough", "round", "smart", "white", "young",
+    "big", "blue", "cold", "furry", "green", "kind", "nice", "quiet", "red", "rough", "round", "smart", "white",
+    "young",
 )  # fmt: skip
 """What foils are about where a theory has nothing that it leaves open: words of the set, in its order."""
 
