@@ -98,8 +98,8 @@ class Bounds:
         rows: list[dict[str, Any]] = []
         seen: set[str] = set()
         for job in jobs:
-            dataset = dataset_name(job)
-            if dataset in seen or not (of_job := self.of(job)):
+            of_job = self.of(job)
+            if not of_job or (dataset := dataset_name(job)) in seen:
                 continue
             seen.add(dataset)
             rows += [
