@@ -32,8 +32,7 @@ def test_a_job_holds_the_array_that_the_rule_makes(command):
 def test_method_update_and_engine_have_no_say(command):
     ended = command(
         nothing,
-        f"-m model=learner {SMALL} method=full,prompt update=sgd,adam engine=first_order "
-        "hydra.sweep.dir=sweep",
+        f"-m model=learner {SMALL} method=full,prompt update=sgd,adam engine=first_order hydra.sweep.dir=sweep",
     )
     assert ended.code == 0, ended.err
     jobs = open_results("sweep").jobs
