@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -113,14 +112,16 @@ class Errors:
     """How often a test erred where the truth is at the bar.
 
     Attributes:
-        satisfied, violated: Shares of the arrays judged for which the finding, or the whole verdict, was called so.
-        covered: Share of the intervals that hold the truth; NaN for a verdict.
-        judged: Number of arrays judged.
+        satisfied, violated: Shares of all arrays for which the finding, or the whole verdict, was called so.
+        covered: Share of the intervals that hold the truth, of arrays in which enough was taught; NaN for a verdict.
+        taught: Share of the arrays in which enough was taught for a verdict.
+        judged: Number of those.
     """
 
     satisfied: float
     violated: float
     covered: float
+    taught: float
     judged: int
 
 
@@ -131,12 +132,17 @@ def errors_of(truth: Truth, effect: Effect, count: int, draws: int) -> dict[str,
         truth: One of `TRUTHS`.
         effect: One of `EFFECTS`.
         count: Number of worlds.
-        draws: Number of arrays in which enough was taught for a verdict.
+        draws: Number of arrays in which enough was taught for a verdict; all arrays drawn meanwhile count.
     """
-    verdicts = list(islice((one for one in simulated(truth, effect, count, MOST * draws) if not one.note), draws))
-    found = {name: of_statistic(name, value, verdicts) for name, value in truth.effects.items()}
+    taught, drawn = [], 0
+    for verdict in simulated(truth, effect, count, MOST * draws):
+        drawn += 1
+        taught += [verdict] if not verdict.note else []
+        if len(taught) == draws:
+            break
+    found = {name: of_statistic(name, value, taught, drawn) for name, value in truth.effects.items()}
     if truth.whole:
-        found[f"{type(truth.judge).__name__.lower()}, whole"] = counted([one.outcome() for one in verdicts], [])
+        found[f"{type(truth.judge).__name__.lower()}, whole"] = counted([one.outcome() for one in taught], [], drawn)
     return found
 
 
@@ -148,45 +154,46 @@ def simulated(truth: Truth, effect: Effect, count: int, draws: int) -> Iterator[
         yield truth.judge.verdict(raised_by(effect(default_rng(seed), moved)))
 
 
-def of_statistic(name: str, value: float, verdicts: Sequence[Verdict]) -> Errors:
+def of_statistic(name: str, value: float, taught: Sequence[Verdict], drawn: int) -> Errors:
     """The errors of one finding."""
-    findings = [next(one for one in verdict.findings if one.statistic == name) for verdict in verdicts]
-    return counted([one.verdict(0.05) for one in findings], [one.low <= value <= one.high for one in findings])
+    findings = [next(one for one in verdict.findings if one.statistic == name) for verdict in taught]
+    return counted([one.verdict(0.05) for one in findings], [one.low <= value <= one.high for one in findings], drawn)
 
 
-def counted(outcomes: Sequence[str], covered: Sequence[bool]) -> Errors:
+def counted(outcomes: Sequence[str], covered: Sequence[bool], drawn: int) -> Errors:
     """The shares of outcomes, and of intervals that hold the truth."""
-    share = 1 / max(len(outcomes), 1)
+    satisfied, violated = (outcomes.count(outcome) / drawn for outcome in (SATISFIED, VIOLATED))
     holds = float(np.mean(covered)) if covered else float("nan")
-    return Errors(outcomes.count(SATISFIED) * share, outcomes.count(VIOLATED) * share, holds, len(outcomes))
+    return Errors(satisfied, violated, holds, len(outcomes) / drawn, len(outcomes))
 
 
 def table(draws: int) -> Iterator[str]:
     """The lines of the table."""
-    yield f"Truth at the bar, {draws} arrays a line, level 5 %, 95 % intervals; three stimuli a world; noise of a cell"
-    yield f"{NOISE:.0%} of the strength. Arrays in which too little was taught for a verdict are drawn again."
+    yield f"Truth at the bar, level 5 %, 95 % intervals; three stimuli a world, noise of a cell {NOISE:.0%} of strength."
+    yield f"Each line: as many arrays as it takes for {draws} in which enough was taught for a verdict. *satisfied*,"
+    yield "*violated*: of all arrays, *taught*: those in which enough was, *holds the truth*: intervals of these."
     yield ""
-    yield "| statistic | arrays with | worlds | satisfied | violated | interval holds the truth | judged |"
+    yield "| statistic | arrays with | worlds | satisfied | violated | taught | holds the truth |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for truth in TRUTHS:
         for kind, effect in EFFECTS.items():
             for count in WORLDS:
                 for name, one in errors_of(truth, effect, count, draws).items():
                     covered = "" if np.isnan(one.covered) else f"{one.covered:.1%}"
-                    numbers = f"{one.satisfied:.1%} | {one.violated:.1%} | {covered} | {one.judged}"
+                    numbers = f"{one.satisfied:.1%} | {one.violated:.1%} | {one.taught:.0%} | {covered}"
                     yield f"| {name} | {kind} | {count} | {numbers} |"
 
 
 def main() -> None:
     """Print the table, and write it to ``benchmarks/results`` where it is the full one."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.size", description=__doc__)
-    parser.add_argument("--draws", type=int, default=1000, help="simulated arrays a line (%(default)s)")
+    parser.add_argument("--draws", type=int, default=2000, help="simulated arrays a line (%(default)s)")
     draws = parser.parse_args().draws
     lines = []
     for line in table(draws):
         print(line, flush=True)
         lines.append(line)
-    if draws >= 1000:
+    if draws >= 2000:
         RESULT.write_text("\n".join(lines) + "\n")
 
 

@@ -30,7 +30,7 @@ def number_text(value: float | str | None, digits: int = 3) -> str:
 
 def interval_text(low: float, high: float, digits: int) -> str:
     """An interval with so many significant digits: ``[0.38, 0.41]``."""
-    return f"[{low:.{digits}g}, {high:.{digits}g}]"
+    return "no interval" if math.isnan(low) or math.isnan(high) else f"[{low:.{digits}g}, {high:.{digits}g}]"
 
 
 def p_text(verdict: str, p_value: float, p_violated: float) -> str:

@@ -28,6 +28,7 @@ from eif_lab.console.progress import duration
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VERDICTS, VIOLATED
 from eif_lab.desiderata.wording import HOW_IN_WORDS
 from eif_lab.errors import one_line, printable
+from eif_lab.results.bounds import beside
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE, NOT_APPLICABLE
 
@@ -86,8 +87,16 @@ def page(file: Any = None) -> Console:
     return Page(file=file, highlight=False, width=width)
 
 
-def print_job(job: JobResults, console: Console | None = None) -> None:
-    """Print a job's verdicts, one line per finding, and below them why what is missing is missing."""
+def print_job(
+    job: JobResults, console: Console | None = None, learners: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+) -> None:
+    """Print a job's verdicts, one line per finding, and below them why what is missing is missing.
+
+    Args:
+        job: Which.
+        console: Where to.
+        learners: Rows of bounding learners (`eif_lab.results.bounds.Bounds.of`), printed below each finding.
+    """
     console = console or page()
     frame = job.verdicts
     manifest, target = job.manifest, job.manifest.update.calibration
@@ -99,7 +108,7 @@ def print_job(job: JobResults, console: Console | None = None) -> None:
         _print_note(console, "strength", _missed(target.strength, target.target))
     tested = frame[frame["status"] == DONE]
     if len(tested):
-        console.print(_job_table(tested, console))
+        console.print(_job_table(tested, beside(learners or {}), console))
         _print_hows(tested.loc[tested["verdict"] == VIOLATED, "finding_how"], console)
     for note, rows in tested[tested["note"] != ""].groupby("note", sort=False):
         _print_note(console, ", ".join(dict.fromkeys(rows["desideratum"])), str(note))
@@ -123,9 +132,11 @@ def print_sweep(table: pd.DataFrame, console: Console | None = None) -> None:
         console.print(Text(f"the first {MOST_JOBS} of {len(jobs):,} jobs; sweep.parquet has all"))
     marks = _marks(console)
     legend = [f"{marks[verdict]} {verdict}" for verdict in VERDICTS]
-    console.print(Text("   ".join([*legend, "* see below   strength: what was taught, less its controls"])))
+    console.print(Text("   ".join([*legend, "* see below   strength: what is stated, less its controls"])))
     _print_hows(table.loc[table["verdict"] == VIOLATED, "finding_how"], console)
     console.print(Text("> the bar   p-values corrected over the sweep (Benjamini-Hochberg), of either verdict"))
+    if (table["path"] == "").any():
+        console.print(Text("perfect, bag of words: reference learners on the same samples, their p-values as they are"))
     if away := _chances(table):
         console.print(Text(f"chance: 0, but {', '.join(away)}"))
     for line in _sweep_notes(table):
@@ -178,7 +189,9 @@ def _columns(table: pd.DataFrame) -> list[_Column]:
     return columns
 
 
-def _job_table(tested: pd.DataFrame, console: Console) -> Table:
+def _job_table(
+    tested: pd.DataFrame, learners: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]], console: Console
+) -> Table:
     table = grid()
     for name in ("desideratum", "statistic"):
         table.add_column(name, overflow="fold", min_width=16)
@@ -198,7 +211,24 @@ def _job_table(tested: pd.DataFrame, console: Console) -> Table:
             Text(f"{row.n} {row.unit}"),
             Text("\n".join(outcome), style=STYLES[row.verdict]),
         )
+        for one in learners.get((row.desideratum, row.statistic), []):
+            table.add_row(*_learner_cells(one, console), style="dim")
     return table
+
+
+def _learner_cells(row: Mapping[str, Any], console: Console) -> list[Text]:
+    """A bounding learner's finding, below the job's own."""
+    outcome = row["finding_verdict"]
+    cells = [
+        "",
+        f"  {row['learner']}",
+        f"{row['effect']:.2g}",
+        interval_text(row["low"], row["high"], 2),
+        p_text(outcome, row["finding_p_value"], row["finding_p_violated"]),
+        f"{row['n']} {row['unit']}",
+        f"{_marks(console)[outcome]} {row['finding_how'] or outcome}",
+    ]
+    return [Text(cell) for cell in cells]
 
 
 def _rows_by_job(table: pd.DataFrame) -> list[list[dict[str, Any]]]:

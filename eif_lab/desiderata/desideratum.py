@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.random import Generator
 
 from eif_lab.desiderata.selection import prepare
-from eif_lab.desiderata.statistics import Estimate, divide, fieller_interval, jackknife
+from eif_lab.desiderata.statistics import Estimate, divide, fieller_interval, jackknife, pair_jackknife
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.options import Options, option
 
@@ -52,7 +52,15 @@ class Desideratum(Options):
         return self.judge(prepare(influence), np.random.default_rng(seed))
 
     def finding(
-        self, statistic: str, weighted: Weighted, units: int, unit: str, threshold: float, *, chance: float = 0.0
+        self,
+        statistic: str,
+        weighted: Weighted,
+        units: int,
+        unit: str,
+        threshold: float,
+        *,
+        chance: float = 0.0,
+        pairs: bool = False,
     ) -> Finding:
         """A statistic over independent units, with its interval and both p-values against the threshold.
 
@@ -66,8 +74,9 @@ class Desideratum(Options):
             unit: What they are, in the plural.
             threshold: The bar.
             chance: What the statistic is by chance.
+            pairs: Whether it is one of pairs of units, whose rows and columns leave together.
         """
-        estimate = jackknife(weighted, units)
+        estimate = (pair_jackknife if pairs else jackknife)(weighted, units)
         low, high = estimate.interval(self.confidence)
         p_value, p_violated = self.p_values(estimate, units, threshold)
         return Finding(statistic, estimate.value, low, high, p_value, units, unit, threshold, p_violated, chance)

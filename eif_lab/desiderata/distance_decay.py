@@ -105,7 +105,7 @@ class DistanceDecay(Desideratum):
         def weighted(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
             return np.array([decay_between(np.abs(moved[np.ix_(k, k)]), apart[np.ix_(k, k)]) for k in counts > 0])
 
-        return self.finding(f"between_classes_{name}", weighted, len(moved), units.name, self.threshold)
+        return self.finding(f"between_classes_{name}", weighted, len(moved), units.name, self.threshold, pairs=True)
 
     def distances(self, influence: xr.DataArray) -> tuple[str, Float[np.ndarray, "stimulus probe"]]:
         """The distance chosen, or the array's first one, with its name.

@@ -15,7 +15,7 @@ from scipy import stats
 from eif_lab.configs import named_choice, names
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import require, select_readout
-from eif_lab.desiderata.strength import strength_of
+from eif_lab.desiderata.strength import UNTAUGHT, strength_of
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.errors import NotApplicable
 
@@ -87,7 +87,7 @@ def unless_untaught(verdicts: Sequence[Verdict], strength: Finding) -> list[Verd
     if strength.verdict(TAUGHT_ALPHA) == SATISFIED:
         return list(verdicts)
     interval = f"{strength.effect:.3g} [{strength.low:.3g}, {strength.high:.3g}], {strength.n} {strength.unit}"
-    note = f"strength is not clearly above zero ({interval}): no verdict"
+    note = f"strength is not clearly above zero ({interval}): {UNTAUGHT}"
     return [
         dataclasses.replace(verdict, note=note, findings=[_without_p_values(one) for one in verdict.findings])
         for verdict in verdicts

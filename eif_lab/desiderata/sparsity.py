@@ -113,8 +113,7 @@ def precision_tables(
         scores = np.full((len(asked), len(size)), np.nan)
         for place, i in enumerate(asked):
             columns = np.flatnonzero(right[i] | wrong[i])
-            strangers = ~elsewhere[:, columns].any(axis=1)
-            strangers[i] = True
+            strangers = ~elsewhere[:, columns].any(axis=1) | (np.arange(len(size)) == i)
             scores[place, strangers] = average_precision(size[np.ix_(strangers, columns)], right[i, columns])
         tables[name] = averaged(scores[np.arange(len(asked)), asked], scores, units.rows[asked], units)
     return tables
@@ -132,10 +131,10 @@ def questions(
     for name, foil in foils(influence).items():
         paired = right & (foil >= 0)
         if paired.any() and name != "neither":
-            wrong = np.array((relation == "converse") & paired.any(axis=1, keepdims=True))
+            foiled = np.zeros(influence.shape, dtype=bool)
             rows, columns = np.nonzero(paired)
-            wrong[rows, foil[rows, columns]] = True
-            yield name, paired, wrong & ~paired
+            foiled[rows, foil[rows, columns]] = True
+            yield name, paired, (foiled | ((relation == "converse") & paired.any(axis=1, keepdims=True))) & ~paired
             held = True
     if not held:
         own = True if units.columns is None else units.rows[:, None] == units.columns[None, :]

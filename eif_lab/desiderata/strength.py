@@ -13,6 +13,8 @@ from eif_lab.desiderata.selection import clean, clusters, foils, numbered, same_
 from eif_lab.desiderata.statistics import divide, group_means, jackknife
 from eif_lab.desiderata.verdict import Finding
 
+UNTAUGHT = "beyond what all such sentences gain, nothing was clearly taught"
+
 
 def strength_of(influence: xr.DataArray, readout: str, confidence: float = 0.95) -> Finding:
     """The mean strength of the stimuli, with its interval and p-values against zero.

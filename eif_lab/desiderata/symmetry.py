@@ -18,9 +18,6 @@ from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.errors import NotApplicable
 from eif_lab.options import option
 
-_WITHOUT_END = 1 - 1e-9
-"""The largest correlation that still has a finite Fisher transform here."""
-
 
 @dataclass
 class Symmetry(Desideratum):
@@ -29,9 +26,10 @@ class Symmetry(Desideratum):
     Statistic: Pearson correlation of ``I[i, j]`` with ``I[j, i]`` over i != j. Of texts it is taken within each world
     and averaged over worlds, so that it is the same however many worlds there are: what different worlds do to each
     other is noise. Unit: the class or the world, whose rows and columns leave together, else the sample. The jackknife
-    is done on Fisher's scale, ``atanh``, on which the error of a correlation hardly depends on its size. Where noise
-    was added, the clean samples are judged. Where no statement says anything about another one, influence between them
-    ought to be none, and the symmetry of none is that of noise: there is no verdict.
+    is done on the scale of the arcsine, on which the two sides of a correlation are equally uncertain: as it stands it
+    errs to one side in small arrays with heavy tails, on Fisher's scale to the other. Where noise was added, the clean
+    samples are judged. Where no statement says anything about another one, influence between them ought to be none,
+    and the symmetry of none is that of noise: there is no verdict.
 
     What a symmetric array says: after one small step of SGD, influence on the loss itself (the readout ``log_prob``
     where the loss is the mean of it) is to first order ``rate * <grad s_i, grad s_j>``, which is symmetric whatever the
@@ -50,13 +48,13 @@ class Symmetry(Desideratum):
     group: ClassVar[str] = "desideratum.symmetry"
     claim: ClassVar[str] = "a sample teaches another as much as it is taught by it: I[i, j] = I[j, i]"
 
-    threshold: float = option(0.5, above=-1, below=1, hint="Try 0.5.")
+    threshold: float = option(0.5, at_least=-1, below=1, hint="Try 0.5.")
 
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
         square = Square.of(influence)
-        headline = self.on_fishers_scale("correlation", square.symmetry(), square, self.threshold)
-        ranks = self.on_fishers_scale("rank_correlation", square.symmetry(ranks=True), square, self.threshold)
+        headline = self.on_angles("correlation", square.symmetry(), square, self.threshold)
+        ranks = self.on_angles("rank_correlation", square.symmetry(ranks=True), square, self.threshold)
         details = {
             "rank_correlation": ranks.effect,
             "rank_correlation_low": ranks.low,
@@ -87,19 +85,22 @@ class Symmetry(Desideratum):
         if not np.array_equal(exact.ids, predicted.ids):
             raise NotApplicable("first_order must have the probes of influence, got others. Measure them again.")
         one, two = exact.symmetry(), predicted.symmetry()
-        return self.finding(
-            "excess_over_first_order", lambda counts: one(counts) - two(counts), exact.count, exact.unit, 0.0
-        )
 
-    def on_fishers_scale(self, name: str, correlation: Weighted, square: Square, threshold: float) -> Finding:
-        """A correlation with the interval and the p-values of its Fisher transform."""
+        def difference(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
+            return one(counts) - two(counts)
+
+        return self.finding("excess_over_first_order", difference, exact.count, exact.unit, 0.0, pairs=True)
+
+    def on_angles(self, name: str, correlation: Weighted, square: Square, threshold: float) -> Finding:
+        """A correlation with the interval and the p-values of its arcsine."""
 
         def transformed(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
-            return np.arctanh(np.clip(correlation(counts), -_WITHOUT_END, _WITHOUT_END))
+            return np.arcsin(np.clip(correlation(counts), -1, 1))
 
-        bar = float(np.arctanh(threshold))
-        found = self.finding(name, transformed, square.count, square.unit, bar)
-        effect, low, high = (float(np.tanh(value)) for value in (found.effect, found.low, found.high))
+        bar = float(np.arcsin(threshold))
+        found = self.finding(name, transformed, square.count, square.unit, bar, pairs=True)
+        ends = np.clip([found.effect, found.low, found.high], -np.pi / 2, np.pi / 2)
+        effect, low, high = (float(value) for value in np.sin(ends))
         return replace(found, effect=effect, low=low, high=high, threshold=threshold)
 
 

@@ -89,7 +89,9 @@ def some_rows(
             raise rule_error(missing, "be given where the other of probes and yardstick is", None, "Give both.")
         return None, None
     batch = as_batch(probes, "probes")
-    if np.shape(yardstick.weights) != (size := (len(stimuli), len(batch))):
-        raise rule_error("yardstick", f"be (stimuli, probes), {size}", np.shape(yardstick.weights))
+    size = len(stimuli), len(batch)
+    for cells in (yardstick.weights, yardstick.stated, yardstick.own):
+        if np.shape(cells) != size:
+            raise rule_error("yardstick", f"be (stimuli, probes), {size}", np.shape(cells))
     kept, columns = yardstick.take(rows)
     return batch.take(torch.from_numpy(columns)), kept

@@ -73,7 +73,7 @@ class Update(Options):
         gradient_clip: Largest norm of one stimulus's gradient over all that is trained; None for no clipping.
         strength: The calibration's target in nats, the same for every method and model; None for ``headroom``'s.
         headroom: The target as a share of ``-log_prob`` before the update, of stated clozes or of the stimuli
-            themselves; None for 0.02 of clozes, or 0.1 of the stimuli themselves.
+            themselves; None for 0.005 of clozes, or 0.1 of the stimuli themselves.
         calibration_stimuli: How many clean stimuli the rate is calibrated on, drawn at random; None for all of them.
     """
 
@@ -86,7 +86,7 @@ class Update(Options):
     weight_decay: float = option(0.0, at_least=0, hint="Try 0.01.")
     gradient_clip: float | None = option(None, above=0, hint="Try 1.0, or null for none.")
     strength: float | None = option(None, above=0, hint="Try 0.1 (nat), or null for update.headroom.")
-    headroom: float | None = option(None, above=0, below=1, hint="Try 0.02.")
+    headroom: float | None = option(None, above=0, below=1, hint="Try 0.005.")
     calibration_stimuli: int | None = option(32, at_least=1, hint="Try 32, or null for all.")
 
     def __post_init__(self) -> None:

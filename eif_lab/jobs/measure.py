@@ -25,6 +25,7 @@ from eif_lab.jobs.inputs import Questions
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.record import Record
 from eif_lab.jobs.workers import NoWorkers, Rows
+from eif_lab.library.strength import strength_by_level
 from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.provenance import package_versions, provenance
@@ -94,6 +95,7 @@ def record_of(job: Job, inputs: Questions, update: Mapping[str, Any], array: xr.
         pairs_per_second=stimuli * probes / seconds,
         measured=provenance(),
         word_overlap=None if math.isnan(overlap) else overlap,
+        strength_by_level=strength_by_level(array, job.readout[0]),
     )
 
 

@@ -42,6 +42,7 @@ class Record:
         diverged_stimuli: The first of those that diverged, by name.
         measured: The packages and the machine.
         word_overlap: Share of their words that matched foils have in common with what follows; None without foils.
+        strength_by_level: What the stimuli of each level of noise were taught; empty where there is no noise.
     """
 
     base_model: Mapping[str, Any]
@@ -60,6 +61,7 @@ class Record:
     diverged_stimuli: list[str] = field(default_factory=list)
     measured: Mapping[str, Any] = field(default_factory=dict)
     word_overlap: float | None = None
+    strength_by_level: Mapping[str, float] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """Plain containers, as the manifest has them; an overlap that does not exist is left out."""
@@ -105,6 +107,9 @@ def log_record(record: Record) -> None:
         log.info("matched foils share %.0f %% of their words with what follows", 100 * record.word_overlap)
     taught = record.strength
     log.info("strength: %s %s over %d %s", interval(taught), record.unit, taught.n, taught.unit)
+    if record.strength_by_level:
+        levels = ", ".join(f"{level}: {strength:.3g}" for level, strength in record.strength_by_level.items())
+        log.info("strength by level of noise, all at one learning rate: %s %s", levels, record.unit)
     if record.diverged:
         named, more = ", ".join(record.diverged_stimuli), record.diverged - len(record.diverged_stimuli)
         rest = f" and {more} more" if more else ""

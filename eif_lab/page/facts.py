@@ -30,8 +30,8 @@ FACTS = {
 }
 
 READING = (
-    f"{TINY} is this project's own model: it was trained to read documents that state facts in such sentences and then "
-    "what follows from them. That it concludes from what it reads was taught, and is no finding."
+    f"{TINY} is this project's own: it was trained to read documents that state facts in such sentences and then what "
+    "follows. That it concludes from what it reads was taught, and is no finding."
 )
 """What a reader has to know before prompting is compared with fine-tuning."""
 
@@ -129,9 +129,9 @@ def quality(base: BaseModel) -> str:
 
 
 def effect_text(finding: Mapping[str, Any]) -> str:
-    """An effect with its interval: ``0.4 [0.38, 0.41]``."""
+    """An effect with its interval, where it has one: ``0.4 [0.38, 0.41]``."""
     effect, low, high = (number_text(finding.get(name)) for name in ("effect", "low", "high"))
-    return f"{effect} [{low}, {high}]"
+    return f"{effect}, no interval" if effect != low == high == "-" else f"{effect} [{low}, {high}]"
 
 
 def mark(verdict: str) -> str:

@@ -98,12 +98,12 @@ class Bounds:
         rows: list[dict[str, Any]] = []
         seen: set[str] = set()
         for job in jobs:
-            dataset = dataset_name(job)
-            if dataset in seen or not (of_job := self.of(job)):
+            of_job = self.of(job)
+            if not of_job or (dataset := dataset_name(job)) in seen:
                 continue
             seen.add(dataset)
             rows += [
-                _sweep_row(row, f"{LEARNERS[rule]} learner on {dataset}") for rule in of_job for row in of_job[rule]
+                _sweep_row(row, f"{LEARNERS[rule]} ({dataset})") for rule in of_job for row in of_job[rule]
             ]
         return typed_frame(rows, SWEEP_COLUMNS)
 

@@ -1,12 +1,19 @@
-"""Passages: probes as in the file, distances and relations by sort, foils that deal the same words out anew."""
+"""Passages: probes as in the file, distances and relations by sort, foils of the same and of another passage."""
 
 import json
-from collections import Counter
 
 import numpy as np
 import pytest
 
-from eif_lab.data.texts.fictional_knowledge import PASSAGES, REWORDED, FictionalKnowledge, alike, probes_of
+from eif_lab.data.texts.fictional_knowledge import (
+    PASSAGES,
+    REWORDED,
+    Cloze,
+    FictionalKnowledge,
+    alike,
+    clozes_of,
+    probes_of,
+)
 from eif_lab.errors import ConfigError
 
 SORTS = {"mem": ("direct", 0), "gen": ("entailed", 1), "hard_gen": ("entailed", 2)}
@@ -22,27 +29,45 @@ def task(real_data):
     return FictionalKnowledge(passages=6, longest=2300, root=str(real_data)).load(0)
 
 
-def test_every_probe_of_the_file_is_there_with_its_relation_and_distance(task, records):
+def test_every_answered_probe_of_the_file_is_there_with_its_relation_and_distance(task, records):
     asked = {
         (p, t.strip()): j for j, (p, t) in reversed(list(enumerate(zip(task.probes.prompts, task.probes.targets))))
     }
+    told = 0
     for i, number in enumerate(task.stimuli.coords["world"]):
         record = records[number]
         assert task.stimuli.targets[i] == record["train_context"]
         for sort, (relation, distance) in SORTS.items():
             for prompt, target in zip(record[f"{sort}_input"], record[f"{sort}_target"]):
-                j = asked[prompt, target]
+                if target.lower() in prompt.lower() or prompt[-1] in "'\"":
+                    continue
+                j = asked[prompt, target.removesuffix(".")]
                 assert task.relation[i, j] == relation
                 assert task.distances["generalisation"][i, j] == distance
-    direct = task.relation == "direct"
-    assert direct.sum() == 5 * len(task.stimuli)
+                told += 1
+    assert told == np.isin(task.relation, ["direct", "entailed"]).sum()
 
 
 def test_memorisation_probes_stand_in_the_passage_letter_for_letter(records):
     for number, record in enumerate(records):
-        told = [probe for probe in probes_of(number, record) if probe.sort == "memorisation"]
-        assert len(told) == 5
-        assert all(probe.prompt + probe.target in record["train_context"] for probe in told)
+        told = [cloze for cloze in clozes_of(number, record) if cloze.sort == "memorisation"]
+        assert len(told) >= 3
+        assert all(f"{cloze.prompt} {cloze.target}" in record["train_context"] for cloze in told)
+
+
+def test_clozes_without_an_answer_of_their_own_are_left_out(records):
+    kept = [clozes_of(number, record) for number, record in enumerate(records)]
+    every = [
+        (p, t)
+        for record in records
+        for sort in SORTS
+        for p, t in zip(record[f"{sort}_input"], record[f"{sort}_target"])
+    ]
+    assert 0.95 * len(every) < sum(map(len, kept)) < len(every)
+    for cloze in (cloze for clozes in kept for cloze in clozes):
+        assert f" {cloze.target.lower()} " not in f" {cloze.prompt.lower()} "
+        assert cloze.target.count('"') % 2 == 0 and "not mentioned" not in cloze.target
+        assert not cloze.target.endswith(".") or cloze.target.endswith("Inc.")
 
 
 def test_a_passage_says_nothing_about_the_probes_of_another(task):
@@ -52,40 +77,52 @@ def test_a_passage_says_nothing_about_the_probes_of_another(task):
     assert (task.relation[own] != "unrelated").all()
 
 
-def test_foils_keep_the_prompt_and_take_another_target_of_the_passage(task):
-    pairs = np.argwhere(task.foil >= 0)
-    assert len(pairs) == (task.relation == "entailed").sum()
-    for i, j in pairs:
-        k = task.foil[i, j]
-        assert task.relation[i, k] == "foil" and task.probes.prompts[j] == task.probes.prompts[k]
-        assert not alike(task.probes.targets[j], task.probes.targets[k])
-        same_sort = task.probes.coords["form"] == task.probes.coords["form"][j]
-        mine = (
-            same_sort & (task.probes.coords["world"] == task.probes.coords["world"][j]) & (task.relation[i] != "foil")
-        )
-        assert task.probes.targets[k] in {task.probes.targets[m] for m in np.flatnonzero(mine)}
-        assert {task.probes.targets[j], task.probes.targets[k]} <= set(task.probes.candidates[j])
+def test_foils_cross_two_prompts_with_two_targets(task):
+    said = list(zip(task.probes.prompts, task.probes.targets))
+    related = np.isin(task.relation, ["direct", "entailed"])
+    assert (task.foils["same_subject"][related] >= 0).all()
+    assert (task.foils["same_words"][related] >= 0).mean() > 0.8
+    for i, j in np.argwhere(task.foils["neither"] >= 0):
+        subject, words, neither = (places[i, j] for places in task.foils.values())
+        (prompt, target), (elsewhere, other) = said[j], said[neither]
+        assert said[subject] == (prompt, other) and said[words] == (elsewhere, target)
+        assert prompt != elsewhere and not alike(target, other)
+        assert target.lower() not in elsewhere.lower() and other.lower() not in elsewhere.lower()
+        assert {target, other} <= set(task.probes.candidates[j]) == set(task.probes.candidates[words])
+        for k in (subject, words, neither):
+            assert task.relation[i, k] == "foil" and task.probes.candidates[k][0] == said[k][1]
+            assert task.probes.coords["world"][k] == task.stimuli.coords["world"][i]
+            assert task.probes.coords["form"][k] == task.probes.coords["form"][j]
 
 
-def test_where_all_targets_differ_foils_deal_them_out_anew(records):
-    dealt = 0
-    for number, record in enumerate(records[:40]):
-        targets = record["gen_target"]
-        if any(alike(a, b) for i, a in enumerate(targets) for b in targets[:i]):
-            continue
-        told = [probe for probe in probes_of(number, record) if probe.sort == "paraphrase"]
-        said = {kind: Counter(probe.target.strip() for probe in told if probe.foil == kind) for kind in (True, False)}
-        assert said[True] == said[False]
-        dealt += 1
-    assert dealt > 10
+def test_the_target_of_a_foil_is_one_of_the_passage_and_its_prompt_one_of_another(task):
+    own = np.isin(task.relation, ["direct", "entailed"])
+    for i, j in np.argwhere(task.foils["neither"] >= 0):
+        subject, words, _ = (places[i, j] for places in task.foils.values())
+        mine, others = np.flatnonzero(own[i]), np.flatnonzero(np.delete(own, i, axis=0).any(axis=0))
+        assert task.probes.targets[subject] in {task.probes.targets[m] for m in mine}
+        assert task.probes.prompts[words] in {task.probes.prompts[m] for m in others}
+
+
+def clozes(passage, *asked):
+    return [Cloze(passage, "paraphrase", k, prompt, target) for k, (prompt, target) in enumerate(asked)]
 
 
 def test_targets_that_say_the_same_are_not_exchanged():
-    record = {f"{sort}_{part}": [] for sort in ("mem", "hard_gen") for part in ("input", "target")}
-    record |= {"gen_input": ["in", "since"], "gen_target": ["the year 1995", "1995"]}
-    assert [probe.foil for probe in probes_of(0, record)] == [False, False]
-    record["gen_target"][1] = "1910"
-    assert [probe.target for probe in probes_of(0, record)] == [" the year 1995", " 1910", " 1910", " the year 1995"]
+    said = probes_of([clozes(0, ("in", "the year 1995"), ("since", "1995"))])
+    assert [probe.foil for probe in said] == ["", ""]
+    said = probes_of([clozes(0, ("in", "the year 1995"), ("since", "1910"))])
+    assert [probe.target for probe in said] == [" the year 1995", " 1910", " 1910", " the year 1995"]
+
+
+def test_a_foil_is_of_the_kind_of_the_target_where_there_is_one():
+    first = clozes(0, ("in", "1995"), ("by", "Ann"), ("since", "1910"))
+    second = clozes(1, ("told by", "Bob"), ("until", "1850"))
+    foils = {probe.foil: (probe.prompt, probe.target) for probe in probes_of([first, second])[:4]}
+    assert foils == {
+        "": ("in", " 1995"), "same_subject": ("in", " 1910"), "same_words": ("until", " 1995"),
+        "neither": ("until", " 1910"),
+    }  # fmt: skip
 
 
 def test_other_wordings_are_those_of_the_second_file(real_data, records):

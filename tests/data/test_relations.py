@@ -6,8 +6,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from eif_lab.data.texts.relation import INVERSES, Fact, Relation
-from eif_lab.data.texts.relations import FOLDER, Relations, another
+from eif_lab.data.texts.relation import INVERSES, Relation
+from eif_lab.data.texts.relations import FOLDER, Relations
 from eif_lab.errors import ConfigError
 
 
@@ -65,31 +65,28 @@ def test_labels_follow_from_what_the_texts_claim(task, files):
             assert swapped and not files[name]["properties"]["symmetric"]
         else:
             assert not same and not swapped
-            shared = {"subject": 1, "object": 2}
-            near = any(a[0] == b[0] and a[k] == b[k] for a in told[i] for b in asked[j] for k in shared.values())
-            assert near or label == "unrelated"
+            near = any(a[0] == b[0] and (a[1] == b[1] or a[2] == b[2]) for a in told[i] for b in asked[j])
+            assert label == "foil" if near else label in ("foil", "unrelated")
 
 
-def test_foils_say_the_same_in_the_same_wording_of_another_subject_and_are_not_so(task, files):
-    pairs = np.argwhere(task.foil >= 0)
-    assert len(pairs) > len(task.stimuli)
-    for i, j in pairs:
-        k = task.foil[i, j]
-        assert task.relation[i, j] == "entailed" and task.relation[i, k] == "foil"
+def test_foils_cross_two_subjects_with_two_objects_in_the_same_wording_and_are_not_so(task, files):
+    for i, j in np.argwhere(task.foils["neither"] >= 0):
         name = task.stimuli.coords["topic"][i]
         known = {(name, one["subject"], one["object"]) for one in files[name]["samples"]}
-        claims = claimed(files[name], name, task.probes.prompts[k], task.probes.targets[k].strip())
-        assert not claims & known
-        if task.probes.coords["form"][j] == "paraphrase":
-            assert task.probes.targets[j] == task.probes.targets[k]
-            [subject] = {s for _, s, o in claims if o == task.probes.targets[k].strip()}
-            mine = task.probes.prompts[k].replace(subject, "{}", 1)
-            assert task.probes.prompts[j].startswith(mine.partition("{}")[0])
+        crossed = [j, *(places[i, j] for places in task.foils.values())]
+        for k in crossed[1:]:
+            assert task.relation[i, k] == "foil"
+            assert not claimed(files[name], name, task.probes.prompts[k], task.probes.targets[k].strip()) & known
+        prompts, targets = ([texts[k] for k in crossed] for texts in (task.probes.prompts, task.probes.targets))
+        assert prompts[0] == prompts[1] != prompts[2] == prompts[3]
+        assert targets[0] == targets[2] != targets[1] == targets[3]
+        assert {targets[0], targets[1]} <= set(task.probes.candidates[j])
 
 
-def test_every_stimulus_has_an_entailed_probe_with_a_foil_and_a_converse(task):
+def test_whatever_a_stimulus_says_or_has_exchanged_has_all_three_foils(task):
+    for places in task.foils.values():
+        assert ((places >= 0) == np.isin(task.relation, ["direct", "entailed", "converse"])).all()
     for i in range(len(task.stimuli)):
-        assert (task.foil[i] >= 0).any()
         assert (task.relation[i] == "converse").any()
         assert (task.relation[i] == "direct").sum() == 1
 
@@ -111,7 +108,7 @@ def test_distance_counts_what_differs(task, files):
     assert (task.distances["differences"][direct] == 0).all()
     assert (task.distances["differences"][task.relation == "entailed"] == 0).all()
     assert (task.distances["differences"][task.relation == "converse"] == 2).all()
-    assert (task.distances["differences"][task.relation == "foil"] == 1).all()
+    assert (task.distances["differences"][task.relation == "foil"] >= 1).all()
     other = task.stimuli.coords["topic"][:, None] != task.probes.coords["topic"][None, :]
     assert (task.distances["differences"][other] >= 1).all()
 
@@ -134,15 +131,18 @@ def test_subjects_with_several_objects_are_no_stimuli(files):
     assert {fact.subject for fact in Relation.read(name, record).clear} == objects.keys() - several
 
 
-def test_no_foil_is_made_where_every_other_subject_goes_with_the_object():
+def test_foils_are_false_and_are_not_made_where_none_is():
     record = {
         "prompt_templates": ["{} is", "{} seems"], "prompt_templates_zs": [], "properties": {"symmetric": False},
         "samples": [{"subject": "ice", "object": "cold"}, {"subject": "snow", "object": "cold"}],
     }  # fmt: skip
     relation = Relation.read("feel", record)
-    assert another(relation.facts[0], relation.facts, relation) is None
-    relation = Relation.read("feel", record | {"samples": [*record["samples"], {"subject": "fire", "object": "hot"}]})
-    assert another(relation.facts[0], relation.facts[:2], relation) == Fact("feel", "fire", "hot")
+    assert relation.others(relation.facts[0], relation.facts) is None
+    samples = [*record["samples"], {"subject": "fire", "object": "hot"}]
+    relation = Relation.read("feel", record | {"samples": samples})
+    assert relation.others(relation.facts[0], relation.facts[:2]) == ("fire", "hot")  # there is no other
+    relation = Relation.read("feel", record | {"samples": [*samples, {"subject": "rain", "object": "wet"}]})
+    assert relation.others(relation.facts[0], relation.facts[:2]) == ("rain", "hot")
 
 
 def test_wordings_of_a_stimulus_are_its_paraphrase_probes(task):

@@ -221,7 +221,7 @@ def test_statement_that_entails_nothing_changes_no_reach_however_well_it_is_lear
 
 def test_kind_of_stimulus_that_was_not_learnt_leaves_its_own_finding_open():
     verdict = Logic().evaluate(domain("causality", 0, strength=(1.0, 0.0)), 0)
-    assert "strength is not clearly above zero" in verdict.note and "no verdict on converse_held" in verdict.note
+    assert "strength is not clearly above zero" in verdict.note and "and converse_held have no verdict" in verdict.note
     held = finding(verdict, "converse_held")
     assert np.isfinite(finding(verdict, "reach").p_value) and np.isnan([held.p_value, held.p_violated]).all()
     # A sweep passes such a verdict over when it corrects p-values, and must not take that for a small one.

@@ -19,7 +19,8 @@ def test_neither_verdict_is_given_more_often_than_its_level_where_the_truth_is_a
     for count in (6, 20):
         for name, errors in errors_of(truth, EFFECTS[kind], count, DRAWS).items():
             # A test of level 5 % errs more often than this in one of 10,000 runs.
-            most = stats.binom.ppf(0.9999, errors.judged, 0.05) / errors.judged
+            drawn = round(errors.judged / errors.taught)
+            most = stats.binom.ppf(0.9999, drawn, 0.05) / drawn
             assert max(errors.satisfied, errors.violated) <= most, (name, count, errors)
             if not np.isnan(errors.covered):
                 assert errors.covered >= 1 - stats.binom.ppf(0.9999, errors.judged, 0.05) / errors.judged, (name, count)

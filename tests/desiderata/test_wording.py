@@ -53,10 +53,28 @@ def test_fall_is_told_with_its_direction_and_unit():
 
 def test_open_verdict_says_why():
     untaught = explain(Logic().evaluate(worlds(1, direct=0.0), 0))
-    assert untaught.startswith("Inconclusive: ") and "strength is not clearly above zero" in untaught
+    assert untaught.startswith("No verdict: strength is not clearly above zero (")
+    assert "%" not in untaught  # shares of a strength that may be zero mean nothing
     assert "5 worlds are too few for a verdict" in explain(Logic().evaluate(worlds(0, count=5), 0))
     unclear = Finding("reach", 0.12, 0.05, 0.2, 0.3, 20, "worlds", 0.1, 0.7)
     assert explain(Verdict("logic", "", [unclear], 0.05)).endswith("; 20 worlds do not decide on reach.")
+
+
+@pytest.mark.parametrize(
+    ("statistic", "words"),
+    [
+        ("correlation", "what one sample teaches another and what it is taught by it correlate by 0.25 (bar 0.1)"),
+        ("rank_correlation_path", "within a world, influence grows with nearness (path) with a correlation of 0.25"),
+        ("within_class_feature", "within a class, influence grows with nearness (feature)"),
+        ("between_classes_pixel", "between classes, influence grows with nearness (pixel)"),
+        ("precision_same_words", "from same words 25 % of the way from chance to perfect (bar 10 %)"),
+        ("concentration", "influence is 0.25 more concentrated than that of other stimuli (bar 0.1)"),
+        ("taught_less_per_nat", "noise takes away 25 % of what is passed on per nat (bar 10 %)"),
+        ("asymmetry_per_nat", "clean teaches noisy 25 % more than the reverse per nat (bar 10 %)"),
+    ],
+)
+def test_findings_of_the_other_desiderata_have_sentences_too(statistic, words):
+    assert words in explain(Verdict("x", "", [one(statistic, 0.25)], 0.05))
 
 
 def test_statistic_without_a_sentence_is_told_by_name_and_one_without_a_value_too():
