@@ -17,7 +17,7 @@ SUBCOMMANDS = {
     "claims": "Hold the paper's claims to stored results.",
     "figures": "Draw a figure of the paper from stored results.",
     "power": "Say how strong an effect must be for logic and negation to be satisfied in most arrays that have it.",
-    "pretrain": "Make phi3-tiny, the language model that comes with the package.",
+    "pretrain": "Make phi3-tiny or phi3-stored, the language models that come with the package.",
     "report": "Make one HTML page about a job or a sweep.",
     "status": "Say where each job of a sweep is, and how to go on with it.",
     "workspace": "Save a Weights & Biases workspace that compares jobs by their desiderata.",
