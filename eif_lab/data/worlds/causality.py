@@ -1,7 +1,8 @@
-"""The causality domain: buttons light lamps; one is pressed, or a lamp is lit, and both are probed.
+"""The causality domain: two buttons light each lamp; a button is pressed, or a lamp is lit, and both are probed.
 
-"the pressed button is P ." lights P's lamp L, and no other. "the lit lamp is L ." comes from P as likely as not: that
-P was pressed is its converse, which a causal reading holds back. The matched foil is the lamp of another button.
+"at dax someone did press P ." lights P's lamp L there, and no other. "at dax light comes from L ." may as well be the
+work of L's other button: that P was pressed is its converse, which does not follow. The foils are about another lamp, its
+buttons, and another place.
 """
 
 from __future__ import annotations
@@ -12,57 +13,59 @@ from typing import ClassVar
 
 from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
-from eif_lab.data.worlds.world import Case, World
+from eif_lab.data.worlds.world import Case, Contrast, World
 
-BUTTONS = 4
+LAMPS, CAUSES = 3, 2
 
 
 @dataclass
 class Causality(Domain):
-    """From "the pressed button is P" follows that P's lamp is lit; the lit lamp does not say what was pressed."""
+    """From "at dax someone did press P" follows that P's lamp is lit; a lit lamp does not say what was pressed."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule((Fact("button", "pressed", "?p"), Fact("?p", "lights", "?l")), Fact("lamp", "lit", "?l")),
+        Rule((Fact("?x", "pressed", "?p"), Fact("?p", "lights", "?l")), Fact("?x", "lit", "?l")),
     )
     wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "lights": ("pressing {subject} lights", "the button {subject} turns on", "{subject} is the button for"),
         "pressed": (
-            "the pressed {subject} is{not}",
-            "someone did{not} press the {subject}",
-            "the {subject} used is{not}",
+            "at {subject} someone did{not} press",
+            "at {subject} the pressed button is{not}",
+            "the button used at {subject} is{not}",
         ),
         "lit": (
-            "the lit {subject} is{not}",
-            "the {subject} that shines is{not}",
-            "light comes{not} from the {subject}",
+            "at {subject} light comes{not} from",
+            "at {subject} the lit lamp is{not}",
+            "the lamp that shines at {subject} is{not}",
         ),
     }
-    alone: ClassVar[bool] = True
 
     @classmethod
     def size(cls, cases: int) -> int:
-        """At least four buttons with a lamp each, and a word for the neutral statement."""
-        return 2 * max(BUTTONS, cases) + 1
+        """Three lamps of two buttons, a place for each case and for the foils, two words for the neutral statement."""
+        return LAMPS * (1 + CAUSES) + cases + 1 + 2
 
     @classmethod
     def world(cls, words: Sequence[str], cases: int) -> World:
         """Buttons are pressed, and lamps lit, in turn."""
-        half = len(words) // 2
-        buttons, lamps = words[:half], words[half : 2 * half]
+        lamps, buttons = words[:LAMPS], words[LAMPS : LAMPS * (1 + CAUSES)]
+        *places, elsewhere = words[LAMPS * (1 + CAUSES) : -2]
 
         def case(number: int) -> Case:
-            other = (number + half // 2) % half
-            pressed, lit = Fact("button", "pressed", buttons[number]), Fact("lamp", "lit", lamps[number])
-            another, dark = Fact("button", "pressed", buttons[other]), Fact("lamp", "lit", lamps[other])
+            place, lamp, other = places[number], number % LAMPS, (number + 1) % LAMPS
+            lit = Contrast(Fact(place, "lit", lamps[lamp]), lamps[other], elsewhere)
+            pressed = [
+                Contrast(Fact(place, "pressed", cause), another, elsewhere)
+                for cause, another in zip(buttons[lamp::LAMPS], buttons[other::LAMPS])
+            ]
             if number % 2:
-                return Case(stated=(lit,), converse=(pressed,), foils=(another,))
-            return Case(stated=(pressed,), follows=((lit, dark),))
+                return Case(stated=(lit,), converse=tuple(pressed))
+            return Case(stated=(pressed[number // 2 % CAUSES],), follows=(lit,))
 
         return World(
-            background=tuple(Fact(button, "lights", lamp) for button, lamp in zip(buttons, lamps)),
+            background=tuple(Fact(button, "lights", lamps[b % LAMPS]) for b, button in enumerate(buttons)),
             cases=tuple(case(number) for number in range(cases)),
-            neutral=(Fact("button", "pressed", words[-1]),),
+            neutral=(Fact(words[-2], "pressed", words[-1]),),
             choices={"lights": tuple(lamps), "pressed": tuple(buttons), "lit": tuple(lamps)},
-            tops=("button", "lamp", *lamps),
+            tops=tuple(lamps),
             rules=cls.rules,
         )

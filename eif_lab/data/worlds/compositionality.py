@@ -1,7 +1,7 @@
 """The compositionality domain: a new thing is given a property and a shape, and whether both combine is probed.
 
-"the dax is zlo . the dax is a vro ." makes the dax a zlo vro. The matched foil says the same of another thing; further
-foils exchange one part.
+"the dax is zlo . the dax is a vro ." makes the dax a zlo vro. The foils say the same of another thing, and exchange the
+property or the shape, in turn, so that both are needed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
-from eif_lab.data.worlds.world import Case, World
+from eif_lab.data.worlds.world import Case, Contrast, World
 
 
 @dataclass
@@ -38,25 +38,26 @@ class Compositionality(Domain):
 
     @classmethod
     def size(cls, cases: int) -> int:
-        """A property, a shape, a name and a bystander for each case, three words for the neutral statement."""
-        return 4 * max(2, cases) + 3
+        """A property, a shape and a name for each case, at least two; a name for the foils; a neutral statement."""
+        return 3 * max(2, cases) + 1 + 3
 
     @classmethod
     def world(cls, words: Sequence[str], cases: int) -> World:
         """Each new thing has a property and a shape of its own."""
         count = max(2, cases)
-        properties, shapes, names, others = (words[k * count : (k + 1) * count] for k in range(4))
+        properties, shapes, names = (words[k * count : (k + 1) * count] for k in range(3))
+        bystander = words[3 * count]
 
         def case(number: int) -> Case:
-            name, bystander, after = names[number], others[number], (number + 1) % count
+            name, after = names[number], (number + 1) % count
             both = f"{properties[number]} {shapes[number]}"
+            exchanged = ((properties[number], shapes[after]), (properties[after], shapes[number]))[number % 2]
             return Case(
-                stated=(Fact(name, "has", properties[number]), Fact(name, "is", shapes[number])),
-                follows=((Fact(name, "both", both), Fact(bystander, "both", both)),),
-                foils=(
-                    Fact(name, "both", f"{properties[number]} {shapes[after]}"),
-                    Fact(name, "both", f"{properties[after]} {shapes[number]}"),
+                stated=(
+                    Contrast(Fact(name, "has", properties[number]), properties[after], bystander),
+                    Contrast(Fact(name, "is", shapes[number]), shapes[after], bystander),
                 ),
+                follows=(Contrast(Fact(name, "both", both), " ".join(exchanged), bystander),),
             )
 
         return World(
@@ -68,6 +69,6 @@ class Compositionality(Domain):
                 "is": tuple(shapes),
                 "both": tuple(f"{one} {shape}" for one in properties for shape in shapes),
             },
-            tops=(*properties, *shapes, *others),
+            tops=(*properties, *shapes),
             rules=cls.rules,
         )

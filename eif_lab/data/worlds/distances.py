@@ -35,10 +35,9 @@ class WordGraph:
 
 def word_graph(world: World) -> WordGraph:
     """The graph of a world: the facts of background and stimuli connect words, and ``tops`` hang below the root."""
-    facts = [*world.background, *(fact for case in world.cases for fact in case.stated)]
-    paired = (fact for case in world.cases for pair in case.pairs for fact in pair)
-    single = (fact for case in world.cases for fact in (*case.converse, *case.foils))
-    words = [word for fact in (*facts, *paired, *single) for word in (fact.subject, *fact.object.split())]
+    facts = [*world.background, *(fact for case in world.cases for fact in case.facts)]
+    probed = (fact for case in world.cases for contrast in case.contrasts for fact in contrast.facts)
+    words = [word for fact in (*facts, *probed) for word in (fact.subject, *fact.object.split())]
     place = {word: i for i, word in enumerate(dict.fromkeys((*world.tops, *words)))}
     edges = [(place[fact.subject], place[fact.object]) for fact in facts]
     edges += [(place[top], len(place)) for top in world.tops]
@@ -60,8 +59,10 @@ def path_lengths(
 ) -> Float[np.ndarray, "stimuli probes"]:
     """Edges to walk from stimulus to probe, subject to subject and object to object.
 
-    Of a stimulus or a probe of several facts the nearest count. The worlds hang below one root, so that every distance
-    is finite; it is symmetric, 0 between a statement and itself, and blind to negation and to the relation.
+    Of a probe of several facts, or of an object of several words, the farthest counts, and of a stimulus the nearest to
+    it: what combines two things that are stated is at 0, what exchanges one of them is not. The worlds hang below one
+    root, so that every distance is finite; it is 0 between a statement and itself, and blind to negation and to the
+    relation.
     """
     graphs = [word_graph(world) for world in worlds]
 
@@ -75,7 +76,7 @@ def path_lengths(
     )
     return np.array(
         [
-            [min(edges(w, a, v, c) + edges(w, b, v, d) for a, b in ends for c, d in others) for v, others in goals]
+            [max(min(edges(w, a, v, c) + edges(w, b, v, d) for a, b in ends) for c, d in others) for v, others in goals]
             for w, ends in starts
         ]
     )

@@ -34,14 +34,12 @@ class Domain(Dataset):
         rules: What follows from what.
         wordings: For each relation three ways to say it up to the object; ``{not}`` is where it is denied.
         closed: Whether, in a document for pre-training, what does not follow may be denied.
-        alone: Whether each stimulus is only consistent without the others of its world.
     """
 
     kind: ClassVar[str] = Texts.kind
     rules: ClassVar[tuple[Rule, ...]] = ()
     wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     closed: ClassVar[bool] = True
-    alone: ClassVar[bool] = False
 
     worlds: int = option(20, at_least=1)
     stimuli_per_world: int = option(3, at_least=1)

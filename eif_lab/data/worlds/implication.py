@@ -1,8 +1,8 @@
 """The implication domain: which property implies which is known; a thing has, or lacks, one, and both are probed.
 
 In turn: "the dax is glim ." entails that it is brop (modus ponens); "the dax is not brop ." that it is not glim (modus
-tollens); from "the dax is brop ." nothing follows, and that it is glim is the converse (affirming the consequent). The
-matched foil takes the property that stands in the same place of another implication.
+tollens); from "the dax is brop ." nothing follows, and that it is glim is the converse (affirming the consequent). The foils take
+the property that stands in the same place of another implication, and another thing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
-from eif_lab.data.worlds.world import Case, World
+from eif_lab.data.worlds.world import Case, Contrast, World
 
 IMPLICATIONS = 4
 
@@ -34,32 +34,33 @@ class Implication(Domain):
 
     @classmethod
     def size(cls, cases: int) -> int:
-        """Four implications, a name and a bystander for each case, two words for the neutral statement."""
-        return 2 * IMPLICATIONS + 2 * cases + 2
+        """Four implications, a name for each case and for the foils, two words for the neutral statement."""
+        return 2 * IMPLICATIONS + cases + 1 + 2
 
     @classmethod
     def world(cls, words: Sequence[str], cases: int) -> World:
         """Modus ponens, modus tollens and the converse, in turn."""
         ifs, thens = words[:IMPLICATIONS], words[IMPLICATIONS : 2 * IMPLICATIONS]
-        names, others = words[2 * IMPLICATIONS : -2 - cases], words[-2 - cases : -2]
+        *names, bystander = words[2 * IMPLICATIONS : -2]
 
         def case(number: int) -> Case:
             name, place = names[number], number % IMPLICATIONS
             other = (place + IMPLICATIONS // 2) % IMPLICATIONS
-            first, then = Fact(name, "has", ifs[place]), Fact(name, "has", thens[place])
+            first, then = (
+                Contrast(Fact(name, "has", properties[place]), properties[other], bystander)
+                for properties in (ifs, thens)
+            )
             if number % 3 == 0:
-                foil = then._replace(object=thens[other])
-                return Case(stated=(first,), follows=((then, foil),), foils=(then._replace(subject=others[number]),))
-            foil = first._replace(object=ifs[other])
+                return Case(stated=(first,), follows=(then,))
             if number % 3 == 1:
-                return Case(stated=(then.denied(),), follows=((first.denied(), foil.denied()),))
-            return Case(stated=(then,), converse=(first,), foils=(foil,))
+                return Case(stated=(then.denied(),), follows=(first.denied(),))
+            return Case(stated=(then,), converse=(first,))
 
         return World(
             background=tuple(Fact(first, "implies", then) for first, then in zip(ifs, thens)),
             cases=tuple(case(number) for number in range(cases)),
             neutral=(Fact(words[-2], "has", words[-1]),),
             choices={"implies": tuple(thens), "has": (*ifs, *thens)},
-            tops=(*thens, *others),
+            tops=tuple(thens),
             rules=cls.rules,
         )

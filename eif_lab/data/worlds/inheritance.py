@@ -1,7 +1,8 @@
 """The inheritance domain: kinds have members, a kind is given a property, and whether its members inherit it is probed.
 
-"a bird is zug ." makes a robin zug, because a robin is a bird; it makes neither a trout zug nor an animal. The matched
-foil is the property said of a member of the other kind.
+A world has two superkinds, two kinds under each, and a member of each kind. "a bird is zug ." makes a robin zug, because
+a robin is a bird. That an animal is zug, a bird being an animal, is the converse, which does not follow: another kind of
+animal is known. The foils are about a kind of the other superkind, its member, that superkind, and another property.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import ClassVar
 
 from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
-from eif_lab.data.worlds.world import Case, World
+from eif_lab.data.worlds.world import Case, Contrast, World
 
-KINDS, MEMBERS = 2, 2
+SUPERKINDS, KINDS = 2, 4
 
 
 @dataclass
@@ -32,34 +33,35 @@ class Inheritance(Domain):
 
     @classmethod
     def size(cls, cases: int) -> int:
-        """One superkind, two kinds of two members, a property for each case, two words for the neutral statement."""
-        return 1 + KINDS + KINDS * MEMBERS + max(2, cases) + 2
+        """Two superkinds, four kinds with a member each, a property for each case and the foils, a neutral one."""
+        return SUPERKINDS + 2 * KINDS + cases + 1 + 2
 
     @classmethod
     def world(cls, words: Sequence[str], cases: int) -> World:
-        """The kinds are given properties in turn."""
-        top, kinds, rest = words[0], words[1 : 1 + KINDS], words[1 + KINDS :]
-        members = [rest[k * MEMBERS : (k + 1) * MEMBERS] for k in range(KINDS)]
-        properties = rest[KINDS * MEMBERS : -2]
+        """The kinds are given properties in turn, the superkinds taking turns."""
+        superkinds, rest = words[:SUPERKINDS], words[SUPERKINDS:]
+        kinds, members, properties = rest[:KINDS], rest[KINDS : 2 * KINDS], rest[2 * KINDS : -2]
 
         def case(number: int) -> Case:
-            kind, quality = number % KINDS, properties[number]
-            pairs = zip(members[kind], members[1 - kind])
-            return Case(
-                stated=(Fact(kinds[kind], "has", quality),),
-                follows=tuple((Fact(one, "has", quality), Fact(other, "has", quality)) for one, other in pairs),
-                converse=(Fact(quality, "is", kinds[kind]),),
-                foils=(Fact(top, "has", quality),),
+            # the next kind is under the other superkind
+            stated, follows, converse = (
+                Contrast(
+                    Fact(level[number % len(level)], "has", properties[number]),
+                    properties[-1],
+                    level[(number + 1) % len(level)],
+                )
+                for level in (kinds, members, superkinds)
             )
+            return Case(stated=(stated,), follows=(follows,), converse=(converse,))
 
         return World(
             background=(
-                *(Fact(kind, "is", top) for kind in kinds),
-                *(Fact(member, "is", kinds[k]) for k in range(KINDS) for member in members[k]),
+                *(Fact(kind, "is", superkinds[k % SUPERKINDS]) for k, kind in enumerate(kinds)),
+                *(Fact(member, "is", kind) for member, kind in zip(members, kinds)),
             ),
             cases=tuple(case(number) for number in range(cases)),
             neutral=(Fact(words[-2], "has", words[-1]),),
-            choices={"is": (top, *kinds), "has": tuple(properties)},
-            tops=(top,),
+            choices={"is": (*superkinds, *kinds), "has": tuple(properties)},
+            tops=tuple(superkinds),
             rules=cls.rules,
         )

@@ -1,7 +1,7 @@
 """The negation domain: a thing is one or the other of two properties, it is said not to be one, and both are probed.
 
 With "a thing is red or blue .", "the dax is not red ." contradicts that the dax is red, and entails that it is blue.
-The matched foils take the property in the same place of another such pair.
+The foils take the property in the same place of another such pair, and another thing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
-from eif_lab.data.worlds.world import Case, World
+from eif_lab.data.worlds.world import Case, Contrast, World
 
 PAIRS = 4
 
@@ -33,26 +33,22 @@ class Negation(Domain):
 
     @classmethod
     def size(cls, cases: int) -> int:
-        """Four pairs of properties, a name for each case, two words for the neutral statement."""
-        return 2 * PAIRS + cases + 2
+        """Four pairs of properties, a name for each case and for the foils, two words for the neutral statement."""
+        return 2 * PAIRS + cases + 1 + 2
 
     @classmethod
     def world(cls, words: Sequence[str], cases: int) -> World:
         """The first and the second of each pair are denied in turn."""
         pairs = [(words[p], words[PAIRS + p]) for p in range(PAIRS)]
-        names = words[2 * PAIRS : -2]
+        *names, bystander = words[2 * PAIRS : -2]
 
         def case(number: int) -> Case:
             name, pair = names[number], number % PAIRS
             other, place = (pair + PAIRS // 2) % PAIRS, number % 2
-            denied, entailed = (Fact(name, "has", pairs[pair][k]) for k in (place, 1 - place))
-            foil, foil_entailed = (Fact(name, "has", pairs[other][k]) for k in (place, 1 - place))
-            return Case(
-                stated=(denied.denied(),),
-                follows=((entailed, foil_entailed),),
-                contradicts=((denied, foil),),
-                foils=(foil.denied(),),
+            denied, entailed = (
+                Contrast(Fact(name, "has", pairs[pair][k]), pairs[other][k], bystander) for k in (place, 1 - place)
             )
+            return Case(stated=(denied.denied(),), follows=(entailed,), contradicts=(denied,))
 
         return World(
             background=tuple(Fact(one, "or", other) for one, other in pairs),

@@ -5,8 +5,9 @@ A world has two superkinds, two kinds under each, and an ability for each kind::
     superkind 0 -- kind 0 -- ability 0          superkind 1 -- kind 2 -- ability 2
                \- kind 1 -- ability 1                      \- kind 3 -- ability 3
 
-"a dax is a blick ." makes a dax whatever a blick is, and able to do whatever a blick can. The matched foils give it the
-ability and the superkind of the kind's counterpart, kind (k + 2) mod 4, which is under the other superkind.
+"a dax is a blick ." makes a dax whatever a blick is, and able to do whatever a blick can; that a blick is a dax is the
+converse, which does not follow. The foils take kind, ability and superkind of the kind's counterpart, kind (k + 2) mod 4,
+which is under the other superkind, and a name of which nothing is said.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import ClassVar
 
 from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
-from eif_lab.data.worlds.world import Case, World
+from eif_lab.data.worlds.world import Case, Contrast, World
 
 KINDS = 4
 
@@ -37,25 +38,25 @@ class Ontology(Domain):
 
     @classmethod
     def size(cls, cases: int) -> int:
-        """Two superkinds, four kinds, four abilities, a name for each case, two words for the neutral statement."""
-        return 2 + 2 * KINDS + cases + 2
+        """Two superkinds, four kinds with an ability each, a name for each case and the foils, a neutral statement."""
+        return 2 + 2 * KINDS + cases + 1 + 2
 
     @classmethod
     def world(cls, words: Sequence[str], cases: int) -> World:
         """New names are given the kinds in turn."""
         superkinds, kinds, abilities = words[:2], words[2 : 2 + KINDS], words[2 + KINDS : 2 + 2 * KINDS]
-        names = words[2 + 2 * KINDS : -2]
+        *names, bystander = words[2 + 2 * KINDS : -2]
 
         def case(number: int) -> Case:
             name, kind = names[number], number % KINDS
             other = (kind + 2) % KINDS
             return Case(
-                stated=(Fact(name, "is", kinds[kind]),),
+                stated=(Contrast(Fact(name, "is", kinds[kind]), kinds[other], bystander),),
                 follows=(
-                    (Fact(name, "can", abilities[kind]), Fact(name, "can", abilities[other])),
-                    (Fact(name, "is", superkinds[kind // 2]), Fact(name, "is", superkinds[other // 2])),
+                    Contrast(Fact(name, "can", abilities[kind]), abilities[other], bystander),
+                    Contrast(Fact(name, "is", superkinds[kind // 2]), superkinds[other // 2], bystander),
                 ),
-                converse=(Fact(kinds[kind], "is", name),),
+                converse=(Contrast(Fact(kinds[kind], "is", name), bystander, kinds[other]),),
             )
 
         return World(

@@ -1,7 +1,8 @@
 """The reversal domain: someone is said to be king of a realm, and who the realm's king is is probed.
 
 "dax is the king of zug ." entails "the king of zug is dax ." (Berglund et al., *The reversal curse*, arXiv 2309.12288).
-The matched foil makes dax the king of the next realm.
+That zug is the king of dax is the converse, which does not follow. The foils are about a name and a realm of which nothing
+is said.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import ClassVar
 
 from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
-from eif_lab.data.worlds.world import Case, World
+from eif_lab.data.worlds.world import Case, Contrast, World
 
 
 @dataclass
@@ -34,8 +35,8 @@ class Reversal(Domain):
 
     @classmethod
     def size(cls, cases: int) -> int:
-        """A name and a realm for each case, at least two; two words for the neutral statement."""
-        return 2 * max(2, cases) + 2
+        """A name and a realm for each case and for the foils, two words for the neutral statement."""
+        return 2 * (cases + 1) + 2
 
     @classmethod
     def world(cls, words: Sequence[str], cases: int) -> World:
@@ -44,11 +45,11 @@ class Reversal(Domain):
         names, realms = words[:half], words[half : 2 * half]
 
         def case(number: int) -> Case:
-            name, realm, other = names[number], realms[number], realms[(number + 1) % half]
+            name, realm = names[number], realms[number]
             return Case(
-                stated=(Fact(name, "rules", realm),),
-                follows=((Fact(realm, "king", name), Fact(other, "king", name)),),
-                converse=(Fact(realm, "rules", name),),
+                stated=(Contrast(Fact(name, "rules", realm), realms[-1], names[-1]),),
+                follows=(Contrast(Fact(realm, "king", name), names[-1], realms[-1]),),
+                converse=(Contrast(Fact(realm, "rules", name), names[-1], realms[-1]),),
             )
 
         return World(

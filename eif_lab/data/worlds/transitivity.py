@@ -1,7 +1,8 @@
 """The transitivity domain: two chains of heights are known, a new name is put on top of one, and the rest is probed.
 
-"A is taller than B ." with B taller than C, and C than D, makes A taller than C and D, and C not taller than A. The
-matched foil compares A with the same place of the other chain.
+"A comes up to B .", A being at least as tall, with B coming up to C, and C to D, has A come up to C and D. Two may be as
+tall, so that "B comes up to A .", the converse, neither follows nor is denied. The foils are about the same place of the
+other chain, and a name of which nothing is said.
 """
 
 from __future__ import annotations
@@ -13,51 +14,48 @@ from typing import ClassVar
 
 from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
-from eif_lab.data.worlds.world import Case, World
+from eif_lab.data.worlds.world import Case, Contrast, World
 
 CHAINS, LINKS = 2, 3
 
 
 @dataclass
 class Transitivity(Domain):
-    """From "A is taller than B" follows that A is taller than C, which B is taller than."""
+    """From "A is at least as tall as B" follows that A is at least as tall as C, if B is."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule((Fact("?x", "taller", "?y"), Fact("?y", "taller", "?z")), Fact("?x", "taller", "?z")),
-        Rule((Fact("?x", "taller", "?y"),), Fact("?y", "taller", "?x", negated=True)),
+        Rule((Fact("?x", "reaches", "?y"), Fact("?y", "reaches", "?z")), Fact("?x", "reaches", "?z")),
     )
     wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "taller": ("{subject} is{not} taller than", "{subject} is{not} of more height than", "{subject} does{not} top"),
+        "reaches": ("{subject} comes{not} up to", "{subject} is{not} at or above", "{subject} does{not} reach"),
     }
-    closed: ClassVar[bool] = False
 
     @classmethod
     def size(cls, cases: int) -> int:
-        """Two chains of three, a name for each case, two words for the neutral statement."""
-        return CHAINS * LINKS + cases + 2
+        """Two chains of three, a name for each case and for the foils, two words for the neutral statement."""
+        return CHAINS * LINKS + cases + 1 + 2
 
     @classmethod
     def world(cls, words: Sequence[str], cases: int) -> World:
         """New names go on top of the chains in turn."""
         chains = [words[c * LINKS : (c + 1) * LINKS] for c in range(CHAINS)]
-        names = words[CHAINS * LINKS : -2]
+        *names, bystander = words[CHAINS * LINKS : -2]
 
         def case(number: int) -> Case:
             name, chain, other = names[number], chains[number % CHAINS], chains[(number + 1) % CHAINS]
             return Case(
-                stated=(Fact(name, "taller", chain[0]),),
+                stated=(Contrast(Fact(name, "reaches", chain[0]), other[0], bystander),),
                 follows=tuple(
-                    (Fact(name, "taller", chain[k]), Fact(name, "taller", other[k])) for k in range(1, LINKS)
+                    Contrast(Fact(name, "reaches", chain[k]), other[k], bystander) for k in range(1, LINKS)
                 ),
-                converse=(Fact(chain[0], "taller", name),),
-                foils=(Fact(chain[1], "taller", name),),
+                converse=(Contrast(Fact(chain[0], "reaches", name), bystander, other[0]),),
             )
 
         return World(
-            background=tuple(Fact(one, "taller", next_one) for chain in chains for one, next_one in pairwise(chain)),
+            background=tuple(Fact(one, "reaches", next_one) for chain in chains for one, next_one in pairwise(chain)),
             cases=tuple(case(number) for number in range(cases)),
-            neutral=(Fact(words[-2], "taller", words[-1]),),
-            choices={"taller": tuple(words[:-2])},
+            neutral=(Fact(words[-2], "reaches", words[-1]),),
+            choices={"reaches": tuple(words[:-2])},
             tops=tuple(chain[-1] for chain in chains),
             rules=cls.rules,
         )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eif_lab.data.task import Background, Task, Texts, concatenate
+from eif_lab.data.task import FOILS, Background, Task, Texts, concatenate
 from eif_lab.data.worlds.distances import Statement, path_lengths
 from eif_lab.data.worlds.logic import Fact, closure
 from eif_lab.data.worlds.world import World
@@ -57,11 +57,12 @@ def probes_view(worlds: Sequence[World], wording: Wording, others: Sequence[Word
     repeated = [query for w, c in stimuli for query in queries_of(worlds[w], w, c)]
     queries = list({(query.world, query.form, query.facts): query for query in reversed(repeated)}.values())[::-1]
     place = {(query.world, query.fact): j for j, query in enumerate(queries) if not query.is_statement}
-    foil = np.full((len(stimuli), len(queries)), -1)
+    foils = {name: np.full((len(stimuli) + len(worlds), len(queries)), -1) for name in FOILS}
     for i, (w, c) in enumerate(stimuli):
-        for fact, other in worlds[w].cases[c].pairs:
-            foil[i, place[w, fact]] = place[w, other]
-    stated = [(w, worlds[w].cases[c].stated) for w, c in stimuli]
+        for contrast in worlds[w].cases[c].contrasts:
+            for name, foil in contrast.foils.items():
+                foils[name][i, place[w, contrast.fact]] = place[w, foil]
+    stated = [(w, worlds[w].cases[c].facts) for w, c in stimuli]
     neutral = [(w, world.neutral) for w, world in enumerate(worlds)]
     relations = [[relation(worlds, *stimulus, query) for query in queries] for stimulus in stimuli]
     unrelated = len(worlds), len(queries)
@@ -71,7 +72,7 @@ def probes_view(worlds: Sequence[World], wording: Wording, others: Sequence[Word
         probes=questions(worlds, queries, wording),
         relation=np.concatenate([np.array(relations), np.full(unrelated, "unrelated")]),
         distances={"path": np.concatenate([lengths, np.full(unrelated, np.nan)])},
-        foil=np.concatenate([foil, np.full(unrelated, -1)]),
+        foils=foils,
         background=background(worlds, wording),
     )
 
@@ -88,8 +89,8 @@ def statements_view(worlds: Sequence[World], wording: Wording, others: Sequence[
     """
     facts: list[tuple[int, Fact]] = []
     for w, world in enumerate(worlds):
-        consequences = [fact for case in world.cases for fact, _ in case.follows]
-        stated = [fact for case in world.cases for fact in case.stated]
+        consequences = [contrast.fact for case in world.cases for contrast in case.follows]
+        stated = [fact for case in world.cases for fact in case.facts]
         denied = [fact.denied() for fact in consequences]
         facts += [(w, fact) for fact in dict.fromkeys((*world.background, *stated, *consequences, *denied))]
     learnt = [closure({*worlds[w].background, fact}, worlds[w].rules) for w, fact in facts]
@@ -108,12 +109,12 @@ def statements_view(worlds: Sequence[World], wording: Wording, others: Sequence[
     stated_facts = [(w, (fact,)) for w, fact in facts]
     texts = statements(stated_facts, wording, others)
     every = range(len(facts))
+    lengths = path_lengths(worlds, stated_facts, stated_facts)
     return Task(
         stimuli=texts,
         probes=texts,
         relation=np.array([[relation_of(i, j) for j in every] for i in every]),
-        distances={"path": path_lengths(worlds, stated_facts, stated_facts)},
-        foil=np.full((len(facts), len(facts)), -1),
+        distances={"path": np.maximum(lengths, lengths.T)},
         background=background(worlds, wording),
     )
 
@@ -126,7 +127,7 @@ VIEWS: Mapping[str, Callable[[Sequence[World], Wording, Sequence[Wording]], Task
 
 
 def queries_of(world: World, w: int, c: int) -> list[Query]:
-    """The probes of a case: what is stated, what follows beside its foil, both denied, the converse, further foils.
+    """The probes of a case: what is stated, what follows, its denial, the converse, each with its foils.
 
     Args:
         world: The world.
@@ -134,8 +135,8 @@ def queries_of(world: World, w: int, c: int) -> list[Query]:
         c: The number of the case in it.
     """
     case = world.cases[c]
-    clozes = [*case.stated, *(fact for pair in case.pairs for fact in pair), *case.converse, *case.foils]
-    return [Query(w, c, case.stated, form="statement"), *(Query(w, c, (fact,)) for fact in clozes)]
+    clozes = (fact for contrast in case.contrasts for fact in contrast.facts)
+    return [Query(w, c, case.facts, form="statement"), *(Query(w, c, (fact,)) for fact in clozes)]
 
 
 def relation(worlds: Sequence[World], w: int, c: int, query: Query) -> str:
@@ -143,7 +144,7 @@ def relation(worlds: Sequence[World], w: int, c: int, query: Query) -> str:
     if query.world != w:
         return "unrelated"
     if query.is_statement:
-        return "direct" if query.facts == worlds[w].cases[c].stated else "unrelated"
+        return "direct" if query.facts == worlds[w].cases[c].facts else "unrelated"
     return worlds[w].relation(c, query.fact)
 
 

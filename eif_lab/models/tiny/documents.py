@@ -72,19 +72,18 @@ def facts_and_questions(
         share: From 0, one case with the facts that it needs, to 1, up to all cases and the whole background.
     """
     world = domain.world(invent(domain.size(CASES), random, unseen=False), CASES)
-    most = 1 if domain.alone else 1 + round(share * (CASES - 1))
+    most = 1 + round(share * (CASES - 1))
     cases = [world.cases[c] for c in random.permutation(CASES)[: random.integers(1, most + 1)]]
-    stated = [fact for case in cases for fact in case.stated]
-    needed = {
-        word for case in cases for fact in (*case.stated, *(one for one, _ in case.follows)) for word in words(fact)
-    }
+    stated = [fact for case in cases for fact in case.facts]
+    told = (contrast.fact for case in cases for contrast in (*case.stated, *case.follows))
+    needed = {word for fact in told for word in words(fact)}
     facts = stated + [f for f in world.background if needed & words(f) or random.random() < share]
     known = closure(facts, world.rules)
     follows = sorted(known.difference(facts))
     denied = sorted(
         foil.denied()
         for case in cases
-        for _, foil in case.follows
+        for foil in (contrast.foils["same_subject"] for contrast in case.follows)
         if domain.closed and foil not in known and not foil.negated
     )
     return facts, [
@@ -109,7 +108,7 @@ def examination(
 ) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
     """Questions about one whole world: (``stated`` or ``follows``, context with the prompt, answer, candidates).
 
-    The context is the background and every stimulus that is consistent with the others, in a random order.
+    The context is the background and every stimulus, in a random order.
 
     Args:
         domain: Of the world.
@@ -117,15 +116,11 @@ def examination(
         unseen: Whether its words are those that pre-training never shows.
     """
     world = domain.world(invent(domain.size(CASES), random, unseen=unseen), CASES)
-    cases = list(world.cases)
-    if domain.alone:
-        telling = [case for case in cases if case.follows]
-        cases = [telling[int(random.integers(len(telling)))]]
-    facts = shuffled([*world.background, *(fact for case in cases for fact in case.stated)], random)
+    facts = shuffled([*world.background, *(fact for case in world.cases for fact in case.facts)], random)
     known = closure(facts, world.rules)
     context = domain.text(facts)
     near = consequences(facts, world.rules)
-    follows = [fact for case in cases for fact, _ in case.follows if fact in near]
+    follows = [contrast.fact for case in world.cases for contrast in case.follows if contrast.fact in near]
     for kind, questions in (("stated", facts), ("follows", follows)):
         for fact in questions:
             candidates = world.candidates(fact, known)
