@@ -1,8 +1,5 @@
 """The recipe of phi3-stored: what it reads and when, how its names learn, and that its facts are used."""
 
-import json
-
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Phi3ForCausalLM
@@ -41,14 +38,14 @@ def lives():
 
 
 def test_what_is_said_at_the_end_of_a_life_follows_from_what_was_said_at_its_beginning(lives):
-    for step in range(12):
+    for step in (0, 5):
         known = closure([*lives.background, *lives.stated(step)], Ontology.rules)
         assert lives.used(step + 11) and set(lives.used(step + 11)) <= known
         assert set(lives.born(step)) == {fact.subject for fact in lives.stated(step)}
 
 
 def test_no_step_says_of_a_name_both_its_kind_and_what_follows(lives):
-    for step in range(12):
+    for step in (0, 5):
         assert not {fact.subject for fact in lives.stated(step)} & {fact.subject for fact in lives.used(step)}
 
 

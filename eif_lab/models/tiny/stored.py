@@ -86,10 +86,11 @@ class Lives:
     def facts(self, name: str, life: tuple[int, int]) -> tuple[list[Fact], list[Fact]]:
         """What is said of a name in a life, and what follows."""
         case = self.cases[int(np.random.default_rng([self.options.seed, *life]).integers(len(self.cases)))]
-        return tuple(
+        stated, follows = (
             [contrast.fact._replace(subject=name) for contrast in contrasts]
             for contrasts in (case.stated, case.follows)
         )
+        return stated, follows
 
 
 class Sentences(Dataset[tuple[Reading, Tensor]]):
@@ -145,18 +146,19 @@ class Namer(nn.Module):
         self.model, self.names = model, names
         self.scale = model.config.initializer_range
         self.length = step_length * self.scale * model.config.hidden_size**0.5
-        model.get_input_embeddings().weight.register_post_accumulate_grad_hook(self.teach_names)
+        model.model.embed_tokens.weight.register_post_accumulate_grad_hook(self.teach_names)
 
     def forward(self, reading: Reading) -> Float[Tensor, "rows T vocabulary"]:
         """Logits at every position."""
         ids, embeddings = reading.births
         with torch.no_grad():
-            self.model.get_input_embeddings().weight[ids] = self.scale * embeddings
+            self.model.model.embed_tokens.weight[ids] = self.scale * embeddings
         return self.model(input_ids=reading.sentences, use_cache=False).logits
 
     @torch.no_grad()
     def teach_names(self, weight: Tensor) -> None:
         """Move each name that was read against its gradient, and leave no gradient for the optimizer."""
+        assert weight.grad is not None
         gradient = weight.grad[self.names]
         weight[self.names] -= self.length * gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-30)
         weight.grad[self.names] = 0

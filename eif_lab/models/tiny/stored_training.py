@@ -63,11 +63,12 @@ def pretrain_stored(options: Storing, directory: Path, device: str) -> dict[str,
         )
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+    module = CausalLM(model)
     report = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "pretraining_loss": final,
         "pretraining": asdict(options),
-        "background_accuracy": known_share(CausalLM(model.to(device)), Encoder(tokenizer, options.context), options),
+        "background_accuracy": known_share(module.to(device), Encoder(tokenizer, options.context), options),
     }
     (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (directory / "README.md").write_text(stored_card(options, report), encoding="utf-8")
