@@ -16,7 +16,7 @@ SUBCOMMANDS = {
     "array": "Draw the influence array of a job.",
     "claims": "Hold the paper's claims to stored results.",
     "figures": "Draw a figure of the paper from stored results.",
-    "power": "Say how strong an effect must be for logic and negation to be satisfied in most arrays that have it.",
+    "power": "Say how many worlds it takes for an effect of a given size to satisfy logic and negation.",
     "pretrain": "Make phi3-tiny or phi3-stored, the language models that come with the package.",
     "report": "Make one HTML page about a job or a sweep.",
     "status": "Say where each job of a sweep is, and how to go on with it.",

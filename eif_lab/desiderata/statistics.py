@@ -232,6 +232,32 @@ def jackknife(
     return Estimate(value, error, units - 1)
 
 
+def fieller_interval(
+    numerator: Float[np.ndarray, " units"], denominator: Float[np.ndarray, " units"], confidence: float
+) -> tuple[float, float]:
+    """The interval of a ratio of means: every ratio r at which a t test does not reject ``mean(numerator - r
+    denominator) = 0``.
+
+    It is exact for normal values. The t interval about the ratio is not: with a denominator that varies between units
+    it rejects too seldom on one side and too often on the other.
+    Source: Fieller (1954), Some problems in interval estimation, JRSS B 16.
+
+    Returns:
+        The ends; NaN where the denominator's own interval holds zero, since then no finite interval has that level.
+    """
+    n = len(numerator)
+    if n < 2:
+        return float("nan"), float("nan")
+    top, bottom = numerator.mean(), denominator.mean()
+    quantile = special.stdtrit(n - 1, (1 + confidence) / 2)
+    of_top, of_both, _, of_bottom = quantile**2 * np.cov(numerator, denominator).ravel() / n
+    square, product = bottom**2 - of_bottom, top * bottom - of_both
+    if square <= 0:
+        return float("nan"), float("nan")
+    reach = np.sqrt(max(product**2 - square * (top**2 - of_top), 0.0))
+    return float((product - reach) / square), float((product + reach) / square)
+
+
 # Null distributions -------------------------------------------------------------------------------------------------
 
 

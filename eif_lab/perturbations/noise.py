@@ -93,7 +93,6 @@ class Noise(Perturbation):
         stimuli, probes = (copies(texts) for texts in task.texts)
         times = len(self.levels) + 1
         shift = np.repeat(np.arange(times), len(task.probes)) * len(task.probes)
-        foil = np.tile(task.foil, (times, times))
         relation = np.tile(task.relation, (times, times))
         other_strength = stimuli.coords["sigma"][:, None] != probes.coords["sigma"][None, :]
         return replace(
@@ -102,7 +101,10 @@ class Noise(Perturbation):
             probes=probes,
             relation=np.where((relation == "direct") & other_strength, "entailed", relation),
             distances={name: np.tile(values, (times, times)) for name, values in task.distances.items()},
-            foil=np.where(foil < 0, -1, foil + shift),
+            foils={
+                name: np.tile(columns, (times, times)) + np.where(np.tile(columns, (times, times)) < 0, 0, shift)
+                for name, columns in task.foils.items()
+            },
         )
 
 

@@ -53,12 +53,14 @@ def relabelled_images(task: Task, seed: int) -> Task:
             "class": (~says).astype(float),
             "pixel": pixel_distance(wrong.pixels, watched.pixels).numpy().astype(float),
         },
-        foil=np.full(relation.shape, -1),
+        foils={},
     )
 
 
 def negated_texts(task: Task) -> Task:
     """The task with negated facts: the fact itself is ``contradicted``, what followed from it is now ``unrelated``.
+
+    What is contradicted keeps its foils.
 
     Raises:
         NotApplicable: The stimuli have no negation.
@@ -76,7 +78,13 @@ def negated_texts(task: Task) -> Task:
     }
     watched = concatenate([probes, replace(negated, coords={**shared, **blank})])
     same_sample = negated.ids[:, None] == negated.ids[None, :]
-    old = np.where(task.relation == "direct", "contradicted", "unrelated")
+    denied = task.relation == "direct"
+    old = np.where(denied, "contradicted", "unrelated")
+    foils = {name: np.where(denied, columns, -1) for name, columns in task.foils.items()}
+    for columns in foils.values():
+        rows, places = np.nonzero(columns >= 0)
+        old[rows, columns[rows, places]] = "foil"
+    none = np.full((len(negated), len(negated)), -1)
     # a negated statement is as far from the others as the statement that it negates
     column = {name: i for i, name in enumerate(probes.ids)}
     original = np.array([column.get(name, -1) for name in stimuli.ids])
@@ -89,7 +97,7 @@ def negated_texts(task: Task) -> Task:
             name: np.concatenate([values, np.where(original < 0, np.nan, values[:, original])], axis=1)
             for name, values in task.distances.items()
         },
-        foil=np.full((len(negated), len(watched)), -1),
+        foils={name: np.concatenate([columns, none], axis=1) for name, columns in foils.items()},
     )
 
 

@@ -55,16 +55,14 @@ class Template(Perturbation):
         copied[: len(stimuli), : len(probes)] = False
         relation[copied & (relation == "direct")] = "entailed"
         relation[every.ids[:, None] == watched.ids[None, :]] = "direct"
-        foil = np.full(relation.shape, -1)
-        foil[:, : len(probes)] = task.foil[all_rows]
-        foil[relation == "direct"] = -1
+        none = np.full((len(all_rows), len(new)), -1)
         return replace(
             task,
             stimuli=every,
             probes=watched,
             relation=relation,
             distances={name: values[np.ix_(all_rows, all_columns)] for name, values in task.distances.items()},
-            foil=foil,
+            foils={name: np.concatenate([foil[all_rows], none], axis=1) for name, foil in task.foils.items()},
         )
 
     def _reworded(self, stimuli: Texts, probes: Texts) -> tuple[list[int], Texts]:

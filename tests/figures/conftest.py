@@ -12,7 +12,7 @@ import xarray as xr
 from made_up import DESIDERATA, LOGICAL, RATES, judge, knowledge, moved
 
 from eif_lab.data.images.digits import Digits
-from eif_lab.desiderata.direct import direct_influence
+from eif_lab.desiderata.strength import direct_influence
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.influence.array import annotate
 from eif_lab.jobs.read import read_job

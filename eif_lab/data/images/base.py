@@ -48,7 +48,6 @@ def related_images(stimuli: Images, probes: Images, training: Images | None, val
             "class": (~same_class).astype(float),
             "pixel": pixel_distance(stimuli.pixels, probes.pixels).numpy().astype(float),
         },
-        foil=np.full(same_sample.shape, -1),
         training=training,
         validation=validation,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -30,15 +30,20 @@ class Fact(NamedTuple):
     subject: str
     object: str
 
+    @property
+    def turned(self) -> Fact:
+        """Subject and object exchanged."""
+        return self._replace(subject=self.object, object=self.subject)
+
 
 class Claim(NamedTuple):
-    """A fact in a wording; ``form`` is direct, paraphrase, foil, inverse or converse."""
+    """A fact in a wording; ``form`` is direct, paraphrase, inverse, converse or foil."""
 
     fact: Fact
     form: str
     prompt: str
     target: str
-    candidates: tuple[str, ...]
+    candidates: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -48,22 +53,23 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """A stimulus with its probes.
+    """A stimulus with its probes: itself, what is entailed, and subject and object exchanged, each with its foils.
 
     Attributes:
-        stated: The stimulus, which is a probe as well.
-        pairs: What is entailed, each with its matched foil, if there is one.
-        converse: Subject and object exchanged.
+        contrasts: Each probe with its foils, by name; the stimulus itself is the first.
     """
 
-    stated: Claim
-    pairs: tuple[tuple[Claim, Claim | None], ...]
-    converse: Claim
+    contrasts: tuple[tuple[Claim, Mapping[str, Claim]], ...]
+
+    @property
+    def stated(self) -> Claim:
+        """The stimulus, which is a probe as well."""
+        return self.contrasts[0][0]
 
     @property
     def claims(self) -> list[Claim]:
-        """All of them, entailed ones before their foils."""
-        return [self.stated, *(claim for pair in self.pairs for claim in pair if claim), self.converse]
+        """All of them, each probe before its foils."""
+        return [claim for probe, foils in self.contrasts for claim in (probe, *foils.values())]
 
 
 @dataclass(frozen=True)
@@ -120,10 +126,31 @@ class Relation:
         times = Counter(fact.subject for fact in self.facts)
         return tuple(fact for fact in self.facts if times[fact.subject] == 1)
 
-    def ask_object(self, fact: Fact, wording: int, form: str, candidates: tuple[str, ...]) -> Claim:
-        """The fact as a wording that the object completes."""
-        return Claim(fact, form, self.wordings[wording].replace(GAP, fact.subject), fact.object, candidates)
+    def others(self, fact: Fact, facts: Sequence[Fact]) -> tuple[str, str] | None:
+        """Another subject and another object: neither goes with its counterpart of ``fact``, either way round.
 
-    def ask_subject(self, fact: Fact, form: str, candidates: tuple[str, ...]) -> Claim:
+        If there are such, they do not go with each other either.
+
+        Args:
+            fact: Of this relation.
+            facts: Those that others are taken from first, ``fact`` among them.
+        """
+        place = facts.index(fact)
+        near = dict.fromkeys((*facts[place + 1 :], *facts[:place], *self.facts))
+        objects = {one.object: None for one in near if not self.holds(fact.subject, one.object)}
+        subjects = {one.subject: None for one in near if not self.holds(one.subject, fact.object)}
+        pairs = [(subject, object_) for object_ in objects for subject in subjects if subject != fact.subject]
+        return next((pair for pair in pairs if not self.holds(*pair)), pairs[0] if pairs else None)
+
+    def holds(self, subject: str, object_: str) -> bool:
+        """Whether the set has this fact, or the one with subject and object exchanged."""
+        fact = Fact(self.name, subject, object_)
+        return not self.known.isdisjoint((fact, fact.turned))
+
+    def ask_object(self, fact: Fact, form: str, wording: int = 0) -> Claim:
+        """The fact as a wording that the object completes."""
+        return Claim(fact, form, self.wordings[wording].replace(GAP, fact.subject), fact.object)
+
+    def ask_subject(self, fact: Fact, form: str) -> Claim:
         """The fact as a wording of its object that the subject completes."""
-        return Claim(fact, form, INVERSES[self.name].replace(GAP, fact.object), fact.subject, candidates)
+        return Claim(fact, form, INVERSES[self.name].replace(GAP, fact.object), fact.subject)

@@ -8,8 +8,9 @@ its foils those wordings of another subject, its converse the statement with sub
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +19,7 @@ import numpy as np
 
 from eif_lab.data.dataset import Dataset
 from eif_lab.data.sampling import draw_places
-from eif_lab.data.task import Task, Texts
+from eif_lab.data.task import FOILS, Task, Texts
 from eif_lab.data.texts.records import as_published, read_records
 from eif_lab.data.texts.relation import INVERSES, Case, Claim, Fact, Relation
 from eif_lab.errors import rule_error, unknown_name
@@ -36,12 +37,11 @@ class Relations(Dataset):
     """Facts of the world: each relation is a world, some of its facts the stimuli.
 
     A stimulus is a fact in the relation's first wording: the prompt is given, the object learnt. Its probes are itself
-    (``direct``), the fact in other wordings (``entailed``, each with its matched foil: the same wording of another
-    subject, with the same object), and subject and object exchanged in the first wording, which does not follow
-    (``converse``; ``entailed`` where the set calls the relation symmetric). For the relations of `INVERSES` the same
-    fact is also told from its object ("Paris is the capital of | France"), which follows: ``entailed``, with another
-    object's subject as its foil. Whatever else shares a subject or an object with the stimulus, within its relation, is
-    a ``foil``.
+    (``direct``), the fact in other wordings (``entailed``), and subject and object exchanged in the first wording,
+    which does not follow (``converse``; ``entailed`` where the set calls the relation symmetric). For the relations of
+    `INVERSES` the same fact is also told from its object ("Paris is the capital of | France"), which follows:
+    ``entailed``. Each has its three foils, in its wording: of another object, of another subject, and of both. Whatever
+    else shares a subject or an object with the stimulus, within its relation, is a ``foil`` as well.
 
     The distance ``differences`` counts which of relation, subject and object differ between stimulus and probe.
     Candidates are other objects of the relation (other subjects, where the subject is asked for) of which the set does
@@ -118,39 +118,57 @@ class Relations(Dataset):
         return [self._case(relation, fact, facts, generator) for fact in facts]
 
     def _case(self, relation: Relation, fact: Fact, facts: Sequence[Fact], generator: np.random.Generator) -> Case:
-        """A fact's probes; a foil has its partner's candidates."""
-
-        def among(right: str, others: Sequence[str]) -> tuple[str, ...]:
-            chosen = generator.permutation(len(others))[: self.candidates - 1]
-            return (f" {right}", *(f" {others[i]}" for i in chosen))
-
+        """A fact's probes with their foils."""
         name, subject, object_ = fact
-        known, turned = relation.known, Fact(name, object_, subject)
-        objects = among(object_, [one for one in relation.objects if Fact(name, subject, one) not in known])
-        subjects = among(subject, [one for one in relation.subjects if Fact(name, one, object_) not in known])
-        other = another(fact, facts, relation)
-        pairs: list[tuple[Claim, Claim | None]] = []
-        for wording in range(1, min(len(relation.wordings), self.paraphrases + 1)):
-            wrong = other and relation.ask_object(Fact(name, other.subject, object_), wording, "foil", objects)
-            pairs.append((relation.ask_object(fact, wording, "paraphrase", objects), wrong))
-        if name in INVERSES:
-            wrong = other and relation.ask_subject(Fact(name, subject, other.object), "foil", subjects)
-            pairs.append((relation.ask_subject(fact, "inverse", subjects), wrong))
-        return Case(
-            stated=relation.ask_object(fact, 0, "direct", objects),
-            pairs=tuple(pairs),
-            converse=relation.ask_object(turned, 0, "converse", subjects),
+        others = relation.others(fact, facts)
+        stranger, wrong = others or (None, None)
+        right = relation.known
+        objects = [one for one in relation.objects if Fact(name, subject, one) not in right]
+        subjects = [one for one in relation.subjects if Fact(name, one, object_) not in right]
+        # of a prompt that holds the subject, and of one that holds the object
+        named, asked = (
+            self._answers(generator, object_, wrong, objects),
+            self._answers(generator, subject, stranger, subjects),
         )
+        foils = (
+            [Fact(name, *pair) for pair in ((subject, wrong), (stranger, object_), (stranger, wrong))] if others else []
+        )
+        swapped = [foils[place] for place in (1, 0, 2)] if others else []
+        wordings = [
+            contrast("paraphrase", partial(relation.ask_object, wording=wording), fact, foils, named)
+            for wording in range(1, min(len(relation.wordings), self.paraphrases + 1))
+        ]
+        inverse = [contrast("inverse", relation.ask_subject, fact, swapped, asked)] if name in INVERSES else []
+        turned = contrast("converse", relation.ask_object, fact.turned, [one.turned for one in swapped], asked)
+        return Case((contrast("direct", relation.ask_object, fact, foils, named), *wordings, *inverse, turned))
+
+    def _answers(
+        self, generator: np.random.Generator, right: str, foil: str | None, others: Sequence[str]
+    ) -> tuple[str, ...]:
+        """The right answer, that of the foils, and some of the others, as they follow a prompt."""
+        rest = [others[place] for place in generator.permutation(len(others)) if others[place] != foil]
+        return tuple(f" {one}" for one in [right, *([foil] if foil else []), *rest][: self.candidates])
 
 
-def another(fact: Fact, facts: Sequence[Fact], relation: Relation) -> Fact | None:
-    """A fact of which neither subject nor object goes with ``fact``: the next drawn one, else any of the relation."""
-    place = facts.index(fact)
-    for other in (*facts[place + 1 :], *facts[:place], *relation.facts):
-        crossed = Fact(fact.relation, other.subject, fact.object), Fact(fact.relation, fact.subject, other.object)
-        if relation.known.isdisjoint(crossed):
-            return other
-    return None
+def contrast(
+    form: str, ask: Callable[[Fact, str], Claim], fact: Fact, foils: Sequence[Fact], candidates: tuple[str, ...]
+) -> tuple[Claim, dict[str, Claim]]:
+    """A probe with its foils, which have its candidates.
+
+    Args:
+        form: Of the probe.
+        ask: A fact and a form to the claim.
+        fact: What is probed.
+        foils: In the order of `FOILS`, or none.
+        candidates: With the answers of probe and foils among them.
+    """
+
+    def claim(said: Fact, form: str) -> Claim:
+        made = ask(said, form)
+        answer = f" {made.target}"
+        return made._replace(candidates=(answer, *(one for one in candidates if one != answer)))
+
+    return claim(fact, form), {kind: claim(foil, "foil") for kind, foil in zip(FOILS, foils)}
 
 
 def assemble(worlds: Sequence[Sequence[Case]], relations: Sequence[Relation]) -> Task:
@@ -161,22 +179,26 @@ def assemble(worlds: Sequence[Sequence[Case]], relations: Sequence[Relation]) ->
         relations: The relations, in the same order.
     """
     cases = [case for world in worlds for case in world]
-    claims = {claim.name: claim for case in reversed(cases) for claim in case.claims}
+    every = [claim for case in reversed(cases) for claim in case.claims]
+    claims = {claim.name: claim for claim in sorted(every, key=lambda claim: claim.form != "foil")}
     probes = [claims[name] for name in dict.fromkeys(claim.name for case in cases for claim in case.claims)]
     symmetric = {relation.name for relation in relations if relation.symmetric}
     place = {claim.name: j for j, claim in enumerate(probes)}
-    foil = np.full((len(cases), len(probes)), -1)
+    relation = np.array([[relation_of(case.stated, claim, symmetric) for claim in probes] for case in cases])
+    foils = {kind: np.full(relation.shape, -1) for kind in FOILS}
     for i, case in enumerate(cases):
-        for right, wrong in case.pairs:
-            foil[i, place[right.name]] = place[wrong.name] if wrong else -1
+        for probe, wrong in case.contrasts:
+            for kind, claim in wrong.items():
+                foils[kind][i, place[probe.name]] = place[claim.name]
+                relation[i, place[claim.name]] = "foil"
     return Task(
         stimuli=_stimuli(cases, relations),
         probes=_texts(probes, relations),
-        relation=np.array([[relation_of(case.stated, claim, symmetric) for claim in probes] for case in cases]),
+        relation=relation,
         distances={
             "differences": np.array([[differences(case.stated.fact, claim.fact) for claim in probes] for case in cases])
         },
-        foil=foil,
+        foils=foils,
     )
 
 
@@ -206,7 +228,9 @@ def differences(one: Fact, other: Fact) -> float:
 
 def _stimuli(cases: Sequence[Case], relations: Sequence[Relation]) -> Texts:
     """The stimuli; ``wording_1``, ... hold their paraphrases."""
-    sentences = [[f"{one.prompt} {one.target}" for one, _ in case.pairs if one.form == "paraphrase"] for case in cases]
+    sentences = [
+        [f"{one.prompt} {one.target}" for one, _ in case.contrasts if one.form == "paraphrase"] for case in cases
+    ]
     columns = zip_longest(*sentences, fillvalue="")
     texts = _texts([case.stated for case in cases], relations)
     wordings = {f"wording_{number}": np.array(column) for number, column in enumerate(columns, 1)}

@@ -11,8 +11,16 @@ import numpy as np
 
 from eif_lab.data.sampling import draw_places
 from eif_lab.data.theories.grammar import Form, Grammar, PublishedTheories
-from eif_lab.data.theories.theory import ANYTHING, FALSE, TRUE, Question, Theory
+from eif_lab.data.theories.theory import ANYTHING, FALSE, TRUE, Theory, open_foils, rounds, with_foils
 from eif_lab.data.worlds.logic import Fact, Rule
+
+KINDS = tuple(f"{stem}pus" for stem in ("dum", "im", "jom", "num", "rom", "tum", "vum", "wum", "yum", "zum"))
+PROPERTIES = (
+    "aggressive", "amenable", "angry", "bitter", "blue", "bright", "brown", "cold", "dull", "earthy", "feisty",
+    "floral", "fruity", "happy", "hot", "kind", "large", "liquid", "luminous", "mean", "metallic", "nervous", "opaque",
+    "orange", "red", "shy", "small", "sour", "spicy", "sweet", "temperate", "transparent", "wooden",
+)  # fmt: skip
+"""Words of the set."""
 
 NAMES = ("Alex", "Fae", "Max", "Polly", "Rex", "Sally", "Sam", "Stella", "Wren")
 """All that the set's chains are about."""
@@ -44,7 +52,8 @@ class ProntoQA(PublishedTheories):
 
     The background is the rules, the stimulus the one fact ("Max is a yumpus."), and the probes ask for each conclusion
     of the set's proof, and for the set's question, which is the last conclusion or its negation. The set has no
-    question whose answer is unknown: the matched foil asks the same of a name that the theory does not mention.
+    question whose answer is unknown: the foils ask for a kind, or a property, of which the rules say nothing, for a name
+    that the theory does not mention, and for both.
     """
 
     question: ClassVar[str] = "Is the following statement true or false?"
@@ -82,19 +91,33 @@ def theory_of(number: int, record: Mapping[str, Any], random: np.random.Generato
     background = [f"{sentence}." for sentence in record["context"].rstrip(".").split(". ")]
     background.remove(fact)
     name = fact.partition(" ")[0]
-    other = str(random.choice([one for one in NAMES if one != name]))
-    conclusions = dict.fromkeys([*proof[1::2], record["question"].rpartition("? ")[2]])
-    statements = [text for one in conclusions for text in (one, one.replace(name, other, 1))]
+    other = str(random.choice([one for one in NAMES if one != name])).lower()
+    asked = dict.fromkeys([fact, *proof[1::2], record["question"].rpartition("? ")[2]])
     meanings = [GRAMMAR.meaning(sentence) for sentence in background]
+    rules = tuple(meaning for meaning in meanings if isinstance(meaning, Rule))
+    stimulus = GRAMMAR.statement(fact)
+    known = rounds([stimulus.meaning], rules)
+    own = dict.fromkeys(claim.object for rule in rules for claim in (*rule.premises, rule.conclusion))
+    words = [*own, *(str(word) for word in random.permutation([*KINDS, *PROPERTIES]))]
+    # a kind from which the stimulus follows comes last: it would be its converse
+    words.sort(key=lambda word: stimulus.meaning in rounds([stimulus.meaning._replace(object=word)], rules))
+
+    def foils(claim: Fact) -> tuple[Fact, ...]:
+        alike = [("is", word) for word in words if (word in KINDS) == (claim.object in KINDS)]
+        return open_foils(claim, [other], alike, known)
+
     return Theory(
         name=record["id"],
         number=number,
         background=tuple(background),
         facts=(),
-        rules=tuple(meaning for meaning in meanings if isinstance(meaning, Rule)),
-        stimulus=GRAMMAR.statement(fact),
-        questions=tuple(
-            Question(GRAMMAR.statement(text), place + 1 if place % 2 == 0 else -1)
-            for place, text in enumerate(statements)
-        ),
+        rules=rules,
+        stimulus=stimulus,
+        questions=with_foils([GRAMMAR.statement(one) for one in asked], foils, sentence),
     )
+
+
+def sentence(fact: Fact) -> str:
+    """A fact in the set's words: "Max is not an impus."."""
+    article = ("an " if fact.object[0] in "aeiou" else "a ") if fact.object in KINDS else ""
+    return f"{fact.subject.capitalize()} is {'not ' * fact.negated}{article}{fact.object}."

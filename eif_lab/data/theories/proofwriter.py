@@ -16,18 +16,25 @@ from eif_lab.data.theories.theory import (
     FALSE,
     TRUE,
     UNKNOWN,
-    Question,
     Sentence,
     Theory,
     answer,
-    overlap,
+    open_foils,
     rounds,
+    with_foils,
 )
 from eif_lab.data.worlds.logic import Fact, Rule
 from eif_lab.errors import rule_error
 from eif_lab.options import option
 
 log = logging.getLogger(__name__)
+
+PEOPLE = ("anne", "bob", "charlie", "dave", "erin", "fiona", "gary", "harry")
+ANIMALS = tuple(f"the {name}" for name in ("bear", "cat", "cow", "dog", "lion", "mouse", "rabbit", "squirrel", "tiger"))
+ADJECTIVES = (
+    "big", "blue", "cold", "furry", "green", "kind", "nice", "quiet", "red", "rough", "round", "smart", "white", "young",
+)  # fmt: skip
+"""What foils are about where a theory has nothing that it leaves open: words of the set, in its order."""
 
 PRONOUNS = ("something", "someone", "it", "they", "them")
 LABELS = {"A": TRUE, "B": FALSE, "C": UNKNOWN}
@@ -82,10 +89,11 @@ GRAMMAR = Grammar(
 class ProofWriter(PublishedTheories):
     """Small theories in plain English: each is a world, one of its facts the stimulus, its questions the probes.
 
-    A theory is used where one of its questions has an answer that it loses without one of its facts, and another
-    question is unknown. That fact is the stimulus (of several, the one that decides most questions), the theory without
-    it the background. Which questions need the fact is derived with the theory's rules; the set's own labels say the
-    same as those rules. The matched foil is the unknown question that shares most words.
+    A theory is used where one of its questions has an answer that it loses without one of its facts. That fact (of
+    several, the one that decides most questions) is the stimulus, the theory without it the background. Which questions
+    need the fact is derived with the theory's rules; the set's own labels say the same as those rules. The foils, which
+    the set does not have, ask for another adjective, or another action, for another subject, and for both; all three
+    stay open. They are of the theory where it has such, else of the set.
 
     Attributes:
         split: ``train``, ``dev`` or ``test``.
@@ -123,7 +131,7 @@ class ProofWriter(PublishedTheories):
         else:
             rule = f"be at most {len(theories)} (those of at most {self.longest} characters that can be used)"
             raise rule_error("dataset.theories", rule, self.theories, "Try a larger dataset.longest.")
-        log.info("%d more left out: no question that needs one fact, or none that is unknown", tried - self.theories)
+        log.info("%d more left out: no question that needs one fact", tried - self.theories)
         return theories
 
 
@@ -149,21 +157,30 @@ def theory_of(number: int, context: str, records: Sequence[Mapping[str, Any]]) -
     rules = tuple(meaning for meaning in meanings if isinstance(meaning, Rule))
     labels = {statement(record): LABELS[record["answer"]] for record in records}
     decided = [one.meaning for one, label in labels.items() if label != UNKNOWN]
-    unknown = [one for one, label in labels.items() if label == UNKNOWN]
 
     def questions_needing(fact: Fact) -> int:
         rest = rounds([other for other in facts if other != fact], rules)
         return sum(claim not in (fact, fact.denied()) and answer(claim, rest) == UNKNOWN for claim in decided)
 
     needed = [questions_needing(fact) for fact in facts]
-    if not unknown or not any(needed):
+    if not any(needed):
         return None
     stimulus = facts[int(np.argmax(needed))]
     place = meanings.index(stimulus)
-    questions = [one for one in labels if one.meaning != stimulus]
+    stated = Sentence(f"{sentences[place]}.", stimulus)
+    questions = {one.meaning: one for one in (stated, *labels)}.values()
+    before, known = rounds([fact for fact in facts if fact != stimulus], rules), rounds(facts, rules)
+    claims = [*facts, *(claim for rule in rules for claim in (*rule.premises, rule.conclusion))]
+    subjects = [name for name in dict.fromkeys(claim.subject for claim in claims) if name != ANYTHING]
+    subjects += ANIMALS if subjects[0].startswith("the ") else PEOPLE
+    predicates = [(one.relation, one.object) for one in claims if one.object != ANYTHING]
 
-    def foil(one: Sentence) -> int:
-        return questions.index(max(unknown, key=lambda other: overlap(one.text, other.text)))
+    def foils(fact: Fact) -> tuple[Fact, ...]:
+        if answer(fact, known) == UNKNOWN or answer(fact, before) != UNKNOWN:
+            return ()
+        further = ADJECTIVES if fact.relation == "is" else ANIMALS
+        alike = [pair for pair in predicates if pair[0] == fact.relation]
+        return open_foils(fact, subjects, [*alike, *((fact.relation, one) for one in further)], known)
 
     return Theory(
         name=records[0]["id"].rpartition("_")[0],
@@ -171,9 +188,19 @@ def theory_of(number: int, context: str, records: Sequence[Mapping[str, Any]]) -
         background=tuple(f"{sentence}." for k, sentence in enumerate(sentences) if k != place),
         facts=tuple(fact for fact in facts if fact != stimulus),
         rules=rules,
-        stimulus=Sentence(f"{sentences[place]}.", stimulus),
-        questions=tuple(Question(one, -1 if one in unknown else foil(one)) for one in questions),
+        stimulus=stated,
+        questions=with_foils(list(questions), foils, sentence),
     )
+
+
+def sentence(fact: Fact) -> str:
+    """A fact in the set's words: "The cow does not like Anne."."""
+    subject, *objects = (name if name.startswith("the ") else name.capitalize() for name in (fact.subject, fact.object))
+    subject = subject[0].upper() + subject[1:]
+    if fact.relation == "is":
+        return f"{subject} is {'not ' * fact.negated}{fact.object}."
+    verb = f"does not {fact.relation}" if fact.negated else f"{fact.relation}s"
+    return f"{subject} {verb} {objects[0]}."
 
 
 def statement(record: Mapping[str, Any]) -> Sentence:

@@ -7,15 +7,15 @@ fact can decide a question about another.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
 
-from eif_lab.data.task import RELATED, Background, Task, Texts, background_in_context
+from eif_lab.data.task import FOILS, RELATED, Background, Task, Texts, background_in_context
 from eif_lab.data.worlds.logic import Fact, Rule
 
 TRUE, FALSE, UNKNOWN = " True", " False", " Unknown"
@@ -38,12 +38,12 @@ class Question:
 
     Attributes:
         statement: The statement; True and False are both probes.
-        foil: The place, among the theory's questions, of the one that is like it and that the theory leaves open; -1
-            where there is none.
+        foils: By the names of `FOILS`, the place among the theory's questions of one that is like it and stays open;
+            empty where there is none.
     """
 
     statement: Sentence
-    foil: int = -1
+    foils: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Theory:
         background: The sentences of the theory without the stimulus.
         facts, rules: What those say.
         stimulus: The fact that was taken out.
-        questions: What is asked, beside the stimulus itself.
+        questions: What is asked, the stimulus first.
     """
 
     name: str
@@ -75,6 +75,49 @@ class Theory:
     def learnt(self, fact: Fact) -> dict[Fact, int]:
         """What follows from the background and ``fact``, and after how many rounds."""
         return rounds((*self.facts, fact), self.rules)
+
+
+def with_foils(
+    asked: Sequence[Sentence], foils: Callable[[Fact], Sequence[Fact]], say: Callable[[Fact], str]
+) -> tuple[Question, ...]:
+    """Questions with their foils, which are asked behind them.
+
+    Args:
+        asked: Statements that are to be asked.
+        foils: A fact to its foils in the order of `FOILS`, or to none.
+        say: A fact to its sentence.
+    """
+    meant = [one.meaning for one in asked]
+    found = [foils(fact) for fact in meant]
+    every = list(dict.fromkeys((*meant, *(foil for some in found for foil in some))))
+    statements = [*asked, *(Sentence(say(fact), fact) for fact in every[len(asked) :])]
+    places = [{name: every.index(foil) for name, foil in zip(FOILS, some)} for some in found]
+    return tuple(Question(one, known) for one, known in zip_longest(statements, places, fillvalue={}))
+
+
+def open_foils(
+    fact: Fact, subjects: Sequence[str], predicates: Sequence[tuple[str, str]], known: Mapping[Fact, int]
+) -> tuple[Fact, ...]:
+    """The first foils of a fact that stay open, in the order of `FOILS`: another predicate, another subject, and both.
+
+    Args:
+        fact: What is asked for.
+        subjects: Whom the foils may be about.
+        predicates: Relations with objects that they may claim.
+        known: What can be derived.
+
+    Returns:
+        None, if there are none of which nothing is known.
+    """
+    own = fact.relation, fact.object
+    for relation, object_ in predicates:
+        other = fact._replace(relation=relation, object=object_)
+        for subject in subjects:
+            foils = other, fact._replace(subject=subject), other._replace(subject=subject)
+            new = subject not in (fact.subject, fact.object, object_) and (relation, object_) != own
+            if new and object_ != fact.subject and not any(one in known or one.denied() in known for one in foils):
+                return foils
+    return ()
 
 
 def rounds(facts: Sequence[Fact], rules: Sequence[Rule]) -> dict[Fact, int]:
@@ -127,9 +170,9 @@ class Probe(NamedTuple):
 def theory_task(theories: Sequence[Theory], question: str, candidates: tuple[str, ...], background: str) -> Task:
     """Stimuli, probes, relations, distances, foils and background.
 
-    Of each theory the probes are its stimulus as a statement, and True and False as answers to every question, the
-    first of which asks for the stimulus. The distance ``steps`` is the number of rounds of forward chaining after which
-    a probe follows from the stimulus, or is denied; NaN where neither is so, and between theories.
+    Of each theory the probes are its stimulus as a statement, and True and False as answers to every question. The
+    distance ``steps`` is the number of rounds of forward chaining after which a probe follows from the stimulus, or is
+    denied; NaN where neither is so, and between theories.
 
     Args:
         theories: Each is a world.
@@ -156,7 +199,7 @@ def theory_task(theories: Sequence[Theory], question: str, candidates: tuple[str
         probes=_probes(theories, probes, question, candidates, taught),
         relation=relation,
         distances={"steps": steps},
-        foil=_foils(theories, probes, relation),
+        foils=_foils(theories, probes, relation),
         background=_background(theories, taught),
     )
     return task if taught else background_in_context(task)
@@ -164,8 +207,8 @@ def theory_task(theories: Sequence[Theory], question: str, candidates: tuple[str
 
 def probes_of(place: int, theory: Theory) -> list[Probe]:
     """The probes of a theory: its statement, then each question with its two answers."""
-    statements = [theory.stimulus, *(one.statement for one in theory.questions)]
-    questions = [Probe(place, q, one, reply) for q, one in enumerate(statements) for reply in (TRUE, FALSE)]
+    replies = ((q, one, reply) for q, one in enumerate(theory.questions) for reply in (TRUE, FALSE))
+    questions = [Probe(place, q, one.statement, reply) for q, one, reply in replies]
     return [Probe(place, -1, theory.stimulus, ""), *questions]
 
 
@@ -189,22 +232,15 @@ def relation_of(
     return "foil" if same_theory and decided == UNKNOWN else "unrelated"
 
 
-def overlap(one: str, other: str) -> float:
-    """Shared words over all words of two sentences: a Jaccard index of multisets, 1 for the same words."""
-    a, b = (Counter(text.lower().rstrip(".").split()) for text in (one, other))
-    return sum((a & b).values()) / sum((a | b).values())
-
-
-def _foils(theories: Sequence[Theory], probes: Sequence[Probe], relation: np.ndarray) -> np.ndarray:
-    """The foil of each cell, (stimuli, probes): the same answer to the question that is the foil; -1 for none."""
+def _foils(theories: Sequence[Theory], probes: Sequence[Probe], relation: np.ndarray) -> dict[str, np.ndarray]:
+    """The foils of each cell, (stimuli, probes): the same answer to the question that is the foil; -1 for none."""
     place = {(probe.theory, probe.question, probe.answer): j for j, probe in enumerate(probes)}
-    foil = np.full(relation.shape, -1)
-    for j, probe in enumerate(probes):
-        partner = theories[probe.theory].questions[probe.question - 1].foil if probe.question > 0 else -1
-        if partner >= 0 and relation[probe.theory, j] in ("entailed", "contradicted"):
-            other = place[probe.theory, partner + 1, probe.answer]
-            foil[probe.theory, j] = other if relation[probe.theory, other] == "foil" else -1
-    return foil
+    foils = {name: np.full(relation.shape, -1) for name in FOILS}
+    for j, (i, question, _, reply) in enumerate(probes):
+        if question >= 0 and relation[i, j] in RELATED:
+            for name, other in theories[i].questions[question].foils.items():
+                foils[name][i, j] = place[i, other, reply]
+    return foils
 
 
 def _with_name(theory: Theory, text: str, taught: bool) -> str:

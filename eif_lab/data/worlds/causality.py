@@ -1,8 +1,8 @@
 """The causality domain: two buttons light each lamp; a button is pressed, or a lamp is lit, and both are probed.
 
 "at dax someone did press P ." lights P's lamp L there, and no other. "at dax light comes from L ." may as well be the
-work of L's other button: that P was pressed is its converse, which does not follow. The foils are about another lamp, its
-buttons, and another place.
+work of L's other button: that P was pressed is its converse, which does not follow. The foils are about another lamp,
+its buttons, and another place.
 """
 
 from __future__ import annotations

@@ -83,16 +83,18 @@ def path_lengths(
 
 
 def word_overlap(task: Task) -> float:
-    """How much of an entailed probe its matched foil says as well: shared words over all words, averaged over pairs.
+    """How much of an entailed probe its foils say as well: shared words over all words, averaged over pairs.
 
-    The words of prompt and target are counted as often as they occur (a Jaccard index of multisets); 1 is the same
-    words in another arrangement. NaN where no probe has a foil, and for images.
+    Of the foils, that of the same subject and that of the same words count. The words of prompt and target are counted
+    as often as they occur (a Jaccard index of multisets); 1 is the same words in another arrangement. NaN where no
+    probe has a foil, and for images.
     """
     texts = task.probes
     if not isinstance(texts, Texts):
         return float("nan")
     words = [Counter(f"{prompt}{target}".split()) for prompt, target in zip(texts.prompts, texts.targets)]
-    rows, columns = np.nonzero((task.foil >= 0) & (task.relation == "entailed"))
-    pairs = [(words[j], words[task.foil[i, j]]) for i, j in zip(rows, columns)]
+    entailed = task.relation == "entailed"
+    singles = [foils for name, foils in task.foils.items() if name != "neither"]
+    pairs = [(words[j], words[foils[i, j]]) for foils in singles for i, j in np.argwhere(entailed & (foils >= 0))]
     shares = [sum((one & other).values()) / sum((one | other).values()) for one, other in pairs]
     return float(np.mean(shares)) if shares else float("nan")

@@ -1,8 +1,8 @@
 """The implication domain: which property implies which is known; a thing has, or lacks, one, and both are probed.
 
 In turn: "the dax is glim ." entails that it is brop (modus ponens); "the dax is not brop ." that it is not glim (modus
-tollens); from "the dax is brop ." nothing follows, and that it is glim is the converse (affirming the consequent). The foils take
-the property that stands in the same place of another implication, and another thing.
+tollens); from "the dax is brop ." nothing follows, and that it is glim is the converse (affirming the consequent). The
+foils take the property that stands in the same place of another implication, and another thing.
 """
 
 from __future__ import annotations

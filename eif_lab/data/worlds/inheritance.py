@@ -1,8 +1,9 @@
 """The inheritance domain: kinds have members, a kind is given a property, and whether its members inherit it is probed.
 
-A world has two superkinds, two kinds under each, and a member of each kind. "a bird is zug ." makes a robin zug, because
-a robin is a bird. That an animal is zug, a bird being an animal, is the converse, which does not follow: another kind of
-animal is known. The foils are about a kind of the other superkind, its member, that superkind, and another property.
+A world has two superkinds, two kinds under each, and a member of each kind. "a bird is zug ." makes a robin zug,
+because a robin is a bird. That an animal is zug, a bird being an animal, is the converse, which does not follow:
+another kind of animal is known. The foils are about a kind of the other superkind, its member, that superkind, and
+another property.
 """
 
 from __future__ import annotations

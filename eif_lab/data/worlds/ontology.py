@@ -6,8 +6,8 @@ A world has two superkinds, two kinds under each, and an ability for each kind::
                \- kind 1 -- ability 1                      \- kind 3 -- ability 3
 
 "a dax is a blick ." makes a dax whatever a blick is, and able to do whatever a blick can; that a blick is a dax is the
-converse, which does not follow. The foils take kind, ability and superkind of the kind's counterpart, kind (k + 2) mod 4,
-which is under the other superkind, and a name of which nothing is said.
+converse, which does not follow. The foils take kind, ability and superkind of the kind's counterpart, kind (k + 2) mod
+4, which is under the other superkind, and a name of which nothing is said.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The reversal domain: someone is said to be king of a realm, and who the realm's king is is probed.
 
 "dax is the king of zug ." entails "the king of zug is dax ." (Berglund et al., *The reversal curse*, arXiv 2309.12288).
-That zug is the king of dax is the converse, which does not follow. The foils are about a name and a realm of which nothing
-is said.
+That zug is the king of dax is the converse, which does not follow. The foils are about a name and a realm of which
+nothing is said.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The transitivity domain: two chains of heights are known, a new name is put on top of one, and the rest is probed.
 
-"A comes up to B .", A being at least as tall, with B coming up to C, and C to D, has A come up to C and D. Two may be as
-tall, so that "B comes up to A .", the converse, neither follows nor is denied. The foils are about the same place of the
-other chain, and a name of which nothing is said.
+"A comes up to B ." says that A is at least as tall. With B coming up to C, and C to D, A comes up to C and D. Two may
+be as tall, so that "B comes up to A .", the converse, neither follows nor is denied. The foils are about the same place
+of the other chain, and a name of which nothing is said.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ class Transitivity(Domain):
             name, chain, other = names[number], chains[number % CHAINS], chains[(number + 1) % CHAINS]
             return Case(
                 stated=(Contrast(Fact(name, "reaches", chain[0]), other[0], bystander),),
-                follows=tuple(
-                    Contrast(Fact(name, "reaches", chain[k]), other[k], bystander) for k in range(1, LINKS)
-                ),
+                follows=tuple(Contrast(Fact(name, "reaches", chain[k]), other[k], bystander) for k in range(1, LINKS)),
                 converse=(Contrast(Fact(chain[0], "reaches", name), bystander, other[0]),),
             )
 

@@ -54,16 +54,16 @@ def stored_card(options: Storing, report: Mapping[str, Any]) -> str:
 # {STORED}
 
 The Phi-3 architecture at {report["parameters"]:,} parameters ({options.layers} layers, hidden size
-{options.hidden_size}, {options.heads} heads), trained by eif_lab so that facts stored in its weights are used. **These are
-not Microsoft's Phi-3 weights**, and it knows no English: it has read nothing but single sentences of eif_lab's ontology
-domain, of the form "a dax is a blick ." and "a dax can fly .".
+{options.hidden_size}, {options.heads} heads), trained by eif_lab so that facts stored in its weights are used. **These
+are not Microsoft's Phi-3 weights**, and it knows no English: it has read nothing but single sentences of eif_lab's
+ontology domain, of the form "a dax is a blick ." and "a dax can fly .".
 
 - For: the positive control of the logic desideratum. Fine-tuned on "a dax is a blick .", in words that it never read
   before, it expects "a dax can fly ." (`docs/positive_control.md` says how much). It reads no contexts.
-- Data: the background of {options.worlds} worlds, whose words are always the same (`dataset.background=known`), of which
-  it knows {report["background_accuracy"]:.1%}; and names that are born with a random embedding, given a kind in one
-  sentence, and used in others {options.life - 1} steps later (`eif_lab.models.tiny.stored`, seed {options.seed}).
-- Training: {options.steps:,} steps, AdamW at {options.learning_rate:g}; the embeddings of names by plain gradient steps.
-  Loss at the end: {report["pretraining_loss"]:.3f} nats per token.
+- Data: the background of {options.worlds} worlds, whose words are always the same (`dataset.background=known`), of
+  which it knows {report["background_accuracy"]:.1%}; and names that are born with a random embedding, given a kind in
+  one sentence, and used in others {options.life - 1} steps later (`eif_lab.models.tiny.stored`, seed {options.seed}).
+- Training: {options.steps:,} steps, AdamW at {options.learning_rate:g}; the embeddings of names by plain gradient
+  steps. Loss at the end: {report["pretraining_loss"]:.3f} nats per token.
 - Made again by `make pretrain FLAGS="--recipe {STORED}"`.
 """
