@@ -4,8 +4,8 @@ Every sentence is a document of its own. Names are few, and live several times: 
 anew, as that of a word that was never seen, and one sentence says its kind ("a dax is a blick ."). At the end of its
 life others say what follows ("a dax can fly ."). A model predicts these only by what the one sentence did to its
 weights, since no document holds both; and it can learn to do so only by reading every name alike. Feng, Russell and
-Steinhardt (arXiv 2412.04614) call what reads a stored fact an extractive structure, and find that a model learns it from
-facts that it knows already and what follows from them.
+Steinhardt (arXiv 2412.04614) call what reads a stored fact an extractive structure, and find that a model only learns
+one where facts come before what follows from them.
 """
 
 from __future__ import annotations
