@@ -19,12 +19,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from eif_lab.data.task import Texts
 from eif_lab.data.worlds.logic import Fact
 from eif_lab.data.worlds.names import words
 from eif_lab.data.worlds.ontology import KINDS, Ontology
-from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.tiny.recipe import Storing
+from eif_lab.readouts.classes import IGNORED
 
 if TYPE_CHECKING:
     from transformers import Phi3ForCausalLM, PreTrainedTokenizerFast
@@ -104,7 +103,7 @@ class Sentences(Dataset[tuple[Reading, Tensor]]):
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, options: Storing, first: int = 0) -> None:
-        self.encode, self.options, self.first = Encoder(tokenizer, options.context), options, first
+        self.tokenizer, self.options, self.first = tokenizer, options, first
         self.lives = Lives(options)
 
     def __len__(self) -> int:
@@ -116,18 +115,17 @@ class Sentences(Dataset[tuple[Reading, Tensor]]):
         random = np.random.default_rng([self.options.seed, step])
         lives = self.lives
         known = [lives.background[i] for i in random.integers(len(lives.background), size=self.options.batch_size)]
-        inputs, targets = self.encode(as_texts([*known, *lives.stated(step), *lives.used(step)]))
+        sentences = [Ontology.sentence(fact) for fact in (*known, *lives.stated(step), *lives.used(step))]
+        ids = self.ids([f"{self.tokenizer.bos_token}{sentence}" for sentence in sentences])
         born = lives.born(step)
-        ids = [self.encode.tokens("", name)[0][-1] for name in born]
-        drawn = random.normal(size=(len(born), self.options.hidden_size))
-        births = Birth(torch.tensor(ids, dtype=torch.long), torch.tensor(drawn, dtype=torch.float32))
-        return Reading(inputs, births), targets
+        drawn = torch.tensor(random.normal(size=(len(born), self.options.hidden_size)), dtype=torch.float32)
+        births = Birth(self.ids(born).flatten(), drawn)
+        padding = ids[:, 1:] == self.tokenizer.pad_token_id
+        return Reading(ids[:, :-1], births), ids[:, 1:].masked_fill(padding, IGNORED)
 
-
-def as_texts(facts: Sequence[Fact]) -> Texts:
-    """Whole sentences, each by itself."""
-    sentences = tuple(Ontology.sentence(fact) for fact in facts)
-    return Texts(("",) * len(facts), sentences, np.array(sentences))
+    def ids(self, texts: Sequence[str]) -> Int[Tensor, "rows T"]:
+        """Token ids, padded on the right."""
+        return self.tokenizer(list(texts), add_special_tokens=False, padding=True, return_tensors="pt")["input_ids"]
 
 
 class Namer(nn.Module):

@@ -54,7 +54,7 @@ def pretrain_stored(options: Storing, directory: Path, device: str) -> dict[str,
         final = train(
             Namer(model, names.to(device), options.step_length),
             token_loss,
-            lambda seen: DataLoader(Sentences(tokenizer, options, seen), batch_size=None, num_workers=1),
+            lambda seen: DataLoader(Sentences(tokenizer, options, seen), batch_size=None),
             options,
             directory=directory,
             title=f"pre-training {STORED}",
