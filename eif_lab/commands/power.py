@@ -1,4 +1,4 @@
-"""``eif-lab power``: how strong an effect must be for logic and negation to be satisfied."""
+"""``eif-lab power``: how many worlds it takes for an effect to satisfy logic and negation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ def main(arguments: list[str]) -> int:
         0; 2 for a mistake, told in one line.
     """
     parser = parser_of("power")
-    parser.add_argument("--worlds", type=int, default=20, help="number of worlds (%(default)s)")
-    parser.add_argument("--draws", type=int, default=100, help="simulated arrays per effect tried (%(default)s)")
+    parser.add_argument("--worlds", type=int, default=20, help="number of worlds to give the power at (%(default)s)")
+    parser.add_argument("--stimuli", type=int, default=3, help="stimuli in each world (%(default)s)")
+    parser.add_argument("--draws", type=int, default=100, help="simulated arrays per line and size (%(default)s)")
     parser.add_argument("--noise", type=float, nargs="+", default=[0.1, 0.3, 1.0], help="standard deviations of a cell")
+    parser.add_argument("--effect", type=float, nargs="+", default=[0.1, 0.15, 0.2, 0.3], help="true effects")
     asked = parser.parse_args(arguments)
     from eif_lab.desiderata.power import power_table
 
     def run() -> int:
-        for line in power_table(asked.worlds, asked.draws, asked.noise):
+        for line in power_table(asked.worlds, asked.stimuli, asked.draws, asked.noise, asked.effect):
             print(line, flush=True)
         return 0
 

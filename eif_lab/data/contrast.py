@@ -15,6 +15,9 @@ subject more than about another subject. Whatever a text does to every answer ab
 wherever they stand, or to every sentence of a form, cancels.
 """
 
+ROUND_OFF = 1e-12
+"""A difference smaller than this fraction of the row's largest influence is 0."""
+
 Foils = Mapping[str, Int[np.ndarray, "stimuli probes"]]
 """By name, the column of each probe's foil; -1 where there is none."""
 
@@ -45,11 +48,13 @@ def has_foils(foils: Foils, shape: tuple[int, int]) -> Bool[np.ndarray, "stimuli
 
 def less_control(values: Float[np.ndarray, "stimuli probes"], foils: Foils) -> Float[np.ndarray, "stimuli probes"]:
     """Each cell less its control; NaN where it has no foils."""
-    control = np.zeros(values.shape)
+    less = values.astype(float)
     for name, weight in foil_weights(foils).items():
         foil = np.take_along_axis(values, np.maximum(foils[name], 0), axis=1)
-        control += np.where(weight != 0, weight * foil, 0.0)
-    return np.where(has_foils(foils, values.shape), values - control, np.nan)
+        less -= np.where(weight != 0, weight * foil, 0.0)
+    # What cancels leaves round-off behind, whose sign and spread would be tested as if they were measured.
+    cancelled = np.abs(less) <= ROUND_OFF * np.abs(values).max(axis=1, initial=0.0, keepdims=True)
+    return np.where(has_foils(foils, values.shape), np.where(cancelled, 0.0, less), np.nan)
 
 
 def strength_weights(

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.random import Generator
 
 from eif_lab.desiderata.selection import prepare
-from eif_lab.desiderata.statistics import jackknife
+from eif_lab.desiderata.statistics import Estimate, divide, fieller_interval, jackknife, pair_jackknife
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.options import Options, option
 
@@ -52,7 +52,15 @@ class Desideratum(Options):
         return self.judge(prepare(influence), np.random.default_rng(seed))
 
     def finding(
-        self, statistic: str, weighted: Weighted, units: int, unit: str, threshold: float, chance: float = 0.0
+        self,
+        statistic: str,
+        weighted: Weighted,
+        units: int,
+        unit: str,
+        threshold: float,
+        *,
+        chance: float = 0.0,
+        pairs: bool = False,
     ) -> Finding:
         """A statistic over independent units, with its interval and both p-values against the threshold.
 
@@ -66,12 +74,44 @@ class Desideratum(Options):
             unit: What they are, in the plural.
             threshold: The bar.
             chance: What the statistic is by chance.
+            pairs: Whether it is one of pairs of units, whose rows and columns leave together.
         """
-        estimate = jackknife(weighted, units)
+        estimate = (pair_jackknife if pairs else jackknife)(weighted, units)
         low, high = estimate.interval(self.confidence)
-        enough = units >= self.least_units
-        p_value, p_violated = (estimate.p_values(threshold)) if enough else (math.nan, math.nan)
+        p_value, p_violated = self.p_values(estimate, units, threshold)
         return Finding(statistic, estimate.value, low, high, p_value, units, unit, threshold, p_violated, chance)
+
+    def ratio(
+        self,
+        statistic: str,
+        numerator: Float[np.ndarray, " units"],
+        denominator: Float[np.ndarray, " units"],
+        *,
+        unit: str,
+        threshold: float,
+    ) -> Finding:
+        """A ratio of means over independent units, with Fieller's interval and both p-values against the threshold.
+
+        The p-values are those of ``mean(numerator - threshold * denominator)`` against zero, which is on the same side
+        of zero as the ratio is of the threshold as long as the denominator's mean is positive. See
+        `statistics.fieller_interval` for why a ratio is not left to `finding`.
+
+        Args:
+            statistic: Its name.
+            numerator, denominator: By unit; the denominator's mean is to be clearly above zero.
+            unit: What the units are, in the plural.
+            threshold: The bar.
+        """
+        n = len(numerator)
+        beyond = jackknife(lambda counts: divide(counts @ (numerator - threshold * denominator), counts.sum(axis=1)), n)
+        low, high = fieller_interval(numerator, denominator, self.confidence)
+        p_value, p_violated = self.p_values(beyond, n, 0.0)
+        effect = float(divide(numerator.sum(), denominator.sum()))
+        return Finding(statistic, effect, low, high, p_value, n, unit, threshold, p_violated)
+
+    def p_values(self, estimate: Estimate, units: int, threshold: float) -> tuple[float, float]:
+        """Both p-values against the threshold; NaN with fewer than ``least_units``."""
+        return estimate.p_values(threshold) if units >= self.least_units else (math.nan, math.nan)
 
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array: finite, sorted by sample id, not constant."""

@@ -1,4 +1,4 @@
-"""Distance decay: the further a probe is from the stimulus, the less it is taught."""
+"""Distance decay: the further a probe is from the stimulus, the less it is moved."""
 
 from __future__ import annotations
 
@@ -11,113 +11,244 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from numpy.random import Generator
 from scipy.optimize import OptimizeWarning, curve_fit
+from scipy.stats import rankdata
 
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.selection import clean, clusters, require_units, same_sample, texts
+from eif_lab.desiderata.selection import clean, require_units, same_sample
+from eif_lab.desiderata.stand_ins import (
+    FEWEST,
+    Units,
+    above_stand_ins,
+    averaged,
+    chance_of,
+    related_elsewhere,
+    units_of,
+)
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.errors import NotApplicable
 from eif_lab.options import option
 
 _MOST_BINS = 20
 
+_OF_IMAGES = ("feature", "pixel")
+"""The distances of images, the preferred one first. The class is none: of two values neither is further away."""
+
 
 @dataclass
 class DistanceDecay(Desideratum):
-    """Influence falls with semantic distance.
+    """The size of influence falls with semantic distance.
 
-    Statistic: Spearman correlation of influence with distance, turned round, over the pairs that are not the same
-    sample and whose distance is defined. Interval: stimuli (worlds, where there are any) resampled whole. p-value: QAP;
-    rows and columns permuted together where stimuli and probes are the same samples, rows alone otherwise, which
-    assumes exchangeable samples, or stimuli, of clusters of one size. Where a distance is defined only for some of the
-    stimuli (within a world, say), no row can stand in for another, and the sign of each unit's contribution is flipped
-    instead, which assumes that contributions are symmetric about zero. Where noise was added, the clean samples are
+    Statistic: for each stimulus the rank correlation of ``|I|`` with nearness over the probes of its own world, itself
+    left out, less what the stimuli of other worlds, put in its place, reach on the same probes (see `stand_ins`);
+    averaged over a world's stimuli, then over worlds. Nothing is compared across worlds, so that the number of worlds
+    does not matter; and what moves a probe under any stimulus cancels. A probe of the world without a distance (no
+    proof leads to it) is further away than all that have one. It is called ``rank_correlation_<distance>``.
+
+    Of images there are two findings. ``within_class_<distance>`` is the same within classes, by the distance between
+    features where there is one, else between pixels. ``between_classes_<distance>``: the rank correlation, over pairs
+    of classes, of the size of the mean influence of one on the other with their nearness (mean distance of their
+    samples), given both classes: that some teach, learn or lie in the middle more than others cancels. Being of one
+    class or not is a contrast, of which `Sparsity` asks; it is no decay.
+
+    Unit: the class, the world, or the stimulus where there is neither. Where noise was added, the clean samples are
     judged.
 
-    Details: ``decay_length`` of ``I = a exp(-distance / length) + c`` fitted to binned means, in units of the distance;
-    NaN where there are fewer than four distinct distances or the fit fails.
+    Details: the statistic and its chance as they are before the difference is taken, and ``decay_length`` of
+    ``|I| = a exp(-distance / length) + c`` fitted to binned means, in units of the distance; NaN where there are fewer
+    than four distinct distances or the fit fails.
 
     Attributes:
-        distance: Name of the distance; the array's default one where None.
-        threshold: Rank correlation (turned round) that counts as decay.
+        distance: Name of the distance. None is the dataset's first one; of images that between features, or pixels.
+        threshold: Rank correlation above chance that counts as decay.
     """
 
     group: ClassVar[str] = "desideratum.distance_decay"
-    claim: ClassVar[str] = "influence falls with the distance between stimulus and probe"
+    claim: ClassVar[str] = "the size of influence falls with the distance between stimulus and probe"
 
     distance: str | None = option(None)
-    threshold: float = option(0.1, at_least=-1, below=1, hint="Try 0.1.")
+    threshold: float = option(0.05, at_least=-1, below=1, hint="Try 0.05.")
 
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
-        influence = clean(influence)
-        distance = self.distances(influence)
-        same = same_sample(influence)
-        cells = np.isfinite(distance) & ~same
-        measured = cells.any(axis=1)
-        influence, distance, cells, same = influence[measured], distance[measured], cells[measured], same[measured]
-        units, unit = clusters(influence)
-        n = int(units.max(initial=-1)) + 1
-        require_units(n, f"{unit} with a distance to another sample")
+        influence, units = clean(influence), units_of(clean(influence))
+        name, distance = self.distances(influence)
+        cells = comparable(influence, distance, units)
+        if units.name == "worlds":
+            distance = np.where(np.isfinite(distance), distance, np.inf)
+        size = np.abs(influence.values)
+        table = rank_correlations(size, distance, cells, related_elsewhere(influence, units), units)
+        require_units(len(table), f"{units.name} with distances that differ", at_least=FEWEST)
+        of_images = units.name == "classes"
+        inner = f"within_class_{name}" if of_images else f"rank_correlation_{name}"
+        findings = [self.finding(inner, above_stand_ins(table), len(table), units.name, self.threshold)]
+        details = {inner: float(np.diag(table).mean()), f"{inner}_chance": chance_of(table)}
+        if of_images and units.count > FEWEST:
+            findings.append(self.between_classes(name, influence.values, distance, units))
+            cells = np.isfinite(distance) & ~same_sample(influence)
+        measured = cells & np.isfinite(distance)
+        details["decay_length"] = decay_length(distance[measured], size[measured])
+        return Verdict("distance_decay", self.claim, findings, self.alpha, details)
 
-        def falls(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
-            return -statistics.row_spearman(influence.values, distance, cells, counts[:, units])
+    def between_classes(
+        self,
+        name: str,
+        influence: Float[np.ndarray, "stimulus probe"],
+        distance: Float[np.ndarray, "stimulus probe"],
+        units: Units,
+    ) -> Finding:
+        """Whether the classes that are nearer to a class are moved more by it."""
+        moved, apart = (class_means(values, np.isfinite(distance), units) for values in (influence, distance))
+        known = np.isfinite(apart + np.eye(len(apart))).all(axis=1)
+        moved, apart = moved[np.ix_(known, known)], apart[np.ix_(known, known)]
 
-        effect = float(falls(np.ones((1, n)))[0])
-        low, high = self.interval(falls, n, generator)
-        p_value = self.p_value(influence, distance, cells | same, generator) if np.isfinite(effect) else float("nan")
-        finding = Finding("rank_correlation", effect, low, high, p_value, n, unit, self.threshold)
-        note = "" if np.isfinite(effect) else "influence or distance does not vary between different samples"
-        details = {"decay_length": decay_length(distance[cells], influence.values[cells])}
-        return Verdict("distance_decay", self.claim, [finding], self.alpha, details, note)
+        def weighted(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
+            return np.array([decay_between(np.abs(moved[np.ix_(k, k)]), apart[np.ix_(k, k)]) for k in counts > 0])
 
-    def distances(self, influence: xr.DataArray) -> Float[np.ndarray, "stimulus probe"]:
-        """The distance chosen, or the array's default one.
+        return self.finding(f"between_classes_{name}", weighted, len(moved), units.name, self.threshold, pairs=True)
+
+    def distances(self, influence: xr.DataArray) -> tuple[str, Float[np.ndarray, "stimulus probe"]]:
+        """The distance chosen, or the array's first one, with its name.
 
         Raises:
             NotApplicable: The array has no such distance.
         """
         names = sorted(str(name).removeprefix("distance_") for name in influence.coords if str(name)[:9] == "distance_")
+        names = [name for name in names if name != "class"]
         if not names:
             raise NotApplicable("influence must have a distance, got none. Choose a dataset with distances.")
-        name = self.distance or influence.attrs.get("distance", names[0])
+        preferred = (self.distance, influence.attrs.get("distance"), *_OF_IMAGES, *names)
+        name = self.distance or next(name for name in preferred if name in names)
         if name not in names:
             raise NotApplicable(
                 f"{self.group}.distance must be one of {', '.join(names)}, got {name!r}. Try {names[0]}."
             )
-        return influence[f"distance_{name}"].transpose("stimulus", "probe").values.astype(float)
+        return name, influence[f"distance_{name}"].transpose("stimulus", "probe").values.astype(float)
 
-    def p_value(
-        self,
-        influence: xr.DataArray,
-        distance: Float[np.ndarray, "stimulus probe"],
-        defined: Bool[np.ndarray, "stimulus probe"],
-        generator: Generator,
-    ) -> float:
-        """One-sided, against influence that has nothing to do with distance."""
-        cells = defined & ~same_sample(influence)
-        taught, near = centred_ranks(influence.values, cells), -centred_ranks(distance, cells)
-        units, _ = clusters(influence)
-        if (defined.all(axis=0) != defined.any(axis=0)).any():
-            return statistics.sign_flip_p(np.bincount(units, (taught * near).sum(axis=1)), self.resamples, generator)
-        permutations = statistics.cluster_permutations(units, self.resamples, generator)
-        if np.array_equal(texts(influence, "stimulus_id"), texts(influence, "probe_id")):
-            null = statistics.joint_permutation_null(taught, near, permutations)
-            return statistics.upper_tail(float(np.vdot(taught, near)), null)
-        paired = taught @ near.T
-        return statistics.upper_tail(
-            float(np.trace(paired) / len(paired)), statistics.row_permutation_null(paired, permutations)
-        )
+
+def comparable(
+    influence: xr.DataArray, distance: Float[np.ndarray, "stimulus probe"], units: Units
+) -> Bool[np.ndarray, "stimulus probe"]:
+    """The cells in which a stimulus is compared with itself: other samples of its unit, at known distances.
+
+    In a world that has distances, those without one count: nothing leads from the stimulus to them.
+    """
+    known, other = np.isfinite(distance), ~same_sample(influence)
+    if units.columns is None:
+        return known & other
+    own = other & (units.rows[:, None] == units.columns[None, :])
+    return own & known.any(axis=1, keepdims=True) if units.name == "worlds" else own & known
+
+
+def rank_correlations(
+    size: Float[np.ndarray, "stimulus probe"],
+    distance: Float[np.ndarray, "stimulus probe"],
+    cells: Bool[np.ndarray, "stimulus probe"],
+    elsewhere: Bool[np.ndarray, "stimulus probe"],
+    units: Units,
+) -> Float[np.ndarray, "units units"]:
+    """By (unit asked about, unit that answers), how well size of influence follows nearness to the stimuli asked about.
+
+    Ranks are taken over the probes of the unit asked about; a row that does not vary there follows nothing, and has 0.
+
+    Args:
+        size: Of influence.
+        distance: From the stimulus asked about to the probe.
+        cells: Where distances are compared.
+        elsewhere: Where a stimulus is related to probes of another unit.
+        units: The array's.
+    """
+    own, other, asked = [], [], []
+    groups = np.zeros(len(size), dtype=int) if units.columns is None else units.rows
+    for rows in (np.flatnonzero(groups == group) for group in np.unique(groups)):
+        columns = np.flatnonzero(cells[rows].any(axis=0))
+        near = np.stack([centred_ranks(-distance[row, columns], cells[row, columns]) for row in rows])
+        block = size[:, columns]
+        block[rows] = np.where(cells[np.ix_(rows, columns)], block[rows], np.inf)  # so that others' ranks have no gap
+        scores = row_correlations(near, cells[np.ix_(rows, columns)].astype(float), rankdata(block, axis=1))
+        varies = (near != 0).any(axis=1)
+        own.append(scores[np.arange(len(rows)), rows][varies])
+        other.append(np.where(elsewhere[:, columns].any(axis=1), np.nan, scores)[varies])
+        asked.append(units.rows[rows][varies])
+    return averaged(np.concatenate(own), np.concatenate(other), np.concatenate(asked), units)
 
 
 def centred_ranks(
-    values: Float[np.ndarray, "stimulus probe"], cells: Bool[np.ndarray, "stimulus probe"]
-) -> Float[np.ndarray, "stimulus probe"]:
-    """Ranks over ``cells`` about their mean, and 0, which weighs nothing, elsewhere."""
-    ranks = statistics.mid_ranks(np.unique(values[cells], return_inverse=True)[1])
+    values: Float[np.ndarray, " probe"], cells: Bool[np.ndarray, " probe"]
+) -> Float[np.ndarray, " probe"]:
+    """Ranks among ``cells`` about their mean, and 0, which weighs nothing, elsewhere."""
     centred = np.zeros(values.shape)
-    centred[cells] = ranks - ranks.mean()
+    if cells.any():
+        ranks = rankdata(values[cells])
+        centred[cells] = ranks - ranks.mean()
     return centred
+
+
+def row_correlations(
+    near: Float[np.ndarray, "questions probe"],
+    cells: Float[np.ndarray, "questions probe"],
+    taught: Float[np.ndarray, "stimulus probe"],
+) -> Float[np.ndarray, "questions stimulus"]:
+    """Pearson correlation of each question's values with each stimulus's over the question's cells; 0 where undefined.
+
+    Args:
+        near: Values about their mean over ``cells``, 0 elsewhere.
+        cells: 1 where a question counts a probe, 0 elsewhere.
+        taught: Ranks.
+    """
+    count = np.maximum(cells.sum(axis=1, keepdims=True), 1)
+    spread = cells @ (taught**2).T - (cells @ taught.T) ** 2 / count
+    scale = np.sqrt(np.maximum(spread, 0)) * np.sqrt((near**2).sum(axis=1, keepdims=True))
+    return np.where(spread > 1e-9, statistics.divide(near @ taught.T, scale), 0.0)
+
+
+def class_means(
+    values: Float[np.ndarray, "stimulus probe"], cells: Bool[np.ndarray, "stimulus probe"], units: Units
+) -> Float[np.ndarray, "units units"]:
+    """Means by (class of the stimulus, class of the probe) over the cells; NaN where there are none."""
+    assert units.columns is not None
+    rows, columns = (np.eye(units.count + 1)[of] for of in (units.rows, units.columns))
+    total, count = (rows.T @ np.where(cells, one, 0.0) @ columns for one in (values, 1.0))
+    return statistics.divide(total, count)[:-1, :-1]
+
+
+def decay_between(moved: Float[np.ndarray, "classes classes"], apart: Float[np.ndarray, "classes classes"]) -> float:
+    """Rank correlation of ``moved`` with nearness off the diagonal, given the row and the column.
+
+    What a class does to all others, what is done to it by all others, and how central it is, cancel. NaN for fewer
+    than four classes, which leave nothing over; 0 where nothing varies.
+    """
+    if len(moved) <= FEWEST:
+        return float("nan")
+    cells = ~np.eye(len(moved), dtype=bool)
+    near, taught = (beyond_rows_and_columns(off_diagonal_ranks(values))[cells] for values in (-apart, moved))
+    scale = np.sqrt(near @ near * (taught @ taught))
+    return float(near @ taught / scale) if scale > 1e-9 else 0.0
+
+
+def off_diagonal_ranks(square: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """Ranks of the cells off the diagonal, which holds 0."""
+    ranks, cells = np.zeros(square.shape), ~np.eye(len(square), dtype=bool)
+    ranks[cells] = rankdata(square[cells])
+    return ranks
+
+
+def beyond_rows_and_columns(square: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """What is left of the cells off the diagonal when row and column effects are fitted by least squares.
+
+    Args:
+        square: With a diagonal of zeros.
+
+    Source: Warner, Kenny and Stoto (1979), A new round robin analysis of variance for social interaction data.
+    """
+    n = len(square)
+    row, column = (square.sum(axis=axis) / (n - 1) for axis in (1, 0))
+    mean = row.mean()
+    of_row, of_column = (
+        ((n - 1) ** 2 * one + (n - 1) * other) / (n * (n - 2)) - (n - 1) / (n - 2) * mean
+        for one, other in ((row, column), (column, row))
+    )
+    return square - mean - of_row[:, None] - of_column[None, :]
 
 
 def decay_length(distance: Float[np.ndarray, " cells"], influence: Float[np.ndarray, " cells"]) -> float:

@@ -14,15 +14,16 @@ from scipy import stats
 
 from eif_lab.configs import named_choice, names
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.direct import direct_influence
 from eif_lab.desiderata.selection import require, select_readout
+from eif_lab.desiderata.strength import UNTAUGHT, strength_of
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.errors import NotApplicable
 
 log = logging.getLogger(__name__)
 
-DIRECT_ALPHA = 0.05
-"""Level at which direct influence must be above zero for verdicts to be about something."""
+TAUGHT_ALPHA = 0.001
+"""Level at which strength must be above zero. All verdicts on an array hang on it: at the level of one verdict, one in
+forty learners that are taught nothing by our measure, such as a bag of words, would be judged all the same."""
 
 
 def judge(
@@ -40,11 +41,11 @@ def judge(
         desiderata: By name, as in ``conf/desideratum``, or as instances; all of them where None. One that does not
             apply is left out, which is logged.
         readout: The readout judged; the first where None.
-        seed: Of the resamples.
+        seed: Of what is drawn.
 
     Returns:
-        One verdict for each desideratum that applies. Where direct influence is not clearly above zero they are
-        inconclusive, and their ``note`` says why.
+        One verdict for each desideratum that applies. Where strength is not clearly above zero they are inconclusive,
+        and their ``note`` says why.
 
     Raises:
         ConfigError: There is no such desideratum or readout.
@@ -73,26 +74,28 @@ def judge(
     verdicts, reasons = evaluate_all(influence, chosen, seed, judged)
     for name, reason in reasons.items():
         log.info("%s does not apply: %s", name, reason)
-    return unless_untaught(verdicts, direct_influence(influence, judged))
+    return unless_untaught(verdicts, strength_of(influence, judged))
 
 
-def unless_untaught(verdicts: Sequence[Verdict], direct: Finding) -> list[Verdict]:
-    """The verdicts; without p-values, and so inconclusive, where stimuli do not clearly teach themselves.
+def unless_untaught(verdicts: Sequence[Verdict], strength: Finding) -> list[Verdict]:
+    """The verdicts; without p-values, and so inconclusive, where stimuli were not clearly taught what they say.
 
     Args:
         verdicts: Of one array.
-        direct: That array's direct influence.
+        strength: That array's `strength_of`.
     """
-    if direct.verdict(DIRECT_ALPHA) == SATISFIED:
+    if strength.verdict(TAUGHT_ALPHA) == SATISFIED:
         return list(verdicts)
-    interval = f"{direct.effect:.3g} [{direct.low:.3g}, {direct.high:.3g}]"
-    note = f"direct influence is not clearly above zero ({interval}): this verdict is about nothing"
+    interval = f"{strength.effect:.3g} [{strength.low:.3g}, {strength.high:.3g}], {strength.n} {strength.unit}"
+    note = f"strength is not clearly above zero ({interval}): {UNTAUGHT}"
     return [
-        dataclasses.replace(
-            verdict, note=note, findings=[dataclasses.replace(one, p_value=math.nan) for one in verdict.findings]
-        )
+        dataclasses.replace(verdict, note=note, findings=[_without_p_values(one) for one in verdict.findings])
         for verdict in verdicts
     ]
+
+
+def _without_p_values(finding: Finding) -> Finding:
+    return dataclasses.replace(finding, p_value=math.nan, p_violated=math.nan)
 
 
 def evaluate_all(
@@ -103,7 +106,7 @@ def evaluate_all(
     Args:
         influence: Dims (stimulus, probe), and any of seed, step and readout.
         desiderata: By name; a verdict goes by the name given here.
-        seed: Of the resamples.
+        seed: Of what is drawn.
         readout: The readout judged.
 
     Returns:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import xarray as xr
 from numpy.random import Generator
 
-from eif_lab.desiderata import statistics
-from eif_lab.desiderata.matched_pairs import matched_pairs, wins
-from eif_lab.desiderata.relation_test import Judged, RelationMeans, RelationTest
-from eif_lab.desiderata.selection import clean
+from eif_lab.desiderata.matched_pairs import discrimination
+from eif_lab.desiderata.relation_test import Judged, Raised, RelationTest
+from eif_lab.desiderata.selection import clean, require_units
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.options import option
 
@@ -20,86 +21,68 @@ from eif_lab.options import option
 class Logic(RelationTest):
     """One test for all knowledge domains; the array's dataset says which one it is.
 
-    - ``auc``: ``P(I(entailed) > I(foil)) + P(equal) / 2`` over matched pairs: the foil is the one that belongs to that
-      entailed probe, under the same stimulus. Pooling all entailed probes against all foils, as an ordinary ROC curve
-      does, would compare probes of different wording and base probability and stimuli of different strength, which
-      matching is there to remove; that pooled value is given as a detail.
-    - ``reach``: mean I(entailed) / mean I(direct), both of the stimuli that have entailed probes.
-    - ``converse_held``: 1 - mean I(converse) / mean I(direct), both of the stimuli that have a converse; left out where
+    Every influence is taken less its control, the matched foils under the same stimulus
+    (`eif_lab.data.contrast.less_control`), so that what any such training does to any such sentence cancels:
+
+    - ``gain``: the mean of what is entailed, in the readout's unit; held to 0.
+    - ``reach``: gain over the strength of the same stimuli, which is what they were taught, less its control too.
+    - ``converse_held``: 1 less the converse over the strength, both of the stimuli that have a converse; left out where
       fewer than two worlds have one.
 
-    Stimuli of a world can be of several kinds. In causality "P was pressed" entails "L is on", and "L is on" entails
-    nothing, but has a converse. Each ratio is therefore one over the same stimuli: how well a statement was learnt that
-    entails nothing says nothing about how far another one reaches, and the reverse. ``n`` is the number of worlds that
-    have such stimuli.
+    Stimuli of a world can be of several kinds: one entails something, another has a converse only. Each ratio is
+    therefore one over the same stimuli: how well a statement was learnt that entails nothing says nothing about how far
+    another one reaches, and the reverse. ``n`` is the number of worlds that have such stimuli.
 
-    Each world counts once: cells are averaged within a stimulus, stimuli within a world, then worlds. Intervals: worlds
-    resampled whole. p-values: sign-flip over worlds, which assumes independent worlds and, under the null, that
-    (``auc``) a probe and its foil are exchangeable, so that the share of pairs won less 1/2 is symmetric about zero;
-    (``reach``) the mean I(entailed) is; (``converse_held``) ``(1 - threshold) I(direct) - I(converse)`` is. Where the
-    direct influence of the stimuli that a finding is about is not clearly above zero nothing was taught: that finding
-    has no p-value, and a note says so. Where noise was added, the clean samples are judged.
+    Each world counts once: cells are averaged within a stimulus, stimuli within a world, then worlds. ``gain`` is
+    tested by t over worlds, the ratios by Fieller's test. Where the strength of the stimuli that a finding is about is
+    not clearly above zero, nothing was taught: that finding has no p-value, and a note says so. Where noise was added,
+    the clean samples are judged.
 
-    Details: ``influence_<relation>``, mean influence by relation over all stimuli, ``pooled_auc``, ``converse_leak``
-    (mean I(converse) / mean I(direct)), and the number of ``matched_pairs``.
+    Details: ``influence_<relation>``, mean influence by relation over all stimuli with nothing subtracted;
+    ``strength``, of the stimuli that ``gain`` is about; ``auc``, ``auc_same_subject``, ``auc_same_words``,
+    ``lexical_auc`` and ``matched_pairs``, see `eif_lab.desiderata.matched_pairs.discrimination`.
 
     Attributes:
-        auc_threshold: Probability of rising above the foil that counts as following.
-        reach_threshold: Share of the direct influence that must arrive at what is entailed.
-        converse_threshold: Share of the direct influence that must be kept from the converse.
+        reach_threshold: Share of the strength that must arrive at what is entailed.
+        converse_threshold: Share of the strength that must be kept from the converse.
     """
 
     group: ClassVar[str] = "desideratum.logic"
     claim: ClassVar[str] = "what follows from a stimulus rises, and what does not follow stays"
 
-    auc_threshold: float = option(0.6, at_least=0, below=1, hint="Try 0.6.")
     reach_threshold: float = option(0.1, at_least=0, hint="Try 0.1.")
     converse_threshold: float = option(0.5, at_most=1, hint="Try 0.5.")
 
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
         influence = clean(influence)
-        pairs, means = matched_pairs(influence, "entailed"), RelationMeans.measure(influence)
-        entailed, foil = influence.values[pairs.rows, pairs.columns], influence.values[pairs.rows, pairs.others]
-        converse = self.converse_held(means, generator)
+        return self.verdict(Raised.measure(influence), discrimination(influence, "entailed"))
+
+    def verdict(self, raised: Raised, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
+        """The verdict on what stimuli did to their own probes.
+
+        Args:
+            raised: What they did.
+            details: Added to the verdict's own.
+        """
+        raised.require("entailed")
+        entailed, strength = raised.together(raised["entailed"], raised.strength)
+        require_units(len(strength), f"{raised.unit} with an entailed and a stated probe", at_least=2)
+        reach = self.ratio("reach", entailed, strength, unit=raised.unit, threshold=self.reach_threshold)
         judged = [
-            self.share_won(
-                "auc",
-                means,
-                pairs.rows,
-                wins(entailed, foil),
-                threshold=self.auc_threshold,
-                generator=generator,
-            ),
-            self.reach(means, generator),
-            *([converse] if converse.finding.n >= 2 else []),
+            Judged(self.mean("gain", entailed, raised.unit), strength),
+            Judged(reach, strength),
+            *self.converse_held(raised),
         ]
-        findings, note = self.if_taught(judged, generator)
-        details = {
-            **means.averages(),
-            "pooled_auc": statistics.auc(entailed, foil),
-            "converse_leak": 1 - converse.finding.effect,
-            "matched_pairs": float(len(pairs.rows)),
-        }
+        findings, note = self.if_taught(judged, raised.unit)
+        details = {**raised.averages(), "strength": float(strength.mean()), **details}
         return Verdict("logic", self.claim, findings, self.alpha, details, note)
 
-    def reach(self, means: RelationMeans, generator: Generator) -> Judged:
-        """How much of what is stated arrives at what follows from it."""
-        entailed, direct = means.together(means["entailed"], means["direct"])
-        finding = self.ratio(
-            "reach", entailed, direct, threshold=self.reach_threshold, unit=means.unit, generator=generator
-        )
-        return Judged(finding, null=entailed, direct=direct)
-
-    def converse_held(self, means: RelationMeans, generator: Generator) -> Judged:
-        """Whether what is stated stays apart from its converse."""
-        converse, direct = means.together(means["converse"], means["direct"])
-        finding = self.ratio(
-            "converse_held",
-            direct - converse,
-            direct,
-            threshold=self.converse_threshold,
-            unit=means.unit,
-            generator=generator,
-        )
-        return Judged(finding, null=(1 - self.converse_threshold) * direct - converse, direct=direct)
+    def converse_held(self, raised: Raised) -> list[Judged]:
+        """Whether the converse stays; nothing where fewer than two worlds have one."""
+        converse, strength = raised.together(raised["converse"], raised.strength)
+        if len(strength) < 2:
+            return []
+        kept = strength - converse
+        finding = self.ratio("converse_held", kept, strength, unit=raised.unit, threshold=self.converse_threshold)
+        return [Judged(finding, strength)]

@@ -1,4 +1,4 @@
-"""Matched pairs: two probes of one stimulus, of which one is what the other is compared with."""
+"""Matched pairs: a probe beside one of its foils, under the same stimulus."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from eif_lab.desiderata.selection import require, texts
-from eif_lab.errors import NotApplicable
+from eif_lab.desiderata import statistics
+from eif_lab.desiderata.lexical import shared_words
+from eif_lab.desiderata.selection import clusters, foils, texts
+
+PAIRED = ("same_subject", "same_words")
+"""The foils that differ from the probe in one thing only, and so make a pair with it."""
 
 
 class Pairs(NamedTuple):
@@ -26,35 +30,49 @@ class Pairs(NamedTuple):
     others: Int[np.ndarray, " pairs"]
 
 
-def matched_pairs(influence: xr.DataArray, relation: str) -> Pairs:
-    """The probes of a relation, each with the foil that was made for it.
+def matched_pairs(influence: xr.DataArray, relation: str) -> dict[str, Pairs]:
+    """By the names of `PAIRED`, the probes of a relation that have such a foil, each with it."""
+    columns_of, of_relation = foils(influence), texts(influence, "relation") == relation
+    pairs = {}
+    for name in PAIRED:
+        others = columns_of.get(name, np.full(of_relation.shape, -1))
+        rows, columns = np.nonzero(of_relation & (others >= 0))
+        pairs[name] = Pairs(rows, columns, others[rows, columns])
+    return pairs
 
-    Raises:
-        NotApplicable: There is none.
+
+def discrimination(influence: xr.DataArray, relation: str, sign: int = 1) -> dict[str, float]:
+    """How often a probe of the relation moves beyond its foil, as claimed; 1/2 is chance.
+
+    Args:
+        influence: See `eif_lab.desiderata.selection.numbered`.
+        relation: That of the probes.
+        sign: 1 where they are to rise above their foils, -1 where they are to fall below.
+
+    Returns: ``auc_same_subject`` and ``auc_same_words``, ``P(I(probe) > I(foil)) + P(equal) / 2`` over the pairs with
+        the foil of that name; ``auc`` over both; ``lexical_auc``, the same pairs by `shared_words` instead of
+        influence; and ``matched_pairs``, their number. Pairs are averaged within a stimulus, stimuli within a world,
+        then worlds. NaN where there are no such pairs, or no texts.
     """
-    hint = "Choose a text dataset that has them."
-    require(influence, "foil", hint=hint)
-    foil = influence["foil"].transpose("stimulus", "probe").values.astype(int)
-    # `foil` holds a probe's index, which is its place no longer once probes were sorted or left out.
-    column = influence.indexes["probe"].get_indexer(foil.ravel()).reshape(foil.shape)
-    rows, columns = np.nonzero((texts(influence, "relation") == relation) & (foil >= 0) & (column >= 0))
-    if not len(rows):
-        raise NotApplicable(f"influence must have {relation} probes with matched foils, got none. {hint}")
-    return Pairs(rows, columns, column[rows, columns])
+    by_foil = matched_pairs(influence, relation)
+    both = Pairs(*(np.concatenate(parts) for parts in zip(*by_foil.values())))
+    said = {"stimulus_label", "probe_label"} <= set(influence.coords)
+    count = shared_words(influence) if said else np.full(influence.shape, np.nan)
+    return {
+        "auc": auc(influence, sign * influence.values, both),
+        **{f"auc_{name}": auc(influence, sign * influence.values, pairs) for name, pairs in by_foil.items()},
+        "lexical_auc": auc(influence, sign * count, both),
+        "matched_pairs": float(len(both.rows)),
+    }
 
 
-def negated_pairs(influence: xr.DataArray) -> Pairs:
-    """The entailed and the contradicted probes of which one negates the other; none without ``probe_negates``."""
-    relation = texts(influence, "relation")
-    place = {name: j for j, name in enumerate(texts(influence, "probe_id")) if name}
-    negates = texts(influence, "probe_negates") if "probe_negates" in influence.coords else np.array([], dtype=str)
-    links = [(j, place[name]) for j, name in enumerate(negates) if name in place]
-    # Either may be the one that is entailed: where it is the denial that follows, the plain sentence is contradicted.
-    columns, others = np.array(sorted({*links, *((b, a) for a, b in links)}), dtype=int).reshape(-1, 2).T
-    rows, link = np.nonzero((relation[:, columns] == "entailed") & (relation[:, others] == "contradicted"))
-    return Pairs(rows, columns[link], others[link])
-
-
-def wins(higher: Float[np.ndarray, " pairs"], lower: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " pairs"]:
-    """1 where the first of a pair is above the second, 1/2 where they are equal, else 0."""
-    return (np.sign(higher - lower) + 1) / 2
+def auc(influence: xr.DataArray, values: Float[np.ndarray, "stimulus probe"], pairs: Pairs) -> float:
+    """The share of pairs in which the value of the first is above that of the second, ties half, over worlds."""
+    if not len(pairs.rows):
+        return float("nan")
+    won = (np.sign(values[pairs.rows, pairs.columns] - values[pairs.rows, pairs.others]) + 1) / 2
+    units, _ = clusters(influence)
+    by_stimulus = statistics.group_means(won, pairs.rows, len(units))
+    paired = np.unique(pairs.rows)
+    by_unit = statistics.group_means(by_stimulus[paired], units[paired], int(units.max()) + 1)
+    return float(by_unit[np.unique(units[paired])].mean())

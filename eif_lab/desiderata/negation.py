@@ -2,128 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 from numpy.random import Generator
+from scipy import stats
 
-from eif_lab.desiderata import statistics
-from eif_lab.desiderata.matched_pairs import matched_pairs, negated_pairs, wins
-from eif_lab.desiderata.relation_test import Judged, RelationMeans, RelationTest
-from eif_lab.desiderata.selection import clean
-from eif_lab.desiderata.verdict import SATISFIED, Verdict
+from eif_lab.desiderata.matched_pairs import discrimination
+from eif_lab.desiderata.relation_test import Judged, Raised, RelationTest
+from eif_lab.desiderata.selection import clean, require_units
+from eif_lab.desiderata.statistics import divide
+from eif_lab.desiderata.verdict import Verdict
 from eif_lab.options import option
 
 
 @dataclass
 class Negation(RelationTest):
-    """Blindness to negation, for every domain whose stimuli contradict some of their probes.
+    """Whether a negation is read, for every domain whose stimuli contradict some of their probes.
 
-    - ``contradicted_auc``: ``P(I(contradicted) < I(foil)) + P(equal) / 2`` over matched pairs: the foil is the same
-      sentence about something that the stimulus does not speak of, under the same stimulus. It takes away what any
-      training on such a sentence does to all sentences of that form.
-    - ``gap``: (mean I(entailed) - mean I(contradicted)) / mean I(direct) over the pairs of probes of which one negates
-      the other (``probe_negates``); left out where fewer than two worlds have such a pair.
+    As in `Logic`, every influence is taken less its control:
 
-    As in `Logic`, both ends of a ratio are taken from the same stimuli, each world counts once, and intervals resample
-    whole worlds. p-values: sign-flip over worlds, which assumes independent worlds and that, under the null,
-    (``contradicted_auc``) a contradicted probe and its foil are exchangeable, (``gap``) what follows and its negation
-    are, as they would be for a network that does not read the "not". Where direct influence is not clearly above zero
-    nothing was taught: no p-value, and a note. Where noise was added, the clean samples are judged.
+    - ``fall``: minus the mean of what is contradicted, in the readout's unit; held to 0. The control takes away what
+      any training on such a sentence does to all sentences of that form, so that a fall which all of them share is
+      none.
+    - ``gap``: what is entailed less what is contradicted, over the strength, all three of the stimuli that have both;
+      left out where fewer than two worlds have such a stimulus. A network that does not read the "not" raises both
+      alike.
 
-    Details:
+    Units, tests and what happens where nothing was taught are those of `Logic`.
 
-    - ``negation_leak``: mean I(contradicted) / mean I(direct) of the same stimuli, with its interval
-      ``negation_leak_low``, ``negation_leak_high``; above zero where the opposite of what was taught rises.
-    - ``rising_together``: Spearman correlation, over stimuli, of I(entailed) with I(its negation); near 1 where the two
-      are moved as one, near -1 where one falls as the other rises.
-    - ``negation_blindness``: mean I(contradicted) / mean I(entailed) over those pairs: 1 is blind, 0 or less is not.
-      NaN where what is entailed does not clearly rise, since nothing is then learnt to be blind about.
-    - ``influence_<relation>``, mean influence by relation over all stimuli, and the numbers of ``matched_pairs`` and
-      ``negated_pairs``.
+    Details: ``negation_leak``, what is contradicted over the strength of the same stimuli, above zero where the
+    opposite of what was taught rises; ``rising_together``, the Spearman correlation, over stimuli, of what is entailed
+    with what is contradicted, near 1 where the two are moved as one and near -1 where one falls as the other rises;
+    ``influence_<relation>``, ``strength``, ``auc`` (how often what is contradicted falls below its foil) and the others
+    of `eif_lab.desiderata.matched_pairs.discrimination`.
 
     Attributes:
-        auc_threshold: Probability of falling below the foil that counts as being contradicted.
-        gap_threshold: Share of the direct influence that must lie between what follows and its negation.
+        gap_threshold: Share of the strength that must lie between what follows and what is contradicted.
     """
 
     group: ClassVar[str] = "desideratum.negation"
     claim: ClassVar[str] = "what a stimulus contradicts falls, and does not rise with what it entails"
 
-    auc_threshold: float = option(0.6, at_least=0, below=1, hint="Try 0.6.")
     gap_threshold: float = option(0.1, at_least=0, hint="Try 0.1.")
 
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
         influence = clean(influence)
-        pairs, means = matched_pairs(influence, "contradicted"), RelationMeans.measure(influence)
-        contradicted, foil = influence.values[pairs.rows, pairs.columns], influence.values[pairs.rows, pairs.others]
-        negated = negated_pairs(influence)
-        follows = means.of_pairs(negated.rows, influence.values[negated.rows, negated.columns])
-        denied = means.of_pairs(negated.rows, influence.values[negated.rows, negated.others])
-        gap = self.gap(means, follows, denied, generator)
-        judged = [
-            self.share_won(
-                "contradicted_auc",
-                means,
-                pairs.rows,
-                wins(foil, contradicted),
-                threshold=self.auc_threshold,
-                generator=generator,
-            ),
-            *([gap] if gap.finding.n >= 2 else []),
-        ]
-        findings, note = self.if_taught(judged, generator)
+        return self.verdict(Raised.measure(influence), discrimination(influence, "contradicted", sign=-1))
+
+    def verdict(self, raised: Raised, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
+        """The verdict on what stimuli did to their own probes.
+
+        Args:
+            raised: What they did.
+            details: Added to the verdict's own.
+        """
+        raised.require("contradicted")
+        contradicted, strength = raised.together(raised["contradicted"], raised.strength)
+        require_units(len(strength), f"{raised.unit} with a contradicted and a stated probe", at_least=2)
+        fall = Judged(self.mean("fall", -contradicted, raised.unit), strength)
+        findings, note = self.if_taught([fall, *self.gap(raised)], raised.unit)
         details = {
-            **means.averages(),
-            **self.leak(means, generator),
-            "rising_together": rising_together(follows, denied),
-            "negation_blindness": self.blindness(means, follows, denied),
-            "matched_pairs": float(len(pairs.rows)),
-            "negated_pairs": float(len(negated.rows)),
+            **raised.averages(),
+            "strength": float(strength.mean()),
+            "negation_leak": float(divide(contradicted.sum(), strength.sum())),
+            "rising_together": rising_together(raised),
+            **details,
         }
         return Verdict("negation", self.claim, findings, self.alpha, details, note)
 
-    def gap(
-        self,
-        means: RelationMeans,
-        follows: Float[np.ndarray, " stimulus"],
-        denied: Float[np.ndarray, " stimulus"],
-        generator: Generator,
-    ) -> Judged:
-        """How far what follows is above its negation."""
-        above, direct = means.together(follows - denied, means["direct"])
-        finding = self.ratio("gap", above, direct, threshold=self.gap_threshold, unit=means.unit, generator=generator)
-        return Judged(finding, null=above, direct=direct)
-
-    def leak(self, means: RelationMeans, generator: Generator) -> dict[str, float]:
-        """How much of what is stated arrives at its opposite, with the interval."""
-        contradicted, direct = means.together(means["contradicted"], means["direct"])
-        low, high = self.interval(
-            lambda counts: statistics.divide(counts @ contradicted, counts @ direct), len(direct), generator
-        )
-        effect = float(statistics.divide(contradicted.sum(), direct.sum()))
-        return {"negation_leak": effect, "negation_leak_low": low, "negation_leak_high": high}
-
-    def blindness(
-        self,
-        means: RelationMeans,
-        follows: Float[np.ndarray, " stimulus"],
-        denied: Float[np.ndarray, " stimulus"],
-    ) -> float:
-        """What the negation of a consequence gains for each nat of the consequence; NaN where that gains nothing."""
-        raised, beside = means.together(follows, denied)
-        if len(raised) < 2 or self.mean_above_zero(raised, means.unit).verdict(self.alpha) != SATISFIED:
-            return float("nan")
-        return float(beside.sum() / raised.sum())
+    def gap(self, raised: Raised) -> list[Judged]:
+        """How far what follows is above what is contradicted; nothing where fewer than two worlds have both."""
+        entailed, contradicted, strength = raised.together(raised["entailed"], raised["contradicted"], raised.strength)
+        if len(strength) < 2:
+            return []
+        apart = entailed - contradicted
+        finding = self.ratio("gap", apart, strength, unit=raised.unit, threshold=self.gap_threshold)
+        return [Judged(finding, strength)]
 
 
-def rising_together(follows: Float[np.ndarray, " stimulus"], denied: Float[np.ndarray, " stimulus"]) -> float:
-    """Spearman correlation over the stimuli that have both; NaN where either does not vary."""
-    both = np.isfinite(follows) & np.isfinite(denied)
-    x, y = follows[both][:, None], denied[both][:, None]
-    once = np.ones((1, len(x)))
-    return float(statistics.row_spearman(x, y, np.ones(x.shape, dtype=bool), once)[0])
+def rising_together(raised: Raised) -> float:
+    """Spearman correlation over the stimuli that have both; NaN where there are fewer than two or either is
+    constant.
+    """
+    both = np.isfinite(raised["entailed"]) & np.isfinite(raised["contradicted"])
+    follows, denied = raised["entailed"][both], raised["contradicted"][both]
+    if len(follows) < 2 or np.ptp(follows) == 0 or np.ptp(denied) == 0:
+        return float("nan")
+    return float(stats.spearmanr(follows, denied).statistic)

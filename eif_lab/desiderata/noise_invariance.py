@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -11,9 +13,11 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 from numpy.random import Generator
 
+from eif_lab.data.contrast import strength_weights
 from eif_lab.desiderata import statistics
-from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.selection import require, require_units, texts
+from eif_lab.desiderata.desideratum import Desideratum, Weighted
+from eif_lab.desiderata.selection import foils, require, require_units, same_sample, texts
+from eif_lab.desiderata.strength import weighted_rows
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.errors import NotApplicable
 from eif_lab.options import option
@@ -23,19 +27,24 @@ _HINT = "This desideratum needs perturbation=noise."
 
 @dataclass(frozen=True)
 class Teaching:
-    """Sums of influence between units, from which every mean ``T(a, b)`` and its resamples follow.
+    """Sums of influence between units, from which every mean ``T(a, b)`` and strength ``S(a)`` follows.
 
-    ``T(a, b)`` is the mean influence of stimuli at noise a on entailed probes at noise b made from another source.
+    ``T(a, b)`` is the mean influence of stimuli at noise a on entailed probes at noise b made from another source, and
+    ``S(a)`` the mean strength of the stimuli at noise a: what each teaches of itself.
 
     Attributes:
         total: Per (a, b), the influence summed over the cells of (unit as stimulus, unit as probe).
         cells: Per (a, b), the number of those cells.
+        strength: Per a, the strengths summed over the stimuli of each unit.
+        stimuli: Per a, the number of stimuli of each unit that have a strength.
         taught: For each unit as probe, its place among the units as stimulus; -1 where it is a probe only.
         unit: Name of the units.
     """
 
     total: dict[tuple[float, float], Float[np.ndarray, "units probe_units"]]
     cells: dict[tuple[float, float], Float[np.ndarray, "units probe_units"]]
+    strength: dict[float, Float[np.ndarray, " units"]]
+    stimuli: dict[float, Float[np.ndarray, " units"]]
     taught: Int[np.ndarray, " probe_units"]
     unit: str
 
@@ -45,22 +54,21 @@ class Teaching:
         return len(next(iter(self.total.values())))
 
     def mean(self, a: float, b: float, counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
-        """``T(a, b)`` in resamples that draw each unit ``counts`` times, in both its roles; other probes stay."""
+        """``T(a, b)`` where each unit counts so often, in both its roles; other probes stay."""
         as_probe = np.where(self.taught >= 0, counts[:, self.taught], 1.0)
         pair_sum = [((counts @ table[a, b]) * as_probe).sum(axis=1) for table in (self.total, self.cells)]
         return statistics.divide(*pair_sum)
 
-    def scores(self, a: float, b: float) -> Float[np.ndarray, " units"]:
-        """What each unit adds to ``T(a, b)``, as stimulus and as probe: the Hajek projection of a mean over pairs.
+    def learnt(self, a: float, counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
+        """``S(a)`` where each unit counts so often."""
+        return statistics.divide(counts @ self.strength[a], counts @ self.stimuli[a])
 
-        Summing stimuli alone would take as given the noise that a probe shares with all of them.
-        """
-        total, cells = self.total[a, b], self.cells[a, b]
-        as_stimulus = statistics.divide(total.sum(axis=1), cells.sum(axis=1))
-        as_probe = statistics.divide(total.sum(axis=0), cells.sum(axis=0)) - total.sum() / cells.sum()
-        both = np.flatnonzero((self.taught >= 0) & np.isfinite(as_probe))
-        as_stimulus[self.taught[both]] += as_probe[both]
-        return as_stimulus
+    def passed_on(
+        self, a: float, b: float, counts: Float[np.ndarray, "draws units"], per_nat: bool
+    ) -> Float[np.ndarray, " draws"]:
+        """``T(a, b)``, per nat of strength ``T(a, b) / S(a)``."""
+        mean = self.mean(a, b, counts)
+        return statistics.divide(mean, self.learnt(a, counts)) if per_nat else mean
 
 
 @dataclass
@@ -68,21 +76,26 @@ class NoiseInvariance(Desideratum):
     """Noise in a stimulus makes it teach less, and what is learnt clean holds under noise rather than the reverse.
 
     Let ``T(a, b)`` be the mean influence of stimuli at noise a on the probes at noise b that they entail (the same
-    class), made from other sources.
+    class), made from other sources, and ``S(a)`` the mean strength of stimuli at noise a: of an image its influence on
+    itself, of a text that on its own clozes less their foils.
 
-    - ``taught_less``: the mean over sigma > 0 of ``1 - T(sigma, 0) / T(0, 0)``.
-    - ``asymmetry``: the mean over sigma > 0 of ``(T(0, sigma) - T(sigma, 0)) / (|T(0, sigma)| + |T(sigma, 0)|)``.
+    All levels are trained at one rate, and a noisy stimulus, which fits worse, has the larger gradient and moves
+    everything more. So the verdict is about what is passed on per nat of strength, ``P(a, b) = T(a, b) / S(a)``:
 
-    What is resampled: sources, whole. A source's clean and noisy versions are drawn together, so that every resample
-    compares the same images clean and noisy (paired); and a source that is also a probe is drawn in both roles, since a
-    probe's noise is shared by all that teach it and does not average out over stimuli. Sources that are probes only
-    stay as they are. Where samples belong to worlds, the world is drawn whole.
+    - ``taught_less_per_nat``: the mean over sigma > 0 of ``1 - P(sigma, 0) / P(0, 0)``.
+    - ``asymmetry_per_nat``: the mean over sigma > 0 of
+      ``(P(0, sigma) - P(sigma, 0)) / (|P(0, sigma)| + |P(sigma, 0)|)``.
 
-    p-values: the sign of each source's contribution to ``T(0, 0) - T(sigma, 0)`` and to ``T(0, sigma) - T(sigma, 0)``
-    is flipped, which assumes that the compared versions of a source are exchangeable under the null. Where clean
-    stimuli do not clearly teach (``T(0, 0)`` above zero), a ratio to them means nothing: no p-value, and a note.
+    The same with T in place of P, at equal rate, is in the details with intervals: ``taught_less_at_equal_rate`` and
+    ``asymmetry_at_equal_rate``.
 
-    Details: ``ratio_at_<sigma> = T(sigma, 0) / T(0, 0)``, ``asymmetry_at_<sigma>`` and ``clean_to_clean = T(0, 0)``.
+    Unit: the source, whose clean and noisy versions count together, as stimulus and as probe, since a probe's noise is
+    shared by all that teach it; sources that are probes only stay as they are. Where samples belong to worlds, the unit
+    is the world. Where clean stimuli do not clearly teach, or those of some level do not clearly learn themselves,
+    there is nothing to compare: no p-value, and a note.
+
+    Details: ``ratio_at_<sigma> = T(sigma, 0) / T(0, 0)``, ``asymmetry_at_<sigma>``, both with ``_per_nat``,
+    ``strength_at_<sigma>`` and ``clean_to_clean = T(0, 0)``.
 
     Attributes:
         less_threshold: The part of the clean influence that noise must take away; above 0, so that a network that is
@@ -103,40 +116,48 @@ class NoiseInvariance(Desideratum):
         require(influence, "stimulus_sigma", "probe_sigma", "stimulus_source", "probe_source", hint=_HINT)
         levels = noise_levels(influence)
         teaching = measure_teaching(influence, levels)
-        note = self.nothing_taught(teaching, generator)
-        clean_to = {sigma: teaching.scores(0.0, sigma) for sigma in (0.0, *levels)}
-        noisy_to_clean = {sigma: teaching.scores(sigma, 0.0) for sigma in levels}
-        less = np.mean([clean_to[0.0] - noisy_to_clean[sigma] for sigma in levels], axis=0)
-        reverse = np.mean([clean_to[sigma] - noisy_to_clean[sigma] for sigma in levels], axis=0)
+        note = self.nothing_taught(teaching, levels)
+        findings = [one if not note else undecided(one) for one in self.both(teaching, levels, per_nat=True)]
+        details = curve(teaching, levels)
+        for one in self.both(teaching, levels, per_nat=False):
+            details |= {one.statistic: one.effect, f"{one.statistic}_low": one.low, f"{one.statistic}_high": one.high}
+        return Verdict("noise_invariance", self.claim, findings, self.alpha, details, note)
+
+    def both(self, teaching: Teaching, levels: Sequence[float], per_nat: bool) -> list[Finding]:
+        """How much less is taught, and the asymmetry: per nat of strength or at equal rate."""
 
         def taught_less(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
-            return np.mean([1 - ratio(teaching, sigma, counts) for sigma in levels], axis=0)
+            return np.mean([1 - ratio(teaching, sigma, counts, per_nat) for sigma in levels], axis=0)
 
         def asymmetric(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
-            return np.mean([asymmetry(teaching, sigma, counts) for sigma in levels], axis=0)
+            return np.mean([asymmetry(teaching, sigma, counts, per_nat) for sigma in levels], axis=0)
 
-        findings = []
-        for name, statistic, scores, threshold in (
-            ("taught_less", taught_less, less, self.less_threshold),
-            ("asymmetry", asymmetric, reverse, self.asymmetry_threshold),
-        ):
-            effect = float(statistic(np.ones((1, teaching.units)))[0])
-            low, high = self.interval(statistic, teaching.units, generator)
-            p_value = float("nan") if note else statistics.sign_flip_p(scores, self.resamples, generator)
-            findings.append(Finding(name, effect, low, high, p_value, teaching.units, teaching.unit, threshold))
-        return Verdict("noise_invariance", self.claim, findings, self.alpha, curve(teaching, levels), note)
+        ending = "per_nat" if per_nat else "at_equal_rate"
+        return [
+            self.finding(f"taught_less_{ending}", taught_less, teaching.units, teaching.unit, self.less_threshold),
+            self.finding(f"asymmetry_{ending}", asymmetric, teaching.units, teaching.unit, self.asymmetry_threshold),
+        ]
 
-    def nothing_taught(self, teaching: Teaching, generator: Generator) -> str:
-        """Why there is nothing to compare with, where clean stimuli do not clearly teach clean probes."""
-        low, high = self.interval(lambda counts: teaching.mean(0.0, 0.0, counts), teaching.units, generator)
-        p_value = statistics.sign_flip_p(teaching.scores(0.0, 0.0), self.resamples, generator)
-        if low > 0 and p_value <= self.alpha:
-            return ""
-        mean = float(teaching.mean(0.0, 0.0, np.ones((1, teaching.units)))[0])
-        return (
-            f"clean stimuli do not clearly teach clean probes of their class (mean {mean:.3g}, interval {low:.3g} to"
-            f" {high:.3g}, p {p_value:.3g}, {teaching.units} {teaching.unit}): the verdict is about nothing"
-        )
+    def nothing_taught(self, teaching: Teaching, levels: Sequence[float]) -> str:
+        """Why there is nothing to compare: what is not clearly above zero; empty where all is."""
+        means: dict[str, Weighted] = {
+            "what clean stimuli teach clean probes of their class": partial(teaching.mean, 0, 0)
+        }
+        for sigma in (0.0, *levels):
+            means[f"what stimuli at sigma = {sigma:g} teach of themselves"] = partial(teaching.learnt, sigma)
+        for name, mean in means.items():
+            found = self.finding("mean", mean, teaching.units, teaching.unit, 0.0)
+            if not found.p_value <= self.alpha:
+                return (
+                    f"{name} is not clearly above zero (mean {found.effect:.3g}, interval {found.low:.3g} to"
+                    f" {found.high:.3g}, p {found.p_value:.3g}, {found.n} {found.unit}): there is nothing to compare"
+                )
+        return ""
+
+
+def undecided(finding: Finding) -> Finding:
+    """The finding without p-values."""
+    return replace(finding, p_value=math.nan, p_violated=math.nan)
 
 
 def noise_levels(influence: xr.DataArray) -> list[float]:
@@ -181,11 +202,16 @@ def measure_teaching(influence: xr.DataArray, levels: Sequence[float]) -> Teachi
     require_units(len(names), f"{unit} with stimuli at every noise level and an entailed probe of another source")
     by_row = np.eye(len(names))[:, rows]
     by_column = np.eye(len(taught))[columns]
+    weights = strength_weights(texts(influence, "relation"), foils(influence), same_sample(influence))
+    learnt = weighted_rows(influence.values, weights)[rows_used]
+    at = {level: (sigma[rows_used] == level) & np.isfinite(learnt) for level in (0.0, *levels)}
     return Teaching(
         total={
             key: by_row @ np.where(mask, influence.values, 0.0)[rows_used] @ by_column for key, mask in masks.items()
         },
         cells={key: by_row @ mask[rows_used].astype(float) @ by_column for key, mask in masks.items()},
+        strength={level: by_row @ np.where(here, learnt, 0.0) for level, here in at.items()},
+        stimuli={level: by_row @ here.astype(float) for level, here in at.items()},
         taught=taught,
         unit=unit,
     )
@@ -199,24 +225,29 @@ def complete_sources(source: np.ndarray, masks: Iterable[Bool[np.ndarray, "stimu
     return np.array(sorted(complete), dtype=source.dtype)
 
 
-def ratio(teaching: Teaching, sigma: float, counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
-    """``T(sigma, 0) / T(0, 0)``."""
-    return statistics.divide(teaching.mean(sigma, 0.0, counts), teaching.mean(0.0, 0.0, counts))
+def ratio(
+    teaching: Teaching, sigma: float, counts: Float[np.ndarray, "draws units"], per_nat: bool
+) -> Float[np.ndarray, " draws"]:
+    """``T(sigma, 0) / T(0, 0)``, or ``P(sigma, 0) / P(0, 0)``."""
+    return statistics.divide(*(teaching.passed_on(a, 0.0, counts, per_nat) for a in (sigma, 0.0)))
 
 
 def asymmetry(
-    teaching: Teaching, sigma: float, counts: Float[np.ndarray, "draws units"]
+    teaching: Teaching, sigma: float, counts: Float[np.ndarray, "draws units"], per_nat: bool
 ) -> Float[np.ndarray, " draws"]:
-    """``(T(0, sigma) - T(sigma, 0)) / (|T(0, sigma)| + |T(sigma, 0)|)``."""
-    to_noisy, to_clean = teaching.mean(0.0, sigma, counts), teaching.mean(sigma, 0.0, counts)
+    """``(T(0, sigma) - T(sigma, 0)) / (|T(0, sigma)| + |T(sigma, 0)|)``, or the same of P."""
+    to_noisy, to_clean = (teaching.passed_on(a, b, counts, per_nat) for a, b in ((0.0, sigma), (sigma, 0.0)))
     return statistics.divide(to_noisy - to_clean, np.abs(to_noisy) + np.abs(to_clean))
 
 
 def curve(teaching: Teaching, levels: Sequence[float]) -> dict[str, float]:
-    """The two statistics at each noise level, and the mean influence that they are relative to."""
+    """The two statistics at each noise level, and the means that they are relative to."""
     once = np.ones((1, teaching.units))
     details = {"clean_to_clean": float(teaching.mean(0.0, 0.0, once)[0])}
+    for sigma in (0.0, *levels):
+        details[f"strength_at_{sigma:g}"] = float(teaching.learnt(sigma, once)[0])
     for sigma in levels:
-        details[f"ratio_at_{sigma:g}"] = float(ratio(teaching, sigma, once)[0])
-        details[f"asymmetry_at_{sigma:g}"] = float(asymmetry(teaching, sigma, once)[0])
+        for ending, per_nat in (("", False), ("_per_nat", True)):
+            details[f"ratio{ending}_at_{sigma:g}"] = float(ratio(teaching, sigma, once, per_nat)[0])
+            details[f"asymmetry{ending}_at_{sigma:g}"] = float(asymmetry(teaching, sigma, once, per_nat)[0])
     return details

@@ -1,7 +1,7 @@
-"""Power: how strong an effect must be for `Logic` and `Negation` to be satisfied in most arrays that have it.
+"""Power: how many worlds it takes for `Logic` and `Negation` to be satisfied by an effect of a given size.
 
 The arrays are simulated, and judged by the desiderata themselves, so that the power is that of the whole rule: every
-finding's interval and p-value, and that the stimuli were learnt.
+finding's p-value, and that the stimuli were taught what they say.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import xarray as xr
+from jaxtyping import Float
 from numpy.random import default_rng
-from scipy.stats import norm
 
-from eif_lab.desiderata.desideratum import Desideratum
+from eif_lab.data.contrast import SIGNS
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.negation import Negation
+from eif_lab.desiderata.relation_test import Raised
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.errors import rule_error
 
-FORMS = ("direct", "entailed", "foil", "contradicted", "foil", "converse")
-"""The probes of a stimulus; what has a matched foil stands before it."""
+JUDGED = ("direct", "entailed", "contradicted", "converse")
+FORMS = tuple(form for relation in JUDGED for form in (relation, *("foil",) * len(SIGNS)))
+"""The probes of a stimulus: one of each relation, and behind it its three foils."""
 
-FAMILIES: Mapping[str, tuple[type[Desideratum], Mapping[str, float]]] = {
+FAMILIES: Mapping[str, tuple[type[Logic | Negation], Mapping[str, float]]] = {
     "logic": (Logic, {"entailed": 1.0}),
     "negation": (Negation, {"contradicted": -1.0}),
 }
@@ -30,104 +31,106 @@ FAMILIES: Mapping[str, tuple[type[Desideratum], Mapping[str, float]]] = {
 rises."""
 
 GOAL = 0.8
-LARGEST = 4.0
-"""Effects above this, four times the direct influence, are not looked for."""
+MOST_WORLDS = 1280
+"""No more worlds than these are tried."""
 
 
 def simulate(
     influence: Mapping[str, float], noise: float, worlds: int = 20, stimuli: int = 3, seed: int = 0
-) -> xr.DataArray:
-    """An influence array in which relations move probes as said, and nothing else does.
+) -> Float[np.ndarray, "worlds stimuli forms"]:
+    """Influence of stimuli on their own probes, moved as said and by nothing else.
 
     Args:
-        influence: By relation, as a share of the direct influence; 0 where not given.
-        noise: Standard deviation of each cell's Gaussian noise, as a share of the mean direct influence.
+        influence: By relation, as a share of the strength; 0 where not given.
+        noise: Standard deviation of each cell's Gaussian noise, as a share of the mean strength.
         worlds: How many. Each is learnt by a factor of its own, drawn evenly from 0.5 to 1.5.
-        stimuli: In each world, with probes of their own.
+        stimuli: In each world.
         seed: Of factors and noise; the same for every ``influence``.
-
-    Returns:
-        (worlds * stimuli, worlds * stimuli * 6), with the coordinates that `Logic` and `Negation` read.
     """
-    random, n, m = default_rng(seed), worlds * stimuli, len(FORMS)
-    of_stimulus = np.kron(np.eye(n, dtype=bool), np.ones(m, dtype=bool))
-    relation = np.where(of_stimulus, np.tile(FORMS, n), "unrelated")
+    random = default_rng(seed)
     share = {"direct": 1.0} | dict(influence)
-    moved = np.select([relation == name for name in share], list(share.values()), 0.0)
-    learnt = np.repeat(random.uniform(0.5, 1.5, worlds), stimuli)
-    values = moved * learnt[:, None] + noise * random.normal(size=moved.shape)
-    matched = of_stimulus & np.isin(relation, ("entailed", "contradicted"))
-    ids = np.array([f"{i:05d}" for i in range(n * m)])
-    behind = FORMS.index("contradicted") - FORMS.index("entailed")
-    negates = np.where(np.tile(FORMS, n) == "contradicted", np.roll(ids, behind), "")
-    coords = {
-        "probe": np.arange(n * m),
-        "relation": (("stimulus", "probe"), relation),
-        "foil": (("stimulus", "probe"), np.where(matched, np.arange(n * m) + 1, -1)),
-        "stimulus_id": ("stimulus", np.array([f"{i:05d}" for i in range(n)])),
-        "stimulus_world": ("stimulus", np.repeat(np.arange(worlds), stimuli)),
-        "probe_id": ("probe", ids),
-        "probe_negates": ("probe", negates),
-    }
-    return xr.DataArray(values, dims=("stimulus", "probe"), coords=coords)
+    moved = np.array([share.get(form, 0.0) for form in FORMS])
+    learnt = random.uniform(0.5, 1.5, worlds)[:, None, None]
+    return moved * learnt + noise * random.normal(size=(worlds, stimuli, len(FORMS)))
 
 
-def power(name: str, effect: float, noise: float, *, worlds: int, draws: int, first_seed: int = 0) -> float:
-    """The share of simulated arrays that satisfy a desideratum at its default thresholds, with 199 resamples.
+def raised_by(values: Float[np.ndarray, "worlds stimuli forms"]) -> Raised:
+    """What `Logic` and `Negation` judge, of stimuli whose own probes are the columns; see `FORMS`."""
+    worlds, stimuli, forms = values.shape
+    relation = np.tile(FORMS, (worlds * stimuli, 1))
+    foils = {name: np.where(relation != "foil", np.arange(forms) + k, -1) for k, name in enumerate(SIGNS, start=1)}
+    same = np.zeros(relation.shape, dtype=bool)
+    of_world = np.repeat(np.arange(worlds), stimuli)
+    return Raised.of(values.reshape(-1, forms), relation, foils, same, worlds=of_world, unit="worlds")
+
+
+def power(
+    name: str, effect: float, noise: float, *, worlds: int, draws: int, stimuli: int = 3, first_seed: int = 0
+) -> float:
+    """The share of simulated arrays that satisfy a desideratum at its default thresholds.
 
     Args:
         name: One of `FAMILIES`.
-        effect: What entailed probes gain, or contradicted ones lose, as a share of the direct influence.
+        effect: What entailed probes gain, or contradicted ones lose, as a share of the strength.
         noise: See `simulate`.
         worlds: How many.
         draws: Number of arrays.
+        stimuli: In each world.
         first_seed: Of the first; the others follow.
     """
     kind, family = FAMILIES[name]
-    test, influence = kind(resamples=199), {relation: effect * share for relation, share in family.items()}
+    test, influence = kind(), {relation: effect * share for relation, share in family.items()}
     seeds = range(first_seed, first_seed + draws)
-    outcomes = [test.evaluate(simulate(influence, noise, worlds, seed=seed), seed).outcome() for seed in seeds]
+    outcomes = [test.verdict(raised_by(simulate(influence, noise, worlds, stimuli, seed))).outcome() for seed in seeds]
     return outcomes.count(SATISFIED) / draws
 
 
-def smallest_effect(name: str, noise: float, *, worlds: int, draws: int, steps: int = 8) -> float:
-    """The effect from which on `power` is at least 80 %, found by halving; NaN where `LARGEST` has not that power.
+def worlds_needed(name: str, effect: float, noise: float, *, draws: int, stimuli: int = 3) -> float:
+    """The number of worlds from which on `power` is at least 80 %: by doubling, then by halving what is between.
 
-    The same noise is drawn for every effect, so that power grows with the effect almost without exception.
+    Infinite where `MOST_WORLDS` have not that power, as for an effect that is no larger than the bar.
     """
-    low, high = 0.0, LARGEST
-    if power(name, high, noise, worlds=worlds, draws=draws) < GOAL:
-        return float("nan")
-    for _ in range(steps):
-        middle = (low + high) / 2
-        enough = power(name, middle, noise, worlds=worlds, draws=draws) >= GOAL
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+
+    def enough(worlds: int) -> bool:
+        return power(name, effect, noise, worlds=worlds, draws=draws, stimuli=stimuli) >= GOAL
+
+    low, high = 0, FAMILIES[name][0]().least_units
+    while not enough(high):
+        low, high = high, 2 * high
+        if high > MOST_WORLDS:
+            return float("inf")
+    while high - low > max(1, low // 16):
+        middle = (low + high) // 2
+        low, high = (low, middle) if middle and enough(middle) else (middle, high)
+    return float(high)
 
 
-def auc_of(effect: float, noise: float) -> float:
-    """How often a probe that moves by ``effect`` is beyond its foil, in a world learnt as well as the average one."""
-    return float(norm.cdf(effect / (noise * np.sqrt(2))))
-
-
-def power_table(worlds: int, draws: int, noise: Sequence[float]) -> Iterator[str]:
-    """The lines of a table: for each desideratum and level of noise, the smallest effect and its AUC.
+def power_table(
+    worlds: int, stimuli: int, draws: int, noise: Sequence[float], effects: Sequence[float]
+) -> Iterator[str]:
+    """The lines of a table: for each desideratum, level of noise and effect, the power and the worlds that it takes.
 
     Args:
-        worlds: How many.
-        draws: Simulated arrays per effect that is tried.
-        noise: Standard deviations of a cell, as shares of the mean direct influence.
+        worlds: For which the power is given.
+        stimuli: In each world.
+        draws: Simulated arrays per effect and number of worlds.
+        noise: Standard deviations of a cell, as shares of the mean strength.
+        effects: True effects, as shares of the strength.
 
     Raises:
         ConfigError: One of these is too small.
     """
-    for name, least, lowest in (("worlds", 2, worlds), ("draws", 1, draws), ("noise", 0.01, min(noise))):
-        if not lowest >= least:
-            raise rule_error(f"--{name}", f"be at least {least}", lowest, f"Try {least}.")
-    yield f"{worlds} worlds, 3 stimuli each, {draws} arrays a trial; effect and noise are shares of the"
-    yield "direct influence, effect the smallest one that satisfies the desideratum in 80 % of the arrays"
-    yield f"{'desideratum':12}{'noise':>8}{'effect':>8}{'its AUC':>9}"
+    least = {"worlds": (2, worlds), "stimuli": (1, stimuli), "draws": (1, draws), "noise": (0.01, min(noise))}
+    for name, (bound, lowest) in least.items():
+        if not lowest >= bound:
+            raise rule_error(f"--{name}", f"be at least {bound}", lowest, f"Try {bound}.")
+    yield f"power at {worlds} worlds, and worlds for 80 %; {stimuli} stimuli a world, {draws} arrays each. Noise of a"
+    yield "cell and effect (how far what is entailed rises, or what is contradicted falls) are shares of the strength"
+    yield f"{'desideratum':12}{'noise':>8}{'effect':>8}{'power':>8}{'worlds':>8}"
     for name in FAMILIES:
         for level in noise:
-            effect = smallest_effect(name, level, worlds=worlds, draws=draws)
-            yield f"{name:12}{level:8.2g}{effect:8.2f}{auc_of(effect, level):9.2f}"
+            for effect in effects:
+                now = power(name, effect, level, worlds=worlds, draws=draws, stimuli=stimuli)
+                needed = worlds_needed(name, effect, level, draws=draws, stimuli=stimuli)
+                told = f"{needed:.0f}" if needed <= MOST_WORLDS else f"> {MOST_WORLDS}"
+                yield f"{name:12}{level:8.2g}{effect:8.2g}{now:8.2f}{told:>8}"

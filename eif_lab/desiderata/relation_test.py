@@ -1,4 +1,4 @@
-"""What tests of logic share: mean influence by relation, and ratios to the direct influence."""
+"""What tests of logic share: influence on a stimulus's own probes less their controls, and shares of its strength."""
 
 from __future__ import annotations
 
@@ -8,51 +8,89 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
-from numpy.random import Generator
+from jaxtyping import Bool, Float, Int
 
+from eif_lab.data.contrast import Foils, has_foils, less_control, strength_weights
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.selection import clusters, require_units, texts
-from eif_lab.desiderata.verdict import SATISFIED, Finding
+from eif_lab.desiderata.selection import clusters, foils, same_sample, texts
+from eif_lab.desiderata.strength import UNTAUGHT, weighted_rows
+from eif_lab.desiderata.verdict import Finding
+from eif_lab.errors import NotApplicable
 
 
 @dataclass(frozen=True)
-class RelationMeans:
-    """What each stimulus did to its own probes, and the world that it belongs to.
+class Raised:
+    """What each stimulus did to its own probes beyond their controls, what it was taught, and its world.
 
     A mean over a world's cells at large would mix stimuli of different kinds: where "P was pressed" entails something
     and "L is on" has a converse only, what is entailed has nothing to do with how well the second was learnt. So every
     value is first a mean over the cells of one stimulus, and what is set in relation is taken from the same stimuli.
 
     Attributes:
-        means: Mean influence on the probes of each relation, by stimulus; NaN where a stimulus has none.
+        means: By relation, the mean over a stimulus's probes that have a control of influence less control; NaN where
+            it has none.
+        plain: By relation, the mean influence over a stimulus's probes; NaN where it has none.
+        strength: What each stimulus was taught; NaN where it states none of the probes.
         worlds: The independent unit ``0 .. n - 1`` of each stimulus.
         unit: What those units are.
     """
 
     means: Mapping[str, Float[np.ndarray, " stimulus"]]
+    plain: Mapping[str, Float[np.ndarray, " stimulus"]]
+    strength: Float[np.ndarray, " stimulus"]
     worlds: Int[np.ndarray, " stimulus"]
     unit: str
 
     @classmethod
-    def measure(cls, influence: xr.DataArray) -> RelationMeans:
-        """Measured on an array with the coordinate ``relation``."""
-        from eif_lab.data.task import RELATIONS  # imports torch, which reading results does not need
+    def measure(cls, influence: xr.DataArray) -> Raised:
+        """Measured on a prepared array."""
+        relation, same = texts(influence, "relation"), same_sample(influence)
+        worlds, unit = clusters(influence)
+        return cls.of(influence.values, relation, foils(influence), same, worlds=worlds, unit=unit)
 
-        relation, values = texts(influence, "relation"), influence.values
-        cells = {name: relation == name for name in RELATIONS}
-        means = {name: statistics.divide((values * of).sum(axis=1), of.sum(axis=1)) for name, of in cells.items()}
-        return cls(means, *clusters(influence))
+    @classmethod
+    def of(
+        cls,
+        values: Float[np.ndarray, "stimulus probe"],
+        relation: np.ndarray,
+        columns: Foils,
+        same: Bool[np.ndarray, "stimulus probe"],
+        *,
+        worlds: Int[np.ndarray, " stimulus"],
+        unit: str,
+    ) -> Raised:
+        """Measured on plain arrays.
+
+        Args:
+            values: Influence.
+            relation: (stimulus, probe), what each stimulus says about each probe.
+            columns: The column of each probe's foils.
+            same: Where stimulus and probe are the same sample.
+            worlds: The independent unit of each stimulus.
+            unit: What those units are.
+        """
+        held = has_foils(columns, values.shape)
+        less = np.where(held, less_control(values, columns), 0.0)
+        cells = {name: relation == name for name in np.unique(relation).tolist()}
+        return cls(
+            means={name: _row_means(less, of & held) for name, of in cells.items()},
+            plain={name: _row_means(values, of) for name, of in cells.items()},
+            strength=weighted_rows(values, strength_weights(relation, columns, same)),
+            worlds=worlds,
+            unit=unit,
+        )
 
     def __getitem__(self, relation: str) -> Float[np.ndarray, " stimulus"]:
-        return self.means[relation]
+        return self.means.get(relation, np.full(self.strength.shape, np.nan))
 
-    def of_pairs(
-        self, rows: Int[np.ndarray, " pairs"], values: Float[np.ndarray, " pairs"]
-    ) -> Float[np.ndarray, " stimulus"]:
-        """Mean of the pairs of each stimulus; NaN where it has none."""
-        return statistics.group_means(values, rows, len(self.worlds))
+    def require(self, relation: str) -> None:
+        """Raise `NotApplicable` where no probe of that relation has a foil."""
+        if np.isnan(self[relation]).all():
+            raise NotApplicable(
+                f"influence must have {relation} probes with matched foils, got none."
+                " Choose a text dataset that has them."
+            )
 
     def together(self, *values: Float[np.ndarray, " stimulus"]) -> Float[np.ndarray, "values worlds"]:
         """World by world, the means over the stimuli that have all of the values; worlds without any are left out."""
@@ -62,125 +100,60 @@ class RelationMeans:
         return np.stack([statistics.group_means(one[whole], worlds, count) for one in values])
 
     def averages(self) -> dict[str, float]:
-        """``influence_<relation>``: the mean over the worlds that have probes of that relation; NaN where none has."""
-        by_world = {f"influence_{name}": self.together(values)[0] for name, values in self.means.items()}
-        return {name: float(values.mean()) if len(values) else float("nan") for name, values in by_world.items()}
+        """``influence_<relation>``: the mean over the worlds that have probes of that relation."""
+        return {f"influence_{name}": float(self.together(values)[0].mean()) for name, values in self.plain.items()}
+
+
+def _row_means(
+    values: Float[np.ndarray, "stimulus probe"], cells: Bool[np.ndarray, "stimulus probe"]
+) -> Float[np.ndarray, " stimulus"]:
+    return statistics.divide((values * cells).sum(axis=1), cells.sum(axis=1))
 
 
 class Judged(NamedTuple):
-    """A finding that has no p-value yet, and what decides whether it gets one.
+    """A finding, and what decides whether it keeps its p-values.
 
     Attributes:
-        finding: Effect and interval.
-        null: By world, what is symmetric about zero under the null.
-        direct: By world, the direct influence of the stimuli that the finding is about.
+        finding: With its p-values.
+        strength: By world, that of the stimuli that the finding is about.
     """
 
     finding: Finding
-    null: Float[np.ndarray, " worlds"]
-    direct: Float[np.ndarray, " worlds"]
+    strength: Float[np.ndarray, " worlds"]
 
 
 @dataclass
 class RelationTest(Desideratum):
     """A desideratum about what stimuli say of their probes."""
 
-    def ratio(
-        self,
-        statistic: str,
-        numerator: Float[np.ndarray, " worlds"],
-        denominator: Float[np.ndarray, " worlds"],
-        *,
-        threshold: float,
-        unit: str,
-        generator: Generator,
-    ) -> Finding:
-        """A ratio of means over worlds with its interval, and no p-value.
-
-        Args:
-            statistic: Its name.
-            numerator, denominator: By world.
-            threshold: What the ratio is compared with.
-            unit: What the worlds are.
-            generator: Source of the resamples.
-        """
-        n = len(numerator)
-        effect = float(statistics.divide(numerator.sum(), denominator.sum()))
-        low, high = self.interval(
-            lambda counts: statistics.divide(counts @ numerator, counts @ denominator), n, generator
+    def mean(self, statistic: str, values: Float[np.ndarray, " worlds"], unit: str) -> Finding:
+        """A mean over worlds, held to zero."""
+        return self.finding(
+            statistic,
+            lambda counts: statistics.divide(counts @ values, counts.sum(axis=1)),
+            units=len(values),
+            unit=unit,
+            threshold=0.0,
         )
-        return Finding(statistic, effect, low, high, float("nan"), n, unit, threshold)
 
-    def share_won(
-        self,
-        statistic: str,
-        means: RelationMeans,
-        rows: Int[np.ndarray, " pairs"],
-        won: Float[np.ndarray, " pairs"],
-        *,
-        threshold: float,
-        generator: Generator,
-    ) -> Judged:
-        """The share of matched pairs that went as claimed.
+    def if_taught(self, judged: Sequence[Judged], unit: str) -> tuple[list[Finding], str]:
+        """The findings, with p-values where the stimuli that they are about were clearly taught what they say; and why
+        not.
 
-        Args:
-            statistic: Its name.
-            means: Those of the array.
-            rows: The stimulus of each pair.
-            won: What `wins` says of each pair.
-            threshold: What the share is compared with.
-            generator: Source of the resamples.
-
-        Raises:
-            NotApplicable: Fewer than two worlds have a pair and a direct probe.
-        """
-        share, direct = means.together(means.of_pairs(rows, won), means["direct"])
-        require_units(len(share), f"{means.unit} with a direct probe and a matched pair", at_least=2)
-        finding = self.ratio(
-            statistic, share, np.ones_like(share), threshold=threshold, unit=means.unit, generator=generator
-        )
-        return Judged(finding, null=share - 0.5, direct=direct)
-
-    def mean_above_zero(self, values: Float[np.ndarray, " worlds"], unit: str) -> Finding:
-        """Whether a mean over worlds is clearly above zero.
-
-        It has a generator of its own, so that all findings about the same stimuli get the same answer.
-        """
-        generator = np.random.default_rng(0)
-        finding = self.ratio("mean", values, np.ones_like(values), threshold=0.0, unit=unit, generator=generator)
-        return replace(finding, p_value=statistics.sign_flip_p(values, self.resamples, generator))
-
-    def if_taught(self, judged: Sequence[Judged], generator: Generator) -> tuple[list[Finding], str]:
-        """The findings, with p-values where the stimuli they are about clearly teach what they say; and why not.
-
-        What does not teach itself has taught nothing that could follow, and a ratio to it is about nothing.
+        Nothing can follow from what was not taught, and a share of it is a share of noise.
         """
         findings: list[Finding] = []
-        tested: dict[bytes, Finding] = {}
-        empty: dict[str, list[str]] = {}
-        for finding, null, direct in judged:
-            stimuli = direct.tobytes()
-            if stimuli not in tested:
-                tested[stimuli] = self.mean_above_zero(direct, finding.unit)
-            if tested[stimuli].verdict(self.alpha) == SATISFIED:
-                findings.append(replace(finding, p_value=statistics.sign_flip_p(null, self.resamples, generator)))
-            else:
+        untaught: dict[str, list[str]] = {}
+        for finding, strength in judged:
+            taught = self.mean("strength", strength, unit)
+            if taught.low > 0:
                 findings.append(finding)
-                empty.setdefault(_numbers(tested[stimuli]), []).append(finding.statistic)
+            else:
+                findings.append(replace(finding, p_value=float("nan"), p_violated=float("nan")))
+                numbers = f"{taught.effect:.3g} [{taught.low:.3g}, {taught.high:.3g}], {taught.n} {unit}"
+                untaught.setdefault(numbers, []).append(finding.statistic)
         notes = [
-            f"direct influence is not clearly above zero ({numbers}): {_listed(names)} about nothing"
-            for numbers, names in empty.items()
+            f"strength is not clearly above zero ({numbers}): {UNTAUGHT}, and {', '.join(names)} have no verdict"
+            for numbers, names in untaught.items()
         ]
         return findings, "; ".join(notes)
-
-
-def _numbers(finding: Finding) -> str:
-    return (
-        f"mean {finding.effect:.3g}, interval {finding.low:.3g} to {finding.high:.3g}, p {finding.p_value:.3g},"
-        f" {finding.n} {finding.unit}"
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last} are" if first else f"{last} is"

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Int
 
+from eif_lab.data.contrast import SIGNS
 from eif_lab.errors import NotApplicable, unknown_name
 
 CONSTANT = 1e-12
@@ -43,9 +44,7 @@ def prepare(influence: xr.DataArray) -> xr.DataArray:
     require(influence, "stimulus_id", "probe_id", "relation")
     influence = influence.transpose("stimulus", "probe").astype(float)
     influence = influence[~neutral(influence)]
-    # `foil` names probes by their index: it must survive the sorting.
-    if "probe" not in influence.coords:
-        influence = influence.assign_coords(probe=np.arange(influence.sizes["probe"]))
+    influence = numbered(influence)
     influence = influence[np.isfinite(influence.values).all(axis=1)]
     influence = influence.isel(
         stimulus=np.argsort(texts(influence, "stimulus_id"), kind="stable"),
@@ -81,6 +80,28 @@ def neutral(influence: xr.DataArray) -> Bool[np.ndarray, " stimulus"]:
     return np.asarray(influence["stimulus_neutral"].values, dtype=bool)
 
 
+def numbered(influence: xr.DataArray) -> xr.DataArray:
+    """The array with the coordinate ``probe``, by which foils name probes wherever those are sorted to."""
+    if "probe" in influence.coords:
+        return influence
+    return influence.assign_coords(probe=np.arange(influence.sizes["probe"]))
+
+
+def foils(influence: xr.DataArray) -> dict[str, Int[np.ndarray, "stimulus probe"]]:
+    """By the names of `eif_lab.data.contrast.SIGNS`, the column of each probe's foil; -1 where it has none.
+
+    Args:
+        influence: See `numbered`.
+    """
+    columns = {}
+    for name in SIGNS:
+        if f"foil_{name}" in influence.coords:
+            probes = influence[f"foil_{name}"].transpose("stimulus", "probe").values.astype(int)
+            place = influence.indexes["probe"].get_indexer(probes.ravel()).reshape(probes.shape)
+            columns[name] = np.where(probes >= 0, place, -1)
+    return columns
+
+
 def require(influence: xr.DataArray, *names: str, hint: str = "") -> None:
     """Raise `NotApplicable` for the first coordinate that the array lacks."""
     for name in names:
@@ -114,8 +135,10 @@ def related(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
 def clusters(influence: xr.DataArray) -> tuple[Int[np.ndarray, " stimulus"], str]:
     """The independent unit ``0 .. n - 1`` that each stimulus belongs to, and its name in the plural.
 
-    Stimuli of one world share its invented words and its background, so the world is the unit; else each stimulus is.
+    Images of one class share what makes the class, stimuli of one world its invented words and its background: the
+    class or the world is the unit, and each stimulus only where there is neither.
     """
-    if "stimulus_world" in influence.coords:
-        return np.unique(influence["stimulus_world"].values, return_inverse=True)[1], "worlds"
+    for unit, name in (("class", "classes"), ("world", "worlds")):
+        if f"stimulus_{unit}" in influence.coords:
+            return np.unique(influence[f"stimulus_{unit}"].values, return_inverse=True)[1], name
     return np.arange(influence.sizes["stimulus"]), "stimuli"

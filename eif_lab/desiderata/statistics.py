@@ -1,7 +1,7 @@
-"""Every statistic, interval and null distribution of the desiderata, on plain NumPy arrays.
+"""Every statistic and interval of the desiderata, on plain NumPy arrays.
 
 Inference never treats a cell of the influence array as an independent unit: rows share columns and columns share rows.
-Units (stimuli, worlds, sources) are resampled, permuted or sign-flipped whole.
+Units (worlds, classes, sources, stimuli) are left out whole.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class Estimate(NamedTuple):
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """The ends of the t interval."""
-        reach = stats.t.ppf((1 + confidence) / 2, self.freedom) * self.error
+        reach = float(special.stdtrit(self.freedom, (1 + confidence) / 2)) * self.error
         return self.value - reach, self.value + reach
 
     def p_values(self, bar: float) -> tuple[float, float]:
@@ -208,7 +208,7 @@ class Estimate(NamedTuple):
         if self.error <= _TIE * abs(beyond):
             return float(beyond <= 0), float(beyond >= 0)
         t = beyond / self.error if self.error > 0 else 0.0
-        return float(stats.t.sf(t, self.freedom)), float(stats.t.cdf(t, self.freedom))
+        return float(special.stdtr(self.freedom, -t)), float(special.stdtr(self.freedom, t))
 
 
 def jackknife(
@@ -232,109 +232,57 @@ def jackknife(
     return Estimate(value, error, units - 1)
 
 
-# Null distributions -------------------------------------------------------------------------------------------------
+def pair_jackknife(
+    statistic: Callable[[Float[np.ndarray, "draws units"]], Float[np.ndarray, " draws"]], units: int
+) -> Estimate:
+    """The jackknife for a statistic of pairs of units, such as one of an array whose rows and columns are units.
 
+    The part of its variance that comes from single pairs is counted twice by the jackknife, since either unit takes the
+    pair with it. Leaving out two units at a time shows how much that is: for them
+    ``Q[i, j] = n t - (n - 1) (t[-i] + t[-j]) + (n - 2) t[-i, -j]`` is what the pair adds to its units, and
+    ``(n - 2) / n^3 sum_{i < j} Q^2`` is taken off the variance, at most two fifths of it.
+    Source: Efron and Stein (1981), The jackknife estimate of variance, section 5.
 
-def upper_tail(observed: float, null: Float[np.ndarray, " draws"]) -> float:
-    """Monte Carlo p-value ``(1 + #{null >= observed}) / (1 + draws)``: never 0, and valid for any number of draws.
-
-    A draw with an undefined statistic counts against the claim; an undefined observation gives NaN.
-    Source: Phipson and Smyth (2010), Permutation p-values should never be zero.
+    Args:
+        statistic, units: Those of `jackknife`.
     """
-    if not np.isfinite(observed):
-        return float("nan")
-    largest = np.abs(np.append(null[np.isfinite(null)], observed)).max()
-    reached = ~(null < observed - _TIE * largest)
-    return float((1 + reached.sum()) / (1 + len(null)))
+    estimate = jackknife(statistic, units)
+    if units < 4 or not np.isfinite(estimate.error):
+        return estimate
+    one, other = np.triu_indices(units, 1)
+    leave = np.eye(units)
+    without = statistic(1.0 - leave)
+    both = statistic(1.0 - leave[one] - leave[other])
+    extra = units * estimate.value - (units - 1) * (without[one] + without[other]) + (units - 2) * both
+    twice = (units - 2) / units**3 * ((extra - extra.mean()) ** 2).sum()
+    variance = max(estimate.error**2 - twice, 0.6 * estimate.error**2)
+    return estimate._replace(error=float(np.sqrt(variance)))
 
 
-def sign_flip_p(values: Float[np.ndarray, " units"], resamples: int, generator: Generator) -> float:
-    """One-sided p-value that the mean of ``values`` is above zero, by flipping the sign of whole units.
+def fieller_interval(
+    numerator: Float[np.ndarray, " units"], denominator: Float[np.ndarray, " units"], confidence: float
+) -> tuple[float, float]:
+    """The interval of a ratio of means: every ratio r at which a t test does not reject ``mean(numerator - r
+    denominator) = 0``.
 
-    Assumes independent units whose values are symmetric about zero under the null, which exchanging what is compared
-    within a unit (an entailed probe and its foil, a stimulus clean and noisy) guarantees. Exact by enumeration where
-    there are no more than ``resamples`` sign patterns, Monte Carlo otherwise.
+    It is exact for normal values. The t interval about the ratio is not: with a denominator that varies between units
+    it rejects too seldom on one side and too often on the other.
+    Source: Fieller (1954), Some problems in interval estimation, JRSS B 16.
+
+    Returns:
+        The ends; NaN where the denominator's own interval holds zero, since then no finite interval has that level.
     """
-    if not np.isfinite(values).all() or len(values) < 2:
-        return float("nan")
-    if not values.any():
-        return 1.0
-    test = stats.permutation_test(
-        (values / np.abs(values).max(),),
-        lambda flipped, axis: flipped.mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        alternative="greater",
-        n_resamples=max(resamples, 1),
-        rng=generator,
-    )
-    return float(test.pvalue)
-
-
-def cluster_permutations(
-    clusters: Int[np.ndarray, " rows"], draws: int, generator: Generator
-) -> Int[np.ndarray, "draws rows"]:
-    """Permutations of rows that move whole clusters, each to the place of a cluster of the same size.
-
-    Assumes that clusters of one size are exchangeable under the null. Rows keep their order within their cluster; with
-    clusters of one row each these are all permutations. A cluster of a size of its own never moves, which can only
-    make a test conservative.
-    """
-    members = [np.flatnonzero(clusters == cluster) for cluster in np.unique(clusters)]
-    permuted = np.empty((draws, len(clusters)), dtype=int)
-    for size in {len(rows) for rows in members}:
-        places = np.stack([rows for rows in members if len(rows) == size])
-        order = np.argsort(generator.random((draws, len(places))), axis=1)
-        permuted[:, places.ravel()] = places[order].reshape(draws, -1)
-    return permuted
-
-
-def row_permutation_null(
-    paired: Float[np.ndarray, "rows rows"], permutations: Int[np.ndarray, "draws rows"]
-) -> Float[np.ndarray, " draws"]:
-    """Null of ``mean_i paired[i, i]``, where ``paired[i, k]`` is row i of one array compared with row k of the other.
-
-    Assumes that the rows of the two arrays are exchangeable against each other. Columns stay where they are, so a probe
-    that moves under every stimulus moves in the null too.
-    """
-    return paired[np.arange(len(paired)), permutations].mean(axis=1)
-
-
-def joint_permutation_null(
-    x: Float[np.ndarray, "n n"], y: Float[np.ndarray, "n n"], permutations: Int[np.ndarray, "draws n"]
-) -> Float[np.ndarray, " draws"]:
-    """Null of ``sum_ij x[i, j] y[i, j]`` under relabelling the samples of y, its rows and columns together (QAP).
-
-    Assumes that x and y are independent and the samples of either are jointly exchangeable.
-    Source: Mantel (1967); Hubert and Schultz (1976), Quadratic assignment as a general data analysis strategy.
-    """
-    return np.array([np.vdot(x, y[np.ix_(p, p)]) for p in permutations])
-
-
-def transpose_null(
-    square: Float[np.ndarray, "n n"], permutations: Int[np.ndarray, "draws n"]
-) -> Float[np.ndarray, " draws"]:
-    """Null of the correlation of A with its transpose, ``tr(A A)``, under relabelling A's probes: ``tr(A P A P)``.
-
-    Assumes that rows and columns are separately exchangeable off the diagonal: which probe is the same sample as which
-    stimulus does not matter. QAP as it stands, ``tr(A P A P^T)``, is not valid here: an array and its own transpose are
-    no two independent matrices. Every product ``A[i, j] A[j, i]`` occurs twice in the statistic and once in that null,
-    whose variance is therefore half of what it should be (12 % false positives at a level of 5 % on white noise).
-    Here each draw is built like the observation, and occurs twice as well. Cells of the original diagonal, the
-    influence of a sample on itself, and their mirror images are left out wherever they come to lie.
-    """
-    off_diagonal = ~np.eye(len(square), dtype=bool)
-    centred = square - square[off_diagonal].mean()
-    null = np.empty(len(permutations))
-    for draw, permutation in enumerate(permutations):
-        counted = off_diagonal[:, permutation] & off_diagonal
-        counted &= counted.T
-        relabelled = centred[:, permutation] * counted
-        total = max(int(counted.sum()), 1)
-        offset = (relabelled.sum() / total) ** 2
-        variance = np.vdot(relabelled, relabelled) / total - offset
-        null[draw] = (np.vdot(relabelled, relabelled.T) / total - offset) / variance if variance > 0 else np.nan
-    return null
+    n = len(numerator)
+    if n < 2:
+        return float("nan"), float("nan")
+    top, bottom = numerator.mean(), denominator.mean()
+    quantile = special.stdtrit(n - 1, (1 + confidence) / 2)
+    of_top, of_both, _, of_bottom = quantile**2 * np.cov(numerator, denominator).ravel() / n
+    square, product = bottom**2 - of_bottom, top * bottom - of_both
+    if square <= 0:
+        return float("nan"), float("nan")
+    reach = np.sqrt(max(product**2 - square * (top**2 - of_top), 0.0))
+    return float((product - reach) / square), float((product + reach) / square)
 
 
 # Arithmetic ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.colors import Colormap
 
-from eif_lab.desiderata.direct import direct_influence
+from eif_lab.desiderata.strength import direct_influence
 from eif_lab.errors import rule_error
 from eif_lab.figures.runs import chosen, dataset_title, model_title, setting
 from eif_lab.figures.style import GREY, SEQUENTIAL, canvas, log_scale, shown

@@ -11,10 +11,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
-from eif_lab.desiderata.evaluation import evaluate_all
+from eif_lab.desiderata.evaluation import adjust, evaluate_all, judge, unless_untaught
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.symmetry import Symmetry
-from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED, Finding, Verdict
+from eif_lab.desiderata.verdict import ABSENT, INCONCLUSIVE, REVERSED, SATISFIED, SHORT, VIOLATED, Finding, Verdict
 from eif_lab.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "conf" / "desideratum"
@@ -30,16 +30,16 @@ def measured(array):
 
 
 def test_evaluate_all_judges_the_first_seed_the_last_step_and_log_prob():
-    desiderata = {"symmetry": Symmetry(resamples=49)}
+    desiderata = {"symmetry": Symmetry(least_units=3)}
     [verdict], reasons = evaluate_all(measured(images(0)), desiderata, seed=4)
-    assert repr(verdict) == repr(Symmetry(resamples=49).evaluate(images(0), 4))
+    assert repr(verdict) == repr(Symmetry(least_units=3).evaluate(images(0), 4))
     assert reasons == {}
     [other], _ = evaluate_all(measured(images(0)), desiderata, seed=4, readout="prob")
     assert other.findings[0].effect != verdict.findings[0].effect
 
 
 def test_evaluate_all_lists_what_does_not_apply_and_goes_on():
-    desiderata = {name: make(resamples=49) for name, (make, _) in ORACLES.items()}
+    desiderata = {name: make() for name, (make, _) in ORACLES.items()}
     verdicts, reasons = evaluate_all(images(0), desiderata, seed=0)
     assert [verdict.desideratum for verdict in verdicts] == ["symmetry", "distance_decay", "sparsity"]
     assert set(reasons) == {"noise_invariance", "logic", "negation"}
@@ -47,7 +47,7 @@ def test_evaluate_all_lists_what_does_not_apply_and_goes_on():
 
 
 def test_verdict_goes_by_the_name_it_was_asked_for_under():
-    [verdict], _ = evaluate_all(worlds(0), {"by_kind": Logic(resamples=19)}, seed=0)
+    [verdict], _ = evaluate_all(worlds(0), {"by_kind": Logic()}, seed=0)
     assert verdict.desideratum == "by_kind"
 
 
@@ -75,38 +75,97 @@ def test_chosen_desiderata_stand_side_by_side():
     assert built["symmetry"].threshold == 0.9
 
 
-def one(effect, low, high, p_value):
-    return Finding("auc", effect, low, high, p_value, 10, "worlds", 0.5)
+# Verdicts
+
+
+def one(p_value, p_violated, effect=0.8, low=0.6, high=0.9, chance=0.5, threshold=0.5):
+    return Finding("reach", effect, low, high, p_value, 10, "worlds", threshold, p_violated, chance)
 
 
 @pytest.mark.parametrize(
     ("finding", "outcome"),
     [
-        (one(0.8, 0.6, 0.9, 0.01), SATISFIED),
-        (one(0.8, 0.6, 0.9, 0.20), INCONCLUSIVE),
-        (one(0.8, 0.4, 0.9, 0.01), INCONCLUSIVE),
-        (one(0.3, 0.1, 0.5, 0.90), VIOLATED),
-        (one(0.8, 0.6, float("inf"), 0.01), INCONCLUSIVE),
-        (one(0.8, 0.6, 0.9, float("nan")), INCONCLUSIVE),
+        (one(0.01, 0.99), SATISFIED),
+        (one(0.20, 0.80), INCONCLUSIVE),
+        (one(0.99, 0.01), VIOLATED),
+        (one(float("nan"), float("nan")), INCONCLUSIVE),
+        (one(0.01, 0.99, effect=float("nan")), INCONCLUSIVE),
     ],
 )
-def test_finding_follows_the_rule(finding, outcome):
+def test_finding_is_satisfied_or_violated_by_a_p_value_of_its_own_for_each(finding, outcome):
     assert finding.verdict(0.05) == outcome
 
 
-def test_verdict_is_satisfied_only_if_every_finding_is_and_violated_if_any_is():
-    good, poor, bad = one(0.8, 0.6, 0.9, 0.01), one(0.6, 0.4, 0.9, 0.03), one(0.2, 0.1, 0.3, 0.9)
-
-    def outcome(*findings):
-        return Verdict("logic", "", findings, 0.05).outcome()
-
-    assert outcome(good, good) == SATISFIED
-    assert outcome(good, poor) == INCONCLUSIVE
-    assert outcome(poor, bad) == VIOLATED
-    assert Verdict("logic", "", [good, poor], 0.05).p_value == 0.03
+def test_corrected_p_values_stand_in_for_a_findings_own():
+    assert one(0.01, 0.99).verdict(0.05, p_value=0.2) == INCONCLUSIVE
+    assert one(0.99, 0.01).verdict(0.05, p_violated=0.2) == INCONCLUSIVE
 
 
-def test_corrected_p_value_can_take_a_verdict_away_but_not_give_one():
-    verdict = Verdict("logic", "", [one(0.8, 0.6, 0.9, 0.01)], 0.05)
-    assert (verdict.outcome(0.04), verdict.outcome(0.06)) == (SATISFIED, INCONCLUSIVE)
-    assert Verdict("logic", "", [one(0.8, 0.6, 0.9, 0.2)], 0.05).outcome(0.001) == INCONCLUSIVE
+@pytest.mark.parametrize(
+    ("interval", "how"), [((0.1, 0.3), REVERSED), ((0.4, 0.55), ABSENT), ((0.55, 0.7), SHORT), ((np.nan,) * 2, ABSENT)]
+)
+def test_finding_fails_below_at_or_above_chance(interval, how):
+    assert one(0.9, 0.01, low=interval[0], high=interval[1], threshold=0.8).how == how
+
+
+def test_verdict_is_satisfied_only_if_every_finding_is():
+    good, poor = one(0.01, 0.99), one(0.03, 0.97)
+    verdict = Verdict("logic", "", [good, poor], 0.05)
+    assert verdict.outcome() == SATISFIED and verdict.p_value == 0.03
+    assert Verdict("logic", "", [good, one(0.06, 0.94)], 0.05).outcome() == INCONCLUSIVE
+    assert np.isnan(Verdict("logic", "", [good, one(np.nan, np.nan)], 0.05).p_value)
+
+
+def test_verdict_is_violated_by_its_worst_finding_times_the_number_of_findings():
+    good, bad, worse = one(0.01, 0.99), one(0.97, 0.03), one(0.98, 0.02)
+    assert Verdict("logic", "", [good, bad], 0.05).outcome() == INCONCLUSIVE
+    verdict = Verdict("logic", "", [good, worse], 0.05)
+    assert verdict.outcome() == VIOLATED and verdict.p_violated == 0.04 and verdict.failing is worse
+    # A finding without p-values counts among those that might have failed.
+    assert Verdict("logic", "", [one(np.nan, np.nan), worse], 0.05).p_violated == 0.04
+
+
+def test_corrected_p_values_stand_in_for_a_verdicts_own():
+    satisfied, violated = (Verdict("logic", "", [finding], 0.05) for finding in (one(0.01, 0.99), one(0.99, 0.01)))
+    assert (satisfied.outcome(0.04), satisfied.outcome(0.06)) == (SATISFIED, INCONCLUSIVE)
+    assert (violated.outcome(None, 0.04), violated.outcome(None, 0.06)) == (VIOLATED, INCONCLUSIVE)
+
+
+def test_line_of_a_violated_verdict_says_how_and_has_the_p_value_of_that():
+    line = str(Verdict("logic", "", [one(0.01, 0.99), one(0.998, 0.002, 0.6, 0.55, 0.65, threshold=0.9)], 0.05))
+    assert line == "logic: violated: short (reach 0.6 [0.55, 0.65] against 0.9, p = 0.002, 10 worlds)"
+
+
+# What was not taught
+
+
+def test_arrays_whose_stimuli_were_taught_keep_their_verdicts():
+    verdicts = judge(worlds(0, count=12), ["logic", "distance_decay"])
+    assert [verdict.note for verdict in verdicts] == ["", ""]
+    assert np.isfinite([verdict.p_value for verdict in verdicts]).all()
+
+
+@pytest.mark.parametrize("taught", [{"direct": 0.0}, {"direct": 0.8, "foil": 0.8}])
+def test_nothing_is_satisfied_or_violated_where_strength_is_not_clearly_above_zero(taught):
+    """Whether nothing moved, or the form of the sentence did, which no foil differs in."""
+    array = worlds(1, count=12, entailed=0.7, **taught)
+    verdicts = judge(array, ["logic", "distance_decay", "sparsity"])
+    assert [verdict.outcome() for verdict in verdicts] == [INCONCLUSIVE] * len(verdicts)
+    for verdict in verdicts:
+        assert "strength is not clearly above zero" in verdict.note and "12 worlds" in verdict.note
+        assert np.isnan([verdict.p_value, verdict.p_violated]).all()
+        assert np.isfinite(verdict.findings[0].effect)
+
+
+def test_strength_is_clear_where_its_interval_lies_above_zero():
+    verdicts = [Verdict("logic", "", [one(0.01, 0.99)], 0.05)]
+    clear, unclear = (Finding("strength", 1.0, low, 2.0, 0.01, 9, "worlds", 0.0) for low in (0.01, -0.01))
+    assert unless_untaught(verdicts, clear) == verdicts
+    assert np.isnan(unless_untaught(verdicts, unclear)[0].p_value)
+    undefined = Finding("strength", np.nan, np.nan, np.nan, np.nan, 1, "worlds", 0.0)
+    assert np.isnan(unless_untaught(verdicts, undefined)[0].p_value)
+
+
+def test_correction_passes_over_what_has_no_p_value():
+    adjusted = adjust([0.01, np.nan, 0.04])
+    assert adjusted[[0, 2]] == pytest.approx([0.02, 0.04]) and np.isnan(adjusted[1])

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import xarray as xr
-from annotated_arrays import worlds
+from knowledge_arrays import worlds
 
-from eif_lab.desiderata.direct import direct_influence
+from eif_lab.data.task import FOILS
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.selection import clean, prepare
+from eif_lab.desiderata.strength import direct_influence, strength_of
 
 
 def with_neutral(influence: xr.DataArray) -> xr.DataArray:
     """The array with a neutral stimulus for each world, which moves every probe by 100."""
     blank = xr.full_like(influence, 100.0).assign_coords(
         relation=(("stimulus", "probe"), np.full(influence.shape, "unrelated")),
-        foil=(("stimulus", "probe"), np.full(influence.shape, -1)),
+        **{f"foil_{name}": (("stimulus", "probe"), np.full(influence.shape, -1)) for name in FOILS},
         stimulus_id=("stimulus", np.array([f"neutral {name}" for name in influence.stimulus_id.values])),
         stimulus_neutral=("stimulus", np.ones(influence.sizes["stimulus"], dtype=bool)),
     )
@@ -32,11 +34,11 @@ def test_every_verdict_is_the_one_without_the_neutral_stimuli():
     np.testing.assert_equal(vars(Logic().evaluate(whole, 0)), vars(Logic().evaluate(influence, 0)))
 
 
-def test_direct_influence_leaves_neutral_stimuli_out_even_where_they_are_probes():
+@pytest.mark.parametrize("judge", [strength_of, direct_influence])
+def test_what_was_taught_leaves_neutral_stimuli_out_even_where_they_are_probes(judge):
     influence = with_neutral(worlds(0))
     ids = influence.probe_id.values.copy()
-    ids[0], ids[-1] = "neutral s000", "s000"
+    ids[0], ids[-1] = "neutral s000 0", "s000 0"
     influence = influence.assign_coords(probe_id=("probe", ids))
     told = influence.isel(stimulus=~influence.stimulus_neutral.values)
-    found = direct_influence(influence, "log_prob")
-    np.testing.assert_equal(vars(found), vars(direct_influence(told, "log_prob")))
+    np.testing.assert_equal(vars(judge(influence, "log_prob")), vars(judge(told, "log_prob")))

@@ -1,0 +1,75 @@
+"""Strength: what a stimulus was taught, to which all that follows from it is held."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from eif_lab.data.contrast import Foils, strength_weights
+from eif_lab.desiderata.selection import clean, clusters, foils, numbered, same_sample, select_readout, texts
+from eif_lab.desiderata.statistics import divide, group_means, jackknife
+from eif_lab.desiderata.verdict import Finding
+
+UNTAUGHT = "beyond what all such sentences gain, nothing was clearly taught"
+
+
+def strength_of(influence: xr.DataArray, readout: str, confidence: float = 0.95) -> Finding:
+    """The mean strength of the stimuli, with its interval and p-values against zero.
+
+    The strength of a stimulus is the mean over the clozes that it states of influence less control. Stimuli of one
+    world, or class, are averaged first, and the worlds are the units, as for every desideratum. Of several seeds the
+    first is taken, of several steps the last; where noise was added, the clean samples. A stimulus that diverged, or
+    states none of the probes, is left out.
+
+    Args:
+        influence: An array with the coordinates of a job.
+        readout: The readout judged, in whose unit the strength is.
+        confidence: Two-sided level of the interval.
+    """
+    array = _selected(influence, readout)
+    return _mean_above_zero("strength", array, foils(array), confidence)
+
+
+def direct_influence(influence: xr.DataArray, readout: str, confidence: float = 0.95) -> Finding:
+    """The mean influence of a stimulus on itself, from which nothing is subtracted: much of it may be due to its form.
+
+    A stimulus that is not among the probes, such as a passage too long to be one, counts with the mean of the probes
+    that it states. For all else see `strength_of`.
+    """
+    return _mean_above_zero("direct_influence", _selected(influence, readout), {}, confidence)
+
+
+def weighted_rows(
+    values: Float[np.ndarray, "stimulus probe"], weights: Float[np.ndarray, "stimulus probe"]
+) -> Float[np.ndarray, " stimulus"]:
+    """The weighted sum of each row; NaN for one that is not finite or has no weights.
+
+    Args:
+        values: Influence.
+        weights: Those of `eif_lab.data.contrast.strength_weights`, by which the sum is a stimulus's strength.
+    """
+    known = np.isfinite(values).all(axis=1) & weights.any(axis=1)
+    sums = (weights * np.where(known[:, None], values, 0.0)).sum(axis=1)
+    return np.where(known, sums, np.nan)
+
+
+def _selected(influence: xr.DataArray, readout: str) -> xr.DataArray:
+    return clean(numbered(select_readout(influence, readout).transpose("stimulus", "probe")))
+
+
+def _mean_above_zero(statistic: str, array: xr.DataArray, columns: Foils, confidence: float) -> Finding:
+    weights = strength_weights(texts(array, "relation"), columns, same_sample(array))
+    values = weighted_rows(array.values.astype(float), weights)
+    index, unit = clusters(array)
+    known = np.isfinite(values)
+    means = group_means(values[known], index[known], int(index.max(initial=-1)) + 1)
+    means = means[np.isfinite(means)]
+    if len(means) < 2:
+        return Finding(statistic, math.nan, math.nan, math.nan, math.nan, len(means), unit, 0.0)
+    estimate = jackknife(lambda counts: divide(counts @ means, counts.sum(axis=1)), len(means))
+    low, high = estimate.interval(confidence)
+    p_value, p_violated = estimate.p_values(0.0)
+    return Finding(statistic, estimate.value, low, high, p_value, len(means), unit, 0.0, p_violated)
