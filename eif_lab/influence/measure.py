@@ -100,6 +100,8 @@ def measure_influence(
     """
     must_be_able_to_learn(model, loss, method=method, update=update, engine=engine)
     must_be_how(perturbation, trajectory, on_chunk, rows)
+    rows_of_probes = "one whole number for each row of probes"
+    must_be("candidates", candidates, Tensor | np.ndarray | list | tuple | None, rows_of_probes)
     named_readouts(readout)  # whose mistakes are told before anything is done
     recipe = update if isinstance(update, Update) else named_update(update)
     if recipe.learning_rate is None:
