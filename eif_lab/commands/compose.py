@@ -65,7 +65,8 @@ class Command:
         self.hydra = ComposedHydra(task_name=detect_task_name(None, MODULE), config_loader=self.loader)
         self.name = asked.config_name or PRIMARY
         self.overrides = list(asked.overrides)
-        mode = self.hydra.get_mode(self.name, self.overrides)
+        with self.in_words(self.overrides):
+            mode = self.hydra.get_mode(self.name, self.overrides)
         self.swept = asked.multirun or mode == RunMode.MULTIRUN
         self.mode = RunMode.MULTIRUN if self.swept else RunMode.RUN
         if mode != self.mode:
