@@ -38,7 +38,9 @@ def in_words(loader: Loader, name: str, overrides: Sequence[str]) -> Iterator[No
     """
     try:
         yield
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise refusal(error, loader, name, overrides) from error
 
 
