@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> int:
         0; 2 for a mistake in what was asked, told in one line.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait ruin a shared machine
+    from eif_lab.jobs.device import must_be_usable
     from eif_lab.models.language.phi3 import SHIPPED
     from eif_lab.models.tiny.pretraining import Pretraining, pretrain
 
@@ -34,7 +35,13 @@ def main(arguments: list[str]) -> int:
     asked = vars(parser.parse_args(arguments))
     directory, device = asked.pop("output"), asked.pop("device")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    return in_one_line(lambda: summary(pretrain(Pretraining(**asked), directory, device), directory))
+
+    def make() -> str:
+        recipe = Pretraining(**asked)
+        must_be_usable(device)
+        return summary(pretrain(recipe, directory, device), directory)
+
+    return in_one_line(make)
 
 
 def summary(report: Mapping[str, Any], directory: Path) -> str:
