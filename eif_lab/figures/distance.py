@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWS = (
-    "Influence on a probe against its distance from the stimulus: for images between the base model's features, for "
-    "texts the path between their words in the world's ontology; a sample on itself is left out. Dots: pairs. "
-    "Points: means at a distance, or in 20 bins with equally many pairs, with 95 % intervals (the jackknife over "
-    "stimuli, classes or worlds). Line: a exp(-distance / length) + c with the decay length of the desideratum; absent "
-    "where none was resolved. Above: Spearman correlation of influence with nearness and its interval, positive where "
-    "influence falls with distance. The vertical axis ends where the means do; single pairs go beyond."
+    "Size of influence on a probe against its distance from the stimulus: for images between the base model's "
+    "features, for texts the path between their words in the world's ontology; a sample on itself is left out. Dots: "
+    "pairs. Points: means at a distance, or in 20 bins with equally many pairs, with 95 % intervals (the jackknife "
+    "over stimuli, classes or worlds). Line: a exp(-distance / length) + c with the decay length of the desideratum; "
+    "absent where none was resolved. Above: the desideratum's rank correlation of size with nearness, above chance, "
+    "with its interval and verdict, which compares nothing across worlds, or classes. The vertical axis ends where "
+    "the means do; single pairs go beyond."
 )
 MOST_BINS = 20
 SHOWN_PAIRS = 3000
@@ -57,14 +58,14 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
 
 
 def judged(job: JobResults) -> tuple[str, str]:
-    """The desideratum that tells a job's decay, and the distance that it was judged by.
-
-    Class identity, the images' default, has two values and no length: where the job also judged the distance between
-    features, that is shown.
-    """
+    """The desideratum that tells a job's decay, and the distance that is in the name of its statistic."""
     for name, options in (job.manifest.config.get("desideratum") or {}).items():
         if str(options.get("_target_", "")).endswith(".DistanceDecay") and options.get("distance"):
             return name, str(options["distance"])
+    result = finding(job, "distance_decay")
+    for beginning in ("rank_correlation_", "within_class_"):
+        if result is not None and result.statistic.startswith(beginning):
+            return "distance_decay", str(result.statistic).removeprefix(beginning)
     return "distance_decay", str(job.influence.attrs["distance"])
 
 
@@ -82,8 +83,8 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
 
 
 def cells_of(array: xr.DataArray, name: str) -> tuple[xr.DataArray, Float[np.ndarray, "stimulus probe"]]:
-    """The clean array, and its distances: NaN where stimulus and probe are the same sample."""
-    array = clean(array)
+    """The sizes of the clean array, and its distances: NaN where stimulus and probe are the same sample."""
+    array = abs(clean(array))
     distance = array[f"distance_{name}"].transpose("stimulus", "probe").values.astype(float)
     return array, np.where(same_sample(array), np.nan, distance)
 
@@ -150,4 +151,4 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
             axes.legend(loc="upper right")
     axes.set_title(title, fontsize=6.5)
     axes.set_xlabel(f"{shown_words(name)} distance")
-    axes.set_ylabel(f"influence ({job.manifest.unit})")
+    axes.set_ylabel(f"size of influence ({job.manifest.unit})")

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWS = (
-    "Left: Lorenz curves: the share of a stimulus's |I| that the least moved probes have together, mean over stimuli. "
-    "The diagonal is influence spread evenly, the dashed curve that of Gaussian noise; the further below, the fewer "
-    "probes are moved. Right: the effective number of probes moved, 1 / sum(p^2) with p = |I| / sum |I|, by stimulus "
-    "(box: quartiles; whiskers: 5th to 95th percentile), as a share of all probes; the diamond is the share that a "
-    "stimulus is related to, so that the right number moved would lie on it. Beside it the part of |I| that lands on "
-    "related probes, above chance, with its 95 % interval and the sparsity desideratum's verdict."
+    "Left: Lorenz curves: the share of a stimulus's |I| that the least moved probes have together, mean over "
+    "stimuli. The diagonal is influence spread evenly, the dashed curve that of Gaussian noise; the further below, "
+    "the fewer probes are moved. Right: the effective number of probes moved, 1 / sum(p^2) with p = |I| / sum |I|, "
+    "by stimulus (box: quartiles; whiskers: 5th to 95th percentile), as a share of all probes; the diamond is the "
+    "share that a stimulus is related to, so that the right number moved would lie on it. Beside it how well |I| "
+    "tells related probes from the stimulus's own foils, or its class from others (average precision above chance), "
+    "with its 95 % interval and the sparsity desideratum's verdict."
 )
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK, YELLOW)
 POINTS = 101
@@ -105,12 +106,12 @@ def draw_numbers(axes: Axes, jobs: Sequence[JobResults]) -> None:
     )  # fmt: skip
     axes.plot([related(array).mean() for array in arrays], places, "D", color=VERMILION, label="related probes")
     for place, job in zip(places, jobs):
-        result = finding(job, "sparsity", "share_on_related")
+        result = finding(job, "sparsity")
         if result is not None:
             axes.text(
                 1.03, place, finding_text(result), fontsize=6.5, va="center", transform=axes.get_yaxis_transform()
             )
-    axes.text(1.03, 1.0, "|I| on related, above chance", fontsize=6.5, va="bottom", transform=axes.transAxes)
+    axes.text(1.03, 1.0, "average precision, above chance", fontsize=6.5, va="bottom", transform=axes.transAxes)
     axes.set_yticks(places, [dataset_title(job) for job in jobs])
     axes.set_ylim(len(jobs) - 0.4, -0.6)
     axes.set_xlim(0, 1)

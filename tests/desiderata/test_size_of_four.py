@@ -67,7 +67,7 @@ def perfect(task, noise, seed=0):
     return annotate(values + noise * np.random.default_rng(seed).normal(size=values.shape), task)
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("domain", [domain.__name__.lower() for domain in DOMAINS])
 def test_perfect_learner_of_a_domain_is_near_and_sparse_and_never_violates_either(domain):
     for worlds, noise in ((20, 0.02), (20, 0.1), (6, 0.3)):
         array = perfect(load_task(domain, worlds=worlds), noise)
