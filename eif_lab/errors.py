@@ -71,6 +71,10 @@ def unknown_name(field: str, value: str, known: Iterable[str]) -> ConfigError:
     return rule_error(field, f"be one of {', '.join(known)}", value, hint)
 
 
+FORMER = {"update.direct_influence": "update.strength"}
+"""Options that earlier versions had, and what stands in their place now."""
+
+
 def unknown_option(field: str, value: Any, known: Iterable[str]) -> ConfigError:
     """An option that does not exist, with the nearest one that does.
 
@@ -79,6 +83,9 @@ def unknown_option(field: str, value: Any, known: Iterable[str]) -> ConfigError:
         value: What it was to be.
         known: Names of the options beside it.
     """
+    if field in FORMER:
+        rule = f"be left out, since {FORMER[field]} stands in its place"
+        return rule_error(field, rule, value, f"Try {FORMER[field]}={value}.")
     parent, _, name = field.rpartition(".")
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)

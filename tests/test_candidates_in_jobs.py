@@ -36,7 +36,6 @@ TASK = Task(
     ),
     relation=np.array([["direct", "entailed", "unrelated"], ["unrelated", "foil", "unrelated"]]),
     distances={"path": np.ones((2, 3))},
-    foil=np.full((2, 3), -1),
 )
 
 

@@ -45,7 +45,6 @@ TASK = Task(
     ),
     relation=np.array([["direct", "entailed", "unrelated"], ["unrelated"] * 3, ["unrelated"] * 3]),
     distances={"path": np.ones((3, 3))},
-    foil=np.full((3, 3), -1),
 )
 
 
@@ -114,16 +113,16 @@ def test_companions_are_there_before_and_after(job):
     assert np.abs(array - by_hand(inputs, STIMULI, TASK.probes).values).max() > 1e-3
 
 
-def test_a_target_in_nats_is_compared_with_what_stimuli_do_that_are_read_before_themselves(job):
+def test_without_foils_a_target_is_compared_with_what_stimuli_do_that_are_read_before_themselves(job):
     inputs = load(job)
     [own] = by_hand(inputs, STIMULI[:1], TASK.probes.take([0])).values
     [other] = by_hand(inputs, STIMULI[1:2], TASK.stimuli.take([1])).values
     direct = float(np.mean([own, other]))  # the neutral one does not count
     for target, reached in ((abs(direct) * 1.01, direct > 0), (abs(direct) * 3, False)):
-        asked = replace(job, update=replace(job.update, direct_influence=target))
+        asked = replace(job, update=replace(job.update, strength=target))
         _, record = measure(asked, load(asked), SilentRun(), Checkpoint(Path(job.cache) / f"{target}"))
         calibration = record.update["calibration"]
-        assert calibration["direct_influence"] == pytest.approx(direct)
+        assert calibration["strength"] == pytest.approx(direct)
         assert calibration["target"] == target and calibration["reached"] == reached
 
 
@@ -132,6 +131,10 @@ def test_neither_update_nor_engine_decides_an_array_that_is_read(job):
     assert all(determinants(other) == determinants(job) for other in others)
     assert determinants(replace(job, method=Prompt(template="question"))) != determinants(job)
     assert determinants(replace(job, seed=1)) != determinants(job)
+    fewer = replace(job, update=replace(job.update, calibration_stimuli=1))
+    assert determinants(fewer) == determinants(job)
+    asked = [replace(one, update=replace(one.update, strength=0.1)) for one in (job, fewer)]
+    assert len({str(determinants(one)) for one in (job, *asked)}) == 3
 
 
 @pytest.mark.parametrize(

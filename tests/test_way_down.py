@@ -128,7 +128,7 @@ def test_each_sample_is_encoded_once_whatever_it_is_used_for(job_of, tmp_path, m
         return plain(self, prompt, target)
 
     monkeypatch.setattr(Encoder, "tokens", tokens)
-    job = job_of("method=full", "readout=[log_odds]", "update.direct_influence=0.1")
+    job = job_of("method=full", "readout=[log_odds]", "update.strength=0.1")
     way = way_of(job, tmp_path / "job")
     assert way.count("influence.measurement.Measurement.influence") > 1  # the calibration measures, too
     assert len(seen) == 3 + 4 and set(seen.values()) == {1}
@@ -140,7 +140,7 @@ def test_a_job_prepares_once_for_calibrating_and_measuring(job_of, tmp_path, mon
     plain, on_trial = Setup.checked, Layouts.on_trial
     monkeypatch.setattr(Setup, "checked", lambda problem: checked.append(problem) or plain(problem))
     monkeypatch.setattr(Layouts, "on_trial", lambda self, layout: trials.append(layout) or on_trial(self, layout))
-    way = way_of(job_of(f"method={method}", "update.direct_influence=0.1"), tmp_path / "job")
+    way = way_of(job_of(f"method={method}", "update.strength=0.1"), tmp_path / "job")
     assert way.count("influence.measurement.Measurement.influence") > 2
     assert len(checked) == 1 and len(trials) == 1
 
@@ -155,6 +155,6 @@ def test_inputs_read_the_base_once_and_once_more_only_with_added_modules(job_of,
 
 def test_rows_are_what_encoding_these_samples_alone_gives(job_of):
     loaded = inputs.load(job_of("method=full", "readout=[log_odds]"))
-    for samples in (loaded.task.stimuli, loaded.task.probes, loaded.clean, loaded.task.probes.take([2, 1])):
+    for samples in (loaded.task.stimuli, loaded.task.probes, loaded.gauge.stimuli, loaded.task.probes.take([2, 1])):
         rows, (ids, targets) = loaded.rows(samples), loaded.base.encode(samples)
         assert rows.inputs.equal(ids) and rows.targets.equal(targets)

@@ -6,11 +6,16 @@ A results folder may be somebody else's: nothing that it names is run, and no fo
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eif_lab.commands.answer import in_one_line, parser_of
 from eif_lab.errors import rule_error
+
+if TYPE_CHECKING:
+    from eif_lab.results.job import JobResults
+    from eif_lab.results.sweep import SweepResults
 
 CLAIM_KEYS = ("claim", "what", "effect", "low", "high", "verdict", "agrees")
 
@@ -29,6 +34,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, action="append", default=[], metavar="FOLDER", help=folders)
     modules = "a module of yours whose datasets the results name, which is imported; may be repeated"
     parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=modules)
+    beside = "print the verdicts, and beside them those of the two bounding reference learners"
+    parser.add_argument("--learners", action="store_true", help=beside)
     asked = parser.parse_args(arguments)
     from eif_lab.page.page import write_page
     from eif_lab.page.pictures import Pictures
@@ -41,10 +48,33 @@ def main(arguments: list[str]) -> int:
             if not folder.is_dir():
                 raise rule_error("--data", "be a folder", str(folder))
         pictures = Pictures(asked.data, asked.plugin)
-        size = write_page(open_results(asked.directory), output, claims, pictures)
+        results = open_results(asked.directory)
+        size = write_page(results, output, claims, pictures)
+        if asked.learners:
+            print_with_learners(results, pictures.trusted)
         return f"page: {output} ({size / 1e6:.1f} MB)"
 
     return in_one_line(write)
+
+
+def print_with_learners(results: JobResults | SweepResults, trusted: Sequence[str]) -> None:
+    """Print the verdicts of a job or a sweep, and beside them what the two bounding reference learners would be told.
+
+    Args:
+        results: As `eif_lab.results.sweep.open_results` gives them.
+        trusted: Modules and packages whose desiderata may be imported.
+    """
+    import pandas as pd
+
+    from eif_lab.console.tables import print_job, print_sweep
+    from eif_lab.results.bounds import Bounds
+    from eif_lab.results.job import JobResults
+
+    bounds = Bounds(trusted)
+    if isinstance(results, JobResults):
+        print_job(results, learners=bounds.of(results))
+    else:
+        print_sweep(pd.concat([results.table, bounds.table(results.jobs)]))
 
 
 def read_claims(file: Path) -> str | list[dict[str, Any]]:

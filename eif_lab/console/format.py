@@ -12,6 +12,9 @@ MARKS = {SATISFIED: "✓", VIOLATED: "✗", INCONCLUSIVE: "?"}
 ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
 """The same for a terminal without Unicode."""
 
+LEAST_P = 0.001
+"""A p-value below this is not told exactly."""
+
 
 def spaced(name: str) -> str:
     """A name with blanks for its underscores, at which a line can end."""
@@ -27,4 +30,21 @@ def number_text(value: float | str | None, digits: int = 3) -> str:
 
 def interval_text(low: float, high: float, digits: int) -> str:
     """An interval with so many significant digits: ``[0.38, 0.41]``."""
-    return f"[{low:.{digits}g}, {high:.{digits}g}]"
+    return "no interval" if math.isnan(low) or math.isnan(high) else f"[{low:.{digits}g}, {high:.{digits}g}]"
+
+
+def p_text(verdict: str, p_value: float, p_violated: float) -> str:
+    """The p-value of what is said: that of ``violated`` where that is the verdict, else that of ``satisfied``."""
+    p = p_violated if verdict == VIOLATED else p_value
+    return f"< {LEAST_P:g}" if p < LEAST_P else number_text(p, 2)
+
+
+def verdict_text(verdict: str, how: str) -> str:
+    """A verdict in words, and how what is violated fails: ``violated: absent``."""
+    return f"{verdict}: {how}" if how else verdict
+
+
+def bar_text(statistic: str, threshold: float, chance: float) -> str:
+    """A finding's statistic with its bar, and with chance where that is neither zero nor unknown."""
+    beside = f" (chance {chance:.2g})" if math.isfinite(chance) and chance != 0 else ""
+    return f"{spaced(statistic)} > {threshold:g}{beside}"

@@ -15,10 +15,20 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from eif_lab.console.format import ASCII_MARKS, MARKS, interval_text, spaced
+from eif_lab.console.format import (
+    ASCII_MARKS,
+    MARKS,
+    bar_text,
+    interval_text,
+    number_text,
+    p_text,
+    spaced,
+)
 from eif_lab.console.progress import duration
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VERDICTS, VIOLATED
+from eif_lab.desiderata.wording import HOW_IN_WORDS
 from eif_lab.errors import one_line, printable
+from eif_lab.results.bounds import beside
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE, NOT_APPLICABLE
 
@@ -33,14 +43,13 @@ STYLES = {SATISFIED: "green", VIOLATED: "red", INCONCLUSIVE: "yellow"}
 
 
 def print_finished(job: JobResults, console: Console | None = None) -> None:
-    """Print a job of a sweep in one line: name, time, direct influence, desiderata under their verdicts' marks."""
+    """Print a job of a sweep in one line: name, time, strength, desiderata under their verdicts' marks."""
     console = console or page()
     manifest = job.manifest
     line = Text(manifest.name, style="bold")
     if manifest.status == DONE:
-        direct = manifest.direct_influence.effect  # None where no stimulus is a probe too
-        seconds = duration(manifest.seconds or 0.0)
-        line.append(f"  {seconds}  direct {math.nan if direct is None else direct:.2g}", "not bold")
+        strength = f"{number_text(manifest.strength.effect, 2)} {manifest.unit}".rstrip()
+        line.append(f"  {duration(manifest.seconds or 0.0)}  strength {strength}", "not bold")
         line.append_text(_marked_desiderata(job, console))
     else:
         line.append(f"  {manifest.status}: {one_line(manifest.reason)}", style="not bold red")
@@ -48,11 +57,15 @@ def print_finished(job: JobResults, console: Console | None = None) -> None:
 
 
 def _marked_desiderata(job: JobResults, console: Console) -> Text:
-    """``  ✓ symmetry, sparsity  ✗ logic``."""
+    """``  ✓ symmetry, sparsity  ✗ logic (absent)``."""
     tested = [row for row in job.verdict_rows if row["status"] == DONE and row["finding"] == 0]
     line = Text()
     for verdict, mark in _marks(console).items():
-        names = [spaced(row["desideratum"]) for row in tested if row["verdict"] == verdict]
+        names = [
+            spaced(row["desideratum"]) + (f" ({row['how']})" if row["how"] else "")
+            for row in tested
+            if row["verdict"] == verdict
+        ]
         if names:
             line.append(f"  {mark} {', '.join(names)}", style=f"not bold {STYLES[verdict]}")
     return line
@@ -74,8 +87,16 @@ def page(file: Any = None) -> Console:
     return Page(file=file, highlight=False, width=width)
 
 
-def print_job(job: JobResults, console: Console | None = None) -> None:
-    """Print a job's verdicts, one line per finding, and below them why what is missing is missing."""
+def print_job(
+    job: JobResults, console: Console | None = None, learners: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+) -> None:
+    """Print a job's verdicts, one line per finding, and below them why what is missing is missing.
+
+    Args:
+        job: Which.
+        console: Where to.
+        learners: Rows of bounding learners (`eif_lab.results.bounds.Bounds.of`), printed below each finding.
+    """
     console = console or page()
     frame = job.verdicts
     manifest, target = job.manifest, job.manifest.update.calibration
@@ -84,11 +105,11 @@ def print_job(job: JobResults, console: Console | None = None) -> None:
         _print_note(console, manifest.status, manifest.reason)
         return
     if target and not target.reached:
-        reached = math.nan if target.direct_influence is None else target.direct_influence
-        _print_note(console, "direct influence", _missed(reached, target.target))
+        _print_note(console, "strength", _missed(target.strength, target.target))
     tested = frame[frame["status"] == DONE]
     if len(tested):
-        console.print(_job_table(tested, console))
+        console.print(_job_table(tested, beside(learners or {}), console))
+        _print_hows(tested.loc[tested["verdict"] == VIOLATED, "finding_how"], console)
     for note, rows in tested[tested["note"] != ""].groupby("note", sort=False):
         _print_note(console, ", ".join(dict.fromkeys(rows["desideratum"])), str(note))
     for row in frame[frame["status"] == NOT_APPLICABLE].itertuples():
@@ -111,10 +132,32 @@ def print_sweep(table: pd.DataFrame, console: Console | None = None) -> None:
         console.print(Text(f"the first {MOST_JOBS} of {len(jobs):,} jobs; sweep.parquet has all"))
     marks = _marks(console)
     legend = [f"{marks[verdict]} {verdict}" for verdict in VERDICTS]
-    console.print(Text("   ".join([*legend, "* see below   direct: influence of a stimulus on itself"])))
-    console.print(Text("p-values corrected over the sweep (Benjamini-Hochberg)"))
+    console.print(Text("   ".join([*legend, "* see below   strength: what is stated, less its controls"])))
+    _print_hows(table.loc[table["verdict"] == VIOLATED, "finding_how"], console)
+    console.print(Text("> the bar   p-values corrected over the sweep (Benjamini-Hochberg), of either verdict"))
+    if (table["path"] == "").any():
+        console.print(Text("perfect, bag of words: reference learners on the same samples, their p-values as they are"))
+    if away := _chances(table):
+        console.print(Text(f"chance: 0, but {', '.join(away)}"))
     for line in _sweep_notes(table):
         _print_note(console, *line)
+
+
+def _print_hows(hows: Iterable[str], console: Console) -> None:
+    """What the words mean that say how something is violated, of those that occur."""
+    known = [f"{how}: {told}" for how, told in HOW_IN_WORDS.items() if how in set(hows)]
+    if known:
+        console.print(Text(f"violated  {'   '.join(known)}"))
+
+
+def _chances(table: pd.DataFrame) -> list[str]:
+    """Each statistic whose chance is not zero, with its least and its largest over the jobs."""
+    rows = table[table["chance"].notna() & (table["chance"] != 0)]
+    told = []
+    for (name, statistic), chance in rows.groupby(["desideratum", "statistic"], sort=False)["chance"]:
+        ends = dict.fromkeys(number_text(end, 2) for end in (chance.min(), chance.max()))
+        told.append(f"{spaced(name)} {spaced(statistic)} {' to '.join(ends)}")
+    return told
 
 
 _Row = Mapping[str, Any]
@@ -122,27 +165,33 @@ _Row = Mapping[str, Any]
 
 
 class _Column(NamedTuple):
-    """A finding of a desideratum; ``statistic`` is empty where it is the only one, or where nothing was tested."""
+    """A finding of a desideratum; ``statistic`` is empty where nothing was tested."""
 
     desideratum: str
     statistic: str = ""
     first: bool = True
+    bars: str = ""
 
     @property
     def head(self) -> str:
-        return spaced(f"{self.desideratum}: {self.statistic}" if self.statistic else self.desideratum)
+        return spaced(f"{self.desideratum}: {self.statistic} > {self.bars}" if self.statistic else self.desideratum)
 
 
 def _columns(table: pd.DataFrame) -> list[_Column]:
     columns = []
     for name, rows in table[table["desideratum"] != ""].groupby("desideratum", sort=False):
-        statistics = rows[rows["status"] == DONE].sort_values("finding", kind="stable")["statistic"].unique()
-        alone = len(statistics) < 2
-        columns += [_Column(name)] if alone else [_Column(name, one, one == statistics[0]) for one in statistics]
+        tested = rows[rows["status"] == DONE].sort_values("finding", kind="stable")
+        bars = {one: same["threshold"].unique() for one, same in tested.groupby("statistic", sort=False)}
+        columns += [
+            _Column(name, one, place == 0, " or ".join(f"{bar:g}" for bar in each))
+            for place, (one, each) in enumerate(bars.items())
+        ] or [_Column(name)]
     return columns
 
 
-def _job_table(tested: pd.DataFrame, console: Console) -> Table:
+def _job_table(
+    tested: pd.DataFrame, learners: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]], console: Console
+) -> Table:
     table = grid()
     for name in ("desideratum", "statistic"):
         table.add_column(name, overflow="fold", min_width=16)
@@ -151,19 +200,35 @@ def _job_table(tested: pd.DataFrame, console: Console) -> Table:
     table.add_column("verdict", no_wrap=True)
     for row in tested.itertuples():
         first = row.finding == 0
-        verdict = (
-            Text(f"{_marks(console)[row.verdict]} {row.verdict}", style=STYLES[row.verdict]) if first else Text("")
-        )
+        outcome = [f"{_marks(console)[row.verdict]} {row.verdict}"] if first else []
+        outcome += [f"  {row.finding_how}"] if row.verdict == VIOLATED and row.finding_how else []
         table.add_row(
             Text(spaced(row.desideratum) if first else ""),
-            Text(f"{spaced(row.statistic)} > {row.threshold:g}"),
+            Text(bar_text(row.statistic, row.threshold, row.chance)),
             f"{row.effect:.3g}",
             Text(interval_text(row.low, row.high, 3)),
-            f"{row.finding_p_value:.2g}",
+            p_text(row.finding_verdict, row.finding_p_value, row.finding_p_violated),
             Text(f"{row.n} {row.unit}"),
-            verdict,
+            Text("\n".join(outcome), style=STYLES[row.verdict]),
         )
+        for one in learners.get((row.desideratum, row.statistic), []):
+            table.add_row(*_learner_cells(one, console), style="dim")
     return table
+
+
+def _learner_cells(row: Mapping[str, Any], console: Console) -> list[Text]:
+    """A bounding learner's finding, below the job's own."""
+    outcome = row["finding_verdict"]
+    cells = [
+        "",
+        f"  {row['learner']}",
+        f"{row['effect']:.2g}",
+        interval_text(row["low"], row["high"], 2),
+        p_text(outcome, row["finding_p_value"], row["finding_p_violated"]),
+        f"{row['n']} {row['unit']}",
+        f"{_marks(console)[outcome]} {row['finding_how'] or outcome}",
+    ]
+    return [Text(cell) for cell in cells]
 
 
 def _rows_by_job(table: pd.DataFrame) -> list[list[dict[str, Any]]]:
@@ -177,14 +242,15 @@ def _rows_by_job(table: pd.DataFrame) -> list[list[dict[str, Any]]]:
 def _sweep_block(jobs: Sequence[Sequence[_Row]], columns: list[_Column], console: Console) -> Table:
     block = grid()
     block.add_column("job", overflow="fold", max_width=24)
-    block.add_column("direct", justify="right", no_wrap=True)
+    units = {rows[0]["strength_unit"] for rows in jobs} - {""}
+    block.add_column(f"strength\n({'/'.join(sorted(units))})" if units else "strength", justify="right", no_wrap=True)
     for head in [column.head for column in columns] or ["status"]:
         block.add_column(head, overflow="fold", max_width=17)
     for rows in jobs:
-        direct, missed = rows[0]["direct_influence"], any(row["target_reached"] is False for row in rows)
+        reached, missed = rows[0]["strength"], any(row["target_reached"] is False for row in rows)
         # A name such as model=cnn,method=lora has no blank at which a line could end.
         label = Text(rows[0]["job"].replace(",", ", "))
-        strength = "" if pd.isna(direct) else f"{direct:.2g}{' *' if missed else ''}"
+        strength = "" if pd.isna(reached) else f"{reached:.2g}{' *' if missed else ''}"
         block.add_row(label, strength, *_cells(rows, columns, console))
     return block
 
@@ -202,9 +268,10 @@ def _cell(rows: Sequence[_Row], column: _Column, console: Console) -> Text:
         if column.statistic in ("", row["statistic"]):
             verdict = row["verdict"]
             mark = f"{_marks(console)[verdict]} " if column.first else ""
-            effect = f"{mark}{row['effect']:.2g}{' *' if row['note'] else ''}"
+            how = f" {row['finding_how']}" if verdict == VIOLATED and row["finding_how"] else ""
+            effect = f"{mark}{row['effect']:.2g}{how}{' *' if row['note'] else ''}"
             within = interval_text(row["low"], row["high"], 2)
-            return Text(effect, style=STYLES[verdict] if mark else "") + Text(f"\n{within}", style="default")
+            return Text(effect, style=STYLES[verdict] if mark or how else "") + Text(f"\n{within}", style="default")
     return Text("")
 
 
@@ -213,7 +280,7 @@ def _sweep_notes(table: pd.DataFrame) -> list[tuple[str, str]]:
     reasons = table.assign(why=table["reason"].where(table["status"] != DONE, table["note"]))
     missed = table[_unmatched(table)].drop_duplicates(["job", "path"])
     lines = [
-        (f"direct influence in {row.job}", _missed(row.direct_influence, row.direct_target))
+        (f"strength in {row.job}", _missed(row.strength_reached, row.strength_target))
         for row in missed.head(MOST_NAMES).itertuples()
     ]
     if len(missed) > MOST_NAMES:
@@ -233,12 +300,13 @@ def _some(names: list[str]) -> list[str]:
 
 
 def _unmatched(table: pd.DataFrame) -> pd.Series:
-    """Which rows are of jobs whose direct influence missed its target."""
+    """Which rows are of jobs whose strength missed its target."""
     return table["target_reached"].eq(False).fillna(False)
 
 
-def _missed(direct: float, target: float) -> str:
-    return f"{direct:.2g} where {target:.2g} nat were asked for: not matched in strength to jobs that reached it"
+def _missed(reached: float | None, target: float) -> str:
+    told = f"{number_text(reached, 2)} where {target:.2g} nat were asked for"
+    return f"{told}: not matched to jobs that reached it"
 
 
 def _print_note(console: Console, head: str, why: str) -> None:
@@ -267,10 +335,11 @@ def print_seeds(table: pd.DataFrame, console: Console | None = None) -> None:
         rows.add_column(name, overflow="fold")
     for name in ("seeds", "mean", "interval", *(marks[name] for name in VERDICTS)):
         rows.add_column(name, justify="right", no_wrap=True)
+    rows.add_column("violated", overflow="fold")
     for row in table.to_dict("records"):
         finding = f"{spaced(row['desideratum'])}: {spaced(row['statistic'])} > {row['threshold']:g}"
         within = Text(interval_text(row["low"], row["high"], 2))
         counts = (str(row[name]) for name in VERDICTS)
-        rows.add_row(Text(row["job"]), finding, str(row["seeds"]), f"{row['mean']:.2g}", within, *counts)
+        rows.add_row(Text(row["job"]), finding, str(row["seeds"]), f"{row['mean']:.2g}", within, *counts, row["how"])
     console.print(rows)
     console.print(Text("over seeds: mean effect with Student's 95 % interval, and how many seeds gave each verdict"))

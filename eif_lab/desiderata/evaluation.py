@@ -16,10 +16,14 @@ from eif_lab.configs import named_choice, names
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import require, select_readout
 from eif_lab.desiderata.strength import UNTAUGHT, strength_of
-from eif_lab.desiderata.verdict import Finding, Verdict
+from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.errors import NotApplicable
 
 log = logging.getLogger(__name__)
+
+TAUGHT_ALPHA = 0.001
+"""Level at which strength must be above zero. All verdicts on an array hang on it: at the level of one verdict, one in
+forty learners that are taught nothing by our measure, such as a bag of words, would be judged all the same."""
 
 
 def judge(
@@ -80,7 +84,7 @@ def unless_untaught(verdicts: Sequence[Verdict], strength: Finding) -> list[Verd
         verdicts: Of one array.
         strength: That array's `strength_of`.
     """
-    if strength.low > 0:
+    if strength.verdict(TAUGHT_ALPHA) == SATISFIED:
         return list(verdicts)
     interval = f"{strength.effect:.3g} [{strength.low:.3g}, {strength.high:.3g}], {strength.n} {strength.unit}"
     note = f"strength is not clearly above zero ({interval}): {UNTAUGHT}"

@@ -19,22 +19,32 @@ MOST_UNITS = 0.5
 def shared_words(influence: xr.DataArray) -> Float[np.ndarray, "stimulus probe"]:
     """The number of content words that each probe shares with each stimulus.
 
-    A content word is one that does not stand in most worlds' texts: their stimuli and the probes that these have to do
-    with. Where there are no worlds, each stimulus with its own probes counts as one. Of a single world all words do.
+    Args:
+        influence: With the coordinates ``stimulus_label``, ``probe_label`` and ``relation``.
+    """
+    content = content_words(influence)
+    of_stimulus, of_probe = (incidence(texts(influence, f"{side}_label"), content) for side in ("stimulus", "probe"))
+    return (of_stimulus @ of_probe.T).toarray()
+
+
+def content_words(influence: xr.DataArray) -> list[str]:
+    """The words that do not stand in most worlds' texts: their stimuli and the probes that these have to do with.
+
+    Where there are no worlds, each stimulus with its own probes counts as one. Of a single world all words do.
 
     Args:
         influence: With the coordinates ``stimulus_label``, ``probe_label`` and ``relation``.
     """
     said, read = (texts(influence, f"{side}_label") for side in ("stimulus", "probe"))
-    place = {word: k for k, word in enumerate(sorted({word for text in (*said, *read) for word in words(text)}))}
-    of_stimulus, of_probe = (_incidence(side, place) for side in (said, read))
+    known = sorted({word for text in (*said, *read) for word in words(text)})
+    of_stimulus, of_probe = (incidence(side, known) for side in (said, read))
     units, _ = clusters(influence)
     member = sparse.csr_array((np.ones(len(units)), (units, np.arange(len(units)))))
     own = sparse.csr_array((texts(influence, "relation") != "unrelated").astype(float))
     in_unit = (member @ (of_stimulus + own @ of_probe)) > 0
     share = in_unit.mean(axis=0)
     content = np.flatnonzero((share <= MOST_UNITS) | (share.min(initial=1.0) > MOST_UNITS))
-    return (of_stimulus[:, content] @ of_probe[:, content].T).toarray()
+    return [known[place] for place in content]
 
 
 def words(text: str) -> set[str]:
@@ -42,8 +52,9 @@ def words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text.lower()))
 
 
-def _incidence(sentences: Sequence[str] | np.ndarray, place: dict[str, int]) -> sparse.csr_array:
-    """1 where a text (row) has a word (column)."""
-    cells = np.array([(i, place[word]) for i, text in enumerate(sentences) for word in words(text)], dtype=int)
-    rows, columns = cells.reshape(-1, 2).T
-    return sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(sentences), len(place)))
+def incidence(sentences: Sequence[str] | np.ndarray, counted: Sequence[str]) -> sparse.csr_array:
+    """1 where a text (row) has a word of those that are counted (column)."""
+    place = {word: column for column, word in enumerate(counted)}
+    held = [(row, place[word]) for row, text in enumerate(sentences) for word in words(text) if word in place]
+    rows, columns = np.array(held, dtype=int).reshape(-1, 2).T
+    return sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(sentences), len(counted)))

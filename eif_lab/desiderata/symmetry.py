@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum, Weighted
-from eif_lab.desiderata.selection import clean, clusters, prepare, require_units, texts
+from eif_lab.desiderata.selection import clean, clusters, prepare, related, require_units, texts
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.errors import NotApplicable
 from eif_lab.options import option
@@ -28,7 +28,8 @@ class Symmetry(Desideratum):
     other is noise. Unit: the class or the world, whose rows and columns leave together, else the sample. The jackknife
     is done on the scale of the arcsine, on which the two sides of a correlation are equally uncertain: as it stands it
     errs to one side in small arrays with heavy tails, on Fisher's scale to the other. Where noise was added, the clean
-    samples are judged.
+    samples are judged. Where no statement says anything about another one, influence between them ought to be none,
+    and the symmetry of none is that of noise: there is no verdict.
 
     What a symmetric array says: after one small step of SGD, influence on the loss itself (the readout ``log_prob``
     where the loss is the mean of it) is to first order ``rate * <grad s_i, grad s_j>``, which is symmetric whatever the
@@ -60,8 +61,12 @@ class Symmetry(Desideratum):
             "rank_correlation_high": ranks.high,
             **symmetric_parts(square.values),
         }
-        defined = np.isfinite(headline.effect)
-        note = "" if defined else "influence between different samples does not vary: nothing to compare"
+        note = ""
+        if not np.isfinite(headline.effect):
+            note = "influence between different samples does not vary: nothing to compare"
+        elif not square.related:
+            headline = replace(headline, p_value=float("nan"), p_violated=float("nan"))
+            note = "no statement says anything about another: no influence between them is right, and no verdict"
         return Verdict("symmetry", self.claim, [headline], self.alpha, details, note)
 
     def excess(self, influence: xr.DataArray, first_order: xr.DataArray) -> Finding:
@@ -109,6 +114,7 @@ class Square:
         count: Number of units.
         unit: What they are, in the plural.
         ids: The samples.
+        related: Whether one says anything about another; of texts it may be that none does.
     """
 
     values: Float[np.ndarray, "n n"]
@@ -116,6 +122,7 @@ class Square:
     count: int
     unit: str
     ids: np.ndarray
+    related: bool = True
 
     @classmethod
     def of(cls, influence: xr.DataArray) -> Square:
@@ -131,7 +138,9 @@ class Square:
         units, unit = clusters(influence[rows])
         count = int(units.max(initial=-1)) + 1
         require_units(count, f"{unit} with samples that are both stimulus and probe")
-        return cls(influence.values[np.ix_(rows, columns)], units, count, unit, ids)
+        cells = np.ix_(rows, columns)
+        said = related(influence)[cells] & off_diagonal(influence.values[cells])
+        return cls(influence.values[cells], units, count, unit, ids, unit != "worlds" or bool(said.any()))
 
     def symmetry(self, ranks: bool = False) -> Weighted:
         """Correlation with the transpose where units count so often; by ranks it is ranked once, over all cells."""

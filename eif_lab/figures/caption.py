@@ -10,7 +10,7 @@ from eif_lab.figures.runs import Setting, dataset_title, model_title, setting
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import BaseModel, Manifest
 
-COLUMNS = ("data", "model", "method", "perturbation", "n", "seed", "how measured", "direct influence")
+COLUMNS = ("data", "model", "method", "perturbation", "n", "seed", "how measured", "strength")
 
 
 def caption(name: str, shows: str, jobs: Sequence[JobResults]) -> str:
@@ -47,7 +47,7 @@ def summary(rows: Sequence[Mapping[str, str]]) -> str:
 def row_of(job: JobResults) -> dict[str, str]:
     """What was run, in cells of `COLUMNS`."""
     run, manifest = setting(job), job.manifest
-    direct = manifest.direct_influence
+    taught = manifest.strength
     return {
         "data": dataset_title(job) + (f" ({run.view})" if run.view else ""),
         "model": f"{model_title(job)}{quality(manifest.base_model)}",
@@ -56,7 +56,7 @@ def row_of(job: JobResults) -> dict[str, str]:
         "n": f"{manifest.stimuli} stimuli x {manifest.probes} probes",
         "seed": ", ".join(map(str, manifest.seeds)),
         "how measured": measured(run, manifest),
-        "direct influence": f"{number(direct.effect)} {manifest.unit} [{number(direct.low)}, {number(direct.high)}]",
+        "strength": f"{number(taught.effect)} {manifest.unit} [{number(taught.low)}, {number(taught.high)}]",
     }
 
 

@@ -12,9 +12,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from eif_lab.desiderata.selection import clean, clusters, same_sample
-from eif_lab.desiderata.statistics import bootstrap_interval, divide
+from eif_lab.desiderata.statistics import divide, jackknife
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title
-from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, shown_words, wrapped
+from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, finding_text, shown_words, wrapped
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 SHOWS = (
     "Influence on a probe against its distance from the stimulus: for images between the base model's features, for "
     "texts the path between their words in the world's ontology; a sample on itself is left out. Dots: pairs. "
-    "Points: means at a distance, or in 20 bins with equally many pairs, with 95 % intervals (stimuli, or worlds, "
-    "resampled whole). Line: a exp(-distance / length) + c with the decay length of the desideratum; absent "
+    "Points: means at a distance, or in 20 bins with equally many pairs, with 95 % intervals (the jackknife over "
+    "stimuli, classes or worlds). Line: a exp(-distance / length) + c with the decay length of the desideratum; absent "
     "where none was resolved. Above: Spearman correlation of influence with nearness and its interval, positive where "
     "influence falls with distance. The vertical axis ends where the means do; single pairs go beyond."
 )
 MOST_BINS = 20
 SHOWN_PAIRS = 3000
-RESAMPLES = 499
 
 
 class Decay(NamedTuple):
@@ -105,12 +104,11 @@ def means_by_distance(array: xr.DataArray, distance: Float[np.ndarray, "stimulus
         return np.bincount(flat, weights, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
 
     total, cells, walked = table(array.values[rows, columns]), table(None), table(distance[rows, columns])
-    generator = np.random.default_rng(0)
 
     def ends(b: int) -> tuple[float, float]:
-        return bootstrap_interval(
-            lambda counts: divide(counts @ total[:, b], counts @ cells[:, b]), shape[0], 0.95, RESAMPLES, generator
-        )
+        there = np.flatnonzero(cells[:, b])  # only units that have such a pair say anything of this distance
+        ratio = jackknife(lambda counts: divide(counts @ total[there, b], counts @ cells[there, b]), len(there))
+        return ratio.interval(0.95)
 
     low, high = np.array([ends(b) for b in range(shape[1])]).T
     return Decay(walked.sum(0) / cells.sum(0), total.sum(0) / cells.sum(0), low, high)
@@ -144,7 +142,7 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
     title = wrapped(f"{dataset_title(job)}, {model_title(job)}")
     result = finding(job, desideratum)
     if result is not None:
-        title += f"\n{result.effect:.2f} [{result.low:.2f}, {result.high:.2f}], {result.verdict}"
+        title += f"\n{finding_text(result)}"
         length = json.loads(result.details).get("decay_length", math.nan)
         if math.isfinite(length):
             along = np.linspace(decay.distance.min(), decay.distance.max(), 200)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from eif_lab.desiderata.selection import texts
 from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title
-from eif_lab.figures.style import BLACK, canvas, limit, show_array, shown, wrapped
+from eif_lab.figures.style import BLACK, canvas, finding_text, limit, show_array, shown, wrapped
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SHOWS = (
     "negation. Cells are means over worlds, which are built alike; the words are the first world's. Circles: the row "
     "entails the column; crosses: it contradicts it. A network that reasons would have red circles and blue crosses. "
     "Colours are each panel's own and end at the 99th percentile of |I|. Above: the correlation of the whole array "
-    "with its transpose, with the 95 % interval (worlds resampled)."
+    "with its transpose, with its 95 % interval and the verdict."
 )
 SAYS = {"entailed": "entails", "contradicted": "contradicts"}
 MARKS: dict[str, dict[str, Any]] = {"entailed": {"marker": "o", "facecolors": "none"}, "contradicted": {"marker": "x"}}
@@ -104,7 +104,7 @@ def draw_domain(axes: Axes, job: JobResults) -> None:
     title = wrapped(f"{dataset_title(job)}, {model_title(job)}, {worlds} worlds")
     result = finding(job, "symmetry")
     if result is not None:
-        title += f"\ncorrelation with its transpose {result.effect:.2f} [{result.low:.2f}, {result.high:.2f}]"
+        title += f"\ncorrelation with its transpose {finding_text(result)}"
     axes.set_title(title, fontsize=7)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.75, extend="both")
     bar.set_label(f"influence ({job.manifest.unit})", fontsize=6)

@@ -2,8 +2,8 @@
 
 The rule. Each claim is a statistic with a 95 % interval, and a range that the claim allows. It *agrees* where the whole
 interval lies in the range, *disagrees* where the whole interval lies outside on one side, and is *inconclusive*
-otherwise, or where too little was taught or measured to say. A claim about domains on average resamples the domains,
-which are then the units. A claim about every domain agrees where each of at least two does, and disagrees where any
+otherwise, or where too little was taught or measured to say. A claim about domains on average has the domains as its
+units. A claim about every domain agrees where each of at least two does, and disagrees where any
 does.
 """
 
@@ -24,7 +24,7 @@ from eif_lab.results.job import JobResults
 
 AGREES, DISAGREES, INCONCLUSIVE = "agrees", "disagrees", "inconclusive"
 
-CONFIDENCE, RESAMPLES = 0.95, 999
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -81,28 +81,23 @@ def stored(job: JobResults, desideratum: str, statistic: str) -> Estimate | None
 
 
 def over_domains(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean over domains, with the interval from resampling them; no interval where there are fewer than two."""
+    """The mean over domains, with the jackknife's interval; no interval where there are fewer than two."""
     values = np.array([estimate.effect for estimate in estimates if math.isfinite(estimate.effect)])
     if not len(values):
         return Estimate()
-    return with_interval(float(values.mean()), lambda counts: counts @ values / counts.sum(axis=1), len(values))
+    return with_interval(lambda counts: counts @ values / counts.sum(axis=1), len(values))
 
 
 def with_interval(
-    effect: float,
-    statistic: Callable[[Float[np.ndarray, "draws units"]], Float[np.ndarray, " draws"]],
-    units: int,
-    domain: str = "",
+    statistic: Callable[[Float[np.ndarray, "draws units"]], Float[np.ndarray, " draws"]], units: int, domain: str = ""
 ) -> Estimate:
-    """An effect with the bootstrap interval of its statistic."""
-    generator = np.random.default_rng(0)
-    return Estimate(
-        effect, *statistics.bootstrap_interval(statistic, units, CONFIDENCE, RESAMPLES, generator), domain=domain
-    )
+    """A statistic of units with the interval of the jackknife."""
+    estimate = statistics.jackknife(statistic, units)
+    return Estimate(estimate.value, *estimate.interval(CONFIDENCE), domain=domain)
 
 
 def less_symmetric(job: JobResults, other: JobResults) -> Estimate | None:
-    """Correlation of the first array with its transpose less that of the second, worlds resampled in both at once.
+    """Correlation of the first array with its transpose less that of the second, each world left out of both.
 
     None where the two are not over the same samples, or one of them taught nothing.
     """
@@ -117,12 +112,11 @@ def less_symmetric(job: JobResults, other: JobResults) -> Estimate | None:
         one, two = (statistics.transpose_correlation(values, units, counts) for values in (square, prompted))
         return one - two
 
-    n = int(units.max()) + 1
-    return with_interval(float(difference(np.ones((1, n)))[0]), difference, n, setting(job).dataset)
+    return with_interval(difference, int(units.max()) + 1, setting(job).dataset)
 
 
 def correlation_between(job: JobResults, other: JobResults) -> Estimate:
-    """Correlation of two arrays over the pairs of different samples, samples resampled in both their roles.
+    """Correlation of two arrays over the pairs of different samples, each sample left out in both its roles.
 
     Args:
         job, other: Over the same samples in the same order.
@@ -140,7 +134,7 @@ def correlation_between(job: JobResults, other: JobResults) -> Estimate:
         covariance = ab - sum_a * sum_b / total
         return statistics.divide(covariance, np.sqrt((aa - sum_a**2 / total) * (bb - sum_b**2 / total)))
 
-    return with_interval(float(correlation(np.ones((1, len(a))))[0]), correlation, len(a), setting(job).dataset)
+    return with_interval(correlation, len(a), setting(job).dataset)
 
 
 def share_satisfied(job: JobResults, desiderata: Sequence[str]) -> float:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from eif_lab.console.format import verdict_text
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.figures.runs import chosen, model_title, setting
-from eif_lab.figures.style import GREY, METHODS, VERDICTS, canvas, in_order, shown, shown_words
+from eif_lab.figures.style import GREY, HOW_MARKS, METHODS, VERDICTS, canvas, in_order, shown, shown_words
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE
 from eif_lab.results.tables import sweep_table
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 SHOWS = (
     "The scorecard: a row for each model and method, a mark for each job: the effect of the desideratum's headline "
     "statistic with its 95 % interval, against the threshold (dashed). The verdict is that of all findings of the "
-    "desideratum, so that a mark beyond the threshold can still be red. Green disc: satisfied; red cross: violated; "
-    "white: inconclusive, which includes jobs that taught nothing. p-values are corrected over all jobs shown "
-    "(Benjamini-Hochberg). At the right of each panel: how many jobs satisfy it, of those it applies to. Methods "
-    "are matched in strength: learning rates are calibrated to the same share of headroom; prompting has none."
+    "desideratum, so that a mark beyond the threshold can still be red. Green disc: satisfied; red: violated, by "
+    "how: triangle to the left: reversed (below chance), cross: absent (not above chance), triangle to the right: "
+    "short (above chance, below the bar); white: inconclusive, which includes jobs that taught nothing. p-values of "
+    "either verdict are corrected over all jobs shown (Benjamini-Hochberg). At the right of each panel: how many "
+    "jobs satisfy it, of those it applies to. Methods are matched in strength by their learning rates, and prompting "
+    "has none: the caption's table has what was reached."
 )
 DESIDERATA = ("symmetry", "distance_decay", "sparsity", "noise_invariance", "logic", "negation")
 
@@ -82,9 +85,17 @@ def draw_desideratum(axes: Axes, rows: pd.DataFrame, groups: Sequence[str]) -> N
     for place, group in enumerate(groups):
         of_group = rows[rows["group"] == group]
         for shift, row in zip(np.linspace(-0.33, 0.33, len(of_group) + 2)[1:-1], of_group.itertuples()):
-            style = VERDICTS[row.verdict]
+            style = VERDICTS[row.verdict] | ({"marker": HOW_MARKS[row.how]} if row.how else {})
             axes.plot([row.low, row.high], [place + shift] * 2, color=style["color"], linewidth=0.8, zorder=1)
-            axes.plot(row.effect, place + shift, linestyle="", markersize=3.5, zorder=2, label=row.verdict, **style)
+            axes.plot(
+                row.effect,
+                place + shift,
+                linestyle="",
+                markersize=3.5,
+                zorder=2,
+                label=verdict_text(row.verdict, row.how),
+                **style,
+            )
         if len(of_group):
             label = f"{(of_group['verdict'] == SATISFIED).sum()}/{len(of_group)}"
             axes.text(1.02, place, label, fontsize=6.5, va="center", transform=axes.get_yaxis_transform())

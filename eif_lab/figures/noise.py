@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from eif_lab.desiderata.noise_invariance import Teaching, measure_teaching, noise_levels
-from eif_lab.desiderata.statistics import bootstrap_interval
+from eif_lab.desiderata.statistics import jackknife
 from eif_lab.errors import NotApplicable
 from eif_lab.figures.runs import chosen, dataset_title, judged_array, model_title, setting
 from eif_lab.figures.style import BLACK, BLUE, ORANGE, PURPLE, canvas, in_order, shown_words
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 SHOWS = (
     "Mean influence of an image on the other images of its class, over the strength of the noise: a noisy image on "
-    "clean ones, a clean one on noisy ones, and a noisy one on images as noisy as itself; the dotted line is clean on "
-    "clean. First row: all classes; below: single classes. Bars are 95 % intervals, images resampled whole, each with "
-    "its clean and noisy versions. Strength: the standard deviation of Gaussian noise (pixels lie between 0 and 1), "
-    "the share of pixels (salt and pepper), the share of the area (occlusion). Curves at the height of the dotted "
-    "line say that noise takes nothing away."
+    "clean ones, a clean one on noisy ones, and a noisy one on images as noisy as itself; the dotted line is clean "
+    "on clean. First row: all classes; below: single classes. Bars are 95 % intervals (the jackknife over images, "
+    "each with its clean and noisy versions). Strength: the standard deviation of Gaussian noise (pixels lie between "
+    "0 and 1), the share of pixels (salt and pepper), the share of the area (occlusion). Curves at the height of the "
+    "dotted line say that noise takes nothing away."
 )
 SHOWN_CLASSES = 3
-RESAMPLES = 999
 CURVES = {"noisy to clean": (BLUE, "o"), "clean to noisy": (ORANGE, "s"), "noisy to noisy": (PURPLE, "^")}
 
 
@@ -89,7 +88,7 @@ def teach_each_other(array: xr.DataArray) -> tuple[Point, dict[str, dict[float, 
     """Clean on clean, and for each of `CURVES` the influence by strength, of the stimuli that did not diverge.
 
     Raises:
-        NotApplicable: There are too few images to resample.
+        NotApplicable: There are too few images.
     """
     array = array.isel(stimulus=np.flatnonzero(np.isfinite(array.values).all(axis=1)))
     levels = noise_levels(array)
@@ -104,12 +103,9 @@ def teach_each_other(array: xr.DataArray) -> tuple[Point, dict[str, dict[float, 
 
 
 def point(teaching: Teaching, a: float, b: float) -> Point:
-    """``T(a, b)`` with the interval from resampling whole images."""
-    mean = float(teaching.mean(a, b, np.ones((1, teaching.units)))[0])
-    generator = np.random.default_rng(0)
-    return Point(
-        mean, *bootstrap_interval(lambda c: teaching.mean(a, b, c), teaching.units, 0.95, RESAMPLES, generator)
-    )
+    """``T(a, b)`` with the interval of the jackknife over images."""
+    estimate = jackknife(lambda counts: teaching.mean(a, b, counts), teaching.units)
+    return Point(estimate.value, *estimate.interval(0.95))
 
 
 def alike(array: xr.DataArray, sigma: float) -> xr.DataArray:

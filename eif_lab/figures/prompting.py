@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.figures.runs import DOMAINS, chosen, finding, model_title, setting
-from eif_lab.figures.style import GREY, MARKERS, METHODS, canvas, in_order, shown_words
+from eif_lab.figures.style import GREY, HOW_LETTERS, MARKERS, METHODS, canvas, in_order, shown_words
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -20,30 +20,32 @@ if TYPE_CHECKING:
 SHOWS = (
     "A row for each knowledge domain, a colour and a shape for each method; prompting moves no weight, the stimulus "
     "stands before the probe. First panel: correlation of the square array of statements with its transpose (1: "
-    "symmetric; the further left, the more asymmetric). The others: the findings of the desiderata logic and negation "
-    "on clozes; further right is better. Bars are 95 % intervals, worlds resampled; dashed lines are thresholds. "
-    "Filled: satisfied; white: violated; grey: inconclusive. A finding that a domain does not have is absent. The "
-    "horizontal axes end where the middle of the data does; what is beyond stands at the edge without its bar's end."
+    "symmetric; the further left, the more asymmetric). The others: the findings of the desiderata logic and "
+    "negation on clozes; further right is better. Bars are 95 % intervals (the jackknife over worlds); dashed lines "
+    "are thresholds. Filled: satisfied; grey: inconclusive; white: violated, with r: reversed (below the control), "
+    "a: absent (not above it), or s: short (above it, below the threshold). Of a finding that a domain does not have "
+    "there is no mark. The horizontal axes end where the middle of the data does; what is beyond stands at the edge "
+    "without its bar's end."
 )
 PANELS = (
     ("statements", "symmetry", "correlation"),
-    ("probes", "logic", "auc"),
+    ("probes", "logic", "gain"),
     ("probes", "logic", "reach"),
     ("probes", "logic", "converse_held"),
-    ("probes", "negation", "contradicted_auc"),
+    ("probes", "negation", "fall"),
     ("probes", "negation", "gap"),
 )
 TITLES = {
     "correlation": "correlation with transpose\n(statements)",
-    "auc": "P(entailed rises above foil)",
-    "reach": "reach: entailed / direct",
+    "gain": "gain: entailed less its controls (nat)",
+    "reach": "reach: gain / strength",
     "converse_held": "converse held back",
-    "contradicted_auc": "P(contradicted falls below foil)",
-    "gap": "gap: (entailed - negation) / direct",
+    "fall": "fall: minus contradicted less its controls (nat)",
+    "gap": "gap: (entailed - contradicted) / strength",
 }
 FILLINGS = {SATISFIED: GREY, INCONCLUSIVE: "0.85", VIOLATED: "white"}
 WIDEST = 3.0
-"""Ratios to a direct influence can be any number: axes go at most so far from zero."""
+"""Ratios to a strength can be any number: axes go at most so far from zero."""
 
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
@@ -101,6 +103,9 @@ def draw_mark(axes: Axes, result: pd.Series, place: float, method: str) -> None:
     axes.plot(
         result.effect, place, MARKERS.get(method, "o"), color=color, markerfacecolor=filling, label=method, zorder=2
     )
+    if result.finding_how:
+        letter = HOW_LETTERS[result.finding_how]
+        axes.annotate(letter, (result.high, place), (2, 0), textcoords="offset points", fontsize=5.5, va="center")
 
 
 def legend(methods: Sequence[str]) -> list[Line2D]:

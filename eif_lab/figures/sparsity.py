@@ -13,7 +13,7 @@ from scipy import special
 from eif_lab.desiderata.selection import clean, related
 from eif_lab.desiderata.statistics import effective_number
 from eif_lab.figures.runs import IMAGES, chosen, dataset_title, finding, judged_array, model_title, setting
-from eif_lab.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, canvas
+from eif_lab.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, canvas, finding_text
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -107,8 +107,9 @@ def draw_numbers(axes: Axes, jobs: Sequence[JobResults]) -> None:
     for place, job in zip(places, jobs):
         result = finding(job, "sparsity", "share_on_related")
         if result is not None:
-            label = f"{result.effect:.2f} [{result.low:.2f}, {result.high:.2f}] {result.verdict}"
-            axes.text(1.03, place, label, fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
+            axes.text(
+                1.03, place, finding_text(result), fontsize=6.5, va="center", transform=axes.get_yaxis_transform()
+            )
     axes.text(1.03, 1.0, "|I| on related, above chance", fontsize=6.5, va="bottom", transform=axes.transAxes)
     axes.set_yticks(places, [dataset_title(job) for job in jobs])
     axes.set_ylim(len(jobs) - 0.4, -0.6)

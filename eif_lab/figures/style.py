@@ -17,12 +17,13 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.ticker import LogFormatter
 
-from eif_lab.console.format import spaced
-from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
+from eif_lab.console.format import spaced, verdict_text
+from eif_lab.desiderata.verdict import ABSENT, INCONCLUSIVE, REVERSED, SATISFIED, SHORT, VIOLATED
 from eif_lab.errors import one_line, printable
 from eif_lab.files.checksums import replace_file
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
@@ -46,6 +47,12 @@ VERDICTS: dict[str, dict[str, Any]] = {
     INCONCLUSIVE: {"marker": "o", "color": GREY, "markerfacecolor": "white"},
 }
 """Marks of the verdicts, distinguished by shape and filling as well as by colour."""
+
+HOW_MARKS = {REVERSED: "<", ABSENT: "X", SHORT: ">"}
+"""Marks of what is violated, by how: it points to where it lies, below chance or above."""
+
+HOW_LETTERS = {REVERSED: "r", ABSENT: "a", SHORT: "s"}
+"""Beside a mark whose shape says something else."""
 
 DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
 
@@ -135,6 +142,11 @@ def show_array(axes: Axes, values: Float[np.ndarray, "rows columns"], scale: flo
 def shown_words(name: str) -> str:
     """A name in words, as a figure has room for it: "noise_invariance" is noise invariance."""
     return shown(spaced(name))
+
+
+def finding_text(row: pd.Series) -> str:
+    """A finding's effect with its interval, and the verdict of its desideratum: ``0.4 [0.38, 0.41], satisfied``."""
+    return f"{row.effect:.2f} [{row.low:.2f}, {row.high:.2f}], {verdict_text(row.verdict, row.how)}"
 
 
 def in_order(names: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -13,7 +13,18 @@ from eif_lab.desiderata.selection import same_sample
 from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.array import order
 from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title, setting
-from eif_lab.figures.style import BLUE, GREY, LONGEST_CLASS, canvas, limit, show_array, shown, wrapped
+from eif_lab.figures.style import (
+    BLUE,
+    GREY,
+    LONGEST_CLASS,
+    canvas,
+    finding_text,
+    limit,
+    show_array,
+    shown,
+    shown_words,
+    wrapped,
+)
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -21,11 +32,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWS = (
-    "Influence arrays of images that are each both stimulus (row) and probe (column), ordered by class. From the left: "
-    "the exact array, every update run; its first-order prediction at the same learning rate, on the same colours; "
-    "the exact array averaged by class; and each pair both ways, I[i, j] against I[j, i], i not j, on the diagonal "
-    "where influence is symmetric. The correlation and its 95 % interval (images resampled) are the symmetry "
-    "desideratum's. Colours end at the 99th percentile of |I|; blue: the target became less likely."
+    "Influence arrays of images that are each both stimulus (row) and probe (column), ordered by class. From the "
+    "left: the exact array, every update run; its first-order prediction at the same learning rate, on the same "
+    "colours; the exact array averaged by class; and each pair both ways, I[i, j] against I[j, i], i not j, on the "
+    "diagonal where influence is symmetric. The correlation and its 95 % interval are the symmetry desideratum's. "
+    "Colours end at the 99th percentile of |I|; blue: the target became less likely."
 )
 
 
@@ -72,7 +83,7 @@ def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) ->
     draw_pairs(axes[3], array, unit)
     result = finding(job, "symmetry")
     if result is not None:
-        axes[3].set_title(f"correlation {result.effect:.2f} [{result.low:.2f}, {result.high:.2f}]")
+        axes[3].set_title(wrapped(f"{shown_words(result.statistic)} {finding_text(result)}"))
 
 
 def by_class(array: xr.DataArray) -> xr.DataArray:

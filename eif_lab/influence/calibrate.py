@@ -1,18 +1,21 @@
-"""The public function that finds a learning rate: the same direct influence for every method, not the same rate."""
+"""The public function that finds a learning rate: the same strength for every method, not the same rate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, cast
 
+import numpy as np
+import torch
 from torch import nn
 
 from eif_lab.errors import rule_error
-from eif_lab.influence.batch import Data, as_batch
+from eif_lab.influence.batch import Batch, Data, as_batch
 from eif_lab.influence.engines import Engine
 from eif_lab.influence.learning_rate import Calibration
-from eif_lab.influence.measurement import MOST_STIMULI, open_measurement
+from eif_lab.influence.measurement import open_measurement
 from eif_lab.influence.update import Update
+from eif_lab.influence.yardstick import Yardstick, drawn
 from eif_lab.methods import Method
 from eif_lab.models.base import Loss
 from eif_lab.options import build
@@ -23,30 +26,32 @@ def calibrate(
     loss: Loss,
     stimuli: Data,
     *,
+    probes: Data | None = None,
+    yardstick: Yardstick | None = None,
     method: str | Method | Mapping[str, Any] | None = "full",
     update: Update | Mapping[str, Any] | None = None,
     engine: str | Engine = "auto",
     seed: int = 0,
-    largest: int = MOST_STIMULI,
 ) -> Calibration:
-    """The learning rate at which stimuli raise their own log-probability by as much as was asked for.
+    """The learning rate at which stimuli are taught as strongly as was asked for.
 
-    On average over the stimuli, ``mean I[i, i]`` is to be ``update.direct_influence``, or where that is None
-    ``update.headroom * mean(-log_prob before)``. The model is tried, the engine chosen and the base read once, for all
-    rates that are tried.
+    The average strength is to be ``update.strength``, or where that is None ``update.headroom`` of what there is to
+    gain. Without a yardstick, strength is the influence of a stimulus on itself, ``mean I[i, i]``. The model is tried,
+    the engine chosen and the base read once, for all rates that are tried.
 
     Args:
         model: Any module, as `measure_influence` takes it.
         loss: (output, target), a mean over the batch.
-        stimuli: (inputs, targets) to teach; no more than the first ``largest`` are used.
+        stimuli: (inputs, targets) to teach, of which ``update.calibration_stimuli`` are drawn.
+        probes: (inputs, targets) that strength is measured on, where there is a yardstick.
+        yardstick: Weights of the influence of stimuli on probes, such as that of `eif_lab.library.strength.gauge_of`.
         method: What moves.
         update: The recipe whose rate is sought.
         engine: Name or `Engine`.
         seed: Of what the method draws.
-        largest: Bound on the number of stimuli.
 
     Returns:
-        The rate, the influence at it in nats, and whether that is near the target.
+        The rate, the strength at it in nats, and whether that is near the target.
 
     Raises:
         ConfigError: An option is wrong, or the stimuli are not what they should be.
@@ -55,14 +60,38 @@ def calibrate(
         >>> import torch
         >>> samples = torch.randn(6, 5), torch.arange(6) % 3
         >>> loss = torch.nn.functional.cross_entropy
-        >>> calibration = calibrate(torch.nn.Linear(5, 3), loss, samples, update={"direct_influence": 0.1})
+        >>> calibration = calibrate(torch.nn.Linear(5, 3), loss, samples, update={"strength": 0.1})
         >>> calibration.learning_rate > 0
         True
     """
     if not isinstance(update, Update):
         update = cast(Update, build(Update, dict(update or {}), "update"))
-    if largest < 1:
-        raise rule_error("largest", "be at least 1", largest)
-    batch = as_batch(stimuli, "stimuli").take(slice(largest))
-    with open_measurement(model, loss, batch, batch, method=method, update=update, engine=engine, seed=seed) as one:
-        return one.search()
+    batch = as_batch(stimuli, "stimuli")
+    rows = drawn(len(batch), update.calibration_stimuli)
+    watched, yardstick = some_rows(batch, rows, probes, yardstick)
+    batch = batch.take(torch.from_numpy(rows))
+    given = batch if watched is None else watched
+    with open_measurement(model, loss, batch, given, method=method, update=update, engine=engine, seed=seed) as one:
+        return one.search(yardstick)
+
+
+def some_rows(
+    stimuli: Batch, rows: np.ndarray, probes: Data | None, yardstick: Yardstick | None
+) -> tuple[Batch | None, Yardstick | None]:
+    """The yardstick of some stimuli, and the probes that it needs; None of either where there is none.
+
+    Raises:
+        ConfigError: One was given without the other, or they do not fit each other and the stimuli.
+    """
+    if probes is None or yardstick is None:
+        if probes is not yardstick:
+            missing = "yardstick" if yardstick is None else "probes"
+            raise rule_error(missing, "be given where the other of probes and yardstick is", None, "Give both.")
+        return None, None
+    batch = as_batch(probes, "probes")
+    size = len(stimuli), len(batch)
+    for cells in (yardstick.weights, yardstick.stated, yardstick.own):
+        if np.shape(cells) != size:
+            raise rule_error("yardstick", f"be (stimuli, probes), {size}", np.shape(cells))
+    kept, columns = yardstick.take(rows)
+    return batch.take(torch.from_numpy(columns)), kept

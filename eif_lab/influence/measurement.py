@@ -27,6 +27,7 @@ from eif_lab.influence.resources.precision import full_precision
 from eif_lab.influence.setup import Setup
 from eif_lab.influence.snapshot import Snapshot
 from eif_lab.influence.update import Update
+from eif_lab.influence.yardstick import Taught, Yardstick
 from eif_lab.methods import Method
 from eif_lab.models.base import Loss
 from eif_lab.readouts.candidates import Candidates
@@ -36,9 +37,6 @@ log = logging.getLogger(__name__)
 
 OnChunk = Callable[[np.ndarray], None]
 """Called with each finished part, (stimuli, steps, probes, readouts)."""
-
-MOST_STIMULI = 32
-"""Stimuli that a calibration trains on."""
 
 PERTURBATIONS = ("include", "exclude")
 
@@ -137,40 +135,51 @@ class Measurement:
             done += len(part)
         return np.concatenate(parts)
 
-    def calibrate(self, clean: Data, update: Update, largest: int = MOST_STIMULI) -> Calibration:
-        """The learning rate at which clean stimuli raise their own log-probability by as much as is asked for.
+    def calibrate(
+        self, clean: Data, update: Update, probes: Data | None = None, yardstick: Yardstick | None = None
+    ) -> Calibration:
+        """The learning rate at which clean stimuli are taught as strongly as is asked for.
 
         What is known of this measurement is not found out again where their rows have the same shapes.
 
         Args:
-            clean: (inputs, targets), of which the first ``largest`` are used.
+            clean: (inputs, targets), all of which are trained on.
             update: The recipe whose rate is sought.
-            largest: Bound on the number of stimuli.
+            probes: (inputs, targets) that strength is measured on; None for the stimuli.
+            yardstick: Of these stimuli and probes; None where each stimulus is measured by itself.
         """
-        batch = as_batch(clean, "stimuli").take(slice(largest)).to(device_of(self.problem.model))
+        batch, device = as_batch(clean, "stimuli"), device_of(self.problem.model)
         problem = replace(
             self.problem,
-            samples=batch,
-            members=memberships(len(batch), "include").to(batch.device),
-            probes=batch,
+            samples=batch.to(device),
+            members=memberships(len(batch), "include").to(device),
+            probes=(batch if probes is None else as_batch(probes, "probes")).to(device),
             readouts=named_readouts("log_prob"),
             update=update,
             trajectory=False,
             candidates=None,
             everything=None,
         )
-        return Measurement(problem, searching(self.engine), self.prepared.setup).search()
+        return Measurement(problem, searching(self.engine), self.prepared.setup).search(yardstick)
 
-    def search(self) -> Calibration:
-        """The learning rate at which the stimuli, which are the probes too, raise their own log-probability."""
-        update = self.problem.update
-        target = update.direct_influence or update.headroom * -self.base_readings.mean().item()
+    def search(self, yardstick: Yardstick | None = None) -> Calibration:
+        """The learning rate at which the stimuli are taught as strongly as is asked for.
 
-        def direct(rate: float) -> float:
-            influence = self.influence(replace(update, learning_rate=rate))
-            return float(np.diagonal(influence[:, 0, :, 0]).mean())
+        Args:
+            yardstick: Of the problem's stimuli and probes; None where the probes are the stimuli.
+        """
+        update, stimuli = self.problem.update, len(self.problem.members)
+        held_to = Yardstick.of_itself(stimuli) if yardstick is None else yardstick
+        target = update.strength
+        if target is None:
+            before = self.base_readings[:, 0].cpu().numpy()
+            target = (update.headroom or held_to.headroom) * held_to.to_gain(before)
 
-        return search(direct, target, update)
+        def taught(rate: float) -> Taught:
+            return held_to.taught(self.influence(replace(update, learning_rate=rate))[:, 0, :, 0])
+
+        found = search(taught, target, update)
+        return replace(found, stimuli=stimuli, yardstick=held_to.name)
 
 
 def searching(engine: Engine) -> Engine:

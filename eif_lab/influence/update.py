@@ -63,14 +63,18 @@ class Update(Options):
 
     Attributes:
         optimizer: One of `OPTIMIZERS`: ``sgd``, ``adam`` or ``adamw``, as in ``torch.optim``.
-        learning_rate: None asks for calibration: the rate at which stimuli raise the log-probability of themselves by
-            ``direct_influence`` on average, or by ``headroom`` of what there is to gain.
+        learning_rate: None asks for calibration: the rate at which stimuli are taught with a strength of ``strength``,
+            or of ``headroom`` of what there is to gain. Strength is the influence on the stated cloze less that on its
+            own foils, the median over stimuli; where there are no such clozes, it is the mean influence of a stimulus
+            on itself.
         steps: How often the same batch is stepped on.
         momentum: Of SGD.
         weight_decay: L2 for SGD and Adam, decoupled for AdamW.
         gradient_clip: Largest norm of one stimulus's gradient over all that is trained; None for no clipping.
-        headroom: The calibration's target, as a share of the mean ``-log_prob`` before the update.
-        direct_influence: The target in nats, the same for every method and model; None for ``headroom``'s.
+        strength: The calibration's target in nats, the same for every method and model; None for ``headroom``'s.
+        headroom: The target as a share of ``-log_prob`` before the update, of stated clozes or of the stimuli
+            themselves; None for 0.005 of clozes, or 0.1 of the stimuli themselves.
+        calibration_stimuli: How many clean stimuli the rate is calibrated on, drawn at random; None for all of them.
     """
 
     group: ClassVar[str] = "update"
@@ -81,8 +85,9 @@ class Update(Options):
     momentum: float = option(0.0, at_least=0, below=1, hint="Try 0.9.")
     weight_decay: float = option(0.0, at_least=0, hint="Try 0.01.")
     gradient_clip: float | None = option(None, above=0, hint="Try 1.0, or null for none.")
-    headroom: float = option(0.1, above=0, below=1, hint="Try 0.1.")
-    direct_influence: float | None = option(None, above=0, hint="Try 1 (nat), or null for update.headroom.")
+    strength: float | None = option(None, above=0, hint="Try 0.1 (nat), or null for update.headroom.")
+    headroom: float | None = option(None, above=0, below=1, hint="Try 0.005.")
+    calibration_stimuli: int | None = option(32, at_least=1, hint="Try 32, or null for all.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from eif_lab.jobs.encoded import Encoded
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
 from eif_lab.library.measure import rows_to_read
+from eif_lab.library.strength import Gauge, gauge_of
 from eif_lab.methods import Method
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
@@ -32,13 +34,31 @@ LARGEST_SHIFT = 1e-3
 """In nats: what a method may change by being there, before it is trained."""
 
 
+@runtime_checkable
+class Questions(Protocol):
+    """What every job asks, whether a model answers or a rule."""
+
+    @property
+    def task(self) -> Task:
+        """The data, perturbed."""
+
+    @property
+    def distances(self) -> Mapping[str, np.ndarray]:
+        """Named (stimuli, probes) arrays; the first is the default."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the manifest says of the model."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """All that a measurement needs.
 
     Attributes:
         task: Perturbed, without the worlds that were not learnt.
-        clean: The stimuli before the perturbation, but for neutral ones.
+        clean: The task before the perturbation, without neutral stimuli and worlds that were not learnt.
+        gauge: What tells how strongly stimuli are taught: of some of the clean ones.
         stimuli: Encoded, (stimuli, ...).
         probes: Encoded; where a readout compares candidates, a row for each candidate of each probe.
         candidates: (rows,), which probe each row of ``probes`` answers; None where each row is a probe.
@@ -50,7 +70,8 @@ class Inputs:
     """
 
     task: Task
-    clean: Samples
+    clean: Task
+    gauge: Gauge
     stimuli: Batch
     probes: Batch
     candidates: np.ndarray | None
@@ -94,10 +115,11 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
     left_out = base.report.get("worlds_not_learnt", [])
     plain, task = without_worlds(plain, left_out), without_worlds(perturbed, left_out)
     if left_out:
-        log.warning("%d worlds excluded: the base model did not learn their background", len(left_out))
-    clean = without_neutral(plain.stimuli)
+        log.warning("%d worlds excluded: the base model does not know their background", len(left_out))
+    clean = without_neutral(plain)
+    gauge = gauge_of(clean, job.update.calibration_stimuli)
     answers, candidates = rows_to_read(list(named_readouts(job.readout).values()), task.probes)
-    encoded = Encoded(base.encode, [task.stimuli, clean, task.probes, answers])
+    encoded = Encoded(base.encode, [task.stimuli, gauge.stimuli, task.probes, gauge.probes, answers])
     stimuli, probes = encoded.rows(task.stimuli), encoded.rows(task.probes)
     if next(base.module.parameters()).is_meta:
         feature, record = np.zeros(task.relation.shape), dict[str, Any]()
@@ -107,7 +129,7 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
         model, record = with_method(job.method, base, probes, seed=job.seed, device=job.device)
     rows = probes if candidates is None else encoded.rows(answers)
     distances = {**task.distances, "feature": feature}
-    return Inputs(task, clean, stimuli, rows, candidates, encoded, distances, base, model, record)
+    return Inputs(task, clean, gauge, stimuli, rows, candidates, encoded, distances, base, model, record)
 
 
 def with_method(
@@ -155,14 +177,14 @@ def must_be_numbers(before: Tensor, name: str) -> None:
         raise rule_error("model", rule, before[broken[0]].item(), hint)
 
 
-def without_neutral(stimuli: Samples) -> Samples:
-    """The stimuli that say something about a probe."""
-    neutral = stimuli.coords.get("neutral")
-    return stimuli if neutral is None else stimuli.take(np.flatnonzero(~neutral))
+def without_neutral(task: Task) -> Task:
+    """The task of the stimuli that say something about a probe."""
+    neutral = task.stimuli.coords.get("neutral")
+    return task if neutral is None else task.take(np.flatnonzero(~neutral), np.arange(len(task.probes)))
 
 
 def without_worlds(task: Task, worlds: list[int]) -> Task:
-    """The task without the worlds whose background was not learnt.
+    """The task without the worlds whose background the base model does not know.
 
     Raises:
         ConfigError: None is left.
@@ -171,6 +193,9 @@ def without_worlds(task: Task, worlds: list[int]) -> Task:
         return task
     stimuli, probes = (np.flatnonzero(~np.isin(s.coords["world"], worlds)) for s in (task.stimuli, task.probes))
     if not len(stimuli):
+        if task.background is not None and task.background.known:
+            rule = "be taught or context with a base model that knows the background of no world"
+            raise rule_error("dataset.background", rule, "known", "Try taught.")
         message = "model.teaching must teach the background of at least one world, got none learnt."
         raise ConfigError(f"{message} Try more model.teaching.steps.")
     return task.take(stimuli, probes)

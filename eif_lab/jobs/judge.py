@@ -11,6 +11,7 @@ import xarray as xr
 
 from eif_lab.desiderata.evaluation import evaluate_all, unless_untaught
 from eif_lab.desiderata.verdict import Verdict
+from eif_lab.desiderata.wording import explain
 from eif_lab.influence.agreement import agreement
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
@@ -45,7 +46,7 @@ class Judgement:
         """
         speed = {"pairs_per_second": record.pairs_per_second, "seconds": seconds}
         far = {f"first_order/{name}": value for name, value in (self.first_order or {}).items()}
-        return summarise(record.direct_influence, self.verdicts, **speed) | far
+        return summarise(record.strength, self.verdicts, **speed) | far
 
 
 def judge(job: Job, influence: xr.DataArray, record: Record, cache: ArrayCache) -> Judgement:
@@ -58,7 +59,9 @@ def judge(job: Job, influence: xr.DataArray, record: Record, cache: ArrayCache) 
         cache: Where the exact array of a prediction is, or the prediction of an exact one.
     """
     verdicts, not_applicable = evaluate_all(influence, job.desideratum, job.seed, job.readout[0])
-    verdicts = unless_untaught(verdicts, record.direct_influence)
+    verdicts = unless_untaught(verdicts, record.strength)
+    for verdict in verdicts:
+        log.info("%s: %s", verdict.desideratum, explain(verdict, record.unit))
     return Judgement(verdicts, not_applicable, distance_from_exact(job, influence, cache))
 
 

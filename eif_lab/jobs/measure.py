@@ -17,14 +17,15 @@ import xarray as xr
 from eif_lab.console.progress import Bar
 from eif_lab.data.task import Texts
 from eif_lab.data.worlds.distances import word_overlap
-from eif_lab.desiderata.strength import direct_influence
+from eif_lab.desiderata.strength import strength_of
 from eif_lab.influence.array import annotate
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.device import deterministic_algorithms
-from eif_lab.jobs.inputs import Inputs, load
+from eif_lab.jobs.inputs import Questions
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.record import Record
 from eif_lab.jobs.workers import NoWorkers, Rows
+from eif_lab.library.strength import strength_by_level
 from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.provenance import package_versions, provenance
@@ -37,7 +38,7 @@ MOST_NAMED = 8
 """Stimuli that diverged whose names are told; the array has them all."""
 
 
-def measure(job: Job, inputs: Inputs, run: Run, left: Checkpoint) -> tuple[xr.DataArray, Record]:
+def measure(job: Job, inputs: Questions, run: Run, left: Checkpoint) -> tuple[xr.DataArray, Record]:
     """Calibrate and measure, or go on with it.
 
     Args:
@@ -60,14 +61,14 @@ def measure(job: Job, inputs: Inputs, run: Run, left: Checkpoint) -> tuple[xr.Da
             array = measuring.measure(update, left, live)
     seconds = earlier + time.perf_counter() - started
     array = annotate(array, task, inputs.distances, default=next(iter(inputs.distances)))
-    names = {"model": inputs.base.name, "dataset": job.dataset.name, "method": job.method.name}
+    names = {"model": inputs.record["base_model"]["name"], "dataset": job.dataset.name, "method": job.method.name}
     domain = {"domain": job.dataset.name} if job.dataset.kind == Texts.kind else {}
     array = array.assign_attrs(**names, **domain, perturbation=job.perturbation.name)
     record = record_of(job, inputs, update, array, seconds)
     return record.kept_with(array), record
 
 
-def record_of(job: Job, inputs: Inputs, update: Mapping[str, Any], array: xr.DataArray, seconds: float) -> Record:
+def record_of(job: Job, inputs: Questions, update: Mapping[str, Any], array: xr.DataArray, seconds: float) -> Record:
     """The record of a measurement that has just ended.
 
     Args:
@@ -82,7 +83,7 @@ def record_of(job: Job, inputs: Inputs, update: Mapping[str, Any], array: xr.Dat
     return Record(
         **inputs.record,
         update=update,
-        direct_influence=direct_influence(array, job.readout[0]),
+        strength=strength_of(array, job.readout[0]),
         unit=named_readouts(job.readout)[job.readout[0]].unit,
         engine=array.attrs["engine"],
         diverged=int(diverged.sum()),
@@ -94,13 +95,15 @@ def record_of(job: Job, inputs: Inputs, update: Mapping[str, Any], array: xr.Dat
         pairs_per_second=stimuli * probes / seconds,
         measured=provenance(),
         word_overlap=None if math.isnan(overlap) else overlap,
+        strength_by_level=strength_by_level(array, job.readout[0]),
     )
 
 
 @contextmanager
 def prepare(job: Job, update: Mapping[str, Any]) -> Iterator[Rows]:
     """What a worker begins with: the job's measurement, from the cache that the job's own process has filled."""
-    with deterministic_algorithms(job.deterministic), channel_of(job).opened(load(job)) as measuring:
+    channel = channel_of(job)
+    with deterministic_algorithms(job.deterministic), channel.opened(channel.load()) as measuring:
         yield partial(measuring.measure_rows, update)
 
 

@@ -88,7 +88,7 @@ def must_fit(job: Job) -> None:
         NotApplicable: Says which.
     """
     kind, name = job.dataset.kind, job.dataset.name
-    if job.model.kind != kind:
+    if job.model.kind not in ("", kind):
         raise NotApplicable(
             f"dataset must hold {job.model.kind}s for model={job.model.name}, got {name!r} ({kind}s). "
             "Leave dataset out to have the model's own default."

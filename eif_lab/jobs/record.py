@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import xarray as xr
 
+from eif_lab.desiderata.strength import strength_of
 from eif_lab.desiderata.verdict import Finding
 from eif_lab.results.provenance import package_versions
 
@@ -28,7 +30,7 @@ class Record:
         base_model: Its ``name``, the ``hash`` of its weights, and what was measured while it was made.
         trained_parameters: ``count`` of ``total``, ``tensors`` and ``names``.
         update: The recipe, and its ``calibration``; None where the learning rate was given.
-        direct_influence: What stimuli do to themselves, in the unit of the first readout.
+        strength: What stimuli taught: what they state, less its controls, in the unit of the first readout.
         unit: Of the first readout.
         engine: That measured.
         diverged: How many stimuli have influence that is NaN or infinite.
@@ -40,12 +42,13 @@ class Record:
         diverged_stimuli: The first of those that diverged, by name.
         measured: The packages and the machine.
         word_overlap: Share of their words that matched foils have in common with what follows; None without foils.
+        strength_by_level: What the stimuli of each level of noise were taught; empty where there is no noise.
     """
 
     base_model: Mapping[str, Any]
     trained_parameters: Mapping[str, Any]
     update: Mapping[str, Any]
-    direct_influence: Finding
+    strength: Finding
     unit: str
     engine: str
     diverged: int
@@ -58,6 +61,7 @@ class Record:
     diverged_stimuli: list[str] = field(default_factory=list)
     measured: Mapping[str, Any] = field(default_factory=dict)
     word_overlap: float | None = None
+    strength_by_level: Mapping[str, float] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """Plain containers, as the manifest has them; an overlap that does not exist is left out."""
@@ -66,10 +70,13 @@ class Record:
 
     @classmethod
     def of(cls, influence: xr.DataArray) -> Record:
-        """The record that a cached array has, also one that was written before some of it was noted."""
+        """The record that a cached array has, also one that was written before some of it was noted.
+
+        Strength is that of the array itself, however it was defined when the array was kept.
+        """
         plain = json.loads(influence.attrs[ATTRIBUTE])
         known = {one.name: plain[one.name] for one in dataclasses.fields(cls) if one.name in plain}
-        return cls(**{**known, "direct_influence": Finding(**plain["direct_influence"])})
+        return cls(**{**known, "strength": strength_of(influence, str(influence["readout"].values[0]))})
 
     def kept_with(self, influence: xr.DataArray) -> xr.DataArray:
         """The array with this record as an attribute, to be cached."""
@@ -98,8 +105,11 @@ def log_record(record: Record) -> None:
     )  # fmt: skip
     if record.word_overlap is not None:
         log.info("matched foils share %.0f %% of their words with what follows", 100 * record.word_overlap)
-    direct = record.direct_influence
-    log.info("direct influence: %s %s over %d %s", interval(direct), record.unit, direct.n, direct.unit)
+    taught = record.strength
+    log.info("strength: %s %s over %d %s", interval(taught), record.unit, taught.n, taught.unit)
+    if record.strength_by_level:
+        levels = ", ".join(f"{level}: {strength:.3g}" for level, strength in record.strength_by_level.items())
+        log.info("strength by level of noise, all at one learning rate: %s %s", levels, record.unit)
     if record.diverged:
         named, more = ", ".join(record.diverged_stimuli), record.diverged - len(record.diverged_stimuli)
         rest = f" and {more} more" if more else ""
@@ -112,6 +122,9 @@ def log_record(record: Record) -> None:
 def log_recipe(record: Record) -> None:
     """The lines that say which model was updated how."""
     base, moved, update = record.base_model, record.trained_parameters, record.update
+    if not base["hash"]:
+        log.info("%s: a rule and no model, so that the right verdicts are known", base["name"])
+        return
     quality = ", ".join(
         f"{k.replace('_', ' ')} {v:.3f}" for k, v in base.items() if "accuracy" in k and isinstance(v, float)
     )
@@ -130,5 +143,5 @@ def log_recipe(record: Record) -> None:
     else:
         log.info("no weight moves: stimuli are read before the probes, and there is no rate to calibrate")
     if calibration and not calibration["reached"]:
-        message = "not matched: a stimulus raises itself by %.3g nat, where %.3g nat were asked for (not reached)"
-        log.warning(message, calibration["direct_influence"], calibration["target"])
+        message = "not matched: a strength of %.3g nat, where %.3g nat were asked for (not reached)"
+        log.warning(message, calibration.get("strength", math.nan), calibration["target"])

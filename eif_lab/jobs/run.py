@@ -12,7 +12,7 @@ from eif_lab.files.trouble import disk_trouble
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.device import deterministic_algorithms
-from eif_lab.jobs.inputs import Inputs, load
+from eif_lab.jobs.inputs import Questions
 from eif_lab.jobs.job import Job, job_name
 from eif_lab.jobs.judge import judge
 from eif_lab.jobs.measure import measure
@@ -84,13 +84,14 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
             left.remove()
 
 
-def checked_inputs(job: Job) -> Inputs:
+def checked_inputs(job: Job) -> Questions:
     """What a job measures; all that a user can still have got wrong shows here.
 
     Raises:
         ConfigError: Something cannot be had, or cannot be measured.
     """
     with deterministic_algorithms(job.deterministic):
-        inputs = load(job)
-        channel_of(job).check(inputs)
+        channel = channel_of(job)
+        inputs = channel.load()
+        channel.check(inputs)
     return inputs

@@ -18,6 +18,7 @@ from eif_lab.influence.context import measure_context
 from eif_lab.influence.engines import Engine, named_engine
 from eif_lab.influence.measure import measure_influence, named_update
 from eif_lab.influence.update import Update
+from eif_lab.library.strength import gauge_of
 from eif_lab.methods import Method, named_method
 from eif_lab.methods.method import ContextMethod
 from eif_lab.models.base import BaseModel, Loss
@@ -67,8 +68,8 @@ def measure_task(
         model: A causal language model of transformers, on any device; or, for images too, a `BaseModel`.
         tokenizer: Of a language model of transformers: a fast one.
         method: What moves, such as ``full`` or ``dict(name="lora", rank=4)``; ``prompt`` reads the stimulus instead.
-        update: The recipe. Without a learning rate, or where it is None, the rate is calibrated to ``headroom`` or
-            ``direct_influence`` first. A method that trains nothing takes none.
+        update: The recipe. Without a learning rate, or where it is None, the rate is calibrated to ``strength`` or
+            ``headroom`` first. A method that trains nothing takes none.
         engine: As `measure_influence` takes it.
         readout: As `measure_influence` takes it; those that compare are against the probes' candidates.
         seed: Of what the method draws.
@@ -160,10 +161,18 @@ def with_rate(
     if recipe.learning_rate is not None:
         return recipe
     exact = engine if isinstance(engine, Engine) else named_engine(engine)
-    neutral = task.stimuli.coords.get("neutral", np.zeros(len(task.stimuli), dtype=bool))
-    taught = reader.encode(task.stimuli.take(np.flatnonzero(~neutral)))
-    engine = exact if exact.exact else "auto"  # a prediction is made at the rate of what it predicts
-    found = calibrate(reader.module, reader.loss, taught, method=method, update=recipe, engine=engine, seed=seed)
+    gauge = gauge_of(task, recipe.calibration_stimuli)
+    found = calibrate(
+        reader.module,
+        reader.loss,
+        reader.encode(gauge.stimuli),
+        probes=None if gauge.yardstick is None else reader.encode(gauge.probes),
+        yardstick=gauge.yardstick,
+        method=method,
+        update=recipe,
+        engine=exact if exact.exact else "auto",  # a prediction is made at the rate of what it predicts
+        seed=seed,
+    )
     return replace(recipe, learning_rate=found.learning_rate)
 
 

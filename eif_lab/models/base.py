@@ -112,7 +112,7 @@ class Model(Options):
     """Where a base model comes from.
 
     Attributes:
-        kind: The kind of data that it reads, ``image`` or ``text``.
+        kind: The kind of data that it reads, ``image`` or ``text``; empty where it reads both.
     """
 
     group: ClassVar[str] = "model"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from eif_lab.console.format import MARKS, number_text, spaced
-from eif_lab.results.manifest import BaseModel, Manifest, Provenance, Update
+from eif_lab.models.language.phi3 import TINY
+from eif_lab.results.manifest import BaseModel, Calibration, Effect, Manifest, Provenance, Update
 
 FACTS = {
     "model": "Model",
@@ -18,13 +19,21 @@ FACTS = {
     "update": "Update",
     "engine": "Engine",
     "trained": "Trained",
+    "strength": "Strength",
     "direct": "Direct influence",
     "base": "Base model",
+    "reading": "Pre-training",
     "device": "Device",
     "time": "Time",
     "versions": "Versions",
     "commit": "Commit",
 }
+
+READING = (
+    f"{TINY} is this project's own: it was trained to read documents that state facts in such sentences and then what "
+    "follows. That it concludes from what it reads was taught, and is no finding."
+)
+"""What a reader has to know before prompting is compared with fine-tuning."""
 
 
 def facts(manifest: Manifest) -> dict[str, str]:
@@ -49,8 +58,10 @@ def facts(manifest: Manifest) -> dict[str, str]:
         "update": recipe(manifest.update),
         "engine": manifest.engine,
         "trained": f"{trained.count:,} of {trained.total:,} parameters" if trained.count else "",
-        "direct": "" if manifest.direct_influence.effect is None else direct_in_words(manifest),
+        "strength": with_interval(manifest.strength, manifest.unit),
+        "direct": with_interval(manifest.direct_influence, manifest.unit),
         "base": quality(manifest.base_model),
+        "reading": READING if manifest.base_model.name == TINY else "",
         "device": " · ".join(filter(None, [where.device, where.platform])),
         "time": " · ".join(filter(None, [manifest.created, seconds])),
         "versions": measured if measured == judged else f"{measured} (measured); {judged} (judged)",
@@ -64,11 +75,12 @@ def packages(provenance: Provenance) -> str:
     return ", ".join(f"{package} {provenance.versions[package]}" for package in names if package in provenance.versions)
 
 
-def direct_in_words(manifest: Manifest) -> str:
-    """The direct influence with its interval, and of how many units."""
-    direct = manifest.direct_influence
-    units = "" if direct.n is None else f", n = {direct.n} {direct.unit}".rstrip()
-    return f"{effect_text(direct)} {manifest.unit}{units}"
+def with_interval(effect: Effect, unit: str) -> str:
+    """An effect with its interval, and of how many units; empty where there is none."""
+    if effect.effect is None:
+        return ""
+    units = "" if effect.n is None else f", n = {effect.n} {effect.unit}".rstrip()
+    return f"{effect_text(effect)} {unit}{units}"
 
 
 def model_name(base: BaseModel) -> str:
@@ -96,11 +108,16 @@ def recipe(update: Update) -> str:
     if not update.optimizer:
         return "" if update.steps is None else "none: stimuli are read before the probes"
     target = update.calibration
-    missed = "" if target is None or target.reached else " (not reached)"
-    calibrated = "" if target is None else f", calibrated to {target.target:.3g} nat{missed}"
+    calibrated = "" if target is None else f", calibrated to {calibration(target)}"
     count = 1 if update.steps is None else update.steps
     steps = f"{count} step{'' if count == 1 else 's'}"
     return f"{update.optimizer}, {steps}, learning rate {number_text(update.learning_rate)}{calibrated}"
+
+
+def calibration(target: Calibration) -> str:
+    """The strength that was asked for, and the one that was reached where that is known."""
+    reached = "" if target.strength is None else f", {number_text(target.strength)} reached"
+    return f"{target.target:.3g} nat{reached}{'' if target.reached else ' (missed)'}"
 
 
 def quality(base: BaseModel) -> str:
@@ -112,9 +129,9 @@ def quality(base: BaseModel) -> str:
 
 
 def effect_text(finding: Mapping[str, Any]) -> str:
-    """An effect with its interval: ``0.4 [0.38, 0.41]``."""
+    """An effect with its interval, where it has one: ``0.4 [0.38, 0.41]``."""
     effect, low, high = (number_text(finding.get(name)) for name in ("effect", "low", "high"))
-    return f"{effect} [{low}, {high}]"
+    return f"{effect}, no interval" if effect != low == high == "-" else f"{effect} [{low}, {high}]"
 
 
 def mark(verdict: str) -> str:

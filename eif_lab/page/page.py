@@ -1,4 +1,8 @@
-"""One self-contained HTML page about a job or a sweep: everything is read from the store, nothing is computed anew."""
+"""One self-contained HTML page about a job or a sweep.
+
+Everything is read from the store, and nothing is measured anew; only the bounding learners, which stand beside each
+finding, are made and judged when the page is.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from eif_lab.console.format import number_text, spaced
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata.verdict import VERDICTS
+from eif_lab.desiderata.wording import HOW_IN_WORDS
 from eif_lab.errors import rule_error
 from eif_lab.files.checksums import replace_file
 from eif_lab.page.arrays import QUANTILES, shorten
 from eif_lab.page.contents import BUDGETS, Budget, Contents, embedded
 from eif_lab.page.facts import FACTS, effect_text, facts, mark
 from eif_lab.page.pictures import Pictures
-from eif_lab.page.scorecard import LONGEST_NAME, comparisons, scorecard, tally, tested_rows
+from eif_lab.page.scorecard import LONGEST_NAME, Learners, comparisons, scorecard, tally, tested_rows
 from eif_lab.page.script_data import describe_arrays
+from eif_lab.results.bounds import NOISE, Bounds
 from eif_lab.results.folders import MANIFEST
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE, NOT_APPLICABLE, UNREADABLE
@@ -75,17 +82,20 @@ def render_page(
     """The page's HTML; see `write_page`."""
     jobs = [results] if isinstance(results, JobResults) else list(results.jobs)
     names = job_names(results)
+    pictures = pictures or Pictures()
+    bounds = Bounds(pictures.trusted)
+    learners = [bounds.of(job) for job in jobs]
     table = results.table if isinstance(results, SweepResults) else None
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"number": number_text, "interval": effect_text, "spaced": spaced, "mark": mark}
     contents = Contents()
-    arrays = describe_arrays(jobs, names, budget, pictures or Pictures(), contents)
+    arrays = describe_arrays(jobs, names, budget, pictures, contents)
     tables = {
-        "jobs": [describe_job(job, name) for job, name in zip(jobs, names)],
-        "scorecard": None if table is None else scorecard(table),
-        "comparisons": [] if table is None else comparisons(jobs, names),
+        "jobs": [describe_job(job, name, each) for job, name, each in zip(jobs, names, learners)],
+        "scorecard": None if table is None else scorecard(pd.concat([table, bounds.table(jobs)])),
+        "comparisons": [] if table is None else comparisons(jobs, names, learners),
     }
     macros: Any = environment.get_template("page_parts.html").module
     return environment.get_template("page.html").render(
@@ -94,6 +104,8 @@ def render_page(
         parts=pack(tables, macros, contents) if len(jobs) > MOST_OPEN else None,
         tally=[] if table is None else tally(table),
         verdicts=VERDICTS,
+        hows=HOW_IN_WORDS,
+        noise=NOISE,
         arrays_told=note_on_arrays(jobs, len(arrays["jobs"])),
         claims=claims,
         relations=RELATIONS,
@@ -144,7 +156,7 @@ def job_names(results: JobResults | SweepResults) -> list[str]:
     return [shorten(str(names.get(str(job.path), job.manifest.name)), LONGEST_NAME) for job in results.jobs]
 
 
-def describe_job(job: JobResults, name: str) -> dict[str, Any]:
+def describe_job(job: JobResults, name: str, learners: Learners) -> dict[str, Any]:
     """What the template says about one job."""
     manifest, rows = job.manifest, job.verdict_rows
     known = facts(manifest)
@@ -154,7 +166,7 @@ def describe_job(job: JobResults, name: str) -> dict[str, Any]:
         "reason": manifest.reason,
         "facts": {label: known[key] for key, label in FACTS.items() if known[key]},
         "manifest": stored_manifest(job),
-        "verdicts": tested_rows(rows),
+        "verdicts": tested_rows(rows, learners),
         "absent": [row for row in rows if row["status"] == NOT_APPLICABLE],
     }
 

@@ -9,24 +9,39 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eif_lab.desiderata.verdict import VERDICTS
+from eif_lab.console.format import bar_text, p_text
+from eif_lab.desiderata.verdict import VERDICTS, VIOLATED
 from eif_lab.page.arrays import shorten
 from eif_lab.page.facts import effect_text
+from eif_lab.results.bounds import beside
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE
+from eif_lab.results.rows import by_desideratum
 
 LONGEST_NAME = 200
 """Characters of a job's name."""
 
 
-def tested_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row per finding; the first of a desideratum says how many share its cells."""
-    findings: dict[str, list[Mapping[str, Any]]] = {}
-    for row in sorted((row for row in rows if row["status"] == DONE), key=lambda row: row["finding"] or 0):
-        findings.setdefault(row["desideratum"], []).append(row)
+Learners = Mapping[str, Sequence[Mapping[str, Any]]]
+"""The bounding learners' rows, as `eif_lab.results.bounds.Bounds.of` returns them."""
+
+
+def tested_rows(rows: Sequence[Mapping[str, Any]], learners: Learners) -> list[dict[str, Any]]:
+    """One row per finding, with the bounding learners' own; the first says how many share a desideratum's cells."""
+    bounds = beside(learners)
     return [
-        {**row, "first": index == 0, "count": len(group), "interval": effect_text(row)}
-        for group in findings.values()
+        {
+            **row,
+            "first": index == 0,
+            "count": len(group),
+            "interval": effect_text(row),
+            "bar": bar_text(row["statistic"], row["threshold"], row["chance"]),
+            "p": p_text(row["finding_verdict"], row["finding_p_value"], row["finding_p_violated"]),
+            "bounds": [
+                {**one, "interval": effect_text(one)} for one in bounds.get((row["desideratum"], row["statistic"]), [])
+            ],
+        }
+        for group in by_desideratum(rows)
         for index, row in enumerate(group)
     ]
 
@@ -42,22 +57,32 @@ def tally(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def scorecard(table: pd.DataFrame) -> dict[str, Any]:
-    """Jobs by desiderata, with p-values corrected over the sweep; a cell is the rows of its findings in the table."""
+    """Jobs by desiderata, with p-values corrected over the sweep; a cell is the rows of its findings in the table.
+
+    Args:
+        table: The sweep's, and below it rows of bounding learners, which have no path.
+    """
     desiderata = [name for name in dict.fromkeys(table["desideratum"]) if name]
     rows = []
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in table.to_dict("records"):
-        groups.setdefault((row["job"], row["path"]), []).append({**row, "interval": effect_text(row)})
-    for (job, _), group in groups.items():
+        p = p_text(row["verdict"], row["p_adjusted"], row["p_violated_adjusted"])
+        bar = bar_text(row["statistic"], row["threshold"], row["chance"])
+        how = row["finding_how"] if row["verdict"] == VIOLATED else ""
+        told = {"interval": effect_text(row), "p": p, "bar": bar, "failing": how}
+        groups.setdefault((row["job"], row["path"]), []).append({**row, **told})
+    for (job, path), group in groups.items():
         cells: dict[str, list[dict[str, Any]]] = {}
         for row in group:
             cells.setdefault(row["desideratum"], []).append(row)
-        direct, reached = group[0]["direct_influence"], group[0]["target_reached"]
+        strength, reached = group[0]["strength"], group[0]["target_reached"]
         rows.append(
             {
                 "job": shorten(job, LONGEST_NAME),
-                "direct": None if pd.isna(direct) else float(direct),
-                "missed": reached is not pd.NA and not reached,
+                "learner": not path,
+                "strength": None if pd.isna(strength) else float(strength),
+                "unit": group[0]["strength_unit"],
+                "missed": bool(pd.notna(reached) and not reached),
                 "ended": cells[""][0] if "" in cells else None,
                 "cells": [cells.get(name, []) for name in desiderata],
             }
@@ -65,17 +90,25 @@ def scorecard(table: pd.DataFrame) -> dict[str, Any]:
     return {"desiderata": desiderata, "rows": rows}
 
 
-def comparisons(jobs: Sequence[JobResults], names: Sequence[str]) -> list[dict[str, Any]]:
+def comparisons(jobs: Sequence[JobResults], names: Sequence[str], learners: Sequence[Learners]) -> list[dict[str, Any]]:
     """For each finding that several jobs have: their effects with intervals on one scale.
+
+    Args:
+        jobs: Of a sweep.
+        names: Theirs.
+        learners: Of each job the bounding learners' rows.
 
     Returns:
         ``desideratum``, ``statistic``, and what `on_one_scale` gives.
     """
     findings: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for job, name in zip(jobs, names):
+    for job, name, each in zip(jobs, names, learners):
+        bounds = beside(each)
         for row in job.verdict_rows:
             if row["status"] == DONE and all(math.isfinite(row[key]) for key in ("effect", "low", "high")):
-                findings.setdefault((row["desideratum"], row["statistic"]), []).append({**row, "job": name})
+                finding = row["desideratum"], row["statistic"]
+                known = [one for one in bounds.get(finding, []) if math.isfinite(one["effect"])]
+                findings.setdefault(finding, []).append({**row, "job": name, "bounds": known})
     return [
         {"desideratum": desideratum, "statistic": statistic, **on_one_scale(group)}
         for (desideratum, statistic), group in findings.items()
@@ -84,14 +117,17 @@ def comparisons(jobs: Sequence[JobResults], names: Sequence[str]) -> list[dict[s
 
 
 def on_one_scale(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Findings of one statistic as places on a scale that holds all of them and the threshold.
+    """Findings of one statistic as places on a scale that holds all of them, their bounds, the threshold and chance.
 
     Returns:
-        ``threshold`` and its place ``at``; ``rows``, the findings with the ends and the width of their interval and the
-        effect as places. Places are percentages of the scale.
+        ``threshold`` and its place ``at``; ``rows``, the findings with the ends and the width of their interval, the
+        effect, chance and the bounding learners' effects as places. Places are percentages of the scale; that of
+        chance is None where it is not known.
     """
-    ends = np.array([[row[key] for key in ("low", "high", "effect", "threshold")] for row in findings])
-    low, span = float(ends.min()), float(np.ptp(ends)) or 1.0
+    ends = np.array([[row[key] for key in ("low", "high", "effect", "threshold", "chance")] for row in findings])
+    marked = np.array([one["effect"] for row in findings for one in row["bounds"]])
+    known = np.concatenate([ends[np.isfinite(ends)], marked])
+    low, span = float(known.min()), float(np.ptp(known)) or 1.0
 
     def place(value: float) -> float:
         return 2 + 96 * (value - low) / span
@@ -103,6 +139,8 @@ def on_one_scale(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "left": place(row["low"]),
             "width": place(row["high"]) - place(row["low"]),
             "dot": place(row["effect"]),
+            "chance_at": place(row["chance"]) if math.isfinite(row["chance"]) else None,
+            "bounds": [{**one, "at": place(one["effect"]), "interval": effect_text(one)} for one in row["bounds"]],
         }
         for row in findings
     ]

@@ -1,4 +1,4 @@
-"""Influence made comparable: per nat of direct influence, and beyond what any text would do."""
+"""Influence made comparable: per nat taught, and beyond what any text would do."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from eif_lab.desiderata.selection import neutral
 from eif_lab.errors import rule_error
 
 
-def per_nat(influence: xr.DataArray, direct: float) -> xr.DataArray:
-    """What a probe gains for each nat that a stimulus gains itself.
+def per_nat(influence: xr.DataArray, strength: float) -> xr.DataArray:
+    """What a probe gains for each nat that was taught.
 
     Args:
         influence: Any array with the attribute ``units``.
-        direct: Mean direct influence, in nats.
+        strength: Of what was taught, in nats.
 
     Returns:
         The array divided by it: nat per nat, of other readouts than log-probabilities their unit per nat.
     """
     units = {name: f"{unit} per nat" for name, unit in json.loads(influence.attrs["units"]).items()}
-    return influence.copy(data=influence.values / direct).assign_attrs(units=json.dumps(units))
+    return influence.copy(data=influence.values / strength).assign_attrs(units=json.dumps(units))
 
 
 def above_neutral(influence: xr.DataArray) -> xr.DataArray:

@@ -12,7 +12,6 @@ The layout:
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,7 +43,8 @@ from eif_lab.results.manifest import (
     require_name_and_status,
 )
 from eif_lab.results.provenance import package_versions, provenance
-from eif_lab.results.rows import rows_of, verdict_frame
+from eif_lab.results.rows import VERDICT_COLUMNS, rows_of, typed_frame, verdict_frame
+from eif_lab.results.summary import judged_unit
 
 ARRAY, VERDICTS, LOCK = "influence.zarr", "verdicts.parquet", "job.lock"
 
@@ -99,19 +99,19 @@ class JobResults:
 
     @cached_property
     def influence_per_nat(self) -> xr.DataArray:
-        """The influence array divided by the mean direct influence (``manifest.direct_influence``), nat per nat.
+        """The influence array divided by the strength of what was taught (``manifest.strength``), nat per nat.
 
         What methods do can be compared in it, also where they were not matched in strength.
 
         Raises:
-            ConfigError: Direct influence is not clearly above zero, or the job's first readout is not in nats.
+            ConfigError: Strength is not clearly above zero, or the job's first readout is not in nats.
         """
-        direct = self.manifest.direct_influence
+        strength = self.manifest.strength
         if self.manifest.unit != "nat":
             raise rule_error("readout", "have one in nats first", self.manifest.unit, "Try readout=[log_prob].")
-        if direct.effect is None or (direct.low or 0) <= 0:
-            raise rule_error("direct_influence", "be clearly above zero to be divided by", direct.effect)
-        return per_nat(self.influence, direct.effect)
+        if strength.effect is None or (strength.low or 0) <= 0:
+            raise rule_error("strength", "be clearly above zero to be divided by", strength.effect)
+        return per_nat(self.influence, strength.effect)
 
     @cached_property
     def above_neutral(self) -> xr.DataArray:
@@ -124,13 +124,12 @@ class JobResults:
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """One row per finding, and one per desideratum that does not apply.
+        """One row per finding, and one per desideratum that does not apply (`rows.verdict_frame`).
 
         Raises:
             ConfigError: They are damaged.
         """
-        _ = self.verdict_rows  # raises what is wrong with them as one line
-        return pd.read_parquet(io.BytesIO(self._stored_verdicts()))
+        return typed_frame([dict(row) for row in self.verdict_rows], VERDICT_COLUMNS)
 
     @cached_property
     def verdict_rows(self) -> Sequence[Mapping[str, Any]]:
@@ -141,16 +140,13 @@ class JobResults:
         """
         if self.manifest.status == UNREADABLE:
             return []
-        try:
-            return rows_of(self._stored_verdicts())
-        except ValueError as error:
-            raise damaged(self.path, f"{VERDICTS} holds no verdicts: {one_line(error)}") from None
-
-    def _stored_verdicts(self) -> bytes:
         content = (self.path / VERDICTS).read_bytes()
         if self.sums is not None and (change := difference(VERDICTS, content, self.sums)):
             raise damaged(self.path, change)
-        return content
+        try:
+            return rows_of(content)
+        except ValueError as error:
+            raise damaged(self.path, f"{VERDICTS} holds no verdicts: {one_line(error)}") from None
 
 
 def write_job(
@@ -199,7 +195,7 @@ def write_results(
     shutil.rmtree(directory / ARRAY, ignore_errors=True)
     if influence is not None:
         write_array(directory / ARRAY, influence)
-    verdict_frame(verdicts, not_applicable).to_parquet(directory / VERDICTS)
+    verdict_frame(verdicts, not_applicable, judged_unit(influence)).to_parquet(directory / VERDICTS)
     write_sums(directory, CHECKED)
 
 

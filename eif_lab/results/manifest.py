@@ -21,10 +21,12 @@ from typing_extensions import TypedDict
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.files.checksums import sha256
 
-FORMAT = 2
-"""Raised when a reader of the previous format would misread what is written; from 2 on a manifest has a digest."""
+FORMAT = 3
+"""Raised when a reader of the previous format would misread what is written; a job of an earlier one is opened as it
+is, and run again where its sweep is. From 2 on a manifest has a digest, from 3 on a strength, and a violated verdict a
+p-value."""
 
-DIGEST = "digest"
+DIGEST, SEALED_SINCE = "digest", 2
 
 DONE, FAILED, NOT_APPLICABLE = "done", "failed", "not applicable"
 STATUSES = (DONE, FAILED, NOT_APPLICABLE)
@@ -90,11 +92,11 @@ class BaseModel(Fields):
 
 @dataclass(frozen=True, eq=False)
 class Calibration(Fields):
-    """What the learning rate was to reach, and what it reached: mean direct influence, in nats."""
+    """What the learning rate was to reach, and what it reached: strength, in nats; None before format 3."""
 
     target: float
     reached: bool
-    direct_influence: float | None = None
+    strength: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +154,8 @@ class Manifest(Provenance):
         base_model: The model before the update.
         trained_parameters: What the method trains.
         update: The recipe.
-        direct_influence: What a stimulus does to itself, in ``unit``.
+        strength: What was taught: what a stimulus states, less its controls, in ``unit``.
+        direct_influence: Before format 3 instead of it: what a stimulus does to itself, with nothing subtracted.
         unit: The first readout's.
         engine: Which one measured.
         stimuli, probes: How many; 0 where the job did not get so far.
@@ -174,6 +177,7 @@ class Manifest(Provenance):
     base_model: Annotated[BaseModel, DICT_IF_NULL] = field(default_factory=BaseModel)
     trained_parameters: Annotated[Count, DICT_IF_NULL] = field(default_factory=Count)
     update: Annotated[Update, DICT_IF_NULL] = field(default_factory=Update)
+    strength: Annotated[Effect, DICT_IF_NULL] = field(default_factory=Effect)
     direct_influence: Annotated[Effect, BeforeValidator(_as_effect)] = field(default_factory=Effect)
     unit: Text = ""
     engine: Text = ""
@@ -256,13 +260,13 @@ def sealed(text: str) -> str:
 
 
 def require_seal(text: str, manifest: Mapping[str, Any]) -> None:
-    """Refuse a manifest that is not as it was written; before format 2 it had no digest.
+    """Refuse a manifest that is not as it was written; before `SEALED_SINCE` it had no digest.
 
     Raises:
         ValueError: It differs from its digest, or has none.
     """
     digest = manifest.get(DIGEST)
-    if digest is None and manifest["format"] < FORMAT:
+    if digest is None and manifest["format"] < SEALED_SINCE:
         return
     before, there, end = text.rpartition(f'"{DIGEST}": "{digest}"')
     if not there or sealed(f'{before}"{DIGEST}": ""{end}') != text:

@@ -1,8 +1,13 @@
-"""A job's verdicts as rows of a table, and the rows as verdicts again."""
+"""A job's verdicts as rows of a table, and the rows as verdicts again.
+
+Rows that were stored before 2026-11-29 lack the columns `ADDED`: nothing is known there of how a finding failed, and
+their verdicts stand as they were judged then.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +15,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from eif_lab.desiderata.verdict import Finding, Verdict
+from eif_lab.desiderata.verdict import VIOLATED, Finding, Verdict
+from eif_lab.desiderata.wording import explain
 from eif_lab.results.manifest import DONE, NOT_APPLICABLE
 
 TEXT = "string"
@@ -19,11 +25,14 @@ VERDICT_COLUMNS = {
     "desideratum": TEXT,
     "status": TEXT,
     "verdict": TEXT,
+    "how": TEXT,
     "p_value": NUMBER,
+    "p_violated": NUMBER,
     "alpha": NUMBER,
     "claim": TEXT,
     "rule": TEXT,
     "note": TEXT,
+    "explanation": TEXT,
     "details": TEXT,
     "reason": TEXT,
     "finding": "Int64",
@@ -32,11 +41,17 @@ VERDICT_COLUMNS = {
     "low": NUMBER,
     "high": NUMBER,
     "finding_p_value": NUMBER,
+    "finding_p_violated": NUMBER,
     "n": "Int64",
     "unit": TEXT,
     "threshold": NUMBER,
+    "chance": NUMBER,
     "finding_verdict": TEXT,
+    "finding_how": TEXT,
 }
+ADDED = ("how", "p_violated", "explanation", "finding_p_violated", "chance", "finding_how")
+"""Columns that rows stored before there were two p-values lack."""
+
 VERDICT_SCHEMA = pa.schema(
     [(name, {TEXT: pa.string(), NUMBER: pa.float64()}.get(kind, pa.int64())) for name, kind in VERDICT_COLUMNS.items()]
 )
@@ -46,18 +61,20 @@ GAPS: Mapping[str, Any] = {
 """What stands for a value that is not there; of whole numbers None does."""
 
 
-def verdict_frame(verdicts: Iterable[Verdict], not_applicable: Mapping[str, str]) -> pd.DataFrame:
+def verdict_frame(verdicts: Iterable[Verdict], not_applicable: Mapping[str, str], unit: str = "nat") -> pd.DataFrame:
     """One row per finding, with its desideratum's verdict beside it; one row per desideratum that does not apply.
 
     Args:
         verdicts: What the desiderata returned.
         not_applicable: Desideratum -> why it has no meaning for this job.
+        unit: That of the readout judged.
 
     Returns:
-        The columns of `VERDICT_COLUMNS`. ``p_value`` and ``verdict`` are the desideratum's, ``finding_p_value`` and
-        ``finding_verdict`` the row's own; ``details`` is a JSON object.
+        The columns of `VERDICT_COLUMNS`. ``verdict``, ``how``, ``p_value`` and ``p_violated`` are the desideratum's,
+        ``finding_verdict`` and so on the row's own; ``how`` is empty where nothing is violated, ``explanation`` is the
+        verdict in a sentence, ``details`` a JSON object.
     """
-    rows = [row for verdict in verdicts for row in _finding_rows(verdict)]
+    rows = [row for verdict in verdicts for row in _finding_rows(verdict, unit)]
     rows += [
         {"desideratum": name, "status": NOT_APPLICABLE, "reason": reason} for name, reason in not_applicable.items()
     ]
@@ -79,13 +96,16 @@ def rows_of(content: bytes) -> list[dict[str, Any]]:
         ValueError: It is no such frame.
     """
     try:
-        table = parquet.ParquetFile(pa.BufferReader(content)).read(list(VERDICT_COLUMNS), use_threads=False)
-        rows = table.select(list(VERDICT_COLUMNS)).cast(VERDICT_SCHEMA).to_pylist()
+        file = parquet.ParquetFile(pa.BufferReader(content))
+        absent = [name for name in ADDED if name not in file.schema_arrow.names]
+        stored = [name for name in VERDICT_COLUMNS if name not in absent]
+        schema = pa.schema([VERDICT_SCHEMA.field(name) for name in stored])
+        rows = file.read(stored, use_threads=False).select(stored).cast(schema).to_pylist()
     except (pa.ArrowException, KeyError) as error:
         raise ValueError(str(error)) from None
     for row in rows:
         # pandas stores NaN, and what is not there, as a gap
-        row |= {name: gap for name, gap in GAPS.items() if row[name] is None}
+        row |= {name: gap for name, gap in GAPS.items() if row.get(name) is None}
         if row["status"] == DONE and (row["n"] is None or not isinstance(json.loads(row["details"]), dict)):
             raise ValueError(f"no numbers of {row['desideratum']}")
     return rows
@@ -93,23 +113,37 @@ def rows_of(content: bytes) -> list[dict[str, Any]]:
 
 def verdicts_of(rows: Iterable[Mapping[str, Any]]) -> list[Verdict]:
     """The verdicts of the rows that were tested, in the order in which they come."""
+    return [verdict_of(group) for group in by_desideratum(rows)]
+
+
+def by_desideratum(rows: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """The rows that were tested, those of a desideratum together, its headline first."""
     findings: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["status"] == DONE:
             findings.setdefault(row["desideratum"], []).append(row)
-    return [_verdict_of(sorted(group, key=lambda row: row["finding"] or 0)) for group in findings.values()]
+    return [sorted(group, key=lambda row: row["finding"] or 0) for group in findings.values()]
 
 
-def _finding_rows(verdict: Verdict) -> list[dict[str, Any]]:
+def judged_before(row: Mapping[str, Any]) -> bool:
+    """Whether a row was judged as violated when that took no p-value of its own."""
+    return row["verdict"] == VIOLATED and math.isnan(row["p_violated"])
+
+
+def _finding_rows(verdict: Verdict, unit: str) -> list[dict[str, Any]]:
+    outcome = verdict.outcome()
     shared = {
         "desideratum": verdict.desideratum,
         "status": DONE,
-        "verdict": verdict.outcome(),
+        "verdict": outcome,
+        "how": verdict.failing.how if outcome == VIOLATED else "",
         "p_value": verdict.p_value,
+        "p_violated": verdict.p_violated,
         "alpha": verdict.alpha,
         "claim": verdict.claim,
         "rule": verdict.rule,
         "note": verdict.note,
+        "explanation": explain(verdict, unit),
         "details": json.dumps({name: float(value) for name, value in verdict.details.items()}),
     }
     return [
@@ -121,20 +155,30 @@ def _finding_rows(verdict: Verdict) -> list[dict[str, Any]]:
             "low": finding.low,
             "high": finding.high,
             "finding_p_value": finding.p_value,
+            "finding_p_violated": finding.p_violated,
             "n": finding.n,
             "unit": finding.unit,
             "threshold": finding.threshold,
+            "chance": finding.chance,
             "finding_verdict": finding.verdict(verdict.alpha),
+            "finding_how": finding.how if finding.verdict(verdict.alpha) == VIOLATED else "",
         }
         for index, finding in enumerate(verdict.findings)
     ]
 
 
-def _verdict_of(rows: Sequence[Mapping[str, Any]]) -> Verdict:
+def verdict_of(rows: Sequence[Mapping[str, Any]]) -> Verdict:
+    """The verdict that the rows of one desideratum are of, in the order of `by_desideratum`."""
     first = rows[0]
-    names = ("statistic", "effect", "low", "high", "unit", "threshold")
+    names = ("statistic", "effect", "low", "high", "unit", "threshold", "chance")
     findings = [
-        Finding(**{name: row[name] for name in names}, p_value=row["finding_p_value"], n=int(row["n"])) for row in rows
+        Finding(
+            **{name: row[name] for name in names},
+            p_value=row["finding_p_value"],
+            p_violated=row["finding_p_violated"],
+            n=int(row["n"]),
+        )
+        for row in rows
     ]
     return Verdict(
         desideratum=first["desideratum"],

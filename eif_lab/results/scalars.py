@@ -10,8 +10,10 @@ from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED, Findin
 NAMED = ("model", "dataset", "method", "perturbation")
 """Groups whose choice a run's config names under `config_key`."""
 
-OF_JOB = ("direct_influence", "low/direct_influence", "high/direct_influence", "pairs_per_second", "seconds")
-OF_DESIDERATUM = ("verdict", "score", "effect", "low", "high", "p_value", "n")
+OF_JOB = ("strength", "low/strength", "high/strength", "pairs_per_second", "seconds")
+OF_DESIDERATUM = (
+    "verdict", "how", "score", "effect", "low", "high", "threshold", "chance", "p_value", "p_violated", "n",
+)  # fmt: skip
 SCORES = {SATISFIED: 1, INCONCLUSIVE: 0, VIOLATED: -1}
 """Verdicts as numbers, because a chart draws no words."""
 
@@ -38,21 +40,26 @@ def summary_keys(desiderata: Iterable[str]) -> list[str]:
 
 
 def summarise(
-    direct: Finding, verdicts: Sequence[Verdict], *, pairs_per_second: float, seconds: float
+    strength: Finding, verdicts: Sequence[Verdict], *, pairs_per_second: float, seconds: float
 ) -> dict[str, Any]:
     """A job's summary: `summary_keys` of its verdicts, each with its value.
 
     Args:
-        direct: Direct influence with its interval.
-        verdicts: What the desiderata returned; effect, interval and n are those of the first finding.
+        strength: What was taught, with its interval.
+        verdicts: What the desiderata returned; effect, interval, threshold, chance and n are those of the first
+            finding, ``how`` is that of the finding that fails, and empty where none does.
         pairs_per_second: (stimulus, probe) pairs measured per second.
         seconds: The whole job.
     """
-    of_job = (direct.effect, direct.low, direct.high, pairs_per_second, seconds)
+    of_job = (strength.effect, strength.low, strength.high, pairs_per_second, seconds)
     summary: dict[str, Any] = dict(zip(OF_JOB, of_job, strict=True))
     for verdict in verdicts:
         outcome, first = verdict.outcome(), verdict.findings[0]
-        values = (outcome, SCORES[outcome], first.effect, first.low, first.high, verdict.p_value, first.n)
+        how = verdict.failing.how if outcome == VIOLATED else ""
+        values = (
+            outcome, how, SCORES[outcome], first.effect, first.low, first.high, first.threshold, first.chance,
+            verdict.p_value, verdict.p_violated, first.n,
+        )  # fmt: skip
         summary |= {
             desideratum_key(what, verdict.desideratum): value
             for what, value in zip(OF_DESIDERATUM, values, strict=True)

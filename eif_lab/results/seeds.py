@@ -107,7 +107,8 @@ def seeds_table(jobs: Sequence[JobResults], table: pd.DataFrame) -> pd.DataFrame
 
     Returns:
         ``job``, ``desideratum``, ``finding``, ``statistic``, ``threshold``, ``seeds`` (how many), ``mean``, ``low``,
-        ``high``, and how many seeds were ``satisfied``, ``violated``, ``inconclusive``; empty where no group has two.
+        ``high``, how many seeds were ``satisfied``, ``violated``, ``inconclusive``, and ``how`` those fail that are
+        violated; empty where no group has two.
     """
     rows = []
     groups = same_but_for_seeds(jobs)
@@ -119,7 +120,8 @@ def seeds_table(jobs: Sequence[JobResults], table: pd.DataFrame) -> pd.DataFrame
                 mean, low, high = student_interval(each["effect"].to_numpy())
                 row = {"job": name, "desideratum": desideratum, "finding": finding, "seeds": len(each)}
                 row |= {column: each[column].iloc[0] for column in ("statistic", "threshold")}
-                counts = {one: int((each["verdict"] == one).sum()) for one in VERDICTS}
+                counts: dict[str, Any] = {one: int((each["verdict"] == one).sum()) for one in VERDICTS}
+                counts["how"] = ", ".join(sorted(set(each["how"]) - {""}))
                 rows.append({**row, "mean": mean, "low": low, "high": high, **counts})
     return pd.DataFrame(rows)
 

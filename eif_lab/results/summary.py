@@ -22,6 +22,13 @@ def unit(influence: xr.DataArray, readout: str) -> str:
     return json.loads(influence.attrs.get("units", "{}")).get(readout, "")
 
 
+def judged_unit(influence: xr.DataArray | None) -> str:
+    """The unit of the readout that is judged, the first; nats where that is not known."""
+    if influence is None or "readout" not in influence.coords:
+        return "nat"
+    return unit(influence, str(np.atleast_1d(influence["readout"].values)[0])) or "nat"
+
+
 def relation_means(influence: xr.DataArray) -> pd.DataFrame:
     """Mean influence per readout and relation: readout, unit, relation, mean, pairs.
 

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from eif_lab.desiderata.evaluation import adjust
-from eif_lab.desiderata.verdict import Verdict
+from eif_lab.desiderata.verdict import VIOLATED, Verdict
 from eif_lab.files.checksums import clear_cut_off, replace_file
 from eif_lab.files.locks import alone_in
 from eif_lab.results.job import JobResults
-from eif_lab.results.manifest import DONE, NOT_APPLICABLE
-from eif_lab.results.rows import NUMBER, TEXT, typed_frame, verdicts_of
+from eif_lab.results.manifest import DONE, NOT_APPLICABLE, Manifest
+from eif_lab.results.rows import (
+    NUMBER,
+    TEXT,
+    VERDICT_COLUMNS,
+    by_desideratum,
+    judged_before,
+    typed_frame,
+    verdict_of,
+)
 
 SWEEP_COLUMNS = {
     "job": TEXT,
     "path": TEXT,
     "overrides": TEXT,
-    "direct_influence": NUMBER,
-    "direct_target": NUMBER,
+    "strength": NUMBER,
+    "strength_unit": TEXT,
+    "strength_reached": NUMBER,
+    "strength_target": NUMBER,
     "target_reached": "boolean",
     "desideratum": TEXT,
     "status": TEXT,
     "verdict": TEXT,
+    "how": TEXT,
     "verdict_alone": TEXT,
     "finding": "Int64",
     "statistic": TEXT,
@@ -34,34 +45,55 @@ SWEEP_COLUMNS = {
     "low": NUMBER,
     "high": NUMBER,
     "threshold": NUMBER,
+    "chance": NUMBER,
+    "finding_verdict": TEXT,
+    "finding_how": TEXT,
     "p_value": NUMBER,
     "p_adjusted": NUMBER,
+    "p_violated": NUMBER,
+    "p_violated_adjusted": NUMBER,
     "alpha": NUMBER,
     "n": "Int64",
     "unit": TEXT,
     "claim": TEXT,
     "rule": TEXT,
     "note": TEXT,
+    "explanation": TEXT,
     "reason": TEXT,
 }
+COPIED = tuple(name for name in VERDICT_COLUMNS if name in SWEEP_COLUMNS and name not in ("verdict", "how"))
+"""What a row of the sweep has from the job's own row of the finding."""
 
 
 def sweep_table(jobs: Sequence[JobResults]) -> pd.DataFrame:
     """Jobs by findings in long form, with p-values corrected over the whole sweep (Benjamini-Hochberg, 1995).
 
-    Every verdict of every job is one member of the family; its p-value is the largest of its findings'. ``verdict``
-    is the rule of `Verdict.outcome` under ``p_adjusted``, ``verdict_alone`` under the job's own p-values. A verdict has
-    a row for each of its findings, with that one's effect, interval, n and threshold; ``finding`` counts them, and 0 is
-    the headline. A job that failed, does not apply or cannot be read has one row that says so.
-    ``direct_target`` is what direct influence was to be, in nats, and ``target_reached`` whether the method came near;
-    both are undefined where nothing was asked for.
+    Every verdict of every job is one member of two families, which are corrected each by itself: the p-values of
+    ``satisfied`` (the largest of its findings') and those of ``violated`` (the smallest, times their number).
+    ``verdict`` is the rule of `Verdict.outcome` under ``p_adjusted`` and ``p_violated_adjusted``, ``verdict_alone``
+    under the job's own p-values; ``how`` says how a violated one fails. A verdict has a row for each of its findings,
+    with that one's effect, interval, n, threshold and chance, and its own verdict before the correction; ``finding``
+    counts them, and 0 is the headline. A job that failed, does not apply or cannot be read has one row that says so.
+    ``strength`` is what its stimuli taught, in ``strength_unit``. ``strength_target`` is what the learning rate was
+    to reach, ``strength_reached`` what it did reach, and ``target_reached`` whether the method came near; they are
+    undefined where nothing was asked for.
+
+    A verdict that was stored as violated before that took a p-value stands as it was judged then.
     """
     blocks = [block for job, name in zip(jobs, distinct_names(jobs)) for block in _job_blocks(job, name)]
     tested = [(rows, verdict) for rows, verdict in blocks if verdict is not None]
-    for (rows, verdict), p_adjusted in zip(tested, adjust([verdict.p_value for _, verdict in tested])):
+    satisfied = adjust([verdict.p_value for _, verdict in tested])
+    violated = adjust([verdict.p_violated for _, verdict in tested])
+    for (rows, verdict), *corrected in zip(tested, satisfied, violated):
         for row in rows:
-            row |= {"p_adjusted": p_adjusted, "verdict": verdict.outcome(p_adjusted)}
+            row.update(_corrected(row, verdict, *corrected))
     return typed_frame([row for rows, _ in blocks for row in rows], SWEEP_COLUMNS)
+
+
+def _corrected(row: Mapping[str, Any], verdict: Verdict, p_adjusted: float, p_violated: float) -> dict[str, Any]:
+    outcome = VIOLATED if row["judged_before"] else verdict.outcome(p_adjusted, p_violated)
+    how = verdict.failing.how if outcome == VIOLATED and not row["judged_before"] else ""
+    return {"p_adjusted": p_adjusted, "p_violated_adjusted": p_violated, "verdict": outcome, "how": how}
 
 
 def distinct_names(jobs: Sequence[JobResults]) -> list[str]:
@@ -79,48 +111,35 @@ def told_apart(names: Sequence[str], overrides: Sequence[Sequence[str]]) -> list
 
 def _job_blocks(job: JobResults, name: str) -> list[tuple[list[dict[str, Any]], Verdict | None]]:
     """The rows of each verdict with the verdict, and those of what was not tested with None."""
-    manifest, target = job.manifest, job.manifest.update.calibration
-    effect = manifest.direct_influence.effect
-    shared = {
-        "job": name,
-        "path": str(job.path),
-        "overrides": " ".join(map(str, manifest.overrides)),
-        "direct_influence": float("nan") if effect is None else effect,
-        **({"direct_target": target.target, "target_reached": target.reached} if target else {}),
-    }
-    if manifest.status != DONE:
-        return [([{**shared, "status": manifest.status, "reason": manifest.reason}], None)]
+    shared = {"job": name, "path": str(job.path), "overrides": " ".join(map(str, job.manifest.overrides))}
+    shared |= _strength(job.manifest)
+    if job.manifest.status != DONE:
+        return [([{**shared, "status": job.manifest.status, "reason": job.manifest.reason}], None)]
     rows = job.verdict_rows
     blocks: list[tuple[list[dict[str, Any]], Verdict | None]] = [
-        ([{**shared, **row} for row in _sweep_rows(verdict)], verdict) for verdict in verdicts_of(rows)
+        ([{**shared, **_sweep_row(row)} for row in group], verdict_of(group)) for group in by_desideratum(rows)
     ]
     columns = ("status", "desideratum", "reason")
     absent = [row for row in rows if row["status"] == NOT_APPLICABLE]
     return [*blocks, *(([{**shared, **{name: row[name] for name in columns}}], None) for row in absent)]
 
 
-def _sweep_rows(verdict: Verdict) -> list[dict[str, Any]]:
-    return [
-        {
-            "desideratum": verdict.desideratum,
-            "status": DONE,
-            "verdict_alone": verdict.outcome(),
-            "finding": number,
-            "statistic": finding.statistic,
-            "effect": finding.effect,
-            "low": finding.low,
-            "high": finding.high,
-            "threshold": finding.threshold,
-            "p_value": verdict.p_value,
-            "alpha": verdict.alpha,
-            "n": finding.n,
-            "unit": finding.unit,
-            "claim": verdict.claim,
-            "rule": verdict.rule,
-            "note": verdict.note,
-        }
-        for number, finding in enumerate(verdict.findings)
-    ]
+def _strength(manifest: Manifest) -> dict[str, Any]:
+    """What was taught, and what was to be."""
+    effect, target = manifest.strength.effect, manifest.update.calibration
+    known = {"strength": float("nan") if effect is None else effect, "strength_unit": manifest.unit}
+    if target is None:
+        return known
+    return known | {
+        "strength_target": target.target,
+        "strength_reached": float("nan") if target.strength is None else target.strength,
+        "target_reached": target.reached,
+    }
+
+
+def _sweep_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    copied = {name: row[name] for name in COPIED}
+    return {**copied, "verdict_alone": row["verdict"], "judged_before": judged_before(row)}
 
 
 def write_frame(path: Path, table: pd.DataFrame) -> None:

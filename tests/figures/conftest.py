@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from made_up import DESIDERATA, LOGICAL, RATES, judge, knowledge, moved
+from made_up import LOGICAL, RATES, judge, knowledge, moved
 
 from eif_lab.data.images.digits import Digits
-from eif_lab.desiderata.strength import direct_influence
-from eif_lab.desiderata.verdict import SATISFIED
+from eif_lab.desiderata.evaluation import unless_untaught
+from eif_lab.desiderata.strength import strength_of
 from eif_lab.influence.array import annotate
 from eif_lab.jobs.read import read_job
 from eif_lab.perturbations.noise import Noise
@@ -39,10 +39,8 @@ def make_job():
         array = annotate(array, task, task.distances, default=next(iter(task.distances)))
         array = array.assign_attrs(method=method, perturbation="noise" if told["noise"] else "include")
         verdicts, missing = judge(array)
-        direct = direct_influence(array, "log_prob")
-        if direct.verdict(0.05) != SATISFIED:  # as the pipeline has it
-            blank = [[dataclasses.replace(f, p_value=float("nan")) for f in v.findings] for v in verdicts]
-            verdicts = [dataclasses.replace(v, findings=f, note="about nothing") for v, f in zip(verdicts, blank)]
+        strength = strength_of(array, "log_prob")
+        verdicts = unless_untaught(verdicts, strength)  # as the pipeline has it
         trains = method != "prompt"
         manifest = {
             "name": f"{told['model']} {told['dataset']} {method}",
@@ -60,7 +58,7 @@ def make_job():
                 "learning_rate": rate,
                 "calibration": None,
             },
-            "direct_influence": dataclasses.asdict(direct),
+            "strength": dataclasses.asdict(strength),
             "unit": "nat",
             "engine": engine,
             "stimuli": len(task.stimuli),
@@ -84,7 +82,7 @@ def run_digits(folder, cache, engine):
 
     overrides = ["model=cnn", "dataset.stimuli=30", "dataset.probes=30", "model.training.steps=40", "tracker=none"]
     overrides += ["update.learning_rate=0.002"]
-    overrides += [*(f"desideratum.{name}.resamples=99" for name in DESIDERATA), f"engine={engine}", f"cache={cache}"]
+    overrides += [f"engine={engine}", f"cache={cache}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = plainly(compose("config", overrides))
     run_job(read_job(config), config, folder, folder.parent.name, overrides)

@@ -21,7 +21,7 @@ RATES = (1e-4, 1e-2)
 
 
 def judge(array):
-    chosen = {n: getattr(import_module(f"eif_lab.desiderata.{n}"), c)(resamples=39) for n, c in DESIDERATA.items()}
+    chosen = {n: getattr(import_module(f"eif_lab.desiderata.{n}"), c)() for n, c in DESIDERATA.items()}
     return evaluate_all(array, chosen, 0)
 
 
@@ -32,6 +32,6 @@ def moved(task, strengths, scatter=0.05, random=0):
     return means + scatter * generator.normal(size=means.shape)
 
 
-def knowledge(domain, view="probes", worlds=5):
+def knowledge(domain, view="probes", worlds=6):
     module = import_module(f"eif_lab.data.worlds.{domain}")
     return getattr(module, domain.capitalize())(worlds=worlds, view=view).load(0)

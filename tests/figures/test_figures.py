@@ -329,8 +329,8 @@ def test_domains_show_the_mean_over_worlds_with_relations_marked(runs, figures):
     axes = [axes for axes in figures["domains"].axes if axes.images]
     for place, job in zip(axes, jobs_of(runs, "domains"), strict=True):
         array = judged_array(job)
-        worlds = [np.flatnonzero(array["stimulus_world"].values == world) for world in range(5)]
-        mean = sum(array.values[np.ix_(rows, rows)] for rows in worlds) / 5
+        worlds = [np.flatnonzero(array["stimulus_world"].values == world) for world in range(6)]
+        mean = sum(array.values[np.ix_(rows, rows)] for rows in worlds) / 6
         np.testing.assert_allclose(np.asarray(place.images[0].get_array()), mean)
         relation = array["relation"].values[np.ix_(worlds[0], worlds[0])]
         marks = {points.get_label(): points.get_offsets() for points in place.collections}
@@ -361,9 +361,10 @@ def test_scorecard_marks_are_the_corrected_headline_verdicts(runs, figures):
         marks = [
             (line.get_label(), line.get_xdata()[0])
             for line in shown[desideratum.replace("_", " ")].get_lines()
-            if line.get_label() in ("satisfied", "violated", "inconclusive")
+            if line.get_label().split(":")[0] in ("satisfied", "violated", "inconclusive")
         ]
-        assert sorted(marks) == sorted(zip(rows["verdict"], rows["effect"]))
+        told = rows["verdict"] + rows["how"].map(lambda how: f": {how}" if how else "")
+        assert sorted(marks) == sorted(zip(told, rows["effect"]))
 
 
 def test_first_order_curves_compare_the_paired_arrays(runs, figures):

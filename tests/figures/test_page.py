@@ -4,6 +4,7 @@ import base64
 import gzip
 import html.parser
 import json
+import re
 import shutil
 import socket
 from contextlib import contextmanager
@@ -15,12 +16,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from eif_lab import judge, load_task
 from eif_lab.commands.report import main
 from eif_lab.data.images.digits import Digits
 from eif_lab.data.images.image_folder import ImageFolder
 from eif_lab.data.images.mnist import MNIST
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata.verdict import Finding, Verdict
+from eif_lab.desiderata.wording import explain
 from eif_lab.influence.array import annotate
 from eif_lab.options import Options
 from eif_lab.page.arrays import most_moved, overview, shares, strongest_cells
@@ -29,6 +32,7 @@ from eif_lab.page.pictures import Pictures
 from eif_lab.perturbations.noise import Noise
 from eif_lab.results.job import JobResults, write_job
 from eif_lab.results.manifest import Manifest, manifest_text
+from eif_lab.results.rows import ADDED
 from eif_lab.results.sweep import open_results
 
 HOSTILE = "</script><img src=x onerror=alert(1)> & \"quotes\" 'single' {{ 7 * 7 }} | is <b>bold</b>"
@@ -78,13 +82,13 @@ def statements(label="a dax |is a bird", worlds=3, each=4):
 def write(path, array, name="cnn digits full", note="", **more):
     findings = [Finding("auc", 0.7, 0.65, 0.75, 0.01, 12, "stimuli", 0.6)]
     verdict = Verdict("symmetry", "a sample teaches as it is taught", findings, 0.05, note=note)
-    direct = {"statistic": "direct_influence", "effect": 0.5, "low": 0.4, "high": 0.6, "n": 12, "unit": "stimuli"}
+    strength = {"statistic": "strength", "effect": 0.5, "low": 0.4, "high": 0.6, "n": 12, "unit": "stimuli"}
     manifest = {
         "name": name,
         "status": "done",
         "config": CONFIG,
         "seeds": [0],
-        "direct_influence": direct,
+        "strength": strength,
         "unit": "nat",
     }
     write_job(
@@ -233,9 +237,76 @@ def test_verdicts_of_a_sweep_are_those_of_its_table(tmp_path):
     for row in sweep.table.itertuples():
         assert row.job in page.text and row.reason in page.text
         if row.status == "done":
-            assert f"p {row.p_adjusted:.2g}, n {row.n}" in page.text
+            assert f"p {row.p_adjusted:.2g}, n {row.n}" in page.text and row.explanation in page.text
     assert {"run", "verdicts", "arrays", "stimulus", "jobs"} <= set(page.ids)
     assert job_names(sweep) == [job.manifest["name"] for job in sweep.jobs]
+
+
+VIOLATED = {
+    "reversed": Finding("gain", -0.4, -0.5, -0.3, 0.9999, 9, "worlds", 0.0, 0.0001),
+    "absent": Finding("share", 0.03, 0.01, 0.05, 0.98, 9, "worlds", 0.1, 0.02, 0.02),
+    "short": Finding("reach", 0.05, 0.03, 0.07, 0.97, 9, "worlds", 0.1, 0.03),
+}
+
+
+@pytest.mark.parametrize("how", VIOLATED)
+def test_a_violated_finding_says_how_with_its_own_p_value_its_bar_and_chance(tmp_path, how):
+    finding = VIOLATED[how]
+    verdict = Verdict("logic", "what follows rises", [finding], 0.05)
+    for name in ("a", "b"):
+        write_job(tmp_path / name, {"name": name, "status": "done", "config": CONFIG}, None, [verdict], {})
+    p = "< 0.001" if how == "reversed" else f"{finding.p_violated:g}"
+    bar = {"reversed": "gain > 0", "absent": "share > 0.1 (chance 0.02)", "short": "reach > 0.1"}[how]
+    job = read(render_page(open_results(tmp_path / "a"))).text
+    assert f"✗ violated: {how}" in job and bar in job and p in job and explain(verdict) in job
+    sweep = read(render_page(open_results(tmp_path)))
+    assert sweep.text.count(f"✗ violated: {how}") == 6 and f"p {p}, n 9" in sweep.text  # tables and marks of two jobs
+
+
+def test_what_an_earlier_version_judged_is_on_the_page_as_it_was(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name, statements())
+        frame = pd.read_parquet(tmp_path / name / "verdicts.parquet")
+        frame = frame.drop(columns=list(ADDED)).assign(verdict="violated", finding_verdict="violated")
+        frame.to_parquet(tmp_path / name / "verdicts.parquet")
+        (tmp_path / name / "checksums.txt").unlink()
+        told = json.loads((tmp_path / name / "manifest.json").read_text())
+        told = {key: value for key, value in told.items() if key not in ("checksum", "strength")}
+        told |= {"format": 2, "direct_influence": {"effect": 0.7, "low": 0.6, "high": 0.8}}
+        (tmp_path / name / "manifest.json").write_text(manifest_text(told))
+    for results in (open_results(tmp_path), open_results(tmp_path / "a")):
+        text = read(render_page(results)).text
+        assert "✗ violated" in text and "✗ violated:" not in text
+        assert "Direct influence" in text and "0.7 [0.6, 0.8] nat" in text
+
+
+def test_the_bounding_learners_stand_beside_each_finding(tmp_path):
+    task = load_task("ontology", worlds=8, stimuli_per_world=2)
+    told = {"logic": {"_target_": "eif_lab.desiderata.logic.Logic"}}
+    for number, name in enumerate(("a", "b")):
+        scores = np.isin(task.relation, ("direct", "entailed")) + np.random.default_rng(number).normal(
+            scale=0.3, size=task.relation.shape
+        )
+        array = annotate(array_of(scores), task)
+        verdicts = judge(array, "logic")
+        manifest = {"name": name, "status": "done", "config": {"seed": 0, "desideratum": told}, "unit": "nat"}
+        write_job(tmp_path / name, manifest, array, verdicts, {})
+    job = read(render_page(open_results(tmp_path / "a"))).text
+    findings = len(verdicts[0].findings)
+    assert job.count("perfect: ") == job.count("bag of words: ") == findings
+    page = render_page(open_results(tmp_path))
+    text = " ".join(read(page).text.split())
+    assert "reference learner: perfect (" in text and "reference learner: bag of words (" in text
+    for rule in ("perfect", "bag_of_words"):
+        places = re.findall(rf'class="bound {rule}" style="left:([0-9.]+)%"', page)
+        assert len(places) == 2 * findings and all(0 <= float(place) <= 100 for place in places)
+
+
+def test_a_small_model_that_was_made_to_read_such_sentences_says_so(tmp_path):
+    base = {"name": "phi3-tiny", "hash": "0"}
+    ours = render_page(write(tmp_path / "a", statements(), "phi3-tiny ontology full", base_model=base))
+    assert "it was trained to read documents" in ours
+    assert "trained to read documents" not in render_page(write(tmp_path / "b", images(0)))
 
 
 def test_images_have_the_pictures_of_their_dataset(tmp_path):
@@ -397,7 +468,7 @@ def test_the_command_writes_beside_the_results_and_tells_mistakes_in_one_line(tm
 
 WRONG = {
     "versions": 3, "update": [], "stimuli": "x", "seeds": {}, "trained_parameters": {"count": "a", "total": 1},
-    "config": "digits", "base_model": [1], "direct_influence": {"effect": "big"}, "overrides": 5, "unit": ["nat"],
+    "config": "digits", "base_model": [1], "strength": {"effect": "big"}, "overrides": 5, "unit": ["nat"],
     "seconds": "long", "git_commit": 7, "checksum": 1, "device": {}, "reason": ["why"], "name": 3, "created": 1,
 }  # fmt: skip
 

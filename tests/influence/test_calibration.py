@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,8 +15,10 @@ from torch import nn
 
 from eif_lab import calibrate, measure_influence
 from eif_lab.errors import ConfigError
+from eif_lab.influence.learning_rate import search
 from eif_lab.influence.measurement import Measurement
 from eif_lab.influence.update import OPTIMIZERS, Update
+from eif_lab.influence.yardstick import Taught, Yardstick, drawn
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def curve(monkeypatch):
         monkeypatch.setattr(Measurement, "influence", measured)
         monkeypatch.setitem(OPTIMIZERS, "sgd", replace(OPTIMIZERS["sgd"], first_rate=start))
         batch = torch.zeros(2, 3), torch.tensor([0, 1])
-        found = calibrate(nn.Linear(3, 2), F.cross_entropy, batch, update=Update(direct_influence=target))
+        found = calibrate(nn.Linear(3, 2), F.cross_entropy, batch, update=Update(strength=target))
         return SimpleNamespace(found=found, tried=tried)
 
     return search
@@ -64,8 +67,8 @@ def test_a_start_that_overshoots_and_still_teaches_a_little_is_left_downwards(cu
 def test_a_target_above_the_peak_is_said_to_be_missed_and_the_best_rate_is_kept(curve, peak):
     result = curve(hill(peak), 1.5)
     assert not result.found.reached
-    assert result.found.direct_influence == max(hill(peak)(rate) for rate in result.tried)
-    assert result.found.direct_influence > 0.95
+    assert result.found.strength == max(hill(peak)(rate) for rate in result.tried)
+    assert result.found.strength > 0.95
 
 
 def test_a_peak_narrower_than_the_steps_is_climbed(curve):
@@ -88,9 +91,137 @@ def test_where_nothing_teaches_the_search_ends(curve):
         assert not curve(direct, 0.5).found.reached
 
 
+def overshooting(peak, height=1.0, seed=0):
+    """Strength and influence on itself: both rise up to the peak, and well beyond it strength is any number."""
+
+    def taught(rate):
+        share = rate / peak
+        if share <= 1.3:
+            return Taught(height * min(share, 1), 10 * min(share, 2 - share))
+        drawn = np.random.default_rng([seed, int(1e9 * math.log(share))])
+        return Taught(float(drawn.normal(scale=5 * height)), 10 * (2 - share))
+
+    return taught
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("peak", [1e-6, 2e-4, 5.6e-3, 0.013, 0.05, 1.0])
+def test_no_rate_is_taken_beyond_the_one_at_which_stimuli_gain_most_on_themselves(peak, seed):
+    """There, a difference of differences is often what was asked for, and so it is at this search's first rate."""
+    for target in (0.3, 5.0):
+        found = search(overshooting(peak, seed=seed), target, Update())
+        assert found.learning_rate <= 1.3 * peak and found.reached == (target < 1)
+        assert found.strength == pytest.approx(min(target, 1.0), rel=0.25)
+
+
+@pytest.mark.parametrize("noise", [-1e-7, 1e-7])
+def test_a_strength_below_rounding_at_the_first_rate_is_left_upwards(noise):
+    """The first rate is far too low for a method; what is read there has any sign."""
+    found = search(lambda rate: Taught(noise if rate < 1 else rate / 100, rate / 10), 0.5, Update())
+    assert found.reached and found.learning_rate == pytest.approx(50, rel=0.1)
+
+
+@pytest.mark.parametrize("strength", [lambda rate: -rate, lambda rate: -min(rate, 1e-3), lambda _: 0.0])
+def test_a_strength_that_is_never_above_zero_is_missed_at_no_rate_that_has_overshot(strength):
+    found = search(lambda rate: Taught(strength(rate), hill(0.05)(rate)), 0.5, Update())
+    assert not found.reached and found.strength <= 0 and hill(0.05)(found.learning_rate) > 0
+
+
+def test_a_rate_at_which_any_stimulus_diverges_is_not_taken(curve):
+    """The median of the others may be what was asked for."""
+    diverges = lambda rate: np.array([rate, rate, math.nan if rate > 0.05 else rate])  # noqa: E731
+    itself = Yardstick(*[np.eye(3)] * 3)
+    assert itself.taught(np.diag(diverges(0.04))).strength == 0.04
+    found = search(lambda rate: itself.taught(np.diag(diverges(rate))), 0.2, Update())
+    assert not found.reached and 0.02 < found.strength <= 0.05
+
+
+@pytest.fixture
+def taught_on_others(net, batch):
+    """A batch of probes, and weights of a difference of differences on them, for each of the stimuli."""
+    draw = torch.Generator().manual_seed(1)
+    probes = torch.randn(9, *batch[0].shape[1:], generator=draw, dtype=batch[0].dtype), torch.arange(9) % 3
+    inputs = torch.cat([batch[0], probes[0]]), torch.cat([batch[1], probes[1]])
+    stimuli = len(batch[1])
+    own = np.eye(stimuli, len(inputs[1]))
+    weights = own.copy()
+    for i in range(stimuli):
+        weights[i, [stimuli + i, stimuli + i + 1, stimuli + (i + 4) % 9]] = -1, -1, 1
+    return inputs, Yardstick(weights, own, own)
+
+
+def alone(net, batch, probes, recipe):
+    """What each stimulus does to each probe: one after the other, by torch alone."""
+    net, rows = net.eval(), []
+    for row in range(len(batch[1])):
+        one = copy.deepcopy(net)
+        optimizer = torch.optim.SGD(one.parameters(), lr=recipe.rate)
+        for _ in range(recipe.steps):
+            optimizer.zero_grad()
+            F.cross_entropy(one(batch[0][[row]]), batch[1][[row]]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            both = [F.log_softmax(one_of(probes[0]), -1)[range(len(probes[1])), probes[1]] for one_of in (one, net)]
+        rows.append((both[0] - both[1]).numpy())
+    return np.array(rows)
+
+
+def test_the_strength_that_is_found_is_that_of_training_alone_and_reading_by_hand(net, batch, taught_on_others):
+    probes, yardstick = taught_on_others
+    asked = Update(strength=0.05, steps=3)
+    found = calibrate(net, F.cross_entropy, batch, probes=probes, yardstick=yardstick, update=asked)
+    array = alone(net, batch, probes, replace(asked, learning_rate=found.learning_rate))
+    strengths = [sum(w * cell for w, cell in zip(*row)) for row in zip(yardstick.weights, array)]
+    assert found.reached and found.strength == pytest.approx(np.median(strengths), rel=1e-6)
+    assert found.stimuli == len(batch[1]) and found.yardstick == "stated clozes less their foils"
+
+
+def test_by_default_a_share_of_what_stimuli_state_is_asked_for(net, batch, taught_on_others):
+    probes, yardstick = taught_on_others
+    found = calibrate(net, F.cross_entropy, batch, probes=probes, yardstick=yardstick, update={"headroom": 0.05})
+    with torch.no_grad():
+        before = F.cross_entropy(net.eval()(batch[0]), batch[1], reduction="none").numpy()
+    assert found.target == pytest.approx(0.05 * np.median(before))
+
+
+def test_as_many_stimuli_as_are_asked_for_are_drawn_and_what_they_need_is_read(net, batch, taught_on_others):
+    probes, yardstick = taught_on_others
+    asked = {"strength": 0.05, "calibration_stimuli": 3}
+    found = calibrate(net, F.cross_entropy, batch, probes=probes, yardstick=yardstick, update=asked)
+    rows = drawn(len(batch[1]), 3)
+    some, columns = yardstick.take(rows)
+    assert found.stimuli == len(rows) == 3 and len(columns) < len(probes[1])
+    array = alone(net, batch, probes, Update(learning_rate=found.learning_rate))[rows][:, columns]
+    assert found.strength == pytest.approx(some.taught(array).strength, rel=1e-6)
+    assert drawn(7, None).tolist() == drawn(7, 9).tolist() == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ((np.eye(2), np.eye(2), np.zeros((2, 2))), "yardstick.own must be finite, and weigh a probe for each stimulus"),
+        ((np.full((2, 2), np.nan), np.eye(2), np.eye(2)), "yardstick.weights must be finite"),
+    ],
+)
+def test_a_yardstick_that_does_not_weigh_each_stimulus_is_refused(cells, message):
+    with pytest.raises(ConfigError, match=message):
+        Yardstick(*cells)
+
+
+def test_probes_and_yardstick_are_given_together_and_fit(net, batch, taught_on_others):
+    probes, yardstick = taught_on_others
+    for given, message in (
+        ({"probes": probes}, "yardstick must be given where the other"),
+        ({"yardstick": yardstick}, "probes must be given where the other"),
+        ({"probes": batch, "yardstick": yardstick}, r"yardstick must be \(stimuli, probes\), \(7, 7\), got \(7, 16\)"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            calibrate(net, F.cross_entropy, batch, **given)
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_methods_are_matched_at_the_nats_that_were_asked_for(net, batch, method):
-    asked = Update(direct_influence=0.2, headroom=0.9, steps=2)
+    asked = Update(strength=0.2, headroom=0.9, steps=2)
     found = calibrate(net, F.cross_entropy, batch, method=method, update=asked)
     array = measure_influence(
         net, F.cross_entropy, batch, batch, method=method, update={"learning_rate": found.learning_rate, "steps": 2}
@@ -100,5 +231,11 @@ def test_methods_are_matched_at_the_nats_that_were_asked_for(net, batch, method)
 
 
 def test_a_target_that_is_not_above_zero_is_refused():
-    with pytest.raises(ConfigError, match=r"update.direct_influence must be above 0, got 0.0. Try 1 \(nat\)"):
-        Update(direct_influence=0.0)
+    with pytest.raises(ConfigError, match=r"update.strength must be above 0, got 0.0. Try 0.1 \(nat\)"):
+        Update(strength=0.0)
+
+
+def test_the_former_option_is_answered_with_the_one_in_its_place(net, batch):
+    message = "update.direct_influence must be left out, since update.strength stands in its place, got 0.5. Try update"
+    with pytest.raises(ConfigError, match=message):
+        calibrate(net, F.cross_entropy, batch, update={"direct_influence": 0.5})

@@ -147,8 +147,8 @@ def test_calibrated_rate_teaches_what_was_asked(net, batch, method, optimizer):
     with torch.no_grad():
         before = -F.cross_entropy(net(batch[0]), batch[1]).item()
     assert found.reached
-    assert np.isclose(np.diagonal(array).mean(), found.direct_influence)
-    assert np.isclose(found.direct_influence, 0.3 * -before, rtol=0.1)
+    assert np.isclose(np.diagonal(array).mean(), found.strength)
+    assert np.isclose(found.strength, 0.3 * -before, rtol=0.1)
 
 
 def test_calibration_that_cannot_reach_its_target_says_so(batch):
@@ -163,4 +163,4 @@ def test_calibration_that_cannot_reach_its_target_says_so(batch):
             return torch.tanh(x.flatten(1) @ self.weight) * 0.01
 
     found = calibrate(Stubborn(), F.cross_entropy, batch, update=Update(headroom=0.9))
-    assert not found.reached and found.direct_influence < found.target
+    assert not found.reached and found.strength < found.target

@@ -12,7 +12,8 @@ import xarray as xr
 from language import byte_level_tokenizer, small_phi3
 
 import eif_lab
-from eif_lab import annotate, calibrate, judge, load_task, measure_context, measure_influence, measure_task
+from eif_lab import annotate, judge, load_task, measure_context, measure_influence, measure_task
+from eif_lab.data.task import FOILS
 from eif_lab.desiderata.logic import Logic
 from eif_lab.errors import ConfigError
 from eif_lab.models.base import BaseModel
@@ -100,10 +101,10 @@ def test_scores_of_any_origin_are_judged_alike(kind):
     assert strict.outcome() == "violated"
 
 
-def test_scores_that_teach_nothing_have_verdicts_about_nothing():
+def test_scores_that_teach_nothing_have_no_verdict_and_say_so():
     task = load_task("ontology", worlds=8)
     [verdict] = judge(annotate(-perfect(task), task), "logic")
-    assert verdict.outcome() == "inconclusive" and "this verdict is about nothing" in str(verdict)
+    assert verdict.outcome() == "inconclusive" and "nothing was clearly taught" in str(verdict)
 
 
 @pytest.mark.parametrize(
@@ -169,17 +170,20 @@ def test_the_model_is_left_as_it_was(task, language_model, method):
     assert after.keys() == weights.keys() and all(torch.equal(after[name], weights[name]) for name in weights)
 
 
-def test_without_a_rate_the_rate_is_calibrated(task, language_model):
+def test_without_a_rate_the_rate_is_calibrated_to_strength(task, language_model):
     model, tokenizer = language_model
-    encode = Encoder(tokenizer, 512)
-    clean = task.stimuli.take(np.flatnonzero(~task.stimuli.coords["neutral"]))
-    update = {"direct_influence": 0.5}
-    found = calibrate(CausalLM(model, encode.pad), token_loss, encode(clean), method="full", update=update)
-    arrays = [
-        measure_task(task, model, tokenizer, method="full", update=one)
-        for one in (update, {"learning_rate": found.learning_rate})
-    ]
-    np.testing.assert_allclose(arrays[0], arrays[1], rtol=1e-4, atol=1e-6)
+    update = {"strength": 0.02, "calibration_stimuli": None}
+    array = measure_task(task, model, tokenizer, method="full", update=update)
+    strengths = [sum(gain for _, gain in contrasts(task, array, i)) for i in np.flatnonzero(~array.stimulus_neutral)]
+    assert np.median(strengths) == pytest.approx(0.02, rel=0.1)
+
+
+def contrasts(task, array, i):
+    """Of each cloze that a stimulus states: its column, and how far it gained on the other answer and subject."""
+    for j in np.flatnonzero((task.relation[i] == "direct") & (task.foils["same_subject"][i] >= 0)):
+        same_subject, same_words, neither = (task.foils[name][i, j] for name in FOILS)
+        row = array.values[i]
+        yield j, (row[j] - row[same_subject]) - (row[same_words] - row[neither])
 
 
 def test_images_are_measured_through_a_base_model():

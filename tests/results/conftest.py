@@ -52,11 +52,11 @@ def make_influence():
 
 @pytest.fixture
 def make_verdict():
-    """A verdict whose findings have the given (effect, low, high, p), all held to 0.1."""
+    """A verdict whose findings have the given (effect, low, high, p), all held to 0.1; that of violated is 1 - p."""
 
-    def make(desideratum, *numbers, note="", alpha=0.05):
+    def make(desideratum, *numbers, note="", alpha=0.05, chance=0.0):
         findings = [
-            Finding(f"statistic_{k}", effect, low, high, p, 60 + k, "stimuli", 0.1)
+            Finding(f"statistic_{k}", effect, low, high, p, 60 + k, "stimuli", 0.1, 1 - p, chance)
             for k, (effect, low, high, p) in enumerate(numbers)
         ]
         return Verdict(desideratum, f"the claim of {desideratum}", findings, alpha, {"length": 1 / 3}, note)

@@ -12,7 +12,7 @@ from eif_lab.results.comparison import above_neutral
 from eif_lab.results.job import write_job
 from eif_lab.results.sweep import open_results
 
-DIRECT = {"effect": 0.5, "low": 0.2, "high": 0.9}
+STRENGTH = {"effect": 0.5, "low": 0.2, "high": 0.9}
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def influence(make_influence):
 
 
 def job(folder, array, **manifest):
-    given = {"name": "job", "status": "done", "unit": "nat", "direct_influence": DIRECT, **manifest}
+    given = {"name": "job", "status": "done", "unit": "nat", "strength": STRENGTH, **manifest}
     write_job(folder, given, array, [], {})
     return open_results(folder)
 
 
-def test_influence_per_nat_is_the_array_over_the_mean_direct_influence(tmp_path, influence):
+def test_influence_per_nat_is_the_array_over_the_strength(tmp_path, influence):
     found = job(tmp_path, influence).influence_per_nat
-    np.testing.assert_allclose(found.values * DIRECT["effect"], influence.values)
+    np.testing.assert_allclose(found.values * STRENGTH["effect"], influence.values)
     assert json.loads(found.attrs["units"]) == {"log_prob": "nat per nat", "rank": "seconds per nat"}
     assert set(found.coords) == set(influence.coords)
 
@@ -41,9 +41,9 @@ def test_influence_per_nat_is_the_array_over_the_mean_direct_influence(tmp_path,
 @pytest.mark.parametrize(
     ("manifest", "told"),
     [
-        ({"direct_influence": {"effect": 0.5, "low": -0.1, "high": 1}}, "direct_influence must be clearly above zero"),
-        ({"direct_influence": {"effect": None, "low": None, "high": None}}, "direct_influence must be clearly above"),
-        ({"direct_influence": None}, "direct_influence must be clearly above zero"),
+        ({"strength": {"effect": 0.5, "low": -0.1, "high": 1}}, "strength must be clearly above zero"),
+        ({"strength": {"effect": None, "low": None, "high": None}}, "strength must be clearly above"),
+        ({"strength": None}, "strength must be clearly above zero"),
         ({"unit": "probability"}, "readout must have one in nats first, got 'probability'"),
     ],
 )

@@ -151,15 +151,16 @@ def verdicts(make_verdict):
     return [
         make_verdict("symmetry", (0.5, 0.2, 0.8, 0.01), (0.6, 0.4, 0.9, 0.02)),
         make_verdict("distance_decay", (0.5, 0.2, 0.8, 0.01)),
-        make_verdict("sparsity", (0.0, -0.1, 0.05, 0.9)),
+        make_verdict("sparsity", (0.0, -0.1, 0.05, 0.99)),
         make_verdict("logic", (0.2, 0.0, 0.8, 0.3)),
     ]
 
 
-def test_finished_job_is_one_line_with_name_time_direct_influence_and_marks(tmp_path, verdicts):
-    manifest = {"name": "cnn digits lora", "status": "done", "seconds": 75.2, "direct_influence": {"effect": 0.0187}}
+def test_finished_job_is_one_line_with_name_time_strength_and_marks(tmp_path, verdicts):
+    manifest = {"name": "cnn lora", "status": "done", "seconds": 75.2, "strength": {"effect": 0.0187}}
+    manifest["unit"] = "nat"
     write_job(tmp_path, manifest, None, verdicts, {"negation": "images say nothing"})
-    told = "cnn digits lora  1 min 15 s  direct 0.019  ✓ symmetry, distance decay  ✗ sparsity  ? logic\n"
+    told = "cnn lora  1 min 15 s  strength 0.019 nat  ✓ symmetry, distance decay  ✗ sparsity (absent)  ? logic\n"
     assert finished(tmp_path) == told
     assert finished(tmp_path, "ascii") == told.replace("✓", "+").replace("✗", "x")
 
@@ -175,7 +176,7 @@ def test_job_without_results_is_one_line_with_its_reason(tmp_path, status):
 
 
 def test_long_line_of_a_finished_job_is_cut_at_the_page(tmp_path, verdicts):
-    manifest = {"name": "a name " * 15, "status": "done", "seconds": 1.0, "direct_influence": {"effect": 1.0}}
+    manifest = {"name": "a name " * 15, "status": "done", "seconds": 1.0, "strength": {"effect": 1.0}}
     write_job(tmp_path, manifest, None, verdicts, {})
     told = finished(tmp_path)
     assert len(told.splitlines()) == 1 and len(told.rstrip("\n")) <= WIDTH and told.rstrip().endswith("…")

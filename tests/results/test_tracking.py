@@ -128,11 +128,11 @@ def test_progress_is_logged_point_by_point(tmp_path):
     assert history[1]["running/entailed"] == -1.0
 
 
-DIRECT = Finding("direct", 1.25, 1.0, 1.5, 0.01, 60, "stimuli", 0)
+STRENGTH = Finding("strength", 1.25, 1.0, 1.5, 0.01, 60, "stimuli", 0)
 
 
 def summary_of(verdicts):
-    return summarise(DIRECT, verdicts, pairs_per_second=7.0, seconds=2.5)
+    return summarise(STRENGTH, verdicts, pairs_per_second=7.0, seconds=2.5)
 
 
 def read_table(directory, value):
@@ -217,7 +217,7 @@ def test_run_that_somebody_left_open_does_not_swallow_the_job(tmp_path):
 
 def test_trouble_in_the_tracker_is_one_line_and_costs_nothing(tmp_path, make_influence, caplog):
     with caplog.at_level(logging.WARNING), start(tmp_path) as run:
-        run.finish(make_influence(), [], {"direct_influence": 1.0})  # nothing was written to the job's directory
+        run.finish(make_influence(), [], {"strength": 1.0})  # nothing was written to the job's directory
         run.progress(1, 2, 1.0, {})
     (line,) = own_lines(caplog)
     assert "influence.zarr is not there" in line
@@ -448,17 +448,20 @@ def test_a_job_whose_name_is_longer_than_a_files_is_in_tensorboard(tmp_path, cap
 def test_summary_has_every_key_of_the_list_with_the_first_findings_numbers(make_verdict):
     verdicts = [
         make_verdict("symmetry", (0.5, 0.2, 0.8, 0.01), (0.6, 0.4, 0.9, 0.02)),
-        make_verdict("sparsity", (0.0, -0.1, 0.05, 0.9)),
+        make_verdict("sparsity", (0.0, -0.1, 0.05, 0.99)),
         make_verdict("logic", (0.2, 0.0, 0.8, 0.3)),
     ]
     summary = summary_of(verdicts)
     assert list(summary) == summary_keys(["symmetry", "sparsity", "logic"])
-    ends = [summary[key] for key in ("direct_influence", "low/direct_influence", "high/direct_influence")]
-    assert ends == [DIRECT.effect, DIRECT.low, DIRECT.high]
+    ends = [summary[key] for key in ("strength", "low/strength", "high/strength")]
+    assert ends == [STRENGTH.effect, STRENGTH.low, STRENGTH.high]
     for verdict in verdicts:
         first, name = verdict.findings[0], verdict.desideratum
         told = [summary[f"{what}/{name}"] for what in ("verdict", "effect", "low", "high", "p_value", "n")]
         assert told == [verdict.outcome(), first.effect, first.low, first.high, verdict.p_value, first.n]
+        told = [summary[f"{what}/{name}"] for what in ("p_violated", "threshold", "chance")]
+        assert told == [verdict.p_violated, first.threshold, first.chance]
+    assert [summary[f"how/{verdict.desideratum}"] for verdict in verdicts] == ["", "absent", ""]
     assert [summary[f"score/{verdict.desideratum}"] for verdict in verdicts] == [1, -1, 0]
 
 
@@ -466,7 +469,7 @@ MEASURED = {
     "base_model": {"name": "cnn", "hash": "0"},
     "trained_parameters": {"names": ["head.weight"], "count": 1, "total": 2, "tensors": 1},
     "update": {"optimizer": "sgd", "steps": 1, "learning_rate": 0.1, "calibration": None},
-    "direct_influence": DIRECT,
+    "strength": STRENGTH,
     "unit": "nat",
     "engine": "factored",
     "diverged": 0,
@@ -556,7 +559,7 @@ def test_tracker_that_breaks_says_so_once_and_the_job_goes_on(tmp_path, caplog, 
     with caplog.at_level(logging.WARNING), Csv().start(**arguments(tmp_path, name="j")) as run:
         run.file.close()  # as a full disk would, every write fails from here on
         run.progress(1, 2, 1.0, {})
-        run.finish(make_influence(), [], {"direct_influence": 1.0})
+        run.finish(make_influence(), [], {"strength": 1.0})
     (line,) = own_lines(caplog)
     assert line.startswith("CSV failed (ValueError: ") and line.endswith("j goes on untracked")
 
@@ -586,7 +589,7 @@ def texts(events):
 
 def test_tensorboard_shows_charts_heat_map_verdicts_and_scorecard(tmp_path, make_influence, make_verdict):
     influence = make_influence()
-    verdicts = [make_verdict("symmetry", (0.5, 0.2, 0.8, 0.01)), make_verdict("sparsity", (0.0, -0.1, 0.05, 0.9))]
+    verdicts = [make_verdict("symmetry", (0.5, 0.2, 0.8, 0.01)), make_verdict("sparsity", (0.0, -0.1, 0.05, 0.99))]
     names = {config_key("model"): "cnn", config_key("method"): "lora"}
     with TensorBoard().start(**arguments(tmp_path, name="a/b lora", seed=3, **names)) as run:
         run.progress(2, 10, 4.0, {"direct": 0.5})

@@ -52,7 +52,7 @@ def test_every_key_that_a_panel_names_is_one_that_runs_write(sections):
     written = {*summary_keys(choices("desideratum")), *CHARTS, *MEDIA}
     named = {key for panels in sections.values() for panel in panels for key in named_keys(panel)}
     assert named <= written
-    assert {"direct_influence", "pairs_per_second", "influence", "verdicts"} <= named
+    assert {"strength", "pairs_per_second", "influence", "verdicts"} <= named
 
 
 def test_every_group_of_runs_is_one_that_their_config_names(sections):

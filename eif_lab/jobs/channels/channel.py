@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import xarray as xr
 
 from eif_lab.influence.measurement import OnChunk
-from eif_lab.jobs.inputs import Inputs
+from eif_lab.jobs.inputs import Questions, load
 from eif_lab.jobs.job import Job
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.plan import Plan
@@ -43,9 +43,11 @@ class Channel(Protocol):
 
     Attributes:
         job: The options.
+        needs_model: Whether there is a model to prepare, to read and to plan for.
     """
 
     job: Job
+    needs_model: ClassVar[bool] = True
 
     def must_fit(self) -> None:
         """Refuse options that have no meaning in this channel.
@@ -58,25 +60,36 @@ class Channel(Protocol):
         """What stands in the array's key for a group whose options do not decide the array; empty where all do."""
         return {}
 
+    def load(self) -> Questions:
+        """Data, base model, perturbation and method.
+
+        Raises:
+            ConfigError: One of them cannot be had, or they do not go together.
+        """
+        return load(self.job)
+
     def steps(self) -> list[int]:
         """The steps after which probes are read."""
         ...
 
-    def check(self, inputs: Inputs) -> None:
+    def check(self, inputs: Any) -> None:
         """Refuse data that cannot be measured, before anything is.
+
+        Args:
+            inputs: What `load` gave.
 
         Raises:
             ConfigError: Says what does not fit.
         """
 
-    def opened(self, inputs: Inputs) -> AbstractContextManager[Measuring]:
+    def opened(self, inputs: Any) -> AbstractContextManager[Measuring]:
         """The measurement of a job, prepared once for calibrating and for measuring all or some stimuli.
 
         Within the context the model is in eval mode; afterwards it is as it was.
         """
         ...
 
-    def plan(self, inputs: Inputs) -> Plan:
+    def plan(self, inputs: Any) -> Plan:
         """What the measurement would take, the search for a learning rate included."""
         ...
 

@@ -18,16 +18,18 @@ from eif_lab.errors import NotApplicable, rule_error
 from eif_lab.influence.batch import Batch
 from eif_lab.influence.context import ContextReader, measure_context
 from eif_lab.influence.learning_rate import near
-from eif_lab.influence.measurement import MOST_STIMULI, OnChunk
+from eif_lab.influence.measurement import OnChunk
 from eif_lab.influence.problem import GIB
 from eif_lab.influence.resources.forecast import operations, seconds
 from eif_lab.influence.resources.memory import peak_bytes
 from eif_lab.influence.snapshot import Snapshot
+from eif_lab.influence.yardstick import Yardstick
 from eif_lab.jobs.channels.channel import Channel, Measuring
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
 from eif_lab.library.measure import read_behind
+from eif_lab.library.strength import Gauge
 from eif_lab.methods.method import ContextMethod
 from eif_lab.models.language.encoding import spell_out
 from eif_lab.readouts.classes import IGNORED
@@ -68,8 +70,10 @@ class Context(Channel):
                 raise NotApplicable(f"{message}. Leave it out.")
 
     def determinants(self) -> dict[str, Any]:
-        """The target that direct influence is compared with; neither update nor engine has another say."""
-        return {"update": {"direct_influence": self.job.update.direct_influence}, "engine": {}}
+        """The target that strength is compared with, and on how many stimuli; update and engine have no other say."""
+        update = self.job.update
+        options = {} if update.strength is None else {"calibration_stimuli": update.calibration_stimuli}
+        return {"update": {"strength": update.strength, **options}, "engine": {}}
 
     def steps(self) -> list[int]:
         """None is taken; the array says how many the update would have."""
@@ -127,17 +131,27 @@ class Reading(Measuring):
     inputs: Inputs
 
     def calibrate(self) -> dict[str, Any]:
-        """No recipe; where there is a target, ``calibration`` says what stimuli do that are read before themselves."""
-        target = self.job.update.direct_influence
+        """No recipe; where there is a target, ``calibration`` says how strongly stimuli teach that are read."""
+        target = self.job.update.strength
         record: dict[str, Any] = {"optimizer": None, "learning_rate": None, "steps": 0, "calibration": None}
         if target is None:
             return record
-        clean, direct = texts(self.inputs.clean), []
-        for i, (context, others) in enumerate(self.method.contexts(clean, self.job.seed)[:MOST_STIMULI]):
-            behind, without = (self.method.rows(self.inputs.base.encode, clean.take([i]), c) for c in (context, others))
-            direct.append(measure_context(self.inputs.model, without, [behind]).item())
-        mean = float(np.mean(direct))
-        return {**record, "calibration": {"direct_influence": mean, "target": target, "reached": near(mean, target)}}
+        gauge = self.inputs.gauge
+        yardstick = gauge.yardstick or Yardstick.of_itself(len(gauge.rows))
+        strength = yardstick.taught(self.influence_on(gauge, yardstick)).strength
+        found = {"strength": strength, "target": target, "reached": near(strength, target)}
+        return {**record, "calibration": {**found, "stimuli": len(gauge.rows), "yardstick": yardstick.name}}
+
+    def influence_on(self, gauge: Gauge, yardstick: Yardstick) -> np.ndarray:
+        """What reading each stimulus does to the probes that count for it, (stimuli, probes); 0 for the others."""
+        influence, probes = np.zeros(yardstick.weights.shape), texts(gauge.probes)
+        contexts = self.method.contexts(texts(self.inputs.clean.stimuli), self.job.seed)
+        for i, row in enumerate(gauge.rows):
+            [columns] = np.nonzero(yardstick.weights[i])
+            rows = partial(self.method.rows, self.inputs.base.encode, probes.take(columns))
+            behind, without = map(rows, contexts[row])
+            influence[i, columns] = measure_context(self.inputs.model, without, [behind]).values[0]
+        return influence
 
     def measure(self, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
         """What reading each stimulus does to each probe; where there are companions, less what these do alone."""

@@ -78,10 +78,11 @@ class Learning(Measuring):
     measurement: Measurement
 
     def calibrate(self) -> dict[str, Any]:
-        """The update; without a learning rate, with the one at which clean stimuli teach as much as is asked."""
+        """The update; without a learning rate, with the one at which clean stimuli are taught as strongly as asked."""
         update, calibration = self.job.update, None
         if update.learning_rate is None:
-            calibration = self.measurement.calibrate(self.inputs.rows(self.inputs.clean), update)
+            gauge, rows = self.inputs.gauge, self.inputs.rows
+            calibration = self.measurement.calibrate(rows(gauge.stimuli), update, rows(gauge.probes), gauge.yardstick)
             update = dataclasses.replace(update, learning_rate=calibration.learning_rate)
         return {**dataclasses.asdict(update), "calibration": calibration and calibration.describe()}
 

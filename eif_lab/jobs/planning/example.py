@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +13,7 @@ import xarray as xr
 
 from eif_lab.desiderata.evaluation import evaluate_all
 from eif_lab.influence.array import annotate
-from eif_lab.influence.resources.forecast import grown, seconds
+from eif_lab.influence.resources.forecast import seconds
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.results.arrays import write_array
@@ -51,15 +50,7 @@ def on_disk(array: xr.DataArray) -> float:
 
 
 def judging(job: Job, array: xr.DataArray) -> float:
-    """Seconds of the verdicts, from few of their resamples."""
-
-    def timed(part: float) -> tuple[float, float]:
-        fewer = {name: replace(one, resamples=max(19, int(one.resamples * part))) for name, one in desiderata.items()}
-        resamples = sum(one.resamples for one in fewer.values())
-        return resamples, seconds(partial(evaluate_all, array, fewer, job.seed, job.readout[0]))
-
-    desiderata = job.desideratum
-    if not desiderata:
+    """Seconds of the verdicts."""
+    if not job.desideratum:
         return 0.0
-    times = {(resamples, 1.0): some for resamples, some in (timed(0.02), timed(0.1))}
-    return max(*times.values(), grown(times, (sum(one.resamples for one in desiderata.values()), 1.0)))
+    return seconds(partial(evaluate_all, array, job.desideratum, job.seed, job.readout[0]))

@@ -13,7 +13,7 @@ from eif_lab.errors import ConfigError
 from eif_lab.influence.batch import Batch, device_of
 from eif_lab.influence.engines import exact_engines
 from eif_lab.influence.engines.engine import Prepared
-from eif_lab.influence.measurement import MOST_STIMULI, Measurement, memberships, searching
+from eif_lab.influence.measurement import Measurement, memberships, searching
 from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.resources.forecast import flops, in_all, peak, seconds, timings
 from eif_lab.influence.resources.precision import LostToRounding
@@ -60,10 +60,10 @@ def tuned(job: Job, inputs: Inputs) -> Plan:
 
 def searched(job: Job, inputs: Inputs) -> Plan:
     """The search for a learning rate, from one trial."""
-    batch = inputs.rows(inputs.clean).take(slice(MOST_STIMULI))
-    problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, batch, batch, "include")
+    stimuli, probes = inputs.rows(inputs.gauge.stimuli), inputs.rows(inputs.gauge.probes)
+    problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, stimuli, probes, "include")
     measurement = Measurement(problem, searching(job.engine))
-    count, meta = len(batch.targets), problem.members.is_meta
+    count, meta = len(stimuli), problem.members.is_meta
 
     def trial() -> None:
         with suppress(LostToRounding):
@@ -74,7 +74,7 @@ def searched(job: Job, inputs: Inputs) -> Plan:
     each = math.nan if meta else seconds(trial)
     return Plan(
         fine_tunes=TRIALS * count,
-        probe_passes=TRIALS * count * (count + 1),
+        probe_passes=TRIALS * (count + 1) * len(probes),
         flops=TRIALS * flops(prepared),
         seconds={"calibrating": preparing + TRIALS * each},
     )

@@ -75,6 +75,11 @@ def plan_job(job: Job, made: set[str]) -> Plan:
     if key in made:
         return Plan(job_name(job), notes=["the array is that of an earlier job of this sweep"])
     made.add(key)
+    channel = channel_of(job)
+    if not channel.needs_model:
+        inputs = channel.load()
+        channel.check(inputs)
+        return Plan(job_name(job)) + channel.plan(inputs)
     barred = why_barred(job)
     started = time.perf_counter()
     plain = job.dataset.load(job.data_seed)
@@ -83,7 +88,7 @@ def plan_job(job: Job, made: set[str]) -> Plan:
     loading = time.perf_counter() - started
     schooling = schooled(sketch, job, made)
     started = time.perf_counter()
-    inputs, channel = assemble(job, plain, perturbed, sketch.base), channel_of(job)
+    inputs = assemble(job, plain, perturbed, sketch.base)
     channel.check(inputs)
     loading += time.perf_counter() - started
     example, times = made_up(job, channel.steps(), inputs)

@@ -16,10 +16,14 @@ from torch.utils.tensorboard import SummaryWriter
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.rows import verdict_frame
 from eif_lab.results.scalars import HEAT_MAP, NAMED, VERDICTS, config_key, progress_point
+from eif_lab.results.summary import judged_unit
 from eif_lab.results.trackers.careful import CarefulRun, first_line
 from eif_lab.results.trackers.heat_map import heat_map
 
-SHOWN = ["desideratum", "verdict", "statistic", "effect", "low", "high", "threshold", "finding_p_value", "n", "unit"]
+SHOWN = [
+    "desideratum", "verdict", "how", "statistic", "effect", "low", "high", "threshold", "chance", "finding_verdict",
+    "finding_how", "finding_p_value", "finding_p_violated", "n", "unit", "explanation",
+]  # fmt: skip
 
 
 class TensorBoardRun(CarefulRun):
@@ -63,7 +67,8 @@ class TensorBoardRun(CarefulRun):
         picture, caption = heat_map(influence)
         self.writer.add_image(HEAT_MAP, picture, self.done, dataformats="HWC")
         self.writer.add_text(f"{HEAT_MAP}/caption", caption, self.done)
-        self.writer.add_text(VERDICTS, _markdown(verdict_frame(verdicts, {})[SHOWN]), self.done)
+        findings = verdict_frame(verdicts, {}, judged_unit(influence))
+        self.writer.add_text(VERDICTS, _markdown(findings[SHOWN]), self.done)
 
     def _log_scalars(self, point: Mapping[str, float]) -> None:
         for key, value in point.items():

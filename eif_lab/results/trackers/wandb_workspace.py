@@ -36,26 +36,26 @@ def workspace(entity: str, project: str, name: str, desiderata: Sequence[str]) -
         name: What the workspace is called.
         desiderata: Those that get a place in it.
     """
-    verdicts = [desideratum_key("verdict", one) for one in desiderata]
+    verdicts = [desideratum_key(what, one) for one in desiderata for what in ("verdict", "how")]
     return ws.Workspace(
         entity=entity,
         project=project,
         name=name,
         sections=[scorecard(), *(comparison(part, desiderata) for part in COMPARED), heat_maps(), speed()],
         runset_settings=ws.RunsetSettings(
-            pinned_columns=[f"summary:{key}" for key in ("direct_influence", *verdicts, "pairs_per_second")]
+            pinned_columns=[f"summary:{key}" for key in ("strength", *verdicts, "pairs_per_second")]
         ),
     )
 
 
 def scorecard() -> ws.Section:
-    """Runs beside each other: each finding with its interval, direct influence, and all in which they differ.
+    """Runs beside each other: each finding with its interval, strength, and all in which they differ.
 
     The verdicts themselves are the columns of the list of runs.
     """
     panels: list[Any] = [
         wr.WeavePanelSummaryTable(table_name=VERDICTS),
-        bars("direct influence of a stimulus on itself [nat]", "direct_influence"),
+        bars("strength of what was taught [nat]", "strength"),
         wr.RunComparer(diff_only="split"),
     ]
     return section("Scorecard", panels, columns=1)
