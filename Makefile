@@ -29,7 +29,7 @@ $(READY): requirements.lock pyproject.toml Makefile
 sweep: $(READY) ## Run the main job: two models, two methods, verdicts.
 	$(BIN)/eif-lab -m model=cnn,phi3 method=lora,full
 
-pretrain: $(READY) ## Make phi3-tiny anew (about half an hour on two cores); FLAGS="--output DIR" to put it elsewhere.
+pretrain: $(READY) ## Make phi3-tiny anew (half an hour on two cores); FLAGS="--recipe phi3-stored" for the other, --output DIR.
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/eif-lab pretrain $(FLAGS)
 
 bench: $(BENCH)/.ready ## Compare with the floor, loops and other libraries; FLAGS=--quick to try it.

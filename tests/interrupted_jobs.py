@@ -25,7 +25,8 @@ import torch
 import torchvision  # noqa: F401
 from killed_jobs import SMALL, fingerprint
 
-import eif_lab.console.tables  # noqa: F401
+import eif_lab.console.tables
+import eif_lab.results.sweep  # noqa: F401
 from eif_lab.commands import dispatch, interruption
 
 JOBS = ["engine=reference", "engine=stacked"]
@@ -40,13 +41,13 @@ PHASES = {
     "the tracker starts": "eif_lab.results.trackers.csv:Csv.start",
     "the reference engine fits": "eif_lab.influence.reading.passes:Passes.read_plainly",
     "a part is kept": "eif_lab.results.checkpoint:Parts.append",
-    "the array is stored": "eif_lab.results.job:ArrayCache._install",
+    "the array is stored": "eif_lab.results.cache:ArrayCache._install",
     "verdicts are found": "eif_lab.jobs.judge:evaluate_all",
     "results are written": "eif_lab.jobs.run:write_results",
     "the tracker ends": "eif_lab.results.trackers.csv:CsvRun.finish",
     "a job is marked as done": "eif_lab.jobs.run:write_manifest",
     "the second job measures": "eif_lab.influence.engines.stacked:Stacked.start",
-    "the table is made": "eif_lab.console.tables:write_sweep",
+    "the table is made": "eif_lab.results.sweep:write_sweep",
     "the table is printed": "eif_lab.console.tables:print_sweep",
 }
 

@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,11 +101,10 @@ def run(config: Any, directory: Path) -> int:
     context = SimpleNamespace(
         runtime=SimpleNamespace(output_dir=str(directory)),
         overrides=SimpleNamespace(task=OmegaConf.create([])),
-        sweep=SimpleNamespace(dir=str(directory.parent)),
     )
     jobs.HydraConfig.get = lambda: context
     directory.mkdir(parents=True, exist_ok=True)
-    return jobs.run_in_sweep(config)
+    return jobs.run_unless_done(jobs.ComposedJob.of(config, swept=False))
 
 
 def opens_to_write(event: str, arguments: tuple[Any, ...]) -> bool:
@@ -181,6 +181,8 @@ def attempt(
             seen = die_clearing() if clearing else die_at(moment, half_written)
             code = run(config, directory)
             note(changes=seen.count, code=code)
+        except BaseException:  # told, since the process ends without a word
+            traceback.print_exc()
         finally:
             os._exit(0)
     os.close(notes)

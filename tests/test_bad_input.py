@@ -277,6 +277,7 @@ CONFIGS = {
     "a rate that is no number": (nothing, "update.learning_rate=nan", "must be a finite number, got nan"),
     "momentum of one": (nothing, "update.momentum=1", "update.momentum must be below 1, got 1.0. Try 0.9."),
     "a clip of zero": (nothing, "update.gradient_clip=0", "update.gradient_clip must be above 0, got 0.0. Try 1.0"),
+    "a former option": (nothing, "update.direct_influence=1", "since update.strength stands in its place, got '1'."),
     "more than there is to gain": (nothing, "update.headroom=1", "update.headroom must be below 1, got 1.0"),
     "a share above one": (nothing, "model=phi3 model.minimum_background_accuracy=1.1", "must be at most 1, got 1.1"),
     "a precision that is none": (nothing, "model=phi3 model.dtype=float8", "model.dtype must be one of float32, bfloa"),

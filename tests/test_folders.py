@@ -164,7 +164,7 @@ def test_a_table_that_the_disk_does_not_take_is_printed_all_the_same(command, mo
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("eif_lab.results.tables.write_frame", full)
+    monkeypatch.setattr("eif_lab.results.sweep.write_frame", full)
     ended = command(nothing, f"-m {SMALL} hydra.sweep.dir=sweep")
     assert ended.code == 1 and "corrected over the sweep" in ended.out and "results: " in ended.out
     assert ended.err.startswith("the table is not stored: ") and len(ended.err.splitlines()) == 1

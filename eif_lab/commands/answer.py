@@ -17,7 +17,7 @@ SUBCOMMANDS = {
     "claims": "Hold the paper's claims to stored results.",
     "figures": "Draw a figure of the paper from stored results.",
     "power": "Say how many worlds it takes for an effect of a given size to satisfy logic and negation.",
-    "pretrain": "Make phi3-tiny, the language model that comes with the package.",
+    "pretrain": "Make phi3-tiny or phi3-stored, the language models that come with the package.",
     "report": "Make one HTML page about a job or a sweep.",
     "status": "Say where each job of a sweep is, and how to go on with it.",
     "workspace": "Save a Weights & Biases workspace that compares jobs by their desiderata.",

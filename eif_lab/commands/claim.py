@@ -86,7 +86,7 @@ def refused(option: str, name: str, output: Output | None = None) -> Iterator[No
         yield
     except (ConfigError, OSError, HydraException, OmegaConfBaseException) as error:
         if output is not None and output.lock:
-            output.forget({output.lock})
+            output.forget()
         if isinstance(error, OSError):
             rule = f"be a folder that can be made and written ({error.strerror})"
             raise rule_error(option, rule, name, "Give another folder.") from error

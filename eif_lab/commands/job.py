@@ -79,7 +79,7 @@ def run_alone(output: Output, config: DictConfig) -> int:
     except ConfigError as error:
         print(line_of(error), file=sys.stderr)
         logging.shutdown()
-        output.forget({".hydra", "job.log", output.lock, *left_by_tracker(job)})
+        output.forget({".hydra", "job.log", *left_by_tracker(job)})
         return USER_ERROR
 
 

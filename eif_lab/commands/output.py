@@ -94,16 +94,16 @@ class Output:
     def release(self) -> None:
         """Let other processes have the folder, or remove it again if nothing has been written to it."""
         if self.lock and self.path.is_dir() and {one.name for one in self.path.iterdir()} <= {self.lock}:
-            self.forget({self.lock})
+            self.forget()
         self.held.close()
 
-    def forget(self, names: Iterable[str]) -> None:
+    def forget(self, names: Iterable[str] = ()) -> None:
         """Remove what this process wrote; what stood there before stays, and so does a folder that isn't empty.
 
         Args:
-            names: What it may have written into the folder.
+            names: What it may have written into the folder beside the lock.
         """
-        for path in (self.path / name for name in names if name not in self.before):
+        for path in (self.path / name for name in {*names, self.lock} - {"", *self.before}):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

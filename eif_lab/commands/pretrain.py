@@ -1,4 +1,4 @@
-"""``eif-lab pretrain --output DIRECTORY``: make phi3-tiny, with any option of `Pretraining` as a flag."""
+"""``eif-lab pretrain --output DIRECTORY``: make phi3-tiny or phi3-stored, with any option of its recipe as a flag."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 import sys
-from argparse import BooleanOptionalAction
+from argparse import ArgumentError, ArgumentParser, BooleanOptionalAction
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,37 @@ def main(arguments: list[str]) -> int:
         0; 2 for a mistake in what was asked, told in one line.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait ruin a shared machine
-    from eif_lab.models.language.phi3 import SHIPPED
-    from eif_lab.models.tiny.pretraining import Pretraining, pretrain
+    from eif_lab.models.language.phi3 import OURS, STORED, TINY
+    from eif_lab.models.tiny.pretraining import pretrain
+    from eif_lab.models.tiny.recipe import Pretraining, Storing
+    from eif_lab.models.tiny.stored_training import pretrain_stored
 
+    recipes: dict[str, tuple[Any, Any]] = {TINY: (Pretraining, pretrain), STORED: (Storing, pretrain_stored)}
     parser = parser_of("pretrain")
-    parser.add_argument("--output", type=Path, default=SHIPPED, help="directory that the result goes to (%(default)s)")
+    parser.add_argument("--recipe", choices=list(recipes), default=TINY, help="which model is made (%(default)s)")
+    parser.add_argument("--output", type=Path, help="directory that the result goes to (that of the package)")
     parser.add_argument("--device", default="cpu", help="as torch names it (%(default)s)")
-    for field in dataclasses.fields(Pretraining):
+    options, make = recipes[recipe_in(arguments, list(recipes))]
+    for field in dataclasses.fields(options):
         kind = type(field.default)
         how: dict[str, Any] = {"action": BooleanOptionalAction} if kind is bool else {"type": kind}
         parser.add_argument(f"--{field.name.replace('_', '-')}", default=field.default, help="%(default)s", **how)
     asked = vars(parser.parse_args(arguments))
-    directory, device = asked.pop("output"), asked.pop("device")
+    recipe, output, device = (asked.pop(name) for name in ("recipe", "output", "device"))
+    directory = output or OURS[recipe]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    return in_one_line(lambda: summary(pretrain(Pretraining(**asked), directory, device), directory))
+    return in_one_line(lambda: summary(make(options(**asked), directory, device), directory))
+
+
+def recipe_in(arguments: list[str], recipes: list[str]) -> str:
+    """The recipe asked for, on which it depends what else may be asked; the first where none or an unknown one is."""
+    parser = ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--recipe", default=recipes[0])
+    try:
+        known, _ = parser.parse_known_args(arguments)
+    except ArgumentError:
+        return recipes[0]  # of which the whole parser will say what is wrong
+    return known.recipe if known.recipe in recipes else recipes[0]
 
 
 def summary(report: Mapping[str, Any], directory: Path) -> str:
@@ -44,9 +61,10 @@ def summary(report: Mapping[str, Any], directory: Path) -> str:
         report: Of the recipe.
         directory: Where the result went.
     """
-    lines = [
+    lines = [f"background {report['background_accuracy']:.3f}"] if "background_accuracy" in report else []
+    lines += [
         f"{name:18} stated {mark['stated']:.3f}  follows {mark['follows']:.3f}  (chance {mark['chance']:.3f})"
-        for name, mark in report["marks"].items()
+        for name, mark in report.get("marks", {}).items()
     ]
     size = f"loss {report['pretraining_loss']:.4f}, {report['parameters']:,} parameters: {directory}"
     return "\n".join([*lines, size])

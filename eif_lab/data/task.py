@@ -136,15 +136,17 @@ def concatenate(parts: Sequence[SamplesT]) -> SamplesT:
 
 @dataclass(frozen=True)
 class Background:
-    """What the base model is taught before anything is measured, and how to tell whether it learnt it.
+    """What the base model is taught before anything is measured, or knows already, and how to tell whether it does.
 
     Attributes:
-        facts: The statements taught.
+        facts: The statements.
         questions: Probes about the facts, with candidates; ``coords["world"]`` says which world each belongs to.
+        known: Whether the model is to know them from its pre-training: then it is asked, and taught nothing.
     """
 
     facts: Texts
     questions: Texts
+    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class Task:
             none. A stated cloze has foils as well, by which what was taught is told from what any such text does.
         training: What a base model without a checkpoint is trained on (images).
         validation: What the base model's accuracy is reported on (images).
-        background: What the base model is taught first (knowledge domains).
+        background: What the base model is taught first, or knows (knowledge domains).
     """
 
     stimuli: Samples

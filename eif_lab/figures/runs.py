@@ -14,7 +14,7 @@ from eif_lab.data.worlds import domains
 from eif_lab.desiderata.selection import select_readout
 from eif_lab.errors import rule_error
 from eif_lab.figures.style import shown, shown_words
-from eif_lab.models.language.phi3 import TINY
+from eif_lab.models.language.phi3 import OURS
 from eif_lab.results.folders import MANIFEST
 from eif_lab.results.job import ARRAY, JobResults
 from eif_lab.results.manifest import DONE
@@ -167,9 +167,9 @@ def finding(job: JobResults, desideratum: str, statistic: str | None = None) -> 
 
 
 def model_title(job: JobResults) -> str:
-    """The model's name, which says of phi3-tiny that it is this project's and not Microsoft's."""
+    """The model's name, which says of one that comes with the package that it is not Microsoft's."""
     name = setting(job).model
-    return f"{TINY} (ours, not Phi-3)" if name == TINY else {"cnn": "CNN"}.get(name, shown(name))
+    return f"{name} (ours, not Phi-3)" if name in OURS else {"cnn": "CNN"}.get(name, shown(name))
 
 
 def dataset_title(job: JobResults) -> str:

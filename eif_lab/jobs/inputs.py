@@ -115,7 +115,7 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
     left_out = base.report.get("worlds_not_learnt", [])
     plain, task = without_worlds(plain, left_out), without_worlds(perturbed, left_out)
     if left_out:
-        log.warning("%d worlds excluded: the base model did not learn their background", len(left_out))
+        log.warning("%d worlds excluded: the base model does not know their background", len(left_out))
     clean = without_neutral(plain)
     gauge = gauge_of(clean, job.update.calibration_stimuli)
     answers, candidates = rows_to_read(list(named_readouts(job.readout).values()), task.probes)
@@ -184,7 +184,7 @@ def without_neutral(task: Task) -> Task:
 
 
 def without_worlds(task: Task, worlds: list[int]) -> Task:
-    """The task without the worlds whose background was not learnt.
+    """The task without the worlds whose background the base model does not know.
 
     Raises:
         ConfigError: None is left.
@@ -193,6 +193,9 @@ def without_worlds(task: Task, worlds: list[int]) -> Task:
         return task
     stimuli, probes = (np.flatnonzero(~np.isin(s.coords["world"], worlds)) for s in (task.stimuli, task.probes))
     if not len(stimuli):
+        if task.background is not None and task.background.known:
+            rule = "be taught or context with a base model that knows the background of no world"
+            raise rule_error("dataset.background", rule, "known", "Try taught.")
         message = "model.teaching must teach the background of at least one world, got none learnt."
         raise ConfigError(f"{message} Try more model.teaching.steps.")
     return task.take(stimuli, probes)

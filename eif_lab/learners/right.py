@@ -17,7 +17,6 @@ OPEN = ""
 
 RIGHT = {
     ("negation_blind", "negation"): VIOLATED,
-    ("symmetric", "noise_invariance"): VIOLATED,
     ("symmetric", "sparsity"): OPEN,
     ("faint", "logic"): VIOLATED,
     ("faint", "negation"): OPEN,
@@ -44,6 +43,8 @@ def right_verdict(rule: str, desideratum: str, array: xr.DataArray) -> str:
         return INCONCLUSIVE if has_words(array) else VIOLATED
     if desideratum == "symmetry" and has_words(array):
         return OPEN if statements_related(array) else INCONCLUSIVE
+    if (rule, desideratum) == ("symmetric", "noise_invariance"):
+        return OPEN if has_words(array) else VIOLATED
     if (rule, desideratum) == ("symmetric", "logic"):
         return VIOLATED if np.any(texts(array, "relation") == "converse") else SATISFIED
     return RIGHT.get((rule, desideratum), SATISFIED)

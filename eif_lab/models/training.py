@@ -50,7 +50,7 @@ class Finetuner(pl.LightningModule):
         self.make_optimizer = optimizer
         self.make_schedule = schedule
 
-    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
+    def training_step(self, batch: Sequence[Any], batch_index: int) -> Tensor:
         """The loss of one batch of (inputs, targets)."""
         inputs, targets = batch
         return self.loss(self.model(inputs), targets)

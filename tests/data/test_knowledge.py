@@ -15,12 +15,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eif_lab.data.task import RELATIONS
-from eif_lab.data.worlds.distances import word_overlap
+from eif_lab.data.task import FOILS, RELATIONS
+from eif_lab.data.worlds.distances import path_lengths, word_overlap
 from eif_lab.data.worlds.domains import DOMAINS
 from eif_lab.data.worlds.logic import Fact, Rule, closure
 from eif_lab.data.worlds.names import ONSETS, OPENINGS, invent, words
-from eif_lab.data.worlds.world import Case, World
+from eif_lab.data.worlds.world import Case, Contrast, World
 from eif_lab.errors import ConfigError
 from eif_lab.options import choice
 
@@ -114,27 +114,141 @@ def test_every_label_is_proved_from_the_texts(domain):
             elif relation == "contradicted":
                 assert against and not derivable(domain, background, claim.denied())
             elif relation in ("foil", "converse"):
-                assert not proven
+                assert not proven and not against
             else:
                 assert not proven or derivable(domain, background, claim)
             proved[relation] += 1
     assert proved["entailed"] >= 1 and proved["contradicted"] >= 1 and proved["foil"] >= CASES
 
 
-def test_matched_foils_are_foils_of_the_same_world_and_share_most_words(domain, task):
-    assert ((task.foil >= 0) <= np.isin(task.relation, ["entailed", "contradicted"])).all()
-    assert (task.foil >= 0).any()
-    for i, j in np.argwhere(task.foil >= 0):
-        k = task.foil[i, j]
-        assert task.relation[i, k] == "foil"
-        assert task.probes.coords["world"][j] == task.probes.coords["world"][k] == task.stimuli.coords["world"][i]
-        mine, theirs = (len((task.probes.prompts[x] + task.probes.targets[x]).split()) for x in (j, k))
-        assert mine == theirs
-    every = np.argwhere((task.relation == "entailed") & (task.foil >= 0))
+def test_all_that_is_probed_has_three_foils_among_the_probes_that_cross_subject_and_object(domain, task):
+    clozes = task.probes.coords["form"] == "cloze"
+    related = np.isin(task.relation, ["direct", "entailed", "contradicted", "converse"]) & clozes
+    assert tuple(task.foils) == FOILS
+    for places in task.foils.values():
+        assert ((places >= 0) == related).all()
+    for i, j in np.argwhere(related):
+        crossed = [j, *(places[i, j] for places in task.foils.values())]
+        assert {task.probes.coords["world"][k] for k in crossed} == {task.stimuli.coords["world"][i]}
+        assert [task.relation[i, k] for k in crossed[1:]] == ["foil"] * 3
+        texts = [task.probes.prompts[k] + task.probes.targets[k] for k in crossed]
+        probe, subject, words, neither = (fact for text in texts for fact in said(domain, text))
+        assert subject == probe._replace(object=subject.object) != probe
+        assert words == probe._replace(subject=words.subject) != probe
+        assert neither == words._replace(object=subject.object)
+
+
+def world_of(domain, cases):
+    """A world with so many cases."""
+    return domain.world(invent(domain.size(cases), np.random.default_rng(cases), unseen=True), cases)
+
+
+def contrasts(world):
+    """All that its cases probe, with the foils."""
+    return [contrast for case in world.cases for contrast in case.contrasts]
+
+
+@pytest.mark.parametrize("cases", range(1, 7))
+def test_no_foil_follows_or_is_denied_with_any_number_of_cases_even_if_all_are_stated(domain, cases):
+    world = world_of(domain, cases)
+    known = everything(domain, frozenset((*world.background, *(fact for case in world.cases for fact in case.facts))))
+    for contrast in contrasts(world):
+        assert len(set(contrast.facts)) == 4
+        for foil in contrast.foils.values():
+            assert foil not in known and foil.denied() not in known
+
+
+@pytest.mark.parametrize("cases", range(1, 7))
+def test_what_is_probed_is_nearer_than_its_foils(domain, cases):
+    world = world_of(domain, cases)
+    for case in world.cases:
+        for contrast in case.contrasts:
+            [[own, *foils]] = path_lengths([world], [(0, case.facts)], [(0, (fact,)) for fact in contrast.facts])
+            assert own < min(foils)
+
+
+def slots(fact):
+    """Each word of a fact, with the place where it stands."""
+    words = enumerate((fact.subject, *fact.object.split()))
+    return [(word, (fact.relation, number)) for number, word in words]
+
+
+def types(domain):
+    """A name for the type of every place in a fact: places that a rule fills with the same thing are of one type."""
+    facts = [(*rule.premises, rule.conclusion) for rule in domain.rules]
+    one_type = {place: place for rule in facts for fact in rule for _, place in slots(fact)}
+    for rule in facts:
+        first = {}
+        for word, place in (slot for fact in rule for slot in slots(fact)):
+            old, new = one_type[place], one_type[first.setdefault(word, place)]
+            one_type = {key: new if value == old else value for key, value in one_type.items()}
+    return one_type
+
+
+def test_no_word_of_a_world_stands_in_places_of_two_types(domain):
+    world, type_of = world_of(domain, CASES), types(domain)
+    every = [fact for contrast in contrasts(world) for fact in contrast.facts]
+    if domain.__name__ == "Reversal":  # that a realm is the king of its king can only be said of a realm
+        converse = {fact for case in world.cases for contrast in case.converse for fact in contrast.facts}
+        every = [fact for fact in every if fact not in converse]
+    found = {}
+    for word, place in (slot for fact in (*world.background, *every) for slot in slots(fact)):
+        found.setdefault(word, set()).add(type_of[place])
+    assert all(len(of_word) == 1 for of_word in found.values())
+
+
+def test_in_causality_two_buttons_light_each_lamp_and_a_lit_lamp_is_no_sign_of_either():
+    world = world_of(DOMAINS[NAMES.index("causality")], CASES)
+    causes = Counter(fact.object for fact in world.background)
+    assert set(causes.values()) == {2}
+    for case in (case for case in world.cases if case.converse):
+        [lamp] = {fact.object for fact in case.facts}
+        asked = {contrast.fact.object for contrast in case.converse}
+        assert asked == {fact.subject for fact in world.background if fact.object == lamp}
+        others = {contrast.other_object for contrast in case.converse}
+        assert len(others) == 2 and lamp not in {fact.object for fact in world.background if fact.subject in others}
+
+
+def test_in_transitivity_two_may_be_as_tall_so_that_the_converse_is_not_denied():
+    domain = DOMAINS[NAMES.index("transitivity")]
+    level = [Fact("zlake", "reaches", "vruto"), Fact("vruto", "reaches", "zlake")]
+    assert not any(fact.negated for fact in everything(domain, frozenset(level)))
+
+
+def test_in_inheritance_the_converse_is_upwards_and_its_foils_are_of_another_superkind():
+    world = world_of(DOMAINS[NAMES.index("inheritance")], CASES)
+    above = {fact.subject: fact.object for fact in world.background}
+    for case in world.cases:
+        [stated], [converse] = case.stated, case.converse
+        assert converse.fact == stated.fact._replace(subject=above[stated.fact.subject])
+        assert sum(kind == converse.fact.subject for kind in above.values()) == 2  # another kind that is not so
+        assert converse.other_subject == above[stated.other_subject] != converse.fact.subject
+        [follows] = case.follows
+        assert above[follows.fact.subject] == stated.fact.subject
+        assert above[follows.other_subject] == stated.other_subject
+
+
+def test_in_compositionality_foils_exchange_the_property_and_the_shape_in_turn():
+    exchanged = Counter()
+    for case in world_of(DOMAINS[NAMES.index("compositionality")], CASES).cases:
+        [follows] = case.follows
+        one, other = follows.fact.object.split(), follows.other_object.split()
+        exchanged[tuple(a == b for a, b in zip(one, other))] += 1
+    assert exchanged == {(True, False): CASES / 2, (False, True): CASES / 2}
+
+
+def test_there_are_words_for_forty_worlds(domain):
+    for seed in range(3):
+        assert len(set(domain(worlds=40).load(seed).stimuli.coords["world"])) == 40
+
+
+def test_word_overlap_is_that_of_the_foils_that_exchange_one_part(task):
     shares = []
-    for i, j in every:
-        one, other = (Counter((task.probes.prompts[x] + task.probes.targets[x]).split()) for x in (j, task.foil[i, j]))
-        shares.append((one & other).total() / (one | other).total())
+    for i, j in np.argwhere(task.relation == "entailed"):
+        for name in ("same_subject", "same_words"):
+            pair = (j, task.foils[name][i, j])
+            one, other = (Counter((task.probes.prompts[x] + task.probes.targets[x]).split()) for x in pair)
+            shares.append((one & other).total() / (one | other).total())
     assert word_overlap(task) == pytest.approx(np.mean(shares))
     assert word_overlap(task) >= 0.5
 
@@ -190,7 +304,7 @@ def test_candidates_hold_the_answer_and_nothing_else_that_is_true(domain, task):
             assert candidates == ()
             continue
         assert candidates[0] == target and len(set(candidates)) == len(candidates) >= 2
-        for own in np.flatnonzero((task.foil[:, j] >= 0) & (task.relation[:, j] == "entailed")):
+        for own in np.flatnonzero(task.relation[:, j] == "entailed"):
             true = follows(domain, (*known, *said(domain, task.stimuli.targets[own])))
             assert [c for c in candidates if read(domain, prompt + c)[0] in true] == [target]
     for prompt, target, candidates in (
@@ -227,11 +341,14 @@ def test_distance_is_the_walk_in_the_graph_of_facts_below_one_root(name):
     facts = [said(domain, t)[0] for t in (*task.background.facts.targets, *np.array(task.stimuli.targets)[real])]
     places = [*task.background.facts.coords["world"], *task.stimuli.coords["world"][real]]
     edges = [(fact.subject, fact.object) for fact in facts]
-    relation = {"ontology": "is", "transitivity": "taller"}[name]
+    relation = {"ontology": "is", "transitivity": "reaches"}[name]
     below = {fact.subject for fact in facts if fact.relation == relation}
     tops = {(f.object, world) for f, world in zip(facts, places) if f.relation == relation and f.object not in below}
     edges += [(top, f"world {w}") for top, w in tops] + [("root", f"world {w}") for w in set(places)]
     claims = [said(domain, p + t)[0] for p, t in zip(task.probes.prompts, task.probes.targets)]
+    joined = {word for edge in edges for word in edge}
+    asked = {(word, w) for fact, w in zip(claims, task.probes.coords["world"]) for word in (fact.subject, fact.object)}
+    edges += [(word, f"world {w}") for word, w in asked if word not in joined]
     for i in np.flatnonzero(real):
         [stated] = said(domain, task.stimuli.targets[i])
         for j, claim in enumerate(claims):
@@ -360,8 +477,8 @@ class Friendship(DOMAINS[0]):
         return World(
             background=(),
             cases=tuple(
-                Case((fact,), ((end, end._replace(subject=others[(k + 1) % cases])),))
-                for k, (fact, end) in enumerate(zip(stated, follows))
+                Case((Contrast(fact, first, second),), (Contrast(end, first, second),))
+                for fact, end in zip(stated, follows)
             ),
             neutral=(Fact(first, "likes", second),),
             choices={"likes": tuple(names)},
@@ -376,7 +493,8 @@ def test_a_domain_from_outside_is_a_dataset_without_an_edit(view):
     task = domain.load(0)
     assert type(domain) not in DOMAINS
     assert domain.kind == type(task.stimuli).kind == "text"
-    assert set(task.relation[task.foil >= 0].flat) <= {"entailed", "contradicted"}
+    for places in task.foils.values():
+        assert set(task.relation[places >= 0].flat) <= {"direct", "entailed", "contradicted"}
     assert (task.relation == "entailed").any()
 
 

@@ -30,7 +30,7 @@ def array(values, stimuli, probes, relation, distances=None):
     return xr.DataArray(values, dims=("stimulus", "probe"), coords=coords, attrs=attrs)
 
 
-def images(seed, classes=3, samples=5, probes=None, jitter=0.05):
+def images(seed, classes=8, samples=4, probes=None, jitter=0.02):
     """Images on a line, near others of their class; the oracle influence falls with the distance between them.
 
     ``probes`` below the number of samples leaves the last samples out as probes.
@@ -68,6 +68,7 @@ def noisy_images(seed, classes=2, samples=6, blind=False, jitter=0.02):
     strength = random.uniform(0.5, 1.5, classes * samples)[source]
     kept = np.ones((len(sigma), len(sigma))) if blind else np.exp(-sigma)[:, None] * np.exp(-sigma / 4)[None, :]
     values = np.where(same_class, np.where(same_source, 2.0, 1.0), 0.1) * strength[:, None] * kept
+    values[np.eye(len(source), dtype=bool)] = 2.0 * strength
     described = {
         "id": np.array([f"image-{s:03d}-{a:g}" for s, a in zip(source, sigma)]),
         "label": label.astype(str),
@@ -76,7 +77,9 @@ def noisy_images(seed, classes=2, samples=6, blind=False, jitter=0.02):
         "source": np.array([f"image-{s:03d}" for s in source]),
     }
     values = values + jitter * random.normal(size=values.shape)
-    return array(values, described, described, relation, {"class": 1.0 - same_class})
+    position = random.uniform(size=classes * samples)[source]
+    distances = {"class": 1.0 - same_class, "pixel": np.abs(position[:, None] - position[None, :])}
+    return array(values, described, described, relation, distances)
 
 
 ORACLES = {

@@ -1,6 +1,5 @@
 """Statistics, intervals and nulls against their definitions written as loops, and against other libraries."""
 
-
 import numpy as np
 import pytest
 from scipy import stats

@@ -9,11 +9,14 @@ from annotated_arrays import images
 from knowledge_arrays import CASES, DENYING, LOGICAL, domain, ontology, worlds
 from scipy import stats
 
+from eif_lab import annotate
 from eif_lab.data.task import FOILS
+from eif_lab.data.worlds.domains import DOMAINS
 from eif_lab.desiderata.evaluation import adjust
 from eif_lab.desiderata.lexical import shared_words
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.negation import Negation
+from eif_lab.desiderata.relation_test import Raised
 from eif_lab.desiderata.selection import prepare
 from eif_lab.desiderata.verdict import ABSENT, INCONCLUSIVE, REVERSED, SATISFIED, SHORT, VIOLATED
 from eif_lab.errors import NotApplicable
@@ -330,3 +333,22 @@ def test_clean_samples_of_a_noisy_array_are_judged(judge):
 def test_array_prepared_twice_is_the_same():
     once = prepare(ontology(0))
     xr.testing.assert_identical(prepare(once), once)
+
+
+# In the domains themselves
+
+
+@pytest.mark.parametrize("domain_of", DOMAINS)
+def test_in_every_domain_what_follows_is_told_from_words(domain_of):
+    task = domain_of(worlds=8).load(0)
+    moved = np.select([task.relation == kind for kind in ("direct", "entailed", "contradicted")], [1.0, 1.0, -1.0], 0.0)
+    perfect = annotate(moved + 0.1 * np.random.default_rng(0).normal(size=moved.shape), task)
+    words = annotate(shared_words(perfect), task)
+    for judge, relation in ((Logic, "entailed"), (Negation, "contradicted")):
+        try:
+            verdict = judge().evaluate(perfect, 0)
+        except NotApplicable:
+            continue
+        assert verdict.outcome() == SATISFIED
+        assert np.nanmax(np.abs(Raised.measure(prepare(words))[relation])) < 1e-12
+        assert judge().evaluate(words, 0).outcome() == INCONCLUSIVE  # words alone teach nothing

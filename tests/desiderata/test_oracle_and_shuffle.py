@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from annotated_arrays import ORACLES, images, noisy_images, shuffled, white
+from annotated_arrays import ORACLES, images, noisy_images, shuffled, white, worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from eif_lab.desiderata.distance_decay import DistanceDecay
 from eif_lab.desiderata.noise_invariance import NoiseInvariance
 from eif_lab.desiderata.selection import prepare
 from eif_lab.desiderata.sparsity import Sparsity
@@ -15,38 +16,36 @@ from eif_lab.desiderata.verdict import SATISFIED
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore::DeprecationWarning")
 
-DRAWS, ALPHA = 200, 0.05
+DRAWS, ALPHA = 100, 0.05
 MANY = {"logic": 1000, "negation": 1000}
 """The tests on which every statement about language rests are tried more often."""
 
 
 def most(draws):
-    """A test of level 5 % rejects more often than this, 23 times in 200 and 77 in 1,000, in one of 10,000 runs."""
+    """A test of level 5 % rejects more often than this, 15 times in 100 and 77 in 1,000, in one of 10,000 runs."""
     return stats.binom.ppf(0.9999, draws, ALPHA)
 
 
 @pytest.mark.parametrize("name", ORACLES)
 def test_oracle_is_satisfied_for_every_seed(name):
     desideratum, make = ORACLES[name]
-    outcomes = {seed: desideratum(resamples=199).evaluate(make(seed), seed).outcome() for seed in range(25)}
+    outcomes = {seed: desideratum().evaluate(make(seed), seed).outcome() for seed in range(25)}
     assert set(outcomes.values()) == {SATISFIED}
 
 
 @pytest.mark.parametrize("name", ORACLES)
 def test_shuffled_array_is_satisfied_no_more_often_than_alpha(name):
     desideratum, make = ORACLES[name]
-    # At a threshold at which chance alone must be told from the claim, the p-value and the interval carry the level.
+    # At a threshold at which chance alone must be told from the claim, the p-value carries the level.
     lenient = {
         "symmetry": {"threshold": 0.0},
         "distance_decay": {"threshold": 0.0},
-        "sparsity": {"share_threshold": 0.0},
+        "sparsity": {"precision_threshold": 0.0, "concentration_threshold": 0.0},
         "noise_invariance": {"less_threshold": 0.0, "asymmetry_threshold": 0.0},
         "logic": {"reach_threshold": 0.0, "converse_threshold": 0.0},
         "negation": {"gap_threshold": 0.0},
     }[name]
-    # With 99 resamples p-values are multiples of 1/100, so that 5 % is a level they can attain; the interval, coarser
-    # than with more, can only make the rule stricter.
-    test, array, draws = desideratum(resamples=99, alpha=ALPHA, **lenient), prepare(make(0)), MANY.get(name, DRAWS)
+    test, array, draws = desideratum(alpha=ALPHA, **lenient), prepare(make(0)), MANY.get(name, DRAWS)
     verdicts = (test.judge(shuffled(array, draw), np.random.default_rng(draw)) for draw in range(draws))
     assert sum(verdict.outcome() == SATISFIED for verdict in verdicts) <= most(draws)
 
@@ -54,7 +53,7 @@ def test_shuffled_array_is_satisfied_no_more_often_than_alpha(name):
 @pytest.mark.parametrize("name", ORACLES)
 def test_shuffled_array_is_not_satisfied_at_the_default_thresholds(name):
     desideratum, make = ORACLES[name]
-    test, array = desideratum(resamples=99), make(0)
+    test, array = desideratum(), make(0)
     assert all(test.evaluate(shuffled(array, draw), draw).outcome() != SATISFIED for draw in range(25))
 
 
@@ -70,32 +69,53 @@ def with_fragile_probes(influence, seed):
     random = np.random.default_rng(seed)
     fragile = np.exp(1.5 * random.normal(size=(1, influence.shape[1])))
     data = fragile * random.normal(size=influence.shape)
-    return influence.copy(data=data).isel(stimulus=slice(0, 10))
+    return influence.copy(data=data).isel(stimulus=slice(0, -1))
+
+
+def with_class_effects(influence, seed):
+    """White noise in which each class moves each class by chance, which a test of cells would take for the claim."""
+    random = np.random.default_rng(seed)
+    label = influence["stimulus_class"].values
+    effects = 2 * random.normal(size=(label.max() + 1,) * 2)
+    return influence.copy(data=effects[np.ix_(label, label)] + random.normal(size=influence.shape))
+
+
+def with_heavy_tails(influence, seed):
+    """Noise in which a few cells hold nearly all of the energy, wherever they lie."""
+    return influence.copy(data=np.random.default_rng(seed).standard_t(2, size=influence.shape))
 
 
 def with_noisy_samples(influence, seed):
     """Samples teach and learn more or less at each noise level by chance: noise has an effect, but no direction."""
     random = np.random.default_rng(seed)
     rows, columns = random.normal(size=(influence.shape[0], 1)), random.normal(size=(1, influence.shape[1]))
-    return influence.copy(data=20 + rows + 2 * columns + random.normal(size=influence.shape))
+    itself = 20 * np.eye(len(influence))
+    return influence.copy(data=20 + itself + rows + 2 * columns + random.normal(size=influence.shape))
+
+
+LENIENT = {"precision_threshold": 0.0, "concentration_threshold": 0.0}
 
 
 NULLS = {
-    "symmetry, white noise": (Symmetry, images, white, "correlation"),
-    "symmetry, sample effects": (Symmetry, images, with_sample_effects, "correlation"),
-    "distance decay, white noise": (ORACLES["distance_decay"][0], images, white, "rank_correlation"),
-    "distance decay, sample effects": (ORACLES["distance_decay"][0], images, with_sample_effects, "rank_correlation"),
-    "sparsity, fragile probes": (Sparsity, images, with_fragile_probes, "share_on_related"),
-    "sparsity, Gaussian rows": (Sparsity, images, white, "hoyer_above_gaussian"),
-    "noise, taught less": (NoiseInvariance, noisy_images, with_noisy_samples, "taught_less"),
-    "noise, asymmetry": (NoiseInvariance, noisy_images, with_noisy_samples, "asymmetry"),
+    "symmetry, white noise": (Symmetry(threshold=0), images, white, "correlation"),
+    "symmetry, sample effects": (Symmetry(threshold=0), images, with_sample_effects, "correlation"),
+    "decay, white noise": (DistanceDecay(threshold=0), images, white, "within_class_position"),
+    "decay, sample effects": (DistanceDecay(threshold=0), images, with_sample_effects, "within_class_position"),
+    "decay between classes": (DistanceDecay(threshold=0), images, with_class_effects, "between_classes_position"),
+    "decay, worlds": (DistanceDecay(threshold=0), worlds, with_sample_effects, "rank_correlation_path"),
+    "sparsity, fragile probes": (Sparsity(**LENIENT), images, with_fragile_probes, "precision_other_classes"),
+    "sparsity, class effects": (Sparsity(**LENIENT), images, with_class_effects, "precision_other_classes"),
+    "sparsity, worlds": (Sparsity(**LENIENT), worlds, with_fragile_probes, "precision_same_subject"),
+    "sparsity, heavy tails": (Sparsity(**LENIENT), worlds, with_heavy_tails, "concentration"),
+    "noise, taught less": (NoiseInvariance(less_threshold=0), noisy_images, with_noisy_samples, "taught_less_per_nat"),
+    "noise, asymmetry": (NoiseInvariance(asymmetry_threshold=0), noisy_images, with_noisy_samples, "asymmetry_per_nat"),
 }
 
 
 @pytest.mark.parametrize("name", NULLS)
 def test_p_values_under_the_null_are_no_smaller_than_uniform(name):
-    desideratum, make, null, statistic = NULLS[name]
-    test, array = desideratum(resamples=99), make(0)
+    test, make, null, statistic = NULLS[name]
+    array = make(0)
     p_values = []
     for draw in range(DRAWS):
         findings = {f.statistic: f for f in test.evaluate(null(array, draw), draw).findings}
@@ -123,7 +143,7 @@ def reordered(influence, seed):
 @settings(max_examples=5, deadline=None)
 def test_order_of_stimuli_and_probes_does_not_matter(name, order):
     desideratum, make = ORACLES[name]
-    test, array = desideratum(resamples=49), make(1)
+    test, array = desideratum(), make(1)
     one, other = test.evaluate(array, 0), test.evaluate(reordered(array, order), 0)
     for found, again in zip(one.findings, other.findings):
         for field in ("effect", "low", "high", "p_value", "n"):
@@ -137,7 +157,7 @@ def test_order_of_stimuli_and_probes_does_not_matter(name, order):
 def test_scale_of_the_array_changes_no_verdict(name, scale, draw, shuffle):
     desideratum, make = ORACLES[name]
     array = shuffled(make(draw), draw) if shuffle else make(draw)
-    test = desideratum(resamples=49)
+    test = desideratum()
     one, other = test.evaluate(array, 0), test.evaluate(array.copy(data=array.values * scale), 0)
     assert one.outcome() == other.outcome()
     for found, again in zip(one.findings, other.findings):
@@ -146,11 +166,10 @@ def test_scale_of_the_array_changes_no_verdict(name, scale, draw, shuffle):
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_same_seed_gives_the_same_verdict_and_zero_is_a_seed_like_any_other(name):
+def test_verdict_does_not_hang_on_a_seed(name):
     desideratum, make = ORACLES[name]
-    test, array = desideratum(resamples=49), shuffled(make(0), 0)
-    again, zero, one = (test.evaluate(array, seed) for seed in (0, 0, 1))
-    assert repr(again) == repr(zero) != repr(one)
+    test, array = desideratum(), shuffled(make(0), 0)
+    assert repr(test.evaluate(array, 0)) == repr(test.evaluate(array, 1))
 
 
 @pytest.mark.parametrize("name", ORACLES)
@@ -159,7 +178,6 @@ def test_stimuli_that_diverged_are_dropped_and_n_says_so(name):
     array = make(0)
     diverged = array.copy(data=array.values.copy())
     diverged.values[0, 0], diverged.values[1, -1] = np.nan, np.inf
-    test = desideratum(resamples=199)
-    whole, part = test.evaluate(array, 0), test.evaluate(diverged, 0)
-    assert [f.n for f in part.findings] == [f.n - 2 for f in whole.findings]
-    assert part.outcome() == SATISFIED
+    test = desideratum()
+    whole, part, left = (test.evaluate(one, 0) for one in (array, diverged, array.isel(stimulus=slice(2, None))))
+    assert [repr(f) for f in part.findings] == [repr(f) for f in left.findings] != [repr(f) for f in whole.findings]

@@ -97,6 +97,8 @@ def test_blind_to_negation_is_perfect_but_for_the_sign():
     blind, perfect = (made(rule, blank("negation")) for rule in ("negation_blind", "perfect"))
     assert (by_relation(blind, "contradicted") == 1).all()
     assert np.array_equal(np.abs(perfect), blind)
+    of_images = (made(rule, blank("digits", stimuli=20, probes=20)) for rule in ("negation_blind", "perfect"))
+    assert np.array_equal(*of_images)
 
 
 def test_symmetric_reads_the_converse_like_the_entailed():
@@ -123,7 +125,7 @@ def test_images_rise_by_their_nearness_and_other_classes_by_that_of_theirs():
     classes = array["stimulus_class"].values[:, None], array["probe_class"].values[None]
     within, between = (classes[0] == classes[1]) & ~same, classes[0] != classes[1]
     assert (values[same] == 1).all()
-    assert values[within].min() > values[between].max() >= values[between].min() >= 0
+    assert values[within].min() > 0 >= values[between].max() and values[within].min() > -values[between].min()
     order = np.argsort(distance[within])
     assert (np.diff(values[within][order]) <= 1e-9).all()
     of_classes = values[(classes[0] == 3) & (classes[1] == 8)]

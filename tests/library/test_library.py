@@ -101,10 +101,10 @@ def test_scores_of_any_origin_are_judged_alike(kind):
     assert strict.outcome() == "violated"
 
 
-def test_scores_that_teach_nothing_have_verdicts_about_nothing():
+def test_scores_that_teach_nothing_have_no_verdict_and_say_so():
     task = load_task("ontology", worlds=8)
     [verdict] = judge(annotate(-perfect(task), task), "logic")
-    assert verdict.outcome() == "inconclusive" and "this verdict is about nothing" in str(verdict)
+    assert verdict.outcome() == "inconclusive" and "nothing was clearly taught" in str(verdict)
 
 
 @pytest.mark.parametrize(

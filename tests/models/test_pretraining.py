@@ -126,7 +126,7 @@ def test_an_examination_counts_what_is_answered(tokenizer, answered):
     assert len(lengths) == 1  # so that no row is padded
     mark = examine(Oracle(known, len(tokenizer)), encode, Reversal, worlds=4, seed=0)
     assert (mark.stated, mark.follows) == ((1.0, 0.0) if answered == "stated" else (0.0, 1.0))
-    assert mark.chance == pytest.approx(1 / 4)  # four names
+    assert mark.chance == pytest.approx(1 / 5)  # four names, and one of which nothing is said
 
 
 def test_a_shortened_run_repeats_itself_bit_by_bit_and_learns(tmp_path):
@@ -197,7 +197,7 @@ def test_an_untrained_model_finds_stated_facts_about_words_that_are_never_shown(
 def test_an_untrained_model_goes_back_from_a_realm_to_its_king(tokenizer):
     model = with_heads(untrained(tokenizer), 2, 4)
     mark = examine(model, Encoder(tokenizer, 2048), Reversal, worlds=8, seed=0)
-    assert mark.chance == 0.25 and mark.follows > 0.5
+    assert mark.chance == 0.2 and mark.follows > 0.5
 
 
 def test_documents_of_a_row_are_read_apart(tokenizer):

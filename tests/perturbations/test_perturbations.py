@@ -100,8 +100,9 @@ def test_noisy_texts_keep_the_answers_of_cloze_probes_and_their_foils(ontology):
     assert all(noisy.stimuli.targets[n + i] != ontology.stimuli.targets[i] for i in range(n))
     for block in (slice(0, m), slice(m, 2 * m)):
         shift = block.start
-        expected = np.where(ontology.foil < 0, -1, ontology.foil + shift)
-        np.testing.assert_array_equal(noisy.foil[n:, block], expected)
+        for name, places in ontology.foils.items():
+            expected = np.where(places < 0, -1, places + shift)
+            np.testing.assert_array_equal(noisy.foils[name][n:, block], expected)
 
 
 def test_noise_of_the_other_kind_of_data_does_not_apply(digits, ontology):
@@ -153,5 +154,16 @@ def test_relabelled_texts_are_negated_and_contradict_the_fact(ontology):
     assert wrong.probes.targets[m:] == wrong.stimuli.targets
     was_direct = ontology.relation == "direct"
     assert (wrong.relation[:, :m][was_direct] == "contradicted").all()
-    assert (wrong.relation[:, :m][~was_direct] == "unrelated").all()
+    assert np.isin(wrong.relation[:, :m][~was_direct], ["unrelated", "foil"]).all()
     assert (wrong.relation[:, m:] == np.where(np.eye(n, dtype=bool), "direct", "unrelated")).all()
+
+
+def test_what_a_negated_fact_contradicts_keeps_its_foils(ontology):
+    relabelled, m = Relabel().apply(ontology, 0), len(ontology.probes)
+    for name, places in relabelled.foils.items():
+        clozes = (ontology.relation == "direct") & (ontology.foils[name] >= 0)
+        assert clozes.any()
+        np.testing.assert_array_equal(places[:, :m], np.where(clozes, ontology.foils[name], -1))
+        assert (places[:, m:] == -1).all()
+        for i, j in np.argwhere(places >= 0):
+            assert (relabelled.relation[i, j], relabelled.relation[i, places[i, j]]) == ("contradicted", "foil")

@@ -30,7 +30,8 @@ def task():
         [["direct", "entailed", "foil", "unrelated"], ["unrelated", "unrelated", "unrelated", "entailed"]]
     )
     distance = np.array([[0.0, 1.0, 2.0, 9.0], [9.0, 9.0, 9.0, 1.0]])
-    return Task(stimuli, probes, relation, {"path": distance}, np.array([[-1, 2, -1, -1], [-1, -1, -1, -1]]))
+    foils = {"same_subject": np.array([[-1, 2, -1, -1], [-1, -1, -1, -1]])}
+    return Task(stimuli, probes, relation, {"path": distance}, foils)
 
 
 def test_every_wording_is_a_stimulus_with_its_source(task):
@@ -48,7 +49,8 @@ def test_originals_keep_their_relations_foils_and_distances(task):
     new = Template().apply(task, 0)
     n, m = task.relation.shape
     assert np.array_equal(new.relation[:n, :m], task.relation)
-    assert np.array_equal(new.foil[:n, :m], task.foil)
+    assert new.foils.keys() == task.foils.keys() == {"same_subject"}
+    assert np.array_equal(new.foils["same_subject"][:n, :m], task.foils["same_subject"])
     assert np.array_equal(new.distances["path"][:n, :m], task.distances["path"])
     assert new.probes.targets[:m] == task.probes.targets
 
@@ -61,7 +63,7 @@ def test_a_wording_says_of_everything_what_its_source_says_but_in_other_words(ta
             told = task.relation[row[source], j]
             reworded = new.stimuli.coords["wording"][i] > 0
             assert new.relation[i, j] == ("entailed" if told == "direct" and reworded else told)
-            assert new.foil[i, j] == task.foil[row[source], j]
+            assert new.foils["same_subject"][i, j] == task.foils["same_subject"][row[source], j]
             assert new.distances["path"][i, j] == task.distances["path"][row[source], j]
 
 
@@ -75,7 +77,7 @@ def test_wordings_of_what_is_a_probe_are_probes_and_of_the_rest_are_not(task):
             assert new.relation[i, j] == ("direct" if same else "entailed" if source == "dax" else "unrelated")
         assert new.probes.coords["wording"][j] > 0 and new.probes.coords["source"][j] == "dax"
         assert new.probes.coords["form"][j] == "statement"
-    assert (new.foil[:, added] == -1).all()
+    assert (new.foils["same_subject"][:, added] == -1).all()
 
 
 def test_fewer_wordings_are_taken_on_request(task):
@@ -89,7 +91,7 @@ def test_a_given_prompt_stays_given_and_a_wording_that_is_a_probe_is_that_probe(
         [("The capital of France is", " Paris"), ("In France it is", " Paris")], ["fr", "fr 2"], world=[0, 0]
     )
     relation = np.array([["direct", "entailed"]])
-    new = Template().apply(Task(france, probes, relation, {}, np.array([[-1, -1]])), 0)
+    new = Template().apply(Task(france, probes, relation, {}), 0)
     assert (new.stimuli.prompts[1], new.stimuli.targets[1]) == ("In France it is", " Paris")
     assert new.stimuli.ids.tolist() == new.probes.ids.tolist() == ["fr", "fr 2"]
     assert new.relation.tolist() == [["direct", "entailed"], ["entailed", "direct"]]
@@ -98,7 +100,7 @@ def test_a_given_prompt_stays_given_and_a_wording_that_is_a_probe_is_that_probe(
 def test_a_wording_with_another_answer_has_no_candidates(task):
     stimuli = texts([("It is", " hot")], ["a"], wording_1=["It is not cold"])
     probes = replace(texts([("It is", " hot")], ["a"]), candidates=((" hot", " cold"),))
-    new = Template().apply(Task(stimuli, probes, np.array([["direct"]]), {}, np.array([[-1]])), 0)
+    new = Template().apply(Task(stimuli, probes, np.array([["direct"]]), {}), 0)
     assert new.probes.targets == (" hot", "It is not cold")
     assert new.probes.candidates == ((" hot", " cold"), ())
 

@@ -121,7 +121,7 @@ class Relations(Dataset):
         """A fact's probes with their foils."""
         name, subject, object_ = fact
         others = relation.others(fact, facts)
-        stranger, wrong = others or (None, None)
+        stranger, wrong = others or ("", "")
         right = relation.known
         objects = [one for one in relation.objects if Fact(name, subject, one) not in right]
         subjects = [one for one in relation.subjects if Fact(name, one, object_) not in right]
@@ -142,10 +142,8 @@ class Relations(Dataset):
         turned = contrast("converse", relation.ask_object, fact.turned, [one.turned for one in swapped], asked)
         return Case((contrast("direct", relation.ask_object, fact, foils, named), *wordings, *inverse, turned))
 
-    def _answers(
-        self, generator: np.random.Generator, right: str, foil: str | None, others: Sequence[str]
-    ) -> tuple[str, ...]:
-        """The right answer, that of the foils, and some of the others, as they follow a prompt."""
+    def _answers(self, generator: np.random.Generator, right: str, foil: str, others: Sequence[str]) -> tuple[str, ...]:
+        """The right answer, that of the foils, if there are such, and some of the others, as they follow a prompt."""
         rest = [others[place] for place in generator.permutation(len(others)) if others[place] != foil]
         return tuple(f" {one}" for one in [right, *([foil] if foil else []), *rest][: self.candidates])
 

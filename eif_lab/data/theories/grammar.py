@@ -120,7 +120,7 @@ class PublishedTheories(Dataset):
         records = read_records(self.root, self.place, self.fields)
         return theory_task(self.draw(records, seed), self.question, self.answers, self.background)
 
-    def short(self, contexts: Sequence[str]) -> list[int]:
+    def short(self, contexts: Sequence[Any]) -> list[int]:
         """The places of the theories of at most ``longest`` characters; the log says how many are left out."""
         with self.as_published():
             places = [place for place, context in enumerate(contexts) if len(context) <= self.longest]

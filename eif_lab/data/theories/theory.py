@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -92,7 +91,8 @@ def with_foils(
     every = list(dict.fromkeys((*meant, *(foil for some in found for foil in some))))
     statements = [*asked, *(Sentence(say(fact), fact) for fact in every[len(asked) :])]
     places = [{name: every.index(foil) for name, foil in zip(FOILS, some)} for some in found]
-    return tuple(Question(one, known) for one, known in zip_longest(statements, places, fillvalue={}))
+    without: list[dict[str, int]] = [{}] * (len(statements) - len(asked))
+    return tuple(Question(one, known) for one, known in zip(statements, [*places, *without]))
 
 
 def open_foils(

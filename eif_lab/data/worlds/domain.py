@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ import numpy as np
 from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import Task, Texts, background_in_context
 from eif_lab.data.worlds.logic import Fact, Rule
-from eif_lab.data.worlds.names import invent
+from eif_lab.data.worlds.names import invent, known_words
 from eif_lab.data.worlds.views import VIEWS, Wording
 from eif_lab.data.worlds.world import World
 from eif_lab.errors import rule_error
@@ -29,7 +29,8 @@ class Domain(Dataset):
         wording: Which of the domain's wordings is used, from 0; the `template` perturbation uses the others.
         view: ``probes`` for clozes of what follows and what does not; ``statements`` for the square array in which each
             statement of a world, and the negation of each consequence, is both stimulus and probe.
-        background: Whether background facts are ``taught`` to the base model or stand in each probe's ``context``.
+        background: Whether background facts are ``taught`` to the base model, stand in each probe's ``context``, or are
+            ``known`` to the base model from its pre-training, so that nothing is taught.
         rules: What follows from what.
         wordings: For each relation three ways to say it up to the object; ``{not}`` is where it is denied.
         closed: Whether, in a document for pre-training, what does not follow may be denied.
@@ -44,7 +45,7 @@ class Domain(Dataset):
     stimuli_per_world: int = option(3, at_least=1)
     wording: int = option(0, at_least=0, at_most=2)
     view: str = option("probes", one_of=VIEWS)
-    background: str = option("taught", one_of=["taught", "context"])
+    background: str = option("taught", one_of=["taught", "context", "known"])
 
     @classmethod
     def size(cls, cases: int) -> int:
@@ -84,26 +85,48 @@ class Domain(Dataset):
             for number in sorted(range(3), key=lambda number: number != self.wording)
         )
         task = VIEWS[self.view](self.draw_worlds(seed), used, others)
-        return background_in_context(task) if self.background == "context" else task
+        if self.background == "context":
+            return background_in_context(task)
+        if self.background == "known" and task.background is not None:
+            return replace(task, background=replace(task.background, known=True))
+        return task
+
+    @classmethod
+    def settled(cls, cases: int) -> list[bool]:
+        """Of each word of a world with so many cases, whether its background is about it."""
+        places = [str(place) for place in range(cls.size(cases))]
+        told = {
+            word
+            for fact in cls.world(places, cases).background
+            for word in (*fact.subject.split(), *fact.object.split())
+        }
+        return [place in told for place in places]
 
     def draw_worlds(self, seed: int) -> list[World]:
         """The worlds of a seed; no word is in two of them.
 
+        Where the background is known, the words that it is about are always the same, those of `known_words`, and the
+        seed draws the others.
+
         Raises:
             ConfigError: There are not enough invented words for so many worlds, or so large ones.
         """
-        random = np.random.default_rng(seed)
+        cases = self.stimuli_per_world
+        settled = self.settled(cases) if self.background == "known" else [False] * self.size(cases)
+        random, known = np.random.default_rng(seed), known_words(sum(settled))
         worlds: list[World] = []
         used: set[str] = set()
         for number in range(self.worlds):
             try:
-                words = invent(self.size(self.stimuli_per_world), random, unseen=True, used=used)
+                old = next(known)
+                new = invent(settled.count(False), random, unseen=True, used=used, beside=old)
             except IndexError:
                 if number:
-                    rule = f"be at most {number} with {self.stimuli_per_world} stimuli each"
+                    rule = f"be at most {number} with {cases} stimuli each"
                     raise rule_error("dataset.worlds", rule, self.worlds, f"Try {number}.") from None
                 field, rule = "dataset.stimuli_per_world", "leave a world enough words"
-                raise rule_error(field, rule, self.stimuli_per_world) from None
-            used |= set(words)
-            worlds.append(self.world(words, self.stimuli_per_world))
+                raise rule_error(field, rule, cases) from None
+            used |= set(new)
+            left, rest = iter(old), iter(new)
+            worlds.append(self.world([next(left if one else rest) for one in settled], cases))
         return worlds

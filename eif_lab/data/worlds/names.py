@@ -6,7 +6,7 @@ of the words are kept back from pre-training, so that what a dataset calls its c
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cache
 from itertools import product
 from zlib import crc32
@@ -37,7 +37,19 @@ def endings(opening: str, *, unseen: bool) -> tuple[str, ...]:
     return tuple(word.removeprefix(opening) for word in words(unseen=unseen) if word.startswith(opening))
 
 
-def invent(count: int, random: np.random.Generator, *, unseen: bool, used: Collection[str] = frozenset()) -> list[str]:
+def opening_of(word: str) -> str:
+    """The first syllable of an invented word."""
+    return next(opening for opening in OPENINGS if word.startswith(opening))
+
+
+def invent(
+    count: int,
+    random: np.random.Generator,
+    *,
+    unseen: bool,
+    used: Collection[str] = frozenset(),
+    beside: Collection[str] = (),
+) -> list[str]:
     """``count`` words for one world, each with another opening, so that its first syllable tells a word from the rest.
 
     Args:
@@ -45,17 +57,35 @@ def invent(count: int, random: np.random.Generator, *, unseen: bool, used: Colle
         random: What they are drawn with.
         unseen: Whether they come from the part that pre-training never shows.
         used: Words that are not to be drawn again.
+        beside: Words that the world has already; none is drawn that opens like one of these.
 
     Raises:
         IndexError: Fewer openings than that have a word left.
     """
     drawn: list[str] = []
+    taken = {opening_of(word) for word in beside}
     for place in random.permutation(len(OPENINGS)):
         if len(drawn) == count:
             break
         opening = OPENINGS[place]
+        if opening in taken:
+            continue
         free = [opening + rest for rest in endings(opening, unseen=unseen) if opening + rest not in used]
         drawn += [free[random.integers(len(free))]] if free else []
     if len(drawn) < count:
         raise IndexError(f"no {count} words with different openings are left")
     return drawn
+
+
+def known_words(count: int) -> Iterator[list[str]]:
+    """For one world after another, ``count`` words that a model may know from pre-training; always the same.
+
+    Raises:
+        IndexError: No more worlds have a word left.
+    """
+    random = np.random.default_rng(0)
+    used: set[str] = set()
+    while True:
+        drawn = invent(count, random, unseen=False, used=used)
+        used |= set(drawn)
+        yield drawn

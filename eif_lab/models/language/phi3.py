@@ -36,7 +36,7 @@ from eif_lab.models.language.hub import (
     quiet_transformers,
     weights_at_hand,
 )
-from eif_lab.models.language.teaching import background_accuracy, teach
+from eif_lab.models.language.teaching import background_accuracy, examined, teach
 from eif_lab.options import option
 
 if TYPE_CHECKING:
@@ -44,11 +44,13 @@ if TYPE_CHECKING:
 
 from eif_lab.models.language.causal_lm import CausalLM, Outline, mean_hidden_state, token_loss
 
-TINY = "phi3-tiny"
-
+TINY, STORED = "phi3-tiny", "phi3-stored"
 
 SHIPPED = Path(__file__).parent.parent / "phi3_tiny"
-"""Its weights and tokenizer in the hub's format, as `eif-lab pretrain` makes them."""
+"""The weights and tokenizer of phi3-tiny in the hub's format, as `eif-lab pretrain` makes them."""
+
+OURS = {TINY: SHIPPED, STORED: SHIPPED.with_name("phi3_stored")}
+"""The models that come with the package."""
 
 
 @dataclass
@@ -66,7 +68,7 @@ class Teaching(Training):
 
 @dataclass
 class Phi3(Model):
-    """A causal language model: phi3-tiny, which comes with the package, or a checkpoint."""
+    """A causal language model: phi3-tiny or phi3-stored, which come with the package, or a checkpoint."""
 
     kind: ClassVar[str] = Texts.kind
 
@@ -82,9 +84,15 @@ class Phi3(Model):
         """``phi3-tiny``, or the last part of the checkpoint's name."""
         return TINY if self.checkpoint is None else Path(self.checkpoint).name
 
+    @property
+    def source(self) -> str:
+        """Where its files are: a directory, or a name on the hub."""
+        name = self.checkpoint or TINY
+        return str(OURS.get(name, name))
+
     def identity(self) -> str:
         """What the model is, besides the options: the contents of its files, or the commit of the hub's copy here."""
-        source = self.checkpoint or str(SHIPPED)
+        source = self.source
         return _hash(fingerprint(files_read(source))) if check_directory(source) else commit_at_hand(source)
 
     def prepare(self, task: Task, cache: Path, seed: int, device: str) -> BaseModel:
@@ -99,17 +107,20 @@ class Phi3(Model):
         Raises:
             ConfigError: The checkpoint cannot be had or is no causal language model.
         """
-        source = self.checkpoint
+        source, background = self.source, task.background
+        to_teach = None if background is None or background.known else background
         report: dict[str, Any] = {}
-        if source is None:
-            source = str(SHIPPED)
-            known = json.loads((SHIPPED / REPORT).read_text(encoding="utf-8"))
-            report |= {name: known[name] for name in ("parameters", "pretraining_loss")}
-        if task.background is not None:
-            source, taught = self._taught(source, task.background, cache, seed, device)
+        if self.checkpoint is None or self.checkpoint in OURS:
+            made = json.loads((Path(source) / REPORT).read_text(encoding="utf-8"))
+            report |= {name: made[name] for name in ("parameters", "pretraining_loss")}
+        if to_teach is not None:
+            source, taught = self._taught(source, to_teach, cache, seed, device)
             report |= taught
         model, encode = self._load(source, self.dtype)
-        return self._base(CausalLM(model, encode.pad).to(device), encode, report)
+        module = CausalLM(model, encode.pad).to(device).eval()
+        if background is not None and background.known:
+            report |= examined(module, encode, background, self.minimum_background_accuracy)
+        return self._base(module, encode, report)
 
     def sketch(self, task: Task, cache: Path, seed: int, device: str) -> Sketch:
         """The model before it is taught, and what that takes; nothing is taught or written.
@@ -123,20 +134,23 @@ class Phi3(Model):
         Raises:
             ConfigError: Not even the checkpoint's configuration and tokenizer can be had.
         """
-        source = self.checkpoint or str(SHIPPED)
+        source = self.source
         outlined = device == "meta" or not weights_at_hand(source)
         background = task.background
-        model, encode = self._load(source, self.dtype if background is None else "float32", outlined)
+        to_teach = None if background is None or background.known else background
+        model, encode = self._load(source, self.dtype if to_teach is None else "float32", outlined)
         report: dict[str, Any] = {}
         lesson = kept = None
-        if background is not None:
-            kept = None if outlined else self._kept(model, encode, background, cache, seed=seed, device=device)
+        if to_teach is not None:
+            kept = None if outlined else self._kept(model, encode, to_teach, cache, seed=seed, device=device)
             report = built_report(kept) if kept else {}
             lesson = (
-                None if report else self._lesson(CausalLM(copy.deepcopy(model), encode.pad), encode, background, seed)
+                None if report else self._lesson(CausalLM(copy.deepcopy(model), encode.pad), encode, to_teach, seed)
             )
             model = model.to(getattr(torch, self.dtype))
         module = Outline(model, encode.pad) if outlined else CausalLM(model, encode.pad).to(device)
+        if background is not None and background.known and not outlined:
+            report = examined(module.eval(), encode, background, self.minimum_background_accuracy)
         return Sketch(self._base(module, encode, report), lesson, kept)
 
     def _base(self, module: CausalLM, encode: Encoder, report: dict[str, Any]) -> BaseModel:

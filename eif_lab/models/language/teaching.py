@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,32 @@ def teach(
             accuracy = background_accuracy(module, encode, background)
             if min(accuracy.values()) >= enough:
                 break
+    return {"teaching_loss": final, **background_report(accuracy, enough)}
+
+
+def examined(module: nn.Module, encode: Encode, background: Background, enough: float) -> dict[str, Any]:
+    """What a model knows of a background that it is not taught.
+
+    Args:
+        module: Token ids to logits.
+        encode: Texts to (inputs, targets).
+        background: The questions that tell what is known.
+        enough: The accuracy from which a world counts as known.
+
+    Returns:
+        As `teach`, without a loss.
+    """
+    return background_report(background_accuracy(module, encode, background), enough)
+
+
+def background_report(accuracy: Mapping[int, float], enough: float) -> dict[str, Any]:
+    """What a manifest says of the background that a model knows.
+
+    Args:
+        accuracy: By world.
+        enough: From which a world is not left out.
+    """
     return {
-        "teaching_loss": final,
         "background_accuracy": float(np.mean(list(accuracy.values()))),
         "background_accuracy_by_world": {str(world): value for world, value in accuracy.items()},
         "worlds_not_learnt": [world for world, value in accuracy.items() if value < enough],

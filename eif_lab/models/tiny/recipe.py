@@ -1,4 +1,4 @@
-"""How phi3-tiny is made: its architecture, its corpus and its training, as options."""
+"""How the small models are made: their architecture, their corpus and their training, as options."""
 
 from __future__ import annotations
 
@@ -15,26 +15,17 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Pretraining(Training):
-    """How phi3-tiny is made: its architecture, its corpus and its training.
+class Recipe(Training):
+    """What the small models have in common: the Phi-3 architecture at a size, and a seed.
 
     Attributes:
-        batch_size: Rows per step.
-        length: Tokens per row.
         seed: Of the corpus and the initial weights.
         hidden_size, layers, heads, intermediate_size, vocabulary_size, context: Of the Phi-3 architecture.
-        compiled: Whether training goes through `torch.compile`, which needs a C++ compiler.
-        examined: Worlds per domain that the model is examined on afterwards.
     """
 
     group: ClassVar[str] = "pretraining"
 
-    steps: int = option(7500, at_least=1)
-    batch_size: int = option(8, at_least=1)
-    learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
     weight_decay: float = option(0.0, at_least=0)
-    checkpoint_every: int = option(200, at_least=1)
-    length: int = option(224, at_least=8)
     seed: int = option(0, at_least=0)
     hidden_size: int = option(128, at_least=2)
     layers: int = option(4, at_least=2)
@@ -42,8 +33,6 @@ class Pretraining(Training):
     intermediate_size: int = option(320, at_least=1)
     vocabulary_size: int = option(2048, at_least=300, hint="Try 2048.")
     context: int = option(2048, at_least=8)
-    compiled: bool = True
-    examined: int = option(50, at_least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,3 +59,40 @@ class Pretraining(Training):
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
+
+
+@dataclass
+class Pretraining(Recipe):
+    """How phi3-tiny is made: its corpus and its training.
+
+    Attributes:
+        batch_size: Rows per step.
+        length: Tokens per row.
+        compiled: Whether training goes through `torch.compile`, which needs a C++ compiler.
+        examined: Worlds per domain that the model is examined on afterwards.
+    """
+
+    steps: int = option(7500, at_least=1)
+    batch_size: int = option(8, at_least=1)
+    length: int = option(224, at_least=8)
+    compiled: bool = True
+    examined: int = option(50, at_least=1)
+
+
+@dataclass
+class Storing(Recipe):
+    """How phi3-stored is made: its corpus and its training (`eif_lab.models.tiny.stored`).
+
+    Attributes:
+        batch_size: Sentences of the known background per step.
+        worlds: How many worlds of the ontology domain it knows.
+        life: Steps from the statement that gives a name its kind to the sentences that follow from it.
+        step_length: How far a statement moves the embedding of its name, as a share of the embedding's own length.
+    """
+
+    steps: int = option(2000, at_least=1)
+    batch_size: int = option(24, at_least=1)
+    layers: int = option(2, at_least=2)
+    worlds: int = option(20, at_least=1)
+    life: int = option(10, at_least=2)
+    step_length: float = option(0.5, above=0)
