@@ -157,9 +157,9 @@ def test_nothing_is_satisfied_or_violated_where_strength_is_not_clearly_above_ze
         assert np.isfinite(verdict.findings[0].effect)
 
 
-def test_strength_is_clear_where_its_interval_lies_above_zero():
+def test_strength_is_clear_at_a_level_of_its_own():
     verdicts = [Verdict("logic", "", [one(0.01, 0.99)], 0.05)]
-    clear, unclear = (Finding("strength", 1.0, low, 2.0, 0.01, 9, "worlds", 0.0) for low in (0.01, -0.01))
+    clear, unclear = (Finding("strength", 1.0, 0.01, 2.0, p_value, 9, "worlds", 0.0) for p_value in (0.0009, 0.0011))
     assert unless_untaught(verdicts, clear) == verdicts
     assert np.isnan(unless_untaught(verdicts, unclear)[0].p_value)
     undefined = Finding("strength", np.nan, np.nan, np.nan, np.nan, 1, "worlds", 0.0)
