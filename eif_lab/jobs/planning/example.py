@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,9 @@ from eif_lab.influence.array import annotate
 from eif_lab.influence.resources.forecast import seconds
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
+from eif_lab.jobs.record import ATTRIBUTE
 from eif_lab.results.arrays import write_array
+from eif_lab.results.provenance import provenance
 
 MOST_CELLS = 250_000
 """Of an array that verdicts and disk are tried on; a larger one goes by its size."""
@@ -39,7 +42,9 @@ def made_up(job: Job, steps: Sequence[int], inputs: Inputs) -> tuple[xr.DataArra
     coords = {"seed": [job.seed], "step": steps, "readout": job.readout}
     array = xr.DataArray(noise, dims=("seed", "stimulus", "step", "probe", "readout"), coords=coords)
     distances = {name: values[:rows] for name, values in inputs.distances.items()}
-    return annotate(array, first, distances, default=next(iter(distances))), stimuli / rows
+    array = annotate(array, first, distances, default=next(iter(distances)))
+    record = json.dumps({**inputs.record, "measured": provenance()})  # of a small array it is most of what is stored
+    return array.assign_attrs({ATTRIBUTE: record}), stimuli / rows
 
 
 def on_disk(array: xr.DataArray) -> float:
