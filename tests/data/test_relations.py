@@ -137,12 +137,13 @@ def test_foils_are_false_and_are_not_made_where_none_is():
         "samples": [{"subject": "ice", "object": "cold"}, {"subject": "snow", "object": "cold"}],
     }  # fmt: skip
     relation = Relation.read("feel", record)
-    assert relation.others(relation.facts[0], relation.facts) is None
+    assert relation.foils(relation.facts[0], relation.facts) == []
     samples = [*record["samples"], {"subject": "fire", "object": "hot"}]
     relation = Relation.read("feel", record | {"samples": samples})
-    assert relation.others(relation.facts[0], relation.facts[:2]) == ("fire", "hot")  # there is no other
+    assert relation.foils(relation.facts[0], relation.facts[:2])[-1] == ("feel", "fire", "hot")  # there is no other
     relation = Relation.read("feel", record | {"samples": [*samples, {"subject": "rain", "object": "wet"}]})
-    assert relation.others(relation.facts[0], relation.facts[:2]) == ("rain", "hot")
+    foils = relation.foils(relation.facts[0], relation.facts[:2])
+    assert foils == [("feel", "ice", "hot"), ("feel", "rain", "cold"), ("feel", "rain", "hot")]
 
 
 def test_wordings_of_a_stimulus_are_its_paraphrase_probes(task):

@@ -126,10 +126,10 @@ class Relation:
         times = Counter(fact.subject for fact in self.facts)
         return tuple(fact for fact in self.facts if times[fact.subject] == 1)
 
-    def others(self, fact: Fact, facts: Sequence[Fact]) -> tuple[str, str] | None:
-        """Another subject and another object: neither goes with its counterpart of ``fact``, either way round.
+    def foils(self, fact: Fact, facts: Sequence[Fact]) -> list[Fact]:
+        """The fact with another object, with another subject, and with both, none of which holds, either way round.
 
-        If there are such, they do not go with each other either.
+        Where there are none such, the last may hold; there are none where the others do.
 
         Args:
             fact: Of this relation.
@@ -140,7 +140,11 @@ class Relation:
         objects = {one.object: None for one in near if not self.holds(fact.subject, one.object)}
         subjects = {one.subject: None for one in near if not self.holds(one.subject, fact.object)}
         pairs = [(subject, object_) for object_ in objects for subject in subjects if subject != fact.subject]
-        return next((pair for pair in pairs if not self.holds(*pair)), pairs[0] if pairs else None)
+        if not pairs:
+            return []
+        subject, object_ = next((pair for pair in pairs if not self.holds(*pair)), pairs[0])
+        other = fact._replace(object=object_)
+        return [other, fact._replace(subject=subject), other._replace(subject=subject)]
 
     def holds(self, subject: str, object_: str) -> bool:
         """Whether the set has this fact, or the one with subject and object exchanged."""

@@ -120,20 +120,15 @@ class Relations(Dataset):
     def _case(self, relation: Relation, fact: Fact, facts: Sequence[Fact], generator: np.random.Generator) -> Case:
         """A fact's probes with their foils."""
         name, subject, object_ = fact
-        others = relation.others(fact, facts)
-        stranger, wrong = others or ("", "")
+        foils = relation.foils(fact, facts)
+        _, stranger, wrong = foils[-1] if foils else ("", "", "")
         right = relation.known
         objects = [one for one in relation.objects if Fact(name, subject, one) not in right]
         subjects = [one for one in relation.subjects if Fact(name, one, object_) not in right]
         # of a prompt that holds the subject, and of one that holds the object
-        named, asked = (
-            self._answers(generator, object_, wrong, objects),
-            self._answers(generator, subject, stranger, subjects),
-        )
-        foils = (
-            [Fact(name, *pair) for pair in ((subject, wrong), (stranger, object_), (stranger, wrong))] if others else []
-        )
-        swapped = [foils[place] for place in (1, 0, 2)] if others else []
+        named = self._answers(generator, object_, wrong, objects)
+        asked = self._answers(generator, subject, stranger, subjects)
+        swapped = [foils[place] for place in (1, 0, 2)] if foils else []
         wordings = [
             contrast("paraphrase", partial(relation.ask_object, wording=wording), fact, foils, named)
             for wording in range(1, min(len(relation.wordings), self.paraphrases + 1))
