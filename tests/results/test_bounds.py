@@ -92,9 +92,7 @@ def test_jobs_on_the_same_samples_share_their_learners(write, monkeypatch):
     both, shared = [write("a", array), write("b", array, strength=1.0)], Bounds()
     assert all(shared.of(job) for job in both) and len(made) == len(LEARNERS)
     table = shared.table(both)
-    assert len(made) == len(LEARNERS) and set(table["job"]) == {
-        f"{one} (ontology)" for one in LEARNERS.values()
-    }
+    assert len(made) == len(LEARNERS) and set(table["job"]) == {f"{one} (ontology)" for one in LEARNERS.values()}
 
 
 def test_what_cannot_be_imitated_has_no_learners(write):
