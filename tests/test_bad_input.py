@@ -215,7 +215,7 @@ CONFIGS = {
     "a number for a choice": (nothing, "workers=-1", "workers must be one of none, ray, got -1"),
     "a group that is needed, taken away": (nothing, "~model", "model must be an option that can be left out, got '~mo"),
     "an option that is needed, taken away": (nothing, "~seed", "seed must be an option that can be left out"),
-    "a job twice over": (nothing, "-m seed=0,1,0", "the sweep must have each job once, got 'seed=0'. Leave"),
+    "a job twice over": (nothing, "-m seed=0,1,0", "the sweep must have each job once, got 'seed=0.*Leave the second"),
     "a cache where no folder can be": (nothing, "cache=/dev/null/x", "cache must be a folder that can be made and wri"),
     "a cache that is a file": (file("mine", "x"), "cache=mine", "cache must be a folder that can be made and written"),
     "an interpolation of nothing": (nothing, "cache='${nowhere}'", "'nowhere' not found"),
@@ -252,7 +252,7 @@ CONFIGS = {
     "a project that W&B does not take": (
         nothing, "tracker=wandb tracker.project=me/influence", "tracker.project must hold none of"),
     "a tag that W&B does not take": (nothing, f"tracker=wandb tracker.tags=[{'t' * 65}]", "tracker.tags must each"),
-    "a number for a group": (nothing, "tracker=3", "Config group override must be a string or a list. Got int."),
+    "a number for a group": (nothing, "tracker=3", "tracker must be one of csv, none, tensorboard, wandb, got 3. Try"),
     "a number for nested options": (nothing, "model.training=5", "model.training must hold options (steps, .*got 5."),
     "nothing for nested options": (nothing, "model.training=null", "model.training must hold options (.*got None."),
     "a list for a number": (nothing, "seed=[1,2]", "seed must be a whole number, got [1, 2]"),

@@ -86,7 +86,7 @@ def mistaken_value(error: Exception, loader: Loader, name: str, overrides: Seque
             return rule_error(field, "have one value, unless -m makes a sweep of several", text, hint)
         value = None if one.is_sweep_override() else one.value()
         if isinstance(value, int | float) or (isinstance(value, list) and field != "desideratum"):
-            known = loader.get_group_options(field, ObjectType.CONFIG, name, search_paths(overrides))
+            known = field and loader.get_group_options(field, ObjectType.CONFIG, name, search_paths(overrides))
             if known:
                 return unknown_choice(field, value, known)
     return None

@@ -128,7 +128,7 @@ def test_the_console_shows_learners_where_asked(write, tmp_path, capsys):
     assert main([str(tmp_path), "--learners"]) == 0
     words = " ".join(capsys.readouterr().out.split())
     for domain in ("ontology", "negation"):
-        assert words.count(f" ({domain})") == 4, "two learners in two blocks"
+        assert words.count(f" ({domain})") >= 4, "two learners in each block"
     assert "reference learners" in words
     assert main([str(tmp_path)]) == 0 and "learners" not in capsys.readouterr().out
 
