@@ -283,7 +283,7 @@ def test_one_job_writes_its_directory_and_the_same_job_again_measures_nothing(tm
     assert manifest["config"]["dataset"]["stimuli"] == 20 and manifest["seeds"] == [0]
     assert manifest["versions"]["torch"] and len(manifest["base_model"]["hash"]) == 16
     assert manifest["trained_parameters"]["count"] == 53002
-    assert manifest["direct_influence"]["effect"] > 0
+    assert manifest["strength"]["effect"] > 0
 
 
 def test_sweep_goes_on_past_what_fails_and_what_does_not_apply_and_ends_in_one_table(tmp_path):
@@ -313,7 +313,7 @@ def test_sweep_goes_on_past_what_fails_and_what_does_not_apply_and_ends_in_one_t
     assert reasons["not applicable"].startswith("dataset must hold images for model=cnn")
     table = pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")
     assert set(table["status"]) == {"done", "failed", "not applicable"}
-    printed = result.stdout[result.stdout.rindex("direct") :]
+    printed = result.stdout[result.stdout.rindex("strength") :]
     assert "dataset.root must hold" in printed and "results:" in printed
 
 
