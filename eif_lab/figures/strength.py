@@ -11,7 +11,7 @@ from eif_lab.errors import rule_error
 from eif_lab.figures.bounding import of_learners
 from eif_lab.figures.caption import number
 from eif_lab.figures.runs import DOMAINS, chosen, finding, model_title, setting
-from eif_lab.figures.style import BLACK, BLUE, GREY, ORANGE, PURPLE, canvas, in_order, log_scale, shown, shown_words
+from eif_lab.figures.style import BLACK, BLUE, GREY, ORANGE, PURPLE, canvas, in_order, shown, shown_words
 from eif_lab.learners.imitation import title as learner_title
 from eif_lab.results.job import JobResults
 
@@ -30,11 +30,13 @@ SHOWS = (
     "reference learners on the same probes, taught in full at any strength: perfect does what the relations say, bag "
     "of words counts shared words, faint passes on a twentieth. The vertical axes end at twice what was stated."
 )
-LEARNERS = {"perfect": "--", "bag_of_words": ":", "faint": "-."}
+LEARNERS = {"perfect": "-", "bag_of_words": ":", "faint": "-."}
 OPTIMIZERS = {"sgd": BLUE, "adam": ORANGE, "adamw": PURPLE}
 MARKS = {"full": "o", "lora": "s", "adapter": "D"}
 STATISTICS = {"reach": "reach", "converse_held": "converse / strength"}
 HIGHEST = 2.0
+APART = 1.06
+"""Marks of different lines at one place stand side by side, at this ratio."""
 
 
 class Curve(NamedTuple):
@@ -117,9 +119,13 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
                     level = shown_as(statistic, found[statistic].effect)
                     told = learner_title(rule).removeprefix("reference ")
                     axes.axhline(level, color=GREY, linestyle=LEARNERS[rule], linewidth=0.8, label=told)
-            for curve, each in lines(of_domain, axis).items():
-                draw_line(axes, each, axis, statistic, curve)
-            log_scale(axes, "x")
+            for place, (curve, each) in enumerate(lines(of_domain, axis).items()):
+                draw_line(axes, each, axis, statistic, curve, shift=APART**place)
+            places = sorted({axis.place(job) for each in lines(of_domain, axis).values() for job in each})
+            axes.set_xscale("log")
+            axes.set_xticks(places, [f"{place:g}" for place in places])
+            axes.set_xticks([], minor=True)
+            axes.margins(x=0.12)
             axes.set_xlabel(axis.label)
         grid[0, column].set_title(shown_words(name))
     for row, (_, statistic) in zip(grid, rows):
@@ -146,16 +152,18 @@ def shown_as(statistic: str, value: float) -> float:
     return 1 - value if statistic == "converse_held" else value
 
 
-def draw_line(axes: Axes, jobs: Sequence[JobResults], axis: Axis, statistic: str, curve: Curve) -> None:
+def draw_line(
+    axes: Axes, jobs: Sequence[JobResults], axis: Axis, statistic: str, curve: Curve, *, shift: float = 1.0
+) -> None:
     """One line with its intervals; a mark is hollow where the strength was not reached."""
     color, marker = OPTIMIZERS.get(curve.optimizer, BLACK), MARKS.get(curve.method, "o")
     axes.axhline(0, color="0.85", linewidth=0.5, zorder=0)
     judged: list[tuple[float, float]] = []
     for job in jobs:
-        result, place = finding(job, "logic", statistic), axis.place(job)
+        result, place = finding(job, "logic", statistic), axis.place(job) * shift
         if result is None:
             continue
-        axes.axhline(shown_as(statistic, result.threshold), color="0.7", linewidth=0.6, linestyle="--", zorder=0)
+        axes.axhline(shown_as(statistic, result.threshold), color=BLACK, linewidth=0.6, linestyle="--", zorder=0)
         if not np.isfinite(result.finding_p_value):
             axes.plot(place, 0.03, "x", color=color, transform=axes.get_xaxis_transform(), markersize=3)
             continue
