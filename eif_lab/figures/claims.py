@@ -180,8 +180,17 @@ def claims(jobs: Sequence[JobResults]) -> list[Row]:
 
 
 def distinct(jobs: Sequence[JobResults]) -> list[JobResults]:
-    """The jobs; of several with the same array, as two runs may have, the first."""
-    return list({job.manifest.array or str(job.path): job for job in reversed(jobs)}.values())[::-1]
+    """The jobs; of several with the same array, as two runs may have, the first, and of prompting any recipe's.
+
+    Nothing is trained in prompting, so that jobs that differ in no more than their update are the same there.
+    """
+
+    def key(job: JobResults) -> str:
+        options = {name: job.manifest.config.get(name) for name in ("model", "dataset", "desideratum")}
+        read = setting(job).method == "prompt"
+        return f"{setting(job)} {options}" if read else job.manifest.array or str(job.path)
+
+    return list({key(job): job for job in reversed(jobs)}.values())[::-1]
 
 
 def alike(jobs: Sequence[JobResults], but_for_domains: bool = True) -> list[list[JobResults]]:
@@ -191,7 +200,7 @@ def alike(jobs: Sequence[JobResults], but_for_domains: bool = True) -> list[list
         run = replace(setting(job), seed=0, data_seed=0, engine="")
         options = {name: one for name, one in job.manifest.config.items() if name not in (*SEEDS, *HOW_RUN)}
         if but_for_domains:
-            run, options = replace(run, dataset=""), {"update": options.get("update")}
+            run, options = replace(run, dataset=""), {"update": run.method != "prompt" and options.get("update")}
         groups.setdefault(f"{run} {json.dumps(options, sort_keys=True, default=str)}", []).append(job)
     return list(groups.values())
 

@@ -266,7 +266,7 @@ def correlation_between(job: JobResults, other: JobResults) -> Estimate:
     defined = (~same_sample(x) & np.isfinite(x.values) & np.isfinite(y.values)).astype(float)
     a, b = (np.where(defined > 0, one.values - np.nanmean(one.values), 0.0) for one in (x, y))
     units, _ = clusters(x)
-    square = x.shape[0] == x.shape[1] and (texts(x, "stimulus_id") == texts(x, "probe_id")).all()
+    square = np.array_equal(texts(x, "stimulus_id"), texts(x, "probe_id"))
     moments = [_by_unit(one, units, square) for one in (defined, a, b, a * a, b * b, a * b)]
 
     def correlation(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:

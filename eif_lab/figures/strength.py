@@ -24,11 +24,11 @@ SHOWS = (
     "converse: the influence on what does not follow, the stimulus read backwards, less its controls, over the "
     "strength. The upper two rows are against the strength that the learning rate was calibrated to, the lower two "
     "against the number of steps at one strength. A line for each optimizer and method, with 95 % intervals "
-    "(Fieller's, over worlds). Filled: that strength was reached; hollow: it was not, and the number beside the mark "
-    "is what was reached, in nats. A cross at the bottom: the stimuli were not clearly taught anything, so that there "
+    "(Fieller's, over worlds). Filled: that strength was reached; hollow: it was not, and the number above it is "
+    "what was reached, in nats. A cross at the bottom: the stimuli were not clearly taught anything, so that there "
     "is no ratio. Dashed: the bar, above which reach, and below which the converse has to be. Chance is 0. Grey lines: "
-    "reference learners on the same probes, taught in full at any strength: perfect does what the relations say, bag "
-    "of words counts shared words, faint passes on a twentieth. The vertical axes end at twice what was stated."
+    "reference learners on the same probes, in shares of what perfect is taught, which does what the relations say; "
+    "bag of words counts shared words, faint passes on a twentieth. The vertical axes end at twice what was stated."
 )
 LEARNERS = {"perfect": "-", "bag_of_words": ":", "faint": "-."}
 OPTIMIZERS = {"sgd": BLUE, "adam": ORANGE, "adamw": PURPLE}
@@ -116,9 +116,8 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         for axes, (axis, statistic) in zip(grid[:, column], rows):
             for rule, found in learners.items():
                 if statistic in found:
-                    level = shown_as(statistic, found[statistic].effect)
                     told = learner_title(rule).removeprefix("reference ")
-                    axes.axhline(level, color=GREY, linestyle=LEARNERS[rule], linewidth=0.8, label=told)
+                    axes.axhline(found[statistic], color=GREY, linestyle=LEARNERS[rule], linewidth=0.8, label=told)
             for place, (curve, each) in enumerate(lines(of_domain, axis).items()):
                 draw_line(axes, each, axis, statistic, curve, shift=APART**place)
             places = sorted({axis.place(job) for each in lines(of_domain, axis).values() for job in each})
@@ -168,17 +167,19 @@ def draw_line(
             axes.plot(place, 0.03, "x", color=color, transform=axes.get_xaxis_transform(), markersize=3)
             continue
         judged.append((place, shown_as(statistic, result.effect)))
-        axes.plot([place, place], [shown_as(statistic, end) for end in (result.low, result.high)], color=color)
-        draw_mark(axes, job, judged[-1], color, marker)
+        ends = [shown_as(statistic, end) for end in (result.low, result.high)]
+        axes.plot([place, place], ends, color=color)
+        draw_mark(axes, job, judged[-1], top=min(max(ends), HIGHEST), color=color, marker=marker)
     if judged:
         told = f"{shown(curve.optimizer)}, {shown_words(curve.method)}"
         axes.plot(*zip(*judged), color=color, linewidth=0.9, marker=marker, markersize=0, label=told)
 
 
-def draw_mark(axes: Axes, job: JobResults, place: tuple[float, float], color: str, marker: str) -> None:
-    """One mark; hollow, and with what was reached, where the strength was not."""
+def draw_mark(axes: Axes, job: JobResults, place: tuple[float, float], *, top: float, color: str, marker: str) -> None:
+    """One mark; hollow, and with what was reached above its interval, where the strength was not."""
     calibration = job.manifest.update.calibration
     reached = calibration is None or calibration.reached
     axes.plot(*place, marker, color=color, markerfacecolor=color if reached else "white", markersize=4, zorder=3)
     if calibration is not None and not reached:
-        axes.annotate(number(calibration.strength), place, (3, 3), textcoords="offset points", fontsize=5.5)
+        told = number(calibration.strength)
+        axes.annotate(told, (place[0], top), (0, 2), textcoords="offset points", fontsize=5.5, ha="center", color=color)

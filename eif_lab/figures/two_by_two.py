@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.lines import Line2D
 
 from eif_lab.data.worlds import domains
@@ -24,10 +25,11 @@ SHOWS = (
     "its controls. A row of panels for where the background is (what is known beforehand: taught to the weights, or "
     "read in the context), a column for where the stimulus is; a line in each for each knowledge domain that has a "
     "background, a mark for each job. Bars are 95 % intervals (Fieller's, over worlds). Dotted: 0, which is chance. "
-    "Dashed: the bar. Filled: satisfied; grey: inconclusive, which includes jobs that taught nothing; white: "
-    "violated, with r: reversed (below the control), a: absent (not above it), or s: short (above it, below the bar). "
-    "Black: reference learners on the same probes, one that does what the relations say (triangle) and one that only "
-    "counts shared words (cross). Where reach is low with the background in the weights and high with it in the "
+    "Dashed: the bar. Filled: satisfied; grey: inconclusive; white: violated, with r: reversed (below "
+    "the control), a: absent (not above it), or s: short (above it, below the bar). Where the stimuli were not clearly "
+    "taught anything there is no ratio, and words instead of a mark. Black: reference learners on the same probes, one "
+    "that does what the relations say (three-pointed star) and one that only counts shared words (cross), in shares of "
+    "what the first is taught. Where reach is low with the background in the weights and high with it in the "
     "context, the background was not at hand; where it is low in the left column and high in the right one, the "
     "stimulus was learnt, and not used. The horizontal axes end where the middle of the data does."
 )
@@ -92,13 +94,18 @@ def draw_panel(axes: Axes, jobs: Sequence[JobResults], names: Sequence[str]) -> 
         those = [job for job in jobs if setting(job).dataset == name]
         for number, job in enumerate(those):
             result = finding(job, "logic", "reach")
-            if result is not None:
-                shift = 0.6 * ((number + 0.5) / len(those) - 0.5)
+            if result is None:
+                continue
+            shift = 0.6 * ((number + 0.5) / len(those) - 0.5)
+            axes.axvline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
+            if np.isfinite(result.finding_p_value):
                 draw_mark(axes, result, place + shift, setting(job).method)
-                axes.axvline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
+            else:
+                told = f"{setting(job).method}: not clearly taught"
+                axes.annotate(told, (0, place + shift), (4, 0), textcoords="offset points", fontsize=5.5, va="center")
         for rule, found in (of_learners(those[0], list(LEARNERS)) if those else {}).items():
             if "reach" in found:
-                axes.plot(found["reach"].effect, place, LEARNER_MARKS[rule], color=BLACK, label=rule, zorder=1)
+                axes.plot(found["reach"], place, LEARNER_MARKS[rule], color=BLACK, label=rule, zorder=1)
     for border in range(1, len(names)):
         axes.axhline(border - 0.5, color="0.9", linewidth=0.5, zorder=0)
     axes.tick_params(axis="y", length=0)
