@@ -258,7 +258,7 @@ def of_domains(claim: Claim, jobs: Sequence[JobResults], verdicts: _Verdicts) ->
         evidence.mean_of(each),
         agrees=evidence.decide_mean(each, claim.allowed),
         verdict=verdicts.count(jobs, claim.desideratum),
-        note=f"{claim.meaning}{named(claim, jobs)}, mean over {len(each)} domains, {claim.allowed}; "
+        note=f"{claim.meaning}{named(claim, jobs)}, mean over {known_domains(each, jobs)}, {claim.allowed}; "
         f"{told_each(each, claim.allowed)}",
     )
 
@@ -321,7 +321,9 @@ def more_asymmetric(tuned: Sequence[JobResults], prompts: Sequence[JobResults], 
     compared = [job for job in tuned if str(job.path) in others]
     each = by_domain(compared, lambda job: evidence.less_symmetric(job, others[str(job.path)]))
     weakest = min(each, key=lambda estimate: estimate.effect, default=Estimate())
-    at = f"shown is the weakest of {len(each)} domains ({weakest.domain})" if each else "no domain could be compared"
+    at = (
+        f"shown is the weakest of {known_domains(each, tuned)} ({weakest.domain})" if each else "none could be compared"
+    )
     return row(
         "prompting is more asymmetric than fine-tuning, in every domain",
         tuned,
@@ -346,6 +348,7 @@ def satisfies_more(tuned: Sequence[JobResults], prompts: Sequence[JobResults], v
     ours, theirs = (list(column) for column in zip(*known)) if known else ([], [])
     n = len(known)
     satisfied, violated = ([side.count(one) for side in (ours, theirs)] for one in (SATISFIED, VIOLATED))
+    apart = [list(zip(ours, theirs)).count(pair) for pair in ((VIOLATED, SATISFIED), (SATISFIED, VIOLATED))]
     low, high = satisfied[1] - (n - violated[0]), n - violated[1] - satisfied[0]
     agrees = AGREES if n and low > 0 else DISAGREES if n and high <= 0 else INCONCLUSIVE
     shares = [one / n if n else math.nan for one in (satisfied[1] - satisfied[0], low, high)]
@@ -356,8 +359,9 @@ def satisfies_more(tuned: Sequence[JobResults], prompts: Sequence[JobResults], v
         agrees=agrees,
         verdict=", ".join(verdicts.count([*prompts], name) for name in COUNTED) + " (prompting)",
         note=f"satisfied under prompting {satisfied[1]}, under fine-tuning {satisfied[0]}, violated {violated[1]} and "
-        f"{violated[0]}, of {n} verdicts each ({', '.join(map(spaced, COUNTED))}; domains and seeds); difference as a "
-        f"share, from where every {NO_VERDICT} one speaks against prompting to where it speaks for it, {MORE}",
+        f"{violated[0]}, of {n} verdicts each ({', '.join(map(spaced, COUNTED))}; domains and seeds); {apart[0]} are "
+        f"satisfied there and violated here, {apart[1]} the reverse; difference as a share, from where every "
+        f"{NO_VERDICT} one speaks against prompting to where it speaks for it, {MORE}",
     )
 
 
@@ -383,7 +387,7 @@ def row(
 
 def what(jobs: Sequence[JobResults]) -> str:
     """Model, data, method, n and seeds."""
-    run, manifest = setting(jobs[0]), jobs[0].manifest
+    run = setting(jobs[0])
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(setting(job).seed for job in jobs))
     domains = list(dict.fromkeys(map(dataset_title, jobs)))
     data = domains[0] if not run.view else f"{', '.join(domains)} ({run.view}, background {run.background or 'taught'})"
@@ -391,7 +395,25 @@ def what(jobs: Sequence[JobResults]) -> str:
     sizes = sorted({job.manifest.stimuli for job in jobs})
     n = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
     plural = "s" if "," in seeds else ""
-    return f"{model_title(jobs[0])}, {data}{noise}, {run.method}, {n} stimuli, {manifest.unit}, seed{plural} {seeds}"
+    named_by = f"{model_title(jobs[0])}, {data}{noise}, {run.method}"
+    return f"{named_by}, {recipe(jobs)}, {n} stimuli, seed{plural} {seeds}"
+
+
+def recipe(jobs: Sequence[JobResults]) -> str:
+    """The update, and how much it taught; of prompting how much was taught alone."""
+    update, unit = jobs[0].manifest.update, jobs[0].manifest.unit
+    taught = sorted(job.manifest.strength.effect or 0.0 for job in jobs)
+    told = [f"{taught[0]:.2g} to {taught[-1]:.2g} {unit} taught" if len(jobs) > 1 else f"{taught[0]:.2g} {unit} taught"]
+    if update.optimizer:
+        told.insert(0, f"{update.steps} step{'' if update.steps == 1 else 's'} of {update.optimizer}")
+    return ", ".join(told)
+
+
+def known_domains(each: Sequence[Estimate], jobs: Sequence[JobResults]) -> str:
+    """How many domains have a statistic, of how many."""
+    n = len({setting(job).dataset for job in jobs})
+    lacking = " (the others have no such probes, or were not clearly taught)" if len(each) < n else ""
+    return f"{len(each)} of {n} domains{lacking}"
 
 
 def named(claim: Claim, jobs: Sequence[JobResults]) -> str:
