@@ -23,7 +23,7 @@ def names(group: str) -> list[str]:
 
 
 def named_choice(
-    group: str, name: str, options: Mapping[str, Any] | None = None, cache: str | Path = CACHE, field: str = ""
+    group: str, name: Any, options: Mapping[str, Any] | None = None, cache: str | Path = CACHE, field: str = ""
 ) -> Any:
     """The options of a choice, as an instance of its class.
 

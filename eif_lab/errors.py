@@ -33,6 +33,24 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
+def must_be(field: str, value: Any, kinds: Any, words: str, hint: str = "") -> None:
+    """Refuse a value of another type than it should be.
+
+    Args:
+        field: Its name.
+        value: What was received.
+        kinds: A class, or a union of them, that it must be an instance of.
+        words: What it must be, with an article.
+        hint: What to try.
+
+    Raises:
+        ConfigError: It is of none of these classes, or is a class itself.
+    """
+    if not isinstance(value, kinds):
+        received = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise rule_error(field, f"be {words}", received, hint)
+
+
 def reason_of(error: BaseException) -> str:
     """What an error says, in one line; the name of its class where it says nothing."""
     return one_line(error) or type(error).__name__
@@ -63,10 +81,10 @@ def unwritable(text: str) -> str:
     return refused[0] if refused else ""
 
 
-def unknown_name(field: str, value: str, known: Iterable[str]) -> ConfigError:
+def unknown_name(field: str, value: Any, known: Iterable[str]) -> ConfigError:
     """A name that does not exist, with the nearest one that does."""
     known = sorted(known)
-    near = difflib.get_close_matches(value, known, n=1)
+    near = difflib.get_close_matches(str(value), known, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Try {known[0]}."
     return rule_error(field, f"be one of {', '.join(known)}", value, hint)
 

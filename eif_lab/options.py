@@ -190,7 +190,7 @@ def _typed(kind: type, given: Mapping[str, Any], prefix: str, others: Iterable[s
         if given[name] == "???":  # OmegaConf's mark of a missing value, for which it would take the default
             raise rule_error(f"{prefix}{name}", "be given", given[name], fields[name].metadata.get("hint", ""))
     try:
-        merged = OmegaConf.merge(_structured(kind), dict(given))
+        merged = OmegaConf.merge(_structured(kind), {name: _plain(value) for name, value in given.items()})
         return typing.cast(dict[str, Any], OmegaConf.to_container(merged, structured_config_mode=SCMode.DICT))
     except OmegaConfBaseException as error:
         key = str(error.full_key or "")
@@ -198,6 +198,11 @@ def _typed(kind: type, given: Mapping[str, Any], prefix: str, others: Iterable[s
         rule = f"be {_words(fields[top].type)}" if top in fields else "fit its type"
         hint = fields[top].metadata.get("hint", "") if top in fields else ""
         raise rule_error(f"{prefix}{key}", rule, _value_at(given, key), hint) from None
+
+
+def _plain(value: Any) -> Any:
+    """A single number of NumPy or torch as Python's; anything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
 def _words(annotation: Any) -> str:

@@ -179,6 +179,30 @@ def test_every_group_and_choice_says_what_it_is():
         assert all(choices.choices(group).values()), group
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("report", "the following arguments are required: directory. Try eif-lab report --help"),
+        ("report a b", "unrecognized arguments: b. Try eif-lab report --help"),
+        ("figures symetry results", "invalid choice: 'symetry'"),
+        ("power --noise loud", "argument --noise: invalid float value: 'loud'. Try eif-lab power --help"),
+        ("workspace --entity=", "--entity must name a user or a team, got ''"),
+    ],
+)
+def test_a_mistake_in_the_arguments_of_a_subcommand_is_one_line(arguments, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        dispatch.main(arguments.split())
+    printed = capsys.readouterr()
+    assert ended.value.code == 2 and told in printed.err
+    assert (printed.err.count("\n"), printed.out) == (1, "")
+
+
+def test_pretraining_on_a_device_that_is_none_is_refused_before_it_begins(tmp_path, capsys):
+    code = dispatch.main(["pretrain", "--device", "gpu", "--output", str(tmp_path / "made"), "--steps", "1"])
+    assert code == 2 and capsys.readouterr().err.startswith("device must be one that torch can use here")
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize("subcommand", SUBCOMMANDS)
 def test_every_subcommand_says_what_it_takes(subcommand, capsys):
     with pytest.raises(SystemExit) as ended:

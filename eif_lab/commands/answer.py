@@ -6,6 +6,7 @@ import argparse
 import io
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from eif_lab.errors import ConfigError, memory_line, one_line, printable, short_of_memory
 
@@ -25,9 +26,17 @@ SUBCOMMANDS = {
 """The modules beside this one that are subcommands, each with a sentence."""
 
 
-def parser_of(subcommand: str) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser that answers a mistake in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the mistake and where to look for help, and exit with the code for it."""
+        self.exit(USER_ERROR, printable(one_line(f"{message}. Try {self.prog} --help")) + "\n")
+
+
+def parser_of(subcommand: str) -> Parser:
     """The parser of a subcommand, to which its module adds its arguments."""
-    return argparse.ArgumentParser(prog=f"eif-lab {subcommand}", description=SUBCOMMANDS[subcommand])
+    return Parser(prog=f"eif-lab {subcommand}", description=SUBCOMMANDS[subcommand])
 
 
 def print_anywhere() -> None:

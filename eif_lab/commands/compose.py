@@ -65,7 +65,8 @@ class Command:
         self.hydra = ComposedHydra(task_name=detect_task_name(None, MODULE), config_loader=self.loader)
         self.name = asked.config_name or PRIMARY
         self.overrides = list(asked.overrides)
-        mode = self.hydra.get_mode(self.name, self.overrides)
+        with self.in_words(self.overrides):
+            mode = self.hydra.get_mode(self.name, self.overrides)
         self.swept = asked.multirun or mode == RunMode.MULTIRUN
         self.mode = RunMode.MULTIRUN if self.swept else RunMode.RUN
         if mode != self.mode:
@@ -104,6 +105,7 @@ class Command:
             jobs = split_jobs(config.hydra.sweeper, task_overrides(config), self.loader)
         if not jobs:
             raise rule_error("the sweep", "have at least one job", " ".join(self.overrides), "Try a longer range.")
+        must_differ(jobs)
         folders = JobFolders()
         with closing(watched(jobs)) as each:
             checked = [(job, self.checked(number, job, folders)) for number, job in enumerate(each)]
@@ -164,6 +166,19 @@ class Command:
     def in_words(self, overrides: Sequence[str]) -> AbstractContextManager[None]:
         """Turn what Hydra refuses of these overrides into one line (`refusals.in_words`)."""
         return in_words(self.loader, self.name, list(dict.fromkeys([*self.overrides, *overrides])))
+
+
+def must_differ(jobs: Sequence[Sequence[str]]) -> None:
+    """Refuse a sweep with the same job twice, which would count as two seeds or two findings.
+
+    Raises:
+        ConfigError: With the overrides of the job.
+    """
+    seen = set[tuple[str, ...]]()
+    for job in jobs:
+        if tuple(job) in seen:
+            raise rule_error("the sweep", "have each job once", " ".join(job), "Leave the second out.")
+        seen.add(tuple(job))
 
 
 def where_given(task: TaskFunction, config: DictConfig) -> object:

@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> int:
         0; 2 for a mistake in what was asked, told in one line.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait ruin a shared machine
+    from eif_lab.jobs.device import must_be_usable
     from eif_lab.models.language.phi3 import OURS, STORED, TINY
     from eif_lab.models.tiny.pretraining import pretrain
     from eif_lab.models.tiny.recipe import Pretraining, Storing
@@ -40,7 +41,13 @@ def main(arguments: list[str]) -> int:
     recipe, output, device = (asked.pop(name) for name in ("recipe", "output", "device"))
     directory = output or OURS[recipe]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    return in_one_line(lambda: summary(make(options(**asked), directory, device), directory))
+
+    def made() -> str:
+        how = options(**asked)
+        must_be_usable(device)
+        return summary(make(how, directory, device), directory)
+
+    return in_one_line(made)
 
 
 def recipe_in(arguments: list[str], recipes: list[str]) -> str:

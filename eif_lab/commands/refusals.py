@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
@@ -37,7 +38,9 @@ def in_words(loader: Loader, name: str, overrides: Sequence[str]) -> Iterator[No
     """
     try:
         yield
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise refusal(error, loader, name, overrides) from error
 
 
@@ -53,6 +56,8 @@ def refusal(error: Exception, loader: Loader, name: str, overrides: Sequence[str
     choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]*)'", line)
     if choice and (known := loader.get_group_options(choice[1], ObjectType.CONFIG, name, search_paths(overrides))):
         return unknown_choice(choice[1], choice[2], known)
+    if mistake := mistaken_value(error, loader, name, overrides):
+        return mistake
     field = re.search(r"Could not override '([^']*)'.*Key '([^']*)' is not in struct", line)
     if field:
         value = next((one.split("=", 1)[1] for one in reversed(overrides) if one.startswith(f"{field[1]}=")), None)
@@ -63,7 +68,31 @@ def refusal(error: Exception, loader: Loader, name: str, overrides: Sequence[str
     return ConfigError(f"{line}. Try eif-lab --help")
 
 
-def unknown_choice(group: str, value: str, known: Sequence[str]) -> ConfigError:
+def mistaken_value(error: Exception, loader: Loader, name: str, overrides: Sequence[str]) -> ConfigError | None:
+    """The line for an override that takes away what a job needs, or gives another kind of value than can be taken.
+
+    None where there is no such override. Arguments are those of `in_words`.
+    """
+    try:
+        asked = [parsed(one) for one in overrides]
+    except HydraException:
+        return None
+    for one in asked:
+        field, text = one.key_or_group, str(one.input_line).partition("=")[2]
+        if one.is_delete():
+            return rule_error(field, "be an option that can be left out", f"~{field}", "Leave it out for the default.")
+        if one.is_sweep_override() and "Ambiguous value" in str(error):
+            hint = f"Try eif-lab -m {one.input_line}, or eif-lab --help."
+            return rule_error(field, "have one value, unless -m makes a sweep of several", text, hint)
+        value = None if one.is_sweep_override() else one.value()
+        if isinstance(value, int | float) or (isinstance(value, list) and field != "desideratum"):
+            known = field and loader.get_group_options(field, ObjectType.CONFIG, name, search_paths(overrides))
+            if known:
+                return unknown_choice(field, value, known)
+    return None
+
+
+def unknown_choice(group: str, value: Any, known: Sequence[str]) -> ConfigError:
     """A choice that a group does not have, with its new name or the nearest one.
 
     Args:
@@ -71,7 +100,7 @@ def unknown_choice(group: str, value: str, known: Sequence[str]) -> ConfigError:
         value: The choice asked for.
         known: The group's choices, the user's own among them.
     """
-    if (renamed := RENAMED.get((group, value))) in known:
+    if (renamed := RENAMED.get((group, str(value)))) in known:
         return rule_error(group, f"be called {renamed}, which is its name now", value, f"Try {group}={renamed}.")
     return unknown_name(group, value, known)
 

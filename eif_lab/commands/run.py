@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 import hydra
 from hydra.errors import HydraException
@@ -84,8 +86,27 @@ def run_jobs(arguments: list[str]) -> int:
 
         if command.swept:
             return run_sweep(command)
+        for cache in dict.fromkeys(job.cache for _, job in jobs if isinstance(job, Job)):
+            must_be_makeable(Path(cache))
         with claimed(command) as output, disk_trouble(output.path):
             return largest_code(command.run(functools.partial(run_alone, output)))
+
+
+def must_be_makeable(cache: Path) -> None:
+    """Refuse a cache that is no folder and cannot become one, before anything is written.
+
+    Raises:
+        ConfigError: With the system's own reason.
+    """
+    if cache.is_dir():
+        return
+    there = next(folder for folder in (cache, *cache.absolute().parents) if os.path.lexists(folder))
+    try:
+        with tempfile.TemporaryDirectory(dir=there):  # some folders, such as /proc, say only then that none can be made
+            pass
+    except OSError as error:
+        rule = f"be a folder that can be made and written ({error.strerror})"
+        raise rule_error("cache", rule, str(cache), "Give another folder.") from None
 
 
 def no_job(_: DictConfig) -> None:

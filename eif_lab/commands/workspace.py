@@ -22,6 +22,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--name", default="Desiderata", help="what the workspace is called (Desiderata)")
     parser.add_argument("--print", action="store_true", help="write it as JSON, without network or key")
     asked = parser.parse_args(arguments)
+    if not asked.entity:
+        parser.error("--entity must name a user or a team, got ''")
     return in_one_line(lambda: saved(build(asked.entity, asked.project, asked.name), asked.print))
 
 

@@ -227,9 +227,10 @@ def decay_between(moved: Float[np.ndarray, "classes classes"], apart: Float[np.n
 
 
 def off_diagonal_ranks(square: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """Ranks of the cells off the diagonal, which holds 0."""
+    """Ranks of the cells off the diagonal, which holds 0; means that differ by rounding only are tied."""
     ranks, cells = np.zeros(square.shape), ~np.eye(len(square), dtype=bool)
-    ranks[cells] = rankdata(square[cells])
+    largest = np.abs(square[cells]).max()
+    ranks[cells] = rankdata(np.round(square[cells] / (largest if largest > 0 else 1.0), 10))
     return ranks
 
 

@@ -17,7 +17,7 @@ from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import require, select_readout
 from eif_lab.desiderata.strength import UNTAUGHT, strength_of
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
-from eif_lab.errors import NotApplicable
+from eif_lab.errors import NotApplicable, must_be
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ def judge(
         ...     print(verdict.desideratum, verdict.outcome())
         logic satisfied
     """
+    must_be("influence", influence, xr.DataArray, "an annotated DataArray", "Try eif_lab.annotate(scores, task).")
     require(influence, "stimulus_id", "probe_id", "relation", hint="Try eif_lab.annotate(scores, task).")
     claims = names("desideratum") if desiderata is None else desiderata
     several = [claims] if isinstance(claims, str | Desideratum) else list(claims)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Int
@@ -132,13 +134,21 @@ def related(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
     return np.isin(texts(influence, "relation"), RELATED)
 
 
-def clusters(influence: xr.DataArray) -> tuple[Int[np.ndarray, " stimulus"], str]:
+UNITS = {"class": "classes", "world": "worlds"}
+"""What stimuli may have in common, with its plural."""
+
+
+def clusters(influence: xr.DataArray, units: Iterable[str] = tuple(UNITS)) -> tuple[Int[np.ndarray, " stimulus"], str]:
     """The independent unit ``0 .. n - 1`` that each stimulus belongs to, and its name in the plural.
 
     Images of one class share what makes the class, stimuli of one world its invented words and its background: the
     class or the world is the unit, and each stimulus only where there is neither.
+
+    Args:
+        influence: An array with the coordinates of a job.
+        units: Those of `UNITS` that are looked for, the first that is there being taken.
     """
-    for unit, name in (("class", "classes"), ("world", "worlds")):
+    for unit, name in ((unit, UNITS[unit]) for unit in units):
         if f"stimulus_{unit}" in influence.coords:
             return np.unique(influence[f"stimulus_{unit}"].values, return_inverse=True)[1], name
     return np.arange(influence.sizes["stimulus"]), "stimuli"

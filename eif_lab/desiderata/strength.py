@@ -20,7 +20,8 @@ def strength_of(influence: xr.DataArray, readout: str, confidence: float = 0.95)
     """The mean strength of the stimuli, with its interval and p-values against zero.
 
     The strength of a stimulus is the mean over the clozes that it states of influence less control. Stimuli of one
-    world, or class, are averaged first, and the worlds are the units, as for every desideratum. Of several seeds the
+    world are averaged first, and the worlds are the units. Images count one by one: each is learnt by an update of its
+    own, and classes matter only to what is compared between images. Of several seeds the
     first is taken, of several steps the last; where noise was added, the clean samples. A stimulus that diverged, or
     states none of the probes, is left out.
 
@@ -63,7 +64,7 @@ def _selected(influence: xr.DataArray, readout: str) -> xr.DataArray:
 def _mean_above_zero(statistic: str, array: xr.DataArray, columns: Foils, confidence: float) -> Finding:
     weights = strength_weights(texts(array, "relation"), columns, same_sample(array))
     values = weighted_rows(array.values.astype(float), weights)
-    index, unit = clusters(array)
+    index, unit = clusters(array, ["world"])
     known = np.isfinite(values)
     means = group_means(values[known], index[known], int(index.max(initial=-1)) + 1)
     means = means[np.isfinite(means)]

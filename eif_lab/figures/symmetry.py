@@ -83,7 +83,8 @@ def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) ->
     draw_pairs(axes[3], array, unit)
     result = finding(job, "symmetry")
     if result is not None:
-        axes[3].set_title(wrapped(f"{shown_words(result.statistic)} {finding_text(result)}"))
+        effect, verdict = finding_text(result).rsplit(", ", 1)
+        axes[3].set_title(f"{shown_words(result.statistic)} {effect}\n{verdict}")
 
 
 def by_class(array: xr.DataArray) -> xr.DataArray:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, bfloat16, strided
 
 from eif_lab.data.task import Task
-from eif_lab.errors import rule_error, unknown_name
+from eif_lab.errors import must_be, rule_error, unknown_name
 
 
 def annotate(
@@ -44,12 +45,15 @@ def annotate(
         True
     """
     pair = ("stimulus", "probe")
-    array = scores if isinstance(scores, xr.DataArray) else as_array(scores)
+    must_be("task", task, Task, "a Task", "Try eif_lab.load_task(...).")
+    array = scores if isinstance(scores, xr.DataArray) else scores_array(scores)
     size = (len(task.stimuli), len(task.probes))
     if not set(pair) <= set(array.dims) or (array.sizes["stimulus"], array.sizes["probe"]) != size:
         received = dict(array.sizes) if isinstance(scores, xr.DataArray) else array.shape
         raise rule_error("scores", f"be (stimuli, probes) of this task, {size}", received)
+    must_be_real("scores", array)
     known = task.distances if distances is None else distances
+    must_be_distances(known, size)
     if default is not None and default not in known:
         raise unknown_name("default", default, known)
     coords = {f"stimulus_{name}": ("stimulus", values) for name, values in task.stimuli.describe().items()}
@@ -60,15 +64,45 @@ def annotate(
     return array.assign_coords(coords).assign_attrs(distance=default or next(iter(known), ""))
 
 
-def as_array(scores: np.ndarray | Tensor) -> xr.DataArray:
+def must_be_real(field: str, values: Any) -> None:
+    """Refuse an array of anything but real numbers."""
+    if values.dtype.kind not in "fiu":
+        raise rule_error(field, "be real numbers", f"{values.dtype} of shape {values.shape}")
+
+
+def must_be_distances(distances: Any, size: tuple[int, int]) -> None:
+    """Refuse anything but real numbers of the scores' shape, by name."""
+    must_be("distances", distances, Mapping, "a mapping from names to arrays", "Try dict(path=...).")
+    for name, values in distances.items():
+        field = f"distances[{name!r}]"
+        if not isinstance(name, str):
+            raise rule_error("distances", "have text as names", name)
+        must_be(field, values, np.ndarray, "an array of NumPy")
+        must_be_real(field, values)
+        if values.shape != size:
+            raise rule_error(field, f"be (stimuli, probes) of this task, {size}", values.shape)
+
+
+def scores_array(scores: Any) -> xr.DataArray:
     """Numbers as (stimulus, probe).
 
     Raises:
         ConfigError: They have another number of dimensions, or are finite for no stimulus.
     """
-    values = scores.detach().cpu().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
+    if isinstance(scores, Tensor) and (scores.is_meta or scores.layout != strided):
+        received = "a tensor on the meta device" if scores.is_meta else "a sparse tensor"
+        raise rule_error("scores", "hold a number for each cell", received, "Try tensor.to_dense().")
+    if isinstance(scores, xr.Dataset):
+        raise rule_error("scores", "be one array", "a Dataset", "Try one of its variables.")
+    values = in_numpy(scores) if isinstance(scores, Tensor) else np.asarray(scores)
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise rule_error("scores", "be real numbers with two dimensions", f"{values.dtype} of shape {values.shape}")
     if not np.isfinite(values).all(axis=1).any():
         raise rule_error("scores", "be finite for at least one stimulus", "none that is")
     return xr.DataArray(values, dims=("stimulus", "probe"), name="influence")
+
+
+def in_numpy(scores: Tensor) -> np.ndarray:
+    """A tensor's numbers; NumPy has no bfloat16, whose numbers float32 holds."""
+    values = scores.detach().cpu()
+    return (values.float() if values.dtype == bfloat16 else values).numpy()

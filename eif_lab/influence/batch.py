@@ -17,6 +17,9 @@ from torch.utils.data import Dataset, IterableDataset, default_collate
 
 from eif_lab.errors import ConfigError, rule_error
 
+WIDEST = 8
+"""Bytes of the widest number that a tensor holds."""
+
 Inputs = Any
 """A tensor, a tuple or a dict of tensors, all with as many rows; or what a model of ours takes in their place."""
 
@@ -87,11 +90,13 @@ def as_batch(data: Any, field: str) -> Batch:
         raise ConfigError(f"{field} must {rule}, got {received}.")
     inputs, targets = as_inputs(pair[0]), as_tensor(pair[1])
     leaves = tree_leaves(inputs)
-    kinds = [type(leaf).__name__ for leaf in [*leaves, targets] if not isinstance(leaf, Tensor)]
+    kinds = [kind_of(leaf) for leaf in [*leaves, targets] if not isinstance(leaf, Tensor)]
     if kinds or not leaves:
         raise ConfigError(f"{field} must {rule}, got {kinds[0] if kinds else 'no input'} among them.")
     if any(leaf.layout != torch.strided for leaf in [*leaves, targets]):
         raise rule_error(field, "be dense tensors", "sparse ones", "Try tensor.to_dense().")
+    if any(leaf.is_meta for leaf in [*leaves, targets]):
+        raise rule_error(field, "hold numbers", "a tensor on the meta device", "Try one on the model's device.")
     if any(leaf.ndim == 0 for leaf in [*leaves, targets]):
         raise rule_error(field, "have a row for each sample", "a tensor of no dimension", "Try tensor[None].")
     lengths = sorted({len(leaf) for leaf in [*leaves, targets]})
@@ -112,9 +117,18 @@ def as_inputs(inputs: Any) -> Inputs:
 
 
 def as_tensor(values: Any) -> Any:
-    """An array of numbers as a tensor; anything else as it is."""
-    numbers = isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
-    return torch.tensor(values) if numbers else values
+    """A copy of an array of numbers as a tensor, whatever its byte order and strides; anything else as it is."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf" or values.dtype.itemsize > WIDEST:
+        return values
+    native = values.dtype.newbyteorder("=")
+    # torch can do next to nothing with its own unsigned types of more than a byte
+    kind = np.dtype(np.int64) if native.kind == "u" and native.itemsize > 1 else native
+    return torch.from_numpy(np.array(values, dtype=kind, order="C"))
+
+
+def kind_of(value: Any) -> str:
+    """What something is that is no tensor: its class, and of an array the type of its numbers."""
+    return f"ndarray of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def collated(data: Dataset, field: str) -> Any:

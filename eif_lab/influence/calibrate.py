@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from eif_lab.errors import rule_error
+from eif_lab.influence.arguments import must_be_able_to_learn, one_seed
 from eif_lab.influence.batch import Batch, Data, as_batch
 from eif_lab.influence.engines import Engine
 from eif_lab.influence.learning_rate import Calibration
@@ -64,6 +65,8 @@ def calibrate(
         >>> calibration.learning_rate > 0
         True
     """
+    must_be_able_to_learn(model, loss, method=method, update=update, engine=engine)
+    seed = one_seed(seed)
     if not isinstance(update, Update):
         update = cast(Update, build(Update, dict(update or {}), "update"))
     batch = as_batch(stimuli, "stimuli")

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, nn, no_grad
+from torch.utils._pytree import tree_leaves
 
-from eif_lab.errors import rule_error
-from eif_lab.influence.batch import Batch, Data, as_batch, device_of
+from eif_lab.errors import must_be, rule_error
+from eif_lab.influence.arguments import must_be_outside_inference_mode, must_be_told
+from eif_lab.influence.batch import Batch, Data, as_batch, device_of, kind_of
 from eif_lab.influence.borrowing import borrowed
 from eif_lab.influence.measurement import OnChunk, must_have_classes
 from eif_lab.influence.problem import GIB
 from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.resources.precision import full_precision
 from eif_lab.influence.snapshot import Snapshot
+from eif_lab.influence.soundness import FEW, must_be_classes, must_be_readable, must_hold_numbers, output_of
 from eif_lab.readouts.candidates import Candidates
-from eif_lab.readouts.classes import raised
+from eif_lab.readouts.classes import classes_last, raised
 from eif_lab.readouts.readout import Readout, Score, named_readouts
 
 SIGN = "readout with the stimulus in context minus without: positive means that the stimulus made the target likelier"
@@ -35,7 +40,7 @@ def measure_context(
     candidates: Tensor | np.ndarray | None = None,
     memory_budget: float = 2.0,
     on_chunk: OnChunk | None = None,
-    measured: Sequence[np.ndarray] = (),
+    measured: Iterable[np.ndarray] = (),
 ) -> xr.DataArray:
     r"""What reading each stimulus before each probe does to it.
 
@@ -72,28 +77,37 @@ def measure_context(
 
     Source: Matelsky, Ungar, Kording, arXiv 2406.00509.
     """
+    must_be_contexts(contexts, memory_budget, on_chunk)
+    must_hold_numbers(model)
     plain, readouts = as_batch(probes, "probes"), named_readouts(readout)
     must_have_classes(plain, readouts)
+    must_be("measured", measured, Iterable, "parts of an earlier measurement, in a list or the like")
     parts = list(measured)
+    known = len(parts)
     with borrowed(model, None, 0) as ready, full_precision():
         base = Snapshot(ready, room=memory_budget * GIB / 2)
         reader = ContextReader(base, readouts, candidates, memory_budget)
-        before = reader.read(plain)
-        signs = before.new_tensor([one.sign for one in readouts.values()])
+        before = reader.read(plain, "probes")
+        must_be_parts(parts, tuple(before.shape))
+        number, signs = -1, before.new_tensor([one.sign for one in readouts.values()])
         for number, rows in enumerate(contexts):
-            batch = as_batch(rows, f"contexts[{number}]")
+            name = f"contexts[{number}]"
+            batch = as_batch(rows, name)
+            must_have_classes(batch, readouts)
             if len(batch) != len(plain):
                 rule = f"have a row for each of the {len(plain)} rows of probes"
-                raise rule_error(f"contexts[{number}]", rule, len(batch))
-            if number < len(measured):
-                reader.passes_over(batch)  # the first context of a length decides how all of that length are read
+                raise rule_error(name, rule, len(batch))
+            if number < known:
+                reader.passes_over(batch, name)  # the first context of a shape decides how all of that shape are read
                 continue
-            parts.append(((reader.read(batch) - before) * signs)[None, None].cpu().numpy())
+            parts.append(((reader.read(batch, name) - before) * signs)[None, None].cpu().numpy())
             if on_chunk is not None:
                 on_chunk(parts[-1])
     if not parts:
         raise rule_error("contexts", "hold at least one stimulus", 0)
-    array = as_array(np.concatenate(parts)[:, 0], readouts)
+    if known > number + 1:
+        raise rule_error("measured", f"hold parts of no more than the {number + 1} contexts", known)
+    array = context_array(np.concatenate(parts)[:, 0], readouts)
     return array.isel(readout=0) if isinstance(readout, str) or callable(readout) else array
 
 
@@ -106,36 +120,87 @@ class ContextReader:
         readouts: By name.
         candidates: Which probe each row is a candidate answer of; None where each row is a probe.
         memory_budget: GiB that may be taken beside the model and the data.
-        passes: The first passes over rows of each length: what they found out holds for all of that length.
+        passes: The first passes over rows of each shape: what they found out holds for all of that shape.
+        classes: How many the model tells apart; 0 while that is not known, or where no readout reads them.
     """
 
     base: Snapshot
     readouts: Mapping[str, Readout]
     candidates: Tensor | np.ndarray | None
     memory_budget: float
-    passes: dict[int, Passes] = field(default_factory=dict)
+    passes: dict[Hashable, Passes] = field(default_factory=dict)
+    classes: int = 0
 
-    def read(self, rows: Batch) -> Float[Tensor, "probes readouts"]:
-        """Every readout of every probe, at least in float32."""
-        passes = self.passes_over(rows)
+    def read(self, rows: Batch, name: str = "") -> Float[Tensor, "probes readouts"]:
+        """Every readout of every probe, at least in float32; ``name`` as `passes_over` takes it."""
+        passes = self.passes_over(rows, name)
         return raised(passes.settled(passes.base_rows))
 
-    def passes_over(self, rows: Batch) -> Passes:
-        """Passes over these rows, with what is known of their length."""
+    def passes_over(self, rows: Batch, name: str = "") -> Passes:
+        """Passes over these rows, with what is known of their shape.
+
+        Args:
+            rows: Inputs and targets.
+            name: What errors call them; empty for rows that are right, and are not tried.
+
+        Raises:
+            ConfigError: The model or a readout fails on rows that have a name.
+        """
         groups = None if self.candidates is None else Candidates.of(self.candidates, rows.targets)
         if groups is not None and not groups.needed_for(self.readouts):
             rows, groups = rows.take(groups.own), None
-        device, length = device_of(self.base.model), rows.inputs.shape[1]
+        device = device_of(self.base.model)
+        shape = tuple((leaf.shape[1:], leaf.dtype) for leaf in tree_leaves(rows.inputs))
         rows, groups = rows.to(device), None if groups is None else groups.to(device)
-        if length in self.passes:
-            return self.passes[length].of_other_rows(rows, groups)
-        self.passes[length] = Passes.of(
+        if name and self.classes:
+            must_be_classes(rows.targets, self.classes, name)
+        if shape in self.passes:
+            return self.passes[shape].of_other_rows(rows, groups)
+        if name:
+            self.must_read(rows, name)
+        self.passes[shape] = Passes.of(
             self.base, rows, self.readouts, candidates=groups, memory_budget=self.memory_budget
         )
-        return self.passes[length]
+        return self.passes[shape]
+
+    def must_read(self, rows: Batch, name: str) -> None:
+        """Try the model and the readouts on a few rows.
+
+        Raises:
+            ConfigError: One of them fails.
+        """
+        few = rows.take(slice(FEW))
+        try:
+            with no_grad():
+                output = output_of(self.base.model, few, name)
+                for readout_name, readout in self.readouts.items():
+                    must_be_readable(rows, readout_name, readout, output, few.targets, field=name)
+                    moved = classes_last(output, few.targets) if readout.reads_classes else None
+                    self.classes = self.classes if moved is None else moved.shape[-1]
+        finally:
+            self.base.restore()
 
 
-def as_array(values: np.ndarray, readouts: Mapping[str, Readout]) -> xr.DataArray:
+def must_be_contexts(contexts: Any, memory_budget: Any, on_chunk: Any) -> None:
+    """Refuse what is of another type than `measure_context` takes."""
+    must_be_outside_inference_mode()
+    must_be("contexts", contexts, Iterable, "the rows of each stimulus, in a list or the like")
+    number = isinstance(memory_budget, int | float) and math.isfinite(memory_budget)
+    if not number or memory_budget <= 0:
+        raise rule_error("memory_budget", "be a number above 0", memory_budget, "Try 2 (GiB).")
+    must_be_told(on_chunk)
+
+
+def must_be_parts(measured: Sequence[Any], shape: tuple[int, ...]) -> None:
+    """Refuse parts that are not of this measurement: each is to be (1, 1, probes, readouts)."""
+    for part in measured:
+        numbers = isinstance(part, np.ndarray) and part.dtype.kind == "f"
+        if not numbers or part.shape != (1, 1, *shape):
+            received = part.shape if numbers else kind_of(part)
+            raise rule_error("measured", f"hold parts of this measurement, each {(1, 1, *shape)}", received)
+
+
+def context_array(values: np.ndarray, readouts: Mapping[str, Readout]) -> xr.DataArray:
     """The array of (stimuli, probes, readouts)."""
     return xr.DataArray(
         values,

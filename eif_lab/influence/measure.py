@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from eif_lab.errors import rule_error, unknown_name
-from eif_lab.influence.batch import Data, as_batch
+from eif_lab.errors import must_be, rule_error
+from eif_lab.influence.arguments import must_be_able_to_learn, must_be_how, named_update, seeds_of
+from eif_lab.influence.batch import Data, as_batch, kind_of
 from eif_lab.influence.engines import Engine
 from eif_lab.influence.engines.engine import EVERY
-from eif_lab.influence.measurement import PERTURBATIONS, OnChunk, open_measurement
+from eif_lab.influence.measurement import OnChunk, open_measurement
 from eif_lab.influence.problem import Problem
-from eif_lab.influence.soundness import must_be_callable
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method
 from eif_lab.models.base import Loss
-from eif_lab.options import build
 from eif_lab.readouts.readout import Score, named_readouts
 
 SIGN = {
@@ -100,27 +98,30 @@ def measure_influence(
         >>> influence.dims, influence.shape
         (('stimulus', 'probe'), (6, 6))
     """
-    must_be_callable(loss)
-    must_be_options(rows, seed, on_chunk, engine=engine, method=method, update=update, perturbation=perturbation)
+    must_be_able_to_learn(model, loss, method=method, update=update, engine=engine)
+    must_be_how(perturbation, trajectory, on_chunk, rows)
+    rows_of_probes = "one whole number for each row of probes"
+    must_be("candidates", candidates, Tensor | np.ndarray | list | tuple | None, rows_of_probes)
     named_readouts(readout)  # whose mistakes are told before anything is done
     recipe = update if isinstance(update, Update) else named_update(update)
     if recipe.learning_rate is None:
         raise rule_error("update.learning_rate", "be given", None, "Try 0.01, or find one with eif_lab.calibrate().")
-    seeds = [int(one) for one in np.atleast_1d(seed)]
-    samples, known, values, engines = as_batch(stimuli, "stimuli"), iter(measured), list[np.ndarray](), list[str]()
+    must_be("measured", measured, Iterable, "parts of an earlier measurement, in a list or the like")
+    seeds, samples, watched = seeds_of(seed), as_batch(stimuli, "stimuli"), as_batch(probes, "probes")
+    known, values, engines = iter(measured), list[np.ndarray](), list[str]()
     asked = EVERY if rows is None else rows
     if not range(len(samples))[asked]:
         raise rule_error("rows", f"name at least one of the {len(samples)} stimuli", rows, "Try None for all.")
     for one in seeds:
         with open_measurement(
-            model, loss, samples, probes, readout=readout, method=method, update=recipe, engine=engine,
+            model, loss, samples, watched, readout=readout, method=method, update=recipe, engine=engine,
             perturbation=perturbation, trajectory=trajectory, seed=one, candidates=candidates,
         ) as measurement:  # fmt: skip
             problem = measurement.problem
             parts = parts_of(problem, known, len(problem.members[asked]))
             values.append(measurement.influence(recipe, on_chunk, parts, asked))
             engines.append(measurement.prepared.engine.name)
-    array = as_array(values, problem, engines[0], seeds, asked)
+    array = influence_array(values, problem, engines[0], seeds, asked)
     unasked = {
         "seed": isinstance(seed, int | np.integer),
         "step": not trajectory,
@@ -129,7 +130,7 @@ def measure_influence(
     return array.isel({dim: 0 for dim, drop in unasked.items() if drop})
 
 
-def as_array(
+def influence_array(
     values: Sequence[np.ndarray], problem: Problem, engine: str, seeds: Sequence[int], rows: slice = EVERY
 ) -> xr.DataArray:
     """Influence with its coordinates, units and sign convention: dims (seed, stimulus, step, probe, readout).
@@ -174,40 +175,10 @@ def parts_of(problem: Problem, known: Iterator[np.ndarray], stimuli: int) -> lis
             part = next(known)
         except StopIteration:
             break
-        if not isinstance(part, np.ndarray) or part.shape[1:] != shape or done + len(part) > stimuli:
-            received = part.shape if isinstance(part, np.ndarray) else type(part).__name__
+        numbers = isinstance(part, np.ndarray) and part.dtype.kind == "f"
+        if not numbers or part.shape[1:] != shape or done + len(part) > stimuli:
+            received = part.shape if numbers else kind_of(part)
             rule = f"hold parts of this measurement: at most {stimuli} stimuli by {shape}"
             raise rule_error("measured", rule, received)
         parts.append(part)
     return parts
-
-
-def must_be_options(
-    rows: Any, seed: Any, on_chunk: Any, *, engine: Any, method: Any, update: Any, perturbation: Any
-) -> None:
-    """Refuse options of another type than they have."""
-    if torch.is_inference_mode_enabled():
-        raise rule_error("measure_influence", "be called outside torch.inference_mode()", "a call within it")
-    if rows is not None and not (isinstance(rows, slice) and (rows.step or 1) > 0):
-        raise rule_error("rows", "be a slice forwards", rows, "Try slice(32, 64).")
-    several = seed if isinstance(seed, list | tuple | range | np.ndarray) else [seed]
-    for one in several:
-        if not isinstance(one, int | np.integer) or not 0 <= int(one) < 2**63:
-            raise rule_error("seed", "be a whole number from 0 on, or several", one, "Try 0.")
-    if not len(several):
-        raise rule_error("seed", "name at least one seed", several, "Try 0.")
-    if not isinstance(perturbation, str) or perturbation not in PERTURBATIONS:
-        raise unknown_name("perturbation", str(perturbation), PERTURBATIONS)
-    if not isinstance(engine, str | Engine):
-        raise rule_error("engine", "be a name or an Engine", engine, "Try auto.")
-    if method is not None and not isinstance(method, str | Method | Mapping):
-        raise rule_error("method", "be a name, a mapping with a name, a Method or None", method, "Try full.")
-    if update is not None and not isinstance(update, Update | Mapping):
-        raise rule_error("update", "be a mapping or an Update", update, "Try dict(learning_rate=0.01).")
-    if on_chunk is not None and not callable(on_chunk):
-        raise rule_error("on_chunk", "be a function", type(on_chunk).__name__)
-
-
-def named_update(update: Mapping[str, Any] | None) -> Update:
-    """An `Update` from a mapping; a name that it does not have is an error."""
-    return cast(Update, build(Update, {"learning_rate": 0.01, **(update or {})}, "update"))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_leaves
 
-from eif_lab.errors import ConfigError, rule_error
+from eif_lab.errors import ConfigError, must_be, rule_error
 from eif_lab.influence.batch import Batch, called
 from eif_lab.influence.per_sample.alone import one_line
 from eif_lab.influence.per_sample.layout import inseparable
@@ -42,8 +42,7 @@ def must_be_callable(loss: Any) -> None:
 
 def must_hold_numbers(model: Any) -> None:
     """Refuse a model without parameters, or whose parameters are shapes alone."""
-    if not isinstance(model, nn.Module):
-        raise rule_error("model", "be a torch.nn.Module", type(model).__name__)
+    must_be("model", model, nn.Module, "a torch.nn.Module", "Try an instance." if isinstance(model, type) else "")
     parameters = dict(model.named_parameters())
     if not parameters:
         raise rule_error("model", "have parameters", f"none in {type(model).__name__}")
@@ -70,14 +69,16 @@ def must_be_sound(problem: Problem) -> None:
         batch = problem.probes.take(few)
         with torch.no_grad():
             random = torch.get_rng_state()
-            output = output_of(problem, batch, "probes")
+            output = output_of(problem.model, batch, "probes")
             draws = not torch.equal(random, torch.get_rng_state())
             base.note_leaks()
             for _ in range(OFTEN if draws else 1):
                 base.restore()
-                must_be_the_same(output, output_of(problem, problem.probes.take(few), "probes"))
+                must_be_the_same(output, output_of(problem.model, problem.probes.take(few), "probes"))
         for name, readout in problem.readouts.items():
-            must_be_readable(problem, name, readout, output, problem.probes.take(few).targets)
+            must_be_readable(problem.probes, name, readout, output, problem.probes.take(few).targets, field="probes")
+        if any(one.reads_classes for one in problem.readouts.values()):
+            must_be_last(problem, output, problem.probes.take(few).targets)
         base.restore()
         must_be_a_loss(problem)
     finally:
@@ -92,11 +93,11 @@ def must_be_the_same(output: Tensor, again: Tensor) -> None:
         raise rule_error("model", "give the same output for the same inputs", "another one each time", hint)
 
 
-def output_of(problem: Problem, batch: Batch, field: str) -> Tensor:
+def output_of(model: nn.Module, batch: Batch, field: str) -> Tensor:
     """The model's output, which is a tensor with a row for each."""
     shapes = ", ".join(str(tuple(leaf.shape)) for leaf in tree_leaves(batch.inputs))
     with one_line(f"model on {field} of shape {shapes}"):
-        output = called(problem.model, batch.inputs)
+        output = called(model, batch.inputs)
     if not isinstance(output, Tensor):
         hint = "Try a module whose forward returns the logits alone."
         raise ConfigError(f"model must return one tensor, got {type(output).__name__}. {hint}")
@@ -105,10 +106,21 @@ def output_of(problem: Problem, batch: Batch, field: str) -> Tensor:
     return output
 
 
-def must_be_readable(problem: Problem, name: str, readout: Readout, output: Tensor, targets: Tensor) -> None:
-    """Refuse what a readout cannot read: (output, targets) of a few probes."""
+def must_be_readable(
+    probes: Batch, name: str, readout: Readout, output: Tensor, targets: Tensor, *, field: str
+) -> None:
+    """Refuse what a readout cannot read.
+
+    Args:
+        probes: All of them.
+        name: The readout's.
+        readout: Of the output and the targets.
+        output: Of a few probes.
+        targets: Of these.
+        field: What errors call the probes.
+    """
     if readout.reads_classes:
-        must_have_classes(problem, name, output, targets)
+        must_have_classes(probes, name, output, targets, field)
         return
     with one_line(f"readout {name}"):
         read = readout(output.clone(), targets)
@@ -122,26 +134,31 @@ def must_be_readable(problem: Problem, name: str, readout: Readout, output: Tens
 OWN_READOUT = "Try a function (output, target) as readout."
 
 
-def must_have_classes(problem: Problem, name: str, output: Tensor, targets: Tensor) -> None:
+def must_have_classes(probes: Batch, name: str, output: Tensor, targets: Tensor, field: str) -> None:
     """Refuse outputs that are no scores of classes, or targets that are no classes."""
     shapes = f"outputs of shape {tuple(output.shape)} and targets of shape {tuple(targets.shape)}"
     moved = classes_last(output, targets)
     if moved is None:
         rule = f"have a class as target for each place of the output with readout={name}"
-        raise ConfigError(f"probes must {rule}, got {shapes}. {OWN_READOUT}")
+        raise ConfigError(f"{field} must {rule}, got {shapes}. {OWN_READOUT}")
     classes = moved.shape[-1]
     if classes < 2 or moved.is_complex():
         raise ConfigError(f"model must return a score for each of two classes or more, got {shapes}. {OWN_READOUT}")
-    known = problem.probes.targets[problem.probes.targets != IGNORED]
+    must_be_classes(probes.targets, classes, field)
+
+
+def must_be_classes(targets: Tensor, classes: int, field: str) -> None:
+    """Refuse targets that are none of the model's classes."""
+    known = targets[targets != IGNORED]
     if len(known) and not (int(known.min()) >= 0 and int(known.max()) < classes):
         wrong = known[(known < 0) | (known >= classes)][0]
-        raise rule_error("probes", f"have targets from 0 to {classes - 1}, the model's classes", int(wrong))
-    if output.ndim == 3 and output.shape[1] == output.shape[2]:
-        must_be_last(problem, output, targets)
+        raise rule_error(field, f"have targets from 0 to {classes - 1}, the model's classes", int(wrong))
 
 
 def must_be_last(problem: Problem, output: Tensor, targets: Tensor) -> None:
     """Refuse (n, classes, positions) where it looks like (n, positions, classes), and the loss says what it is."""
+    if output.ndim != 3 or output.shape[1] != output.shape[2]:
+        return
     try:
         loss = float(problem.loss(output.clone(), targets.clone()))
     except Exception:
@@ -158,7 +175,7 @@ def must_be_a_loss(problem: Problem) -> None:
     for rows in problem.members[:MOST_TRIED]:
         batch = problem.samples.take(rows)
         with torch.enable_grad():
-            output = output_of(problem, batch, "stimuli")
+            output = output_of(problem.model, batch, "stimuli")
             with one_line("loss on a stimulus"):
                 loss = problem.loss(output, batch.targets)
         if not isinstance(loss, Tensor):

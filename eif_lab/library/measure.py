@@ -11,12 +11,13 @@ import xarray as xr
 from torch import Tensor, nn
 
 from eif_lab.data.task import Samples, Task, Texts
-from eif_lab.errors import rule_error
+from eif_lab.errors import must_be, rule_error
+from eif_lab.influence.arguments import must_be_recipe, named_update, one_seed
 from eif_lab.influence.array import annotate
 from eif_lab.influence.calibrate import calibrate
 from eif_lab.influence.context import measure_context
 from eif_lab.influence.engines import Engine, named_engine
-from eif_lab.influence.measure import measure_influence, named_update
+from eif_lab.influence.measure import measure_influence
 from eif_lab.influence.update import Update
 from eif_lab.library.strength import gauge_of
 from eif_lab.methods import Method, named_method
@@ -91,11 +92,17 @@ def measure_task(
         >>> influence.shape == task.relation.shape
         True
     """
+    must_be("task", task, Task, "a Task", "Try eif_lab.load_task(...).")
+    must_be("method", method, str | Method | Mapping, "a name, a mapping with a name or a Method", "Try lora.")
+    must_be_recipe(method, update, engine)
+    seed = one_seed(seed)
     reader = reader_of(model, tokenizer)
     chosen = method if isinstance(method, Method) else named_method(method)
     kind = "text" if isinstance(task.probes, Texts) else "image"
     if kind not in chosen.kinds:
         raise rule_error("method", f"be one for {kind}s", chosen.name, "Try full.")
+    if kind == "image" and not isinstance(model, BaseModel):
+        raise rule_error("task", "hold texts for a language model", "images", "Give a BaseModel for images.")
     rows, candidates = rows_to_read(list(named_readouts(readout).values()), task.probes)
     if isinstance(chosen, ContextMethod):
         array = read_in_context(task, reader, chosen, rows, candidates=candidates, readout=readout, seed=seed)
@@ -124,12 +131,22 @@ def reader_of(model: Any, tokenizer: Any) -> Reader:
     if isinstance(model, BaseModel):
         return Reader(model.module, model.encode, model.loss)
     embed = getattr(model, "get_input_embeddings", None)
-    if embed is None:
+    if embed is None or isinstance(model, type):
         rule = "be a causal language model of transformers or a BaseModel"
-        raise rule_error("model", rule, type(model).__name__, "Try eif_lab.measure_influence for any other module.")
+        received = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise rule_error("model", rule, received, "Try eif_lab.measure_influence for any other module.")
     if tokenizer is None:
         rule = "be given with a language model"
         raise rule_error("tokenizer", rule, None, "Try AutoTokenizer.from_pretrained(...).")
+    from transformers import PreTrainedTokenizerBase
+
+    must_be(
+        "tokenizer",
+        tokenizer,
+        PreTrainedTokenizerBase,
+        "one of transformers",
+        "Try AutoTokenizer.from_pretrained(...).",
+    )
     context = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
     encode = Encoder(tokenizer, context, vocabulary=len(embed().weight))
     return Reader(CausalLM(model, encode.pad), encode, token_loss)

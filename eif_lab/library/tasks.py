@@ -7,6 +7,7 @@ from typing import Any
 
 from eif_lab.configs import CACHE, named_choice
 from eif_lab.data.task import Task
+from eif_lab.errors import must_be, rule_error
 
 
 def load_task(name: str, *, seed: int = 0, cache: str | Path = CACHE, **options: Any) -> Task:
@@ -29,4 +30,7 @@ def load_task(name: str, *, seed: int = 0, cache: str | Path = CACHE, **options:
         >>> task.relation.shape == (len(task.stimuli), len(task.probes))
         True
     """
+    if not isinstance(seed, int) or seed < 0:
+        raise rule_error("seed", "be a whole number from 0 on", seed, "Try 0.")
+    must_be("cache", cache, str | Path, "the path of a folder")
     return named_choice("dataset", name, options, cache).load(seed)

@@ -10,17 +10,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from eif_lab.data.task import KINDS, Samples, Texts
-from eif_lab.errors import one_line, unknown_name, unknown_option
-from eif_lab.options import Options
+from eif_lab.errors import must_be, one_line, unknown_name
+from eif_lab.options import Options, build
 
 log = logging.getLogger(__name__)
 
@@ -108,17 +108,24 @@ def named_method(method: str | Mapping[str, Any]) -> Method:
     """A method by name, or by a mapping with ``name`` and its options.
 
     Raises:
-        ConfigError: There is no such method, or it has no such option.
+        ConfigError: There is no such method, or it has no such option, or one of another type.
     """
     options = {"name": method} if isinstance(method, str) else dict(method)
     name = str(options.pop("name", ""))
     kinds = method_classes()
     if name not in kinds:
         raise unknown_name("method", name, kinds)
-    for option in options:
-        if option not in kinds[name].__dataclass_fields__:
-            raise unknown_option(f"method.{option}", options[option], kinds[name].__dataclass_fields__)
-    return kinds[name](**options)
+    # another library's options may be of types that no config file has
+    free = {one: value for one, value in options.items() if one in free_options(kinds[name])}
+    for option, value in free.items():
+        must_be(f"method.{option}", value, Mapping, "a mapping from names to values", "Try dict(r=4).")
+    typed = {one: value for one, value in options.items() if one not in free}
+    return replace(cast(Method, build(kinds[name], typed, "method")), **free)
+
+
+def free_options(kind: type[Method]) -> set[str]:
+    """The fields of a method that hold options of another library, by any name."""
+    return {field.name for field in fields(kind) if str(field.type).startswith("dict")}
 
 
 def method_classes() -> dict[str, type[Method]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,12 +124,15 @@ class Candidates:
         return torch.stack([reading(*one) for one in readouts.items()], dim=-1)
 
 
-def probe_of_each(candidates: Tensor | np.ndarray, rows: int) -> Int[Tensor, " rows"]:
+def probe_of_each(candidates: Any, rows: int) -> Int[Tensor, " rows"]:
     """The checked ``candidates``: a whole number for each row, and a row for each number from 0 to the largest."""
-    given = torch.as_tensor(candidates)
+    rule = f"be one whole number for each of the {rows} rows of probes"
+    try:
+        given = torch.as_tensor(candidates)
+    except (TypeError, ValueError, RuntimeError):
+        raise rule_error("candidates", rule, type(candidates).__name__) from None
     whole = not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)
     if not whole or given.shape != (rows,):
-        rule = f"be one whole number for each of the {rows} rows of probes"
         raise rule_error("candidates", rule, f"{given.dtype} of shape {tuple(given.shape)}")
     present = given.unique()
     if not torch.equal(present, torch.arange(len(present)).to(present)):

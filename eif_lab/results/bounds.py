@@ -102,9 +102,7 @@ class Bounds:
             if not of_job or (dataset := dataset_name(job)) in seen:
                 continue
             seen.add(dataset)
-            rows += [
-                _sweep_row(row, f"{LEARNERS[rule]} ({dataset})") for rule in of_job for row in of_job[rule]
-            ]
+            rows += [_sweep_row(row, f"{LEARNERS[rule]} ({dataset})") for rule in of_job for row in of_job[rule]]
         return typed_frame(rows, SWEEP_COLUMNS)
 
     def _rows(self, job: JobResults) -> dict[str, list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from eif_lab.errors import ConfigError, rule_error
+from eif_lab.errors import ConfigError, must_be, rule_error
 from eif_lab.results.folders import MANIFEST, ended_jobs
 from eif_lab.results.job import JobResults, open_in_sweep, open_job
 from eif_lab.results.manifest import UNREADABLE
@@ -48,6 +49,7 @@ def open_results(path: str | Path) -> JobResults | SweepResults:
         >>> sweep.jobs[0].manifest.status
         'done'
     """
+    must_be("results path", path, str | os.PathLike, "the path of a folder")
     path = Path(path)
     if (path / MANIFEST).is_file():
         return open_job(path)

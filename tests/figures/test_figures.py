@@ -18,6 +18,7 @@ from matplotlib.text import Text
 from eif_lab.commands.figures import FIGURES, draw_figure, main
 from eif_lab.data.images.digits import Digits
 from eif_lab.desiderata import statistics
+from eif_lab.desiderata.selection import clean
 from eif_lab.errors import ConfigError
 from eif_lab.figures import (
     array,
@@ -305,7 +306,7 @@ def test_decay_shows_the_mean_at_each_distance(runs):
     decay = distance.means_by_distance(array, cells)
     places = sorted({d for d in cells.ravel() if np.isfinite(d)})
     np.testing.assert_allclose(decay.distance, places)
-    stored = np.abs(judged_array(job).values)
+    stored = np.abs(clean(judged_array(job)).values)
     np.testing.assert_allclose(decay.mean, [stored[cells == place].mean() for place in places])
     assert ((decay.low <= decay.mean) & (decay.mean <= decay.high)).all()
 
@@ -458,7 +459,7 @@ def test_scorecard_marks_are_the_corrected_headline_verdicts(runs, figures):
             if line.get_label().split(":")[0] in ("satisfied", "violated", "inconclusive")
         ]
         told = rows["verdict"] + rows["how"].map(lambda how: f": {how}" if how else "")
-        assert sorted(marks) == sorted(zip(told, rows["effect"]))
+        assert sorted((label, f"{effect}") for label, effect in marks) == sorted(zip(told, rows["effect"].map(str)))
 
 
 def test_first_order_curves_compare_the_paired_arrays(runs, figures):

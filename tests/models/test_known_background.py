@@ -61,7 +61,7 @@ def test_what_phi3_stored_learns_of_a_name_moves_what_follows_and_not_the_conver
     task = load_task("ontology", worlds=8, stimuli_per_world=2, background="known", seed=1)
     model = Phi3(checkpoint=STORED).prepare(task, tmp_path, 0, "cpu")
     [verdict] = [
-        one for one in judge(measure_task(task, model, method=method, update={"strength": 1.0})) if one.name == "logic"
+        one for one in judge(measure_task(task, model, method=method, update={"strength": 1.0})) if one.desideratum == "logic"
     ]
     effects = {finding.statistic: finding.effect for finding in verdict.findings}
     assert verdict.outcome() == "satisfied" and np.isfinite(list(effects.values())).all()

@@ -11,7 +11,7 @@ from typing import Any
 import xarray as xr
 
 from eif_lab.influence.engines import exact_engines, predictions
-from eif_lab.influence.measure import as_array, parts_of
+from eif_lab.influence.measure import influence_array, parts_of
 from eif_lab.influence.measurement import Measurement, OnChunk, open_measurement
 from eif_lab.influence.resources.precision import LostToRounding
 from eif_lab.influence.update import Update
@@ -91,7 +91,7 @@ class Learning(Measuring):
         problem, parts = self.measurement.problem, left.parts("stimuli").whole
         known = parts_of(problem, iter(parts), len(problem.members))
         values = self.measurement.influence(recipe(update), on_chunk, known)
-        return as_array([values], problem, self.measurement.prepared.engine.name, [self.job.seed])
+        return influence_array([values], problem, self.measurement.prepared.engine.name, [self.job.seed])
 
     def measure_rows(self, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
         """Measure some stimuli, and keep their parts."""

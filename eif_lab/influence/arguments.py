@@ -1,0 +1,94 @@
+"""Arguments of the public functions: what is of another type than it should be is refused in one line, at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from eif_lab.errors import must_be, rule_error, unknown_name
+from eif_lab.influence.engines import Engine, named_engine
+from eif_lab.influence.measurement import PERTURBATIONS
+from eif_lab.influence.soundness import must_be_callable, must_hold_numbers
+from eif_lab.influence.update import Update
+from eif_lab.methods import Method
+from eif_lab.options import build
+
+
+def must_be_able_to_learn(model: Any, loss: Any, *, method: Any, update: Any, engine: Any) -> None:
+    """Refuse a model, a loss or a way to learn that is of another type than it should be."""
+    must_be_outside_inference_mode()
+    must_hold_numbers(model)
+    must_be_callable(loss)
+    must_be_recipe(method, update, engine)
+
+
+def must_be_outside_inference_mode() -> None:
+    """Refuse a call within ``torch.inference_mode()``, where no gradient can be had."""
+    if torch.is_inference_mode_enabled():
+        raise rule_error("influence", "be measured outside torch.inference_mode()", "a call within it")
+
+
+def must_be_recipe(method: Any, update: Any, engine: Any) -> None:
+    """Refuse a method, an update or an engine of another type, or an engine that does not exist."""
+    must_be(
+        "method", method, str | Method | Mapping | None, "a name, a mapping with a name, a Method or None", "Try full."
+    )
+    must_be("update", update, Update | Mapping | None, "a mapping or an Update", "Try dict(learning_rate=0.01).")
+    must_be("engine", engine, str | Engine, "a name or an Engine", "Try auto.")
+    if isinstance(engine, str):
+        named_engine(engine)
+
+
+def must_be_how(perturbation: Any, trajectory: Any, on_chunk: Any, rows: Any) -> None:
+    """Refuse other options of a measurement that are of another type."""
+    if perturbation not in PERTURBATIONS:
+        raise unknown_name("perturbation", perturbation, PERTURBATIONS)
+    must_be("trajectory", trajectory, bool | np.bool_, "True or False")
+    must_be_told(on_chunk)
+    if rows is None:
+        return
+    bounds = (rows.start, rows.stop, rows.step) if isinstance(rows, slice) else ("",)
+    whole = all(one is None or isinstance(one, int | np.integer) for one in bounds)
+    if not whole or (rows.step is not None and rows.step <= 0):
+        raise rule_error("rows", "be a slice forwards", rows, "Try slice(32, 64).")
+
+
+def must_be_told(on_chunk: Any) -> None:
+    """Refuse an ``on_chunk`` that cannot be called with a part."""
+    if on_chunk is not None and not callable(on_chunk):
+        raise rule_error("on_chunk", "be a function", type(on_chunk).__name__)
+
+
+def seeds_of(seed: Any) -> list[int]:
+    """One seed or several, as a list.
+
+    Raises:
+        ConfigError: One is no whole number from 0 on, or there is none.
+    """
+    several = list(np.atleast_1d(seed)) if isinstance(seed, np.ndarray) else seed
+    several = several if isinstance(several, list | tuple | range) else [several]
+    for one in several:
+        if not isinstance(one, int | np.integer) or not 0 <= int(one) < 2**63:
+            raise rule_error("seed", "be a whole number from 0 on, or several", one, "Try 0.")
+    if not several:
+        raise rule_error("seed", "name at least one seed", seed, "Try 0.")
+    return [int(one) for one in several]
+
+
+def one_seed(seed: Any) -> int:
+    """A single seed.
+
+    Raises:
+        ConfigError: It is no whole number from 0 on.
+    """
+    if not isinstance(seed, int | np.integer) or not 0 <= int(seed) < 2**63:
+        raise rule_error("seed", "be a whole number from 0 on", seed, "Try 0.")
+    return int(seed)
+
+
+def named_update(update: Mapping[str, Any] | None) -> Update:
+    """An `Update` from a mapping; a name that it does not have is an error."""
+    return cast(Update, build(Update, {"learning_rate": 0.01, **(update or {})}, "update"))
