@@ -546,9 +546,9 @@ STATES = {
     "one stimulus": (nothing, f"dataset.stimuli=1 dataset.probes=9 {SOON}", "at least"),
     "one stimulus and one probe": (nothing, f"dataset.stimuli=1 dataset.probes=1 {SOON}", "influence must vary"),
     "one text and itself": (texts(STIMULUS, PROBE), f"{TINY} update.learning_rate=0.01", "influence must vary"),
-    "one class": (mnist(classes=np.full(20, 3)), f"{IDX.replace('=2', '=6')} {SOON}", "does not vary"),
+    "one class": (mnist(classes=np.full(20, 3)), f"{IDX.replace('=2', '=6')} {SOON}", "number of classes"),
     "the same picture over and over": (
-        pictures({"cat": 8, "dog": 8}, lambda *_: 99), f"{PICTURES.replace('=2', '=6')} {SOON}", "direct"),
+        pictures({"cat": 8, "dog": 8}, lambda *_: 99), f"{PICTURES.replace('=2', '=6')} {SOON}", "number of classes"),
     "a rate of zero": (nothing, f"dataset.stimuli=6 dataset.probes=6 {SOON} update.learning_rate=0", "must vary"),
     "a rate at which every stimulus diverges": (
         nothing, f"dataset.stimuli=6 dataset.probes=6 {SOON} update.learning_rate=1e38", "6 stimuli diverged"),

@@ -116,13 +116,14 @@ def test_what_libraries_raise_where_memory_is_too_little_is_told_from_the_rest(e
 SHORT_OF_MEMORY = """
 import sys
 import pyarrow
+import eif_lab.jobs.channels.channel
 import eif_lab.jobs.run
 from eif_lab.commands.dispatch import main
 
 def short(*_, **__):
     raise {error}
 
-eif_lab.jobs.run.{place} = short
+eif_lab.jobs.{place} = short
 sys.exit(main())
 """
 
@@ -130,8 +131,8 @@ sys.exit(main())
 @pytest.mark.parametrize(
     ("place", "error"),
     [
-        ("load", "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried\\n to allocate 8 bytes')"),
-        ("write_results", "pyarrow.ArrowMemoryError('malloc of size 64 failed')"),
+        ("channels.channel.load", "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried\\n to allocate 8 bytes')"),
+        ("run.write_results", "pyarrow.ArrowMemoryError('malloc of size 64 failed')"),
     ],
 )
 def test_out_of_memory_is_one_line_that_says_what_to_try_and_a_failed_job(tmp_path, place, error):
