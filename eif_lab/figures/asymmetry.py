@@ -86,6 +86,12 @@ def desideratum(job: JobResults) -> Symmetry:
     return Symmetry() if stored is None else Symmetry(threshold=float(stored.threshold))
 
 
+def verdict_on(job: JobResults, readout: str) -> Verdict:
+    """The verdict on one readout, whichever was judged when the job ran."""
+    [verdict] = judge(job.influence.load(), desideratum(job), readout=readout)
+    return verdict
+
+
 def measured(jobs: Sequence[JobResults]) -> pd.DataFrame:
     """A row for each exact job and readout.
 
@@ -101,7 +107,7 @@ def measured(jobs: Sequence[JobResults]) -> pd.DataFrame:
             continue
         predicted = prediction_of(job, jobs)
         for readout in readouts_of(job):
-            [verdict] = judge(job.influence.load(), desideratum(job), readout=readout)
+            verdict = verdict_on(job, readout)
             verdicts.append(verdict)
             rows.append(
                 {
@@ -168,7 +174,7 @@ def draw_row(axes: Sequence[Axes], table: pd.DataFrame, job: JobResults, jobs: S
 def draw_prediction(axes: Sequence[Axes], predicted: JobResults) -> None:
     """The prediction's own symmetry in each readout, a dashed line with that readout's mark at its end."""
     for readout in readouts_of(predicted):
-        [verdict] = judge(predicted.influence.load(), desideratum(predicted), readout=readout)
+        verdict = verdict_on(predicted, readout)
         for place, panel in zip(axes, ("value", "rank")):
             height = symmetry(verdict)[panel]
             place.axhline(height, color="black", linewidth=0.8, linestyle="--", zorder=0)

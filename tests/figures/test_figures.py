@@ -20,7 +20,18 @@ from eif_lab.data.images.digits import Digits
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.selection import clean
 from eif_lab.errors import ConfigError
-from eif_lab.figures import array, distance, domains, first_order, methods, noise, prompting, sparsity, symmetry
+from eif_lab.figures import (
+    array,
+    asymmetry,
+    distance,
+    domains,
+    first_order,
+    methods,
+    noise,
+    prompting,
+    sparsity,
+    symmetry,
+)
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs, judged_array, setting
 from eif_lab.figures.style import save, styled
@@ -30,6 +41,7 @@ from eif_lab.results.tables import sweep_table
 ROOT = Path(__file__).parents[2]
 DRAWN_FROM = {
     "symmetry": ["images"],
+    "asymmetry": ["images"],
     "noise": ["noise"],
     "distance": ["images", "knowledge"],
     "sparsity": ["images", "knowledge"],
@@ -40,6 +52,7 @@ DRAWN_FROM = {
 }
 MODULES = {
     "symmetry": symmetry,
+    "asymmetry": asymmetry,
     "noise": noise,
     "distance": distance,
     "sparsity": sparsity,
@@ -193,7 +206,7 @@ def oddly_named(tmp_path_factory, make_job):
 
 @pytest.mark.parametrize(
     ("name", "run"),
-    [(name, "images") for name in ("symmetry", "distance", "sparsity", "methods", "first-order")]
+    [(name, "images") for name in ("symmetry", "asymmetry", "distance", "sparsity", "methods", "first-order")]
     + [("domains", "statements"), ("prompting", "statements")],
 )
 def test_any_name_is_drawn_as_text_and_fits(oddly_named, name, run, tmp_path, caplog, recwarn):
