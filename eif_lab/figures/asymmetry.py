@@ -201,7 +201,10 @@ def legend(table: pd.DataFrame) -> list[Line2D]:
         name: {"color": OPTIMIZERS.get(name, "black")} for name in in_order(list(table["optimizer"]), list(OPTIMIZERS))
     }
     mark = {"color": GREY, "linestyle": ""}
-    told |= {shown_words(name): {**mark, "marker": READOUTS[name]} for name in dict.fromkeys(table["readout"])}
+    told |= {
+        shown_words(name): {**mark, "marker": READOUTS[name]}
+        for name in in_order(list(table["readout"]), list(READOUTS))
+    }
     told |= {"first-order prediction": {"color": "black", "linewidth": 0.8, "linestyle": "--"}, "bar": {"color": GREY}}
     told |= {outcome: {**mark, "marker": "o", "markerfacecolor": filling} for outcome, filling in FILLINGS.items()}
     return [Line2D([], [], label=label, **look) for label, look in told.items()]
