@@ -131,7 +131,10 @@ sys.exit(main())
 @pytest.mark.parametrize(
     ("place", "error"),
     [
-        ("channels.channel.load", "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried\\n to allocate 8 bytes')"),
+        (
+            "channels.channel.load",
+            "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried\\n to allocate 8 bytes')",
+        ),
         ("run.write_results", "pyarrow.ArrowMemoryError('malloc of size 64 failed')"),
     ],
 )

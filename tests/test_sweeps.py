@@ -11,7 +11,7 @@ from hydra.core.plugins import Plugins
 from eif_lab.commands import status
 from eif_lab.commands.compose import Command
 from eif_lab.configs import CONF
-from eif_lab.errors import ConfigError
+from eif_lab.errors import ConfigError, NotApplicable
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -127,6 +127,13 @@ def test_an_interpolation_is_each_jobs_own(isolated):
     assert [options.cache for _, options in jobs] == ["1/x", "2/x"]
     assert launched(isolated, command) == [job for job, _ in jobs]
     assert status.asked_for(status.Path("sweep"))[0] == [tuple(job) for job, _ in jobs]
+
+
+def test_an_engine_that_does_not_follow_an_optimizer_is_left_out_of_a_sweep(isolated):
+    command = Command(["-m", "update=sgd,adam", "engine=auto,first_order,factored,stacked", "tracker=none"])
+    left_out = {tuple(job[:2]): str(options) for job, options in command.jobs() if isinstance(options, NotApplicable)}
+    assert set(left_out) == {("update=adam", f"engine={name}") for name in ("first_order", "factored")}
+    assert all("it follows sgd, not adam" in reason for reason in left_out.values())
 
 
 def test_a_sweep_is_one_without_its_flag_and_its_jobs_are_checked(isolated):

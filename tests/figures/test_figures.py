@@ -22,6 +22,10 @@ from eif_lab.desiderata.selection import clean
 from eif_lab.errors import ConfigError
 from eif_lab.figures import (
     array,
+<<<<<<< HEAD
+=======
+    asymmetry,
+>>>>>>> symmetry17
     distance,
     domains,
     first_order,
@@ -29,9 +33,13 @@ from eif_lab.figures import (
     noise,
     prompting,
     sparsity,
+<<<<<<< HEAD
     strength,
     symmetry,
     two_by_two,
+=======
+    symmetry,
+>>>>>>> symmetry17
 )
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs, judged_array, setting
@@ -42,6 +50,7 @@ from eif_lab.results.tables import sweep_table
 ROOT = Path(__file__).parents[2]
 DRAWN_FROM = {
     "symmetry": ["images"],
+    "asymmetry": ["images"],
     "noise": ["noise"],
     "distance": ["images", "knowledge"],
     "sparsity": ["images", "knowledge"],
@@ -54,6 +63,7 @@ DRAWN_FROM = {
 }
 MODULES = {
     "symmetry": symmetry,
+    "asymmetry": asymmetry,
     "noise": noise,
     "distance": distance,
     "sparsity": sparsity,
@@ -209,7 +219,7 @@ def oddly_named(tmp_path_factory, make_job):
 
 @pytest.mark.parametrize(
     ("name", "run"),
-    [(name, "images") for name in ("symmetry", "distance", "sparsity", "methods", "first-order")]
+    [(name, "images") for name in ("symmetry", "asymmetry", "distance", "sparsity", "methods", "first-order")]
     + [("domains", "statements"), ("prompting", "statements")],
 )
 def test_any_name_is_drawn_as_text_and_fits(oddly_named, name, run, tmp_path, caplog, recwarn):

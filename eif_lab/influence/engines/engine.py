@@ -151,6 +151,7 @@ class Engine(Options):
         name: What it is called in configs and results.
         exact: Whether the update is run; otherwise its influence is a prediction.
         stores_weights: Whether it writes the updated weights down, in which a small update can vanish.
+        optimizers: Those whose steps it follows; none named: all.
         preference: Its place among those that ``auto`` tries, fastest first; None where ``auto`` never takes it.
     """
 
@@ -159,6 +160,7 @@ class Engine(Options):
     name: ClassVar[str]
     exact: ClassVar[bool] = True
     stores_weights: ClassVar[bool] = True
+    optimizers: ClassVar[tuple[str, ...]] = ()
     preference: ClassVar[int | None] = None
 
     memory_budget: float = option(2.0, above=0, hint="Try 2 (GiB).")

@@ -32,6 +32,7 @@ class Factored(Batched):
     name: ClassVar[str] = "factored"
     preference: ClassVar[int | None] = 1
     stores_weights: ClassVar[bool] = False
+    optimizers: ClassVar[tuple[str, ...]] = ("sgd",)
     factors: ClassVar[bool] = True
 
     def prepared(self, setup: Setup) -> Prepared:
@@ -40,7 +41,7 @@ class Factored(Batched):
         Raises:
             Refused: The optimizer is another, or a stimulus's own gradient cannot be had.
         """
-        if setup.problem.update.optimizer != "sgd":
+        if setup.problem.update.optimizer not in self.optimizers:
             raise Refused(self.name, f"it steps by sgd alone, not {setup.problem.update.optimizer}")
         return super().prepared(setup)
 

@@ -43,6 +43,7 @@ class FirstOrder(Engine):
     name: ClassVar[str] = "first_order"
     exact: ClassVar[bool] = False
     stores_weights: ClassVar[bool] = False
+    optimizers: ClassVar[tuple[str, ...]] = ("sgd",)
 
     def prepared(self, setup: Setup) -> Prepared:
         """The layout of one step.
@@ -52,7 +53,7 @@ class FirstOrder(Engine):
                 gradient; or a stimulus's own gradient cannot be had.
         """
         problem = setup.problem
-        if problem.update.optimizer != "sgd":
+        if problem.update.optimizer not in self.optimizers:
             raise Refused(self.name, f"its update is sgd's, not {problem.update.optimizer}'s")
         flat = [name for name, readout in problem.readouts.items() if readout.is_count]
         if flat:

@@ -10,6 +10,7 @@ from typing import Any
 
 import xarray as xr
 
+from eif_lab.errors import NotApplicable
 from eif_lab.influence.engines import exact_engines, predictions
 from eif_lab.influence.measure import influence_array, parts_of
 from eif_lab.influence.measurement import Measurement, OnChunk, open_measurement
@@ -28,6 +29,17 @@ class Weights(Channel):
     """Stimuli are learnt, each by an update of its own."""
 
     job: Job
+
+    def must_fit(self) -> None:
+        """Refuse an engine that does not follow the optimizer's steps.
+
+        Raises:
+            NotApplicable: Which ones it follows.
+        """
+        follows, optimizer = self.job.engine.optimizers, self.job.update.optimizer
+        if follows and optimizer not in follows:
+            rule = f"be one that can do this (it follows {', '.join(follows)}, not {optimizer})"
+            raise NotApplicable(f"engine must {rule}, got {self.job.engine.name!r}. Try auto.")
 
     def steps(self) -> list[int]:
         """Every step of a trajectory, else the last one."""

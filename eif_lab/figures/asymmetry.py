@@ -1,0 +1,210 @@
+"""figure-asymmetry: how symmetric influence is over optimizer, readout and strength, and to first order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import xarray as xr
+from matplotlib.lines import Line2D
+
+from eif_lab.desiderata.evaluation import adjust, judge
+from eif_lab.desiderata.selection import select_readout
+from eif_lab.desiderata.symmetry import Symmetry
+from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED, Verdict
+from eif_lab.errors import rule_error
+from eif_lab.figures.runs import chosen, dataset_title, finding, model_title, setting
+from eif_lab.figures.style import BLUE, GREY, ORANGE, VERMILION, canvas, in_order, log_scale, shown_words, wrapped
+from eif_lab.results.job import JobResults
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWS = (
+    "How symmetric influence is over the strength of the update: a row for each dataset, a colour for each optimizer, "
+    "a shape for each readout. Left: correlation of I[i, j] with I[j, i], i not j, by value. Middle: the same by rank, "
+    "which weighs the many small cells as much as the few large ones. Dashed: the symmetry of the first-order "
+    "prediction of SGD in that readout, the same at any strength, since a prediction only grows with the learning "
+    "rate; grey: the bar. Right: by how much an array is more symmetric than that prediction, by value; at zero, its "
+    "symmetry is that of gradients at the base model. Intervals are at 95 % (the jackknife over classes or worlds). "
+    "Filled: satisfied; light grey: inconclusive; white: violated, corrected over all marks. Read by the "
+    "log-probability, a small step of SGD is symmetric to first order, whatever a network has learnt."
+)
+OPTIMIZERS = {"sgd": BLUE, "adam": VERMILION, "adamw": ORANGE}
+READOUTS = {"log_prob": "o", "log_odds": "s", "prob": "^"}
+"""The readouts that have a gradient, with their marks."""
+
+PANELS = {
+    "value": "correlation with transpose, by value",
+    "rank": "correlation with transpose, by rank",
+    "excess": "excess over first order, by value",
+}
+ENDS = ("", "_low", "_high")
+"""How the columns of an effect and of its interval end."""
+
+FILLINGS = {SATISFIED: GREY, INCONCLUSIVE: "0.85", VIOLATED: "white"}
+SET_APART = 0.04
+"""Marks of one job stand so much of their strength from each other, that their intervals can be told apart."""
+
+
+def select(jobs: Sequence[JobResults]) -> list[JobResults]:
+    """The jobs whose stimuli change all weights and of which symmetry was judged, an exact one among them."""
+    what = "an exact job of which symmetry was judged"
+    judged = [job for job in jobs if finding(job, "symmetry") is not None]
+    if not any(setting(job).exact for job in judged):
+        raise rule_error("results path", f"hold {what}", [job.manifest.name for job in jobs])
+    return chosen(judged, what, lambda s: s.method == "full" and s.perturbation == "include")
+
+
+def subject(job: JobResults) -> tuple[str, str, tuple[int, int]]:
+    """What a job and its prediction have in common: dataset, model and draw."""
+    run = setting(job)
+    return run.dataset, run.model, run.draw
+
+
+def prediction_of(job: JobResults, jobs: Sequence[JobResults]) -> JobResults | None:
+    """A first-order job of the same dataset, model and draw, that of the lowest rate; None where none was run."""
+    same = [other for other in jobs if not setting(other).exact and subject(other) == subject(job)]
+    return min(same, key=lambda other: other.manifest.update.learning_rate or 0.0, default=None)
+
+
+def readouts_of(job: JobResults) -> list[str]:
+    """The readouts of the job that have a gradient."""
+    return [name for name in READOUTS if name in job.influence["readout"].values]
+
+
+def square(job: JobResults, readout: str) -> xr.DataArray:
+    """The job's array (stimulus, probe) in one readout: first seed, last step."""
+    return select_readout(job.influence, readout).transpose("stimulus", "probe").load()
+
+
+def desideratum(job: JobResults) -> Symmetry:
+    """Symmetry with the bar that the job was held to."""
+    stored = finding(job, "symmetry")
+    return Symmetry() if stored is None else Symmetry(threshold=float(stored.threshold))
+
+
+def verdict_on(job: JobResults, readout: str) -> Verdict:
+    """The verdict on one readout, whichever was judged when the job ran."""
+    [verdict] = judge(job.influence.load(), desideratum(job), readout=readout)
+    return verdict
+
+
+def measured(jobs: Sequence[JobResults]) -> pd.DataFrame:
+    """A row for each exact job and readout.
+
+    Returns:
+        Columns: ``job``, its place in ``jobs``; ``optimizer``; ``readout``; ``strength``, in the unit of the job's
+        first readout; of each of `PANELS` the effect and its interval, as ``value``, ``value_low``, ``value_high``,
+        NaN where there is no prediction to compare with; ``outcome``, the verdict by p-values corrected over all
+        rows.
+    """
+    verdicts, rows = [], []
+    for place, job in enumerate(jobs):
+        if not setting(job).exact:
+            continue
+        predicted = prediction_of(job, jobs)
+        for readout in readouts_of(job):
+            verdict = verdict_on(job, readout)
+            verdicts.append(verdict)
+            rows.append(
+                {
+                    "job": place,
+                    "optimizer": str(job.manifest.update.optimizer),
+                    "readout": readout,
+                    "strength": job.manifest.strength.effect,
+                    **symmetry(verdict),
+                    **(excess(job, predicted, readout) if predicted is not None else {}),
+                }
+            )
+    satisfied, violated = (adjust([getattr(one, name) for one in verdicts]) for name in ("p_value", "p_violated"))
+    outcome = [one.outcome(float(p), float(q)) for one, p, q in zip(verdicts, satisfied, violated)]
+    columns = ["job", "optimizer", "readout", "strength", *(f"{p}{end}" for p in PANELS for end in ENDS)]
+    return pd.DataFrame(rows).reindex(columns=columns).assign(outcome=outcome).sort_values("strength")
+
+
+def symmetry(verdict: Verdict) -> dict[str, float]:
+    """Both correlations of a verdict, with their intervals."""
+    [found] = verdict.findings
+    value = {"value": found.effect, "value_low": found.low, "value_high": found.high}
+    return value | {f"rank{end}": verdict.details[f"rank_correlation{end}"] for end in ENDS}
+
+
+def excess(job: JobResults, predicted: JobResults, readout: str) -> dict[str, float]:
+    """By how much the job's array is more symmetric than the prediction in the same readout."""
+    if readout not in readouts_of(predicted):
+        return {}
+    found = desideratum(job).excess(square(job, readout), square(predicted, readout))
+    return {"excess": found.effect, "excess_low": found.low, "excess_high": found.high}
+
+
+def draw(jobs: Sequence[JobResults]) -> Figure:
+    """A row of panels for each dataset, model and draw."""
+    table = measured(jobs)
+    subjects = table["job"].map(lambda place: subject(jobs[place]))
+    rows = list(dict.fromkeys(subject(job) for job in jobs if setting(job).exact))
+    figure = canvas(10.0, 0.9 + 2.5 * len(rows))
+    grid = figure.subplots(len(rows), len(PANELS), squeeze=False)
+    for axes, row in zip(grid, rows):
+        of_row = table[[one == row for one in subjects]]
+        draw_row(axes, of_row, jobs[of_row["job"].iloc[0]], jobs)
+    for place, title in zip(grid[0], PANELS.values()):
+        place.set_title(title)
+    figure.legend(handles=legend(table), loc="outside lower center", ncols=5)
+    return figure
+
+
+def draw_row(axes: Sequence[Axes], table: pd.DataFrame, job: JobResults, jobs: Sequence[JobResults]) -> None:
+    """One dataset, of which ``job`` is one."""
+    for place, panel in zip(axes, PANELS):
+        place.axhline(0, color="0.85", linewidth=0.6, zorder=0)
+        for _, curve in table.groupby(["optimizer", "readout"]):
+            draw_curve(place, curve, panel)
+        log_scale(place, "x")
+        place.set_xlabel(f"strength ({job.manifest.unit})")
+    for place in axes[:2]:
+        place.axhline(desideratum(job).threshold, color=GREY, linewidth=1, zorder=0)
+    if (predicted := prediction_of(job, jobs)) is not None:
+        draw_prediction(axes, predicted)
+    axes[0].set_ylabel(wrapped(f"{dataset_title(job)}, {model_title(job)}"))
+
+
+def draw_prediction(axes: Sequence[Axes], predicted: JobResults) -> None:
+    """The prediction's own symmetry in each readout, a dashed line with that readout's mark at its end."""
+    for readout in readouts_of(predicted):
+        verdict = verdict_on(predicted, readout)
+        for place, panel in zip(axes, ("value", "rank")):
+            height = symmetry(verdict)[panel]
+            place.axhline(height, color="black", linewidth=0.8, linestyle="--", zorder=0)
+            place.plot(
+                1, height, READOUTS[readout], color="black", transform=place.get_yaxis_transform(), clip_on=False
+            )
+
+
+def draw_curve(axes: Axes, curve: pd.DataFrame, panel: str) -> None:
+    """One optimizer and readout over strength."""
+    optimizer, readout = curve["optimizer"].iloc[0], curve["readout"].iloc[0]
+    color, marker = OPTIMIZERS.get(optimizer, "black"), READOUTS[readout]
+    places = curve["strength"] * (1 + SET_APART * (list(READOUTS).index(readout) - 1))
+    axes.plot(places, curve[panel], color=color, linewidth=0.8, zorder=1)
+    axes.vlines(places, curve[f"{panel}_low"], curve[f"{panel}_high"], color=color, linewidth=0.8, zorder=1)
+    for place, effect, outcome in zip(places, curve[panel], curve["outcome"]):
+        filling = color if outcome == SATISFIED else FILLINGS[outcome]
+        axes.plot(place, effect, marker, color=color, markerfacecolor=filling, label=f"{optimizer} {readout}", zorder=2)
+
+
+def legend(table: pd.DataFrame) -> list[Line2D]:
+    """A line for each optimizer, a mark for each readout and each verdict."""
+    told: dict[str, dict[str, Any]] = {
+        name: {"color": OPTIMIZERS.get(name, "black")} for name in in_order(list(table["optimizer"]), list(OPTIMIZERS))
+    }
+    mark = {"color": GREY, "linestyle": ""}
+    told |= {
+        shown_words(name): {**mark, "marker": READOUTS[name]}
+        for name in in_order(list(table["readout"]), list(READOUTS))
+    }
+    told |= {"first-order prediction": {"color": "black", "linewidth": 0.8, "linestyle": "--"}, "bar": {"color": GREY}}
+    told |= {outcome: {**mark, "marker": "o", "markerfacecolor": filling} for outcome, filling in FILLINGS.items()}
+    return [Line2D([], [], label=label, **look) for label, look in told.items()]
