@@ -133,7 +133,7 @@ sys.exit(main())
     [
         (
             "channels.channel.load",
-            "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried\\n to allocate 8 bytes')",
+            "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory:\\n 8 bytes')",
         ),
         ("run.write_results", "pyarrow.ArrowMemoryError('malloc of size 64 failed')"),
     ],

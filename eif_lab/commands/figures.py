@@ -10,9 +10,9 @@ from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs
 from eif_lab.figures.style import save, styled
 
-<<<<<<< HEAD
 FIGURES = (
     "symmetry",
+    "asymmetry",
     "noise",
     "distance",
     "sparsity",
@@ -23,9 +23,6 @@ FIGURES = (
     "methods",
     "first-order",
 )
-=======
-FIGURES = ("symmetry", "asymmetry", "noise", "distance", "sparsity", "domains", "prompting", "methods", "first-order")
->>>>>>> symmetry17
 
 
 def draw_figure(name: str, folders: list[Path], output: Path) -> Path:

@@ -22,10 +22,7 @@ from eif_lab.desiderata.selection import clean
 from eif_lab.errors import ConfigError
 from eif_lab.figures import (
     array,
-<<<<<<< HEAD
-=======
     asymmetry,
->>>>>>> symmetry17
     distance,
     domains,
     first_order,
@@ -33,13 +30,9 @@ from eif_lab.figures import (
     noise,
     prompting,
     sparsity,
-<<<<<<< HEAD
     strength,
     symmetry,
     two_by_two,
-=======
-    symmetry,
->>>>>>> symmetry17
 )
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs, judged_array, setting
