@@ -51,8 +51,10 @@ def right_verdict(rule: str, desideratum: str, array: xr.DataArray) -> str:
 
 
 def statements_related(array: xr.DataArray) -> bool:
-    """Whether a clean sample that is both stimulus and probe says anything about another one of its world."""
+    """Whether a clean sample that is both stimulus and probe says anything about another one, of its world if any."""
     array = clean(array)
-    ids, worlds = ([texts(array, f"{side}_{name}") for side in ("stimulus", "probe")] for name in ("id", "world"))
+    ids = [texts(array, f"{side}_id") for side in ("stimulus", "probe")]
     both = np.isin(ids[0], ids[1])[:, None] & np.isin(ids[1], ids[0])[None, :] & ~same_sample(array)
-    return bool(np.any(both & related(array) & (worlds[0][:, None] == worlds[1][None, :])))
+    if {"stimulus_world", "probe_world"} <= set(array.coords):
+        both &= array["stimulus_world"].values[:, None] == array["probe_world"].values[None, :]
+    return bool(np.any(both & related(array)))
