@@ -267,7 +267,7 @@ def _cell(rows: Sequence[_Row], column: _Column, console: Console) -> Text:
     for row in rows:
         if column.statistic in ("", row["statistic"]):
             verdict = row["verdict"]
-            mark = f"{_marks(console)[verdict]} " if column.first else ""
+            mark = f"{_marks(console)[verdict]} " if row["finding"] == 0 else ""
             how = f" {row['finding_how']}" if verdict == VIOLATED and row["finding_how"] else ""
             effect = f"{mark}{row['effect']:.2g}{how}{' *' if row['note'] else ''}"
             within = interval_text(row["low"], row["high"], 2)
