@@ -82,7 +82,7 @@ def scorecard(table: pd.DataFrame) -> dict[str, Any]:
                 "learner": not path,
                 "strength": None if pd.isna(strength) else float(strength),
                 "unit": group[0]["strength_unit"],
-                "missed": bool(pd.notna(reached) and not reached),
+                "missed": bool(path and pd.notna(reached) and not reached),
                 "ended": cells[""][0] if "" in cells else None,
                 "cells": [cells.get(name, []) for name in desiderata],
             }
