@@ -94,7 +94,7 @@ clean: ## Remove caches and what runs wrote; .venv stays.
 # --- The paper's figures and claims ------------------------------------------------------------------------------
 # PRESET=quick: two CPU cores, phi3-tiny. PRESET=paper: full size, Phi-3-mini and an accelerator; CHECKPOINT=... for
 # another model. A run is made once for each preset, in outputs/figures/runs/<preset>/<run>; remove it to make it anew.
-# The line "Drawn from it" of each experiment says which figures need it.
+# The line "Drawn from it" of each experiment says which figures need it. Claims need two more seeds, in <run>-seeds.
 PRESET ?= quick
 EXPERIMENTS := $(wildcard conf/experiment/figure_*.yaml)
 run_of = $(patsubst conf/experiment/figure_%.yaml,%,$(1))
@@ -110,13 +110,21 @@ figures: $(FIGURES:%=figure-%) ## Draw the figures of the paper, from runs made 
 
 $(FIGURES:%=figure-%): figure-%: outputs/figures/%.png
 
-$(LANGUAGE:%=$(MADE)/%/sweep.parquet): eif_lab/models/phi3_tiny/model.safetensors
-$(LANGUAGE:%=$(MADE)/%/sweep.parquet): OTHER = $(CHECKPOINT:%=model.checkpoint=%)
+SEEDS := 1,2
+FOR_CLAIMS := $(call runs_for,claims)
+OF_LANGUAGE := $(LANGUAGE:%=$(MADE)/%/sweep.parquet) $(LANGUAGE:%=$(MADE)/%-seeds/sweep.parquet)
+
+$(OF_LANGUAGE): eif_lab/models/phi3_tiny/model.safetensors
+$(OF_LANGUAGE): OTHER = $(CHECKPOINT:%=model.checkpoint=%)
 
 # A sweep writes its table last: that file stands for the manifests of its jobs.
 $(MADE)/%/sweep.parquet: conf/experiment/figure_%.yaml | $(READY)
 	rm -rf $(@D)
 	$(BIN)/eif-lab -m experiment=figure_$* preset=$(PRESET) $(OTHER) hydra.sweep.dir=$(@D)
+
+$(FOR_CLAIMS:%=%-seeds/sweep.parquet): $(MADE)/%-seeds/sweep.parquet: conf/experiment/figure_%.yaml | $(READY)
+	rm -rf $(@D)
+	$(BIN)/eif-lab -m experiment=figure_$* preset=$(PRESET) seed=$(SEEDS) $(OTHER) hydra.sweep.dir=$(@D)
 
 define DRAW
 outputs/figures/$(1).png: $(addsuffix /sweep.parquet,$(runs_for)) outputs/figures/.preset
@@ -126,8 +134,8 @@ $(foreach figure,$(FIGURES),$(eval $(call DRAW,$(figure))))
 
 claims: outputs/claims.md ## Hold the paper's claims to the figures' runs.
 
-outputs/claims.md: $(addsuffix /sweep.parquet,$(call runs_for,claims)) outputs/figures/.preset
-	$(BIN)/eif-lab claims $(call runs_for,claims) --output $(@D)
+outputs/claims.md: $(FOR_CLAIMS:%=%/sweep.parquet) $(FOR_CLAIMS:%=%-seeds/sweep.parquet) outputs/figures/.preset
+	$(BIN)/eif-lab claims $(FOR_CLAIMS) $(FOR_CLAIMS:%=%-seeds) --output $(@D)
 
 # Touched where the preset is another one than last time, so that everything is then drawn anew.
 outputs/figures/.preset: FORCE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -254,16 +253,17 @@ def main() -> None:
     """Judge the grid, and write the page; print a table alone where the grid is not the whole one."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learners", description=__doc__)
     parser.add_argument("--only", action="append", default=[], help="a source; may be given again for more")
-    parser.add_argument("--worlds", type=int, nargs="+", default=WORLDS)
-    parser.add_argument("--noise", type=float, nargs="+", default=NOISE)
+    parser.add_argument("--quick", action="store_true", help="one source at 6 worlds, to try it")
     arguments = parser.parse_args()
-    logging.disable(logging.INFO)
+    only, worlds, noises = arguments.only, WORLDS, NOISE
+    if arguments.quick:
+        only, worlds, noises = ["negation"], (6,), (0.1,)
     found = []
-    for one in grid(arguments.worlds, arguments.noise, arguments.only):
+    for one in grid(worlds, noises, only):
         found.append(one)
         if one.wrong or one.missed:
             print(describe(one), flush=True)
-    if arguments.only or (tuple(arguments.worlds), tuple(arguments.noise)) != (WORLDS, NOISE):
+    if only:
         print("\n".join(overview(found)))
     else:
         Path("docs/learners.md").write_text(document(found), encoding="utf-8")

@@ -194,7 +194,7 @@ def main() -> None:
         print(line, flush=True)
         lines.append(line)
     if draws >= 2000:
-        RESULT.write_text("\n".join(lines) + "\n")
+        RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ NAMED = {"JOB": JOB, "SWEEP": SWEEP, "RESULTS": SWEEP, "PICTURE": "picture.png",
 """What a reader puts in place of these words."""
 
 SMALLER = {
+    "benchmarks.learners": "--quick",
     "benchmarks.scale": "--quick",
     "power": "--draws=2",
     "workspace": "--print",

@@ -211,7 +211,7 @@ CONFIGS = {
     "a key without a name": (nothing, "=3", "Try eif-lab --help"),
     "values without a sweep": (nothing, "seed=0,1", "seed must have one value, unless .*got '0,1'. Try "),
     "choices without a sweep": (nothing, "model=cnn,phi3", "model must have one value, unless .*Try eif-lab -m"),
-    "choices in brackets": (nothing, "model=[cnn,phi3]", "model must be one of cnn, phi3, got ['cnn', 'phi3']"),
+    "choices in brackets": (nothing, "model=[cnn,phi3]", "model must be one of cnn, learner, phi3, got ['cnn', '"),
     "a number for a choice": (nothing, "workers=-1", "workers must be one of none, ray, got -1"),
     "a group that is needed, taken away": (nothing, "~model", "model must be an option that can be left out, got '~mo"),
     "an option that is needed, taken away": (nothing, "~seed", "seed must be an option that can be left out"),
@@ -478,7 +478,7 @@ RESULTS = {
     "a manifest without a name": (
         file("results/manifest.json", {"format": 1}), "results", "must be a job's manifest, got ValueError("),
     "a later version's manifest": (
-        file("results/manifest.json", MANIFEST | {"format": 99}), "results", "format must be at most 2, got 99. Upgra"),
+        file("results/manifest.json", MANIFEST | {"format": 99}), "results", "format must be at most 3, got 99. Upgra"),
     "no claims": (file("results/manifest.json", MANIFEST), "results --claims claims.json", "claims.json"),
     "claims that are no JSON": (
         both(file("results/manifest.json", MANIFEST), file("claims.json", "{")),
@@ -546,9 +546,9 @@ STATES = {
     "one stimulus": (nothing, f"dataset.stimuli=1 dataset.probes=9 {SOON}", "at least"),
     "one stimulus and one probe": (nothing, f"dataset.stimuli=1 dataset.probes=1 {SOON}", "influence must vary"),
     "one text and itself": (texts(STIMULUS, PROBE), f"{TINY} update.learning_rate=0.01", "influence must vary"),
-    "one class": (mnist(classes=np.full(20, 3)), f"{IDX.replace('=2', '=6')} {SOON}", "does not vary"),
+    "one class": (mnist(classes=np.full(20, 3)), f"{IDX.replace('=2', '=6')} {SOON}", "number of classes"),
     "the same picture over and over": (
-        pictures({"cat": 8, "dog": 8}, lambda *_: 99), f"{PICTURES.replace('=2', '=6')} {SOON}", "direct"),
+        pictures({"cat": 8, "dog": 8}, lambda *_: 99), f"{PICTURES.replace('=2', '=6')} {SOON}", "number of classes"),
     "a rate of zero": (nothing, f"dataset.stimuli=6 dataset.probes=6 {SOON} update.learning_rate=0", "must vary"),
     "a rate at which every stimulus diverges": (
         nothing, f"dataset.stimuli=6 dataset.probes=6 {SOON} update.learning_rate=1e38", "6 stimuli diverged"),

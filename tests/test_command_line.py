@@ -116,13 +116,14 @@ def test_what_libraries_raise_where_memory_is_too_little_is_told_from_the_rest(e
 SHORT_OF_MEMORY = """
 import sys
 import pyarrow
+import eif_lab.jobs.channels.channel
 import eif_lab.jobs.run
 from eif_lab.commands.dispatch import main
 
 def short(*_, **__):
     raise {error}
 
-eif_lab.jobs.run.{place} = short
+eif_lab.jobs.{place} = short
 sys.exit(main())
 """
 
@@ -130,8 +131,11 @@ sys.exit(main())
 @pytest.mark.parametrize(
     ("place", "error"),
     [
-        ("load", "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried\\n to allocate 8 bytes')"),
-        ("write_results", "pyarrow.ArrowMemoryError('malloc of size 64 failed')"),
+        (
+            "channels.channel.load",
+            "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory:\\n 8 bytes')",
+        ),
+        ("run.write_results", "pyarrow.ArrowMemoryError('malloc of size 64 failed')"),
     ],
 )
 def test_out_of_memory_is_one_line_that_says_what_to_try_and_a_failed_job(tmp_path, place, error):
@@ -283,7 +287,7 @@ def test_one_job_writes_its_directory_and_the_same_job_again_measures_nothing(tm
     assert manifest["config"]["dataset"]["stimuli"] == 20 and manifest["seeds"] == [0]
     assert manifest["versions"]["torch"] and len(manifest["base_model"]["hash"]) == 16
     assert manifest["trained_parameters"]["count"] == 53002
-    assert manifest["direct_influence"]["effect"] > 0
+    assert manifest["strength"]["effect"] > 0
 
 
 def test_sweep_goes_on_past_what_fails_and_what_does_not_apply_and_ends_in_one_table(tmp_path):
@@ -313,7 +317,7 @@ def test_sweep_goes_on_past_what_fails_and_what_does_not_apply_and_ends_in_one_t
     assert reasons["not applicable"].startswith("dataset must hold images for model=cnn")
     table = pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")
     assert set(table["status"]) == {"done", "failed", "not applicable"}
-    printed = result.stdout[result.stdout.rindex("direct") :]
+    printed = result.stdout[result.stdout.rindex("strength") :]
     assert "dataset.root must hold" in printed and "results:" in printed
 
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from eif_lab import open_results
-from eif_lab.jobs import run
-from eif_lab.jobs.channels import weights
+from eif_lab.jobs.channels import channel, weights
 from eif_lab.jobs.determinants import determinants
 from eif_lab.jobs.device import CUBLAS, deterministic_algorithms
 from eif_lab.jobs.read import read_job
@@ -78,7 +77,7 @@ def test_a_callers_own_deterministic_mode_is_left_on():
 @pytest.mark.parametrize("wanted", [False, True])
 def test_job_trains_and_measures_in_the_mode_that_it_asks_for(tmp_path, monkeypatch, wanted):
     seen = []
-    for room, name in ((run, "load"), (weights, "open_measurement")):
+    for room, name in ((channel, "load"), (weights, "open_measurement")):
         plain = getattr(room, name)
 
         def watched(*arguments, plain=plain, **options):

@@ -75,13 +75,15 @@ def test_arrays_have_the_size_dims_and_attributes_that_were_promised(sweep):
         assert json.loads(array.attrs["units"]) == {"log_prob": "nat"}
         assert "positive means" in array.attrs["sign"]
         assert np.isfinite(array.values).all()
-        assert {"relation", "foil", "distance_feature", "stimulus_label", "probe_label"} <= set(array.coords)
+        assert {"relation", "distance_feature", "stimulus_label", "probe_label"} <= set(array.coords)
+        foils = {f"foil_{name}" for name in ("same_subject", "same_words", "neither")}
+        assert foils & set(array.coords) == (foils if array.attrs["model"] != "cnn" else set())
 
 
 def test_every_method_taught_and_says_what_moved(sweep):
     for job in open_results(sweep[0] / "first").jobs:
-        direct, moved = job.manifest["direct_influence"], job.manifest["trained_parameters"]
-        assert direct["low"] > 0 and direct["p_value"] < 0.05
+        strength, moved = job.manifest["strength"], job.manifest["trained_parameters"]
+        assert strength["low"] > 0 and strength["p_value"] < 0.001
         full = job.manifest["name"].endswith("full")
         assert (moved["count"] == moved["total"]) == full
         assert all(("lora_" in name) != full for name in moved["names"])
@@ -120,7 +122,7 @@ def test_offline_wandb_files_hold_four_runs_each_with_its_own_config_and_results
         method = job["name"].split()[-1]
         assert f"eif_lab.methods.{method}." in text
         assert f"eif_lab.methods.{ {'lora': 'full', 'full': 'lora'}[method] }." not in text
-        assert "verdict/symmetry" in summary and "direct_influence" in summary and "pairs_per_second" in summary
+        assert "verdict/symmetry" in summary and "strength" in summary and "pairs_per_second" in summary
         assert "stimuli_per_second" in text
         seen.add(job["name"])
     assert len(seen) == 4
@@ -141,7 +143,7 @@ def test_local_checkpoint_in_the_hubs_format_runs_under_its_own_name(tmp_path):
     job = open_results(tmp_path / "job")
     assert job.manifest["name"] == "my-phi3 ontology adapter" and "phi3-tiny" not in printed
     assert job.influence.sizes["stimulus"] == 3 * (2 + 1)  # and a neutral one for each world
-    assert job.manifest["direct_influence"]["effect"] > 0
+    assert job.manifest["update"]["calibration"]["strength"] > 0
 
 
 def test_an_altered_local_checkpoint_is_not_taken_for_the_old_one(tmp_path):

@@ -10,7 +10,19 @@ from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs
 from eif_lab.figures.style import save, styled
 
-FIGURES = ("symmetry", "asymmetry", "noise", "distance", "sparsity", "domains", "prompting", "methods", "first-order")
+FIGURES = (
+    "symmetry",
+    "asymmetry",
+    "noise",
+    "distance",
+    "sparsity",
+    "domains",
+    "prompting",
+    "two-by-two",
+    "strength",
+    "methods",
+    "first-order",
+)
 
 
 def draw_figure(name: str, folders: list[Path], output: Path) -> Path:

@@ -21,7 +21,7 @@ from eif_lab.desiderata.stand_ins import (
     Units,
     above_stand_ins,
     averaged,
-    chance_of,
+    own_and_chance,
     related_elsewhere,
     units_of,
 )
@@ -82,7 +82,7 @@ class DistanceDecay(Desideratum):
         of_images = units.name == "classes"
         inner = f"within_class_{name}" if of_images else f"rank_correlation_{name}"
         findings = [self.finding(inner, above_stand_ins(table), len(table), units.name, self.threshold)]
-        details = {inner: float(np.diag(table).mean()), f"{inner}_chance": chance_of(table)}
+        details = dict(zip((inner, f"{inner}_chance"), own_and_chance(table)))
         if of_images and units.count > FEWEST:
             findings.append(self.between_classes(name, influence.values, distance, units))
             cells = np.isfinite(distance) & ~same_sample(influence)

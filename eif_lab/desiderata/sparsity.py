@@ -19,7 +19,7 @@ from eif_lab.desiderata.stand_ins import (
     Units,
     above_stand_ins,
     averaged,
-    chance_of,
+    own_and_chance,
     related_elsewhere,
     units_of,
 )
@@ -95,7 +95,7 @@ class Sparsity(Desideratum):
             "effective_number": float(statistics.effective_number(size).mean()),
         }
         for name, table in tables.items():
-            details |= {f"{name}_raw": float(np.diag(table).mean()), f"{name}_chance": chance_of(table)}
+            details[f"{name}_raw"], details[f"{name}_chance"] = own_and_chance(table)
         return Verdict("sparsity", self.claim, findings, self.alpha, details)
 
 

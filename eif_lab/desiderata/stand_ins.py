@@ -102,6 +102,8 @@ def above_stand_ins(table: Float[np.ndarray, "units units"], best: float | None 
     return weighted
 
 
-def chance_of(table: Float[np.ndarray, "units units"]) -> float:
-    """The mean score of the stand-ins."""
-    return float(np.nanmean(np.where(np.eye(len(table), dtype=bool), np.nan, table)))
+def own_and_chance(table: Float[np.ndarray, "units units"]) -> tuple[float, float]:
+    """The mean score of the units themselves, and that of their stand-ins; NaN where none is defined."""
+    own = np.eye(len(table), dtype=bool)
+    means = [divide(np.nansum(table[cells]), np.isfinite(table[cells]).sum()) for cells in (own, ~own)]
+    return float(means[0]), float(means[1])

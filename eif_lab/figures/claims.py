@@ -9,39 +9,59 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from eif_lab.console.format import spaced
+from eif_lab.desiderata.verdict import INCONCLUSIVE as NO_VERDICT
+from eif_lab.desiderata.verdict import SATISFIED, VIOLATED
 from eif_lab.figures import evidence
 from eif_lab.figures.caption import table_row
-from eif_lab.figures.evidence import INCONCLUSIVE, Estimate, Range, decide, decide_every
+from eif_lab.figures.evidence import AGREES, DISAGREES, INCONCLUSIVE, Estimate, Range
 from eif_lab.figures.runs import Setting, dataset_title, finding, model_title, setting
 from eif_lab.figures.symmetry import prediction_of
 from eif_lab.files.checksums import replace_file
-from eif_lab.models.language.phi3 import TINY
+from eif_lab.models.language.phi3 import OURS
 from eif_lab.results.job import JobResults
+from eif_lab.results.manifest import HOW_RUN
+from eif_lab.results.seeds import SEEDS
+from eif_lab.results.tables import sweep_table
 
-SYMMETRIC = Range(least=0.5)
+SYMMETRIC, ASYMMETRIC = Range(least=0.5), Range(most=0.5)
 """Correlation with the transpose, as the symmetry desideratum has it."""
 
 EXPLAINED = Range(least=0.9)
 """Correlation of the exact array with the first-order one."""
 
-ALIKE = Range(least=-0.1, most=0.1)
-"""Part of a clean image's influence that a noisy one lacks: of noise invariance, both ways."""
-
-BARELY = Range(most=0.1)
-"""Share of the direct influence, as the desiderata logic and negation have it."""
+BARELY = Range(least=-0.1, most=0.1)
+"""A share so small that nothing came of it, on either side of zero."""
 
 MORE = Range(least=0.0)
 """A difference that has the sign claimed."""
 
-JUDGED = ("logic", "negation")
-"""The desiderata about what should and should not follow."""
+COUNTED = ("distance_decay", "sparsity", "logic", "negation")
+"""The desiderata of clozes. Symmetry is none of them: that what is stated should be believed backwards is no logic."""
 
-NOT_PHI3 = "This is about a tiny model of ours; it says nothing about Microsoft's Phi-3."
+
+class _Verdicts(dict[tuple[str, str], str]):
+    """By a job's path and a desideratum, the verdict corrected over all jobs of the table."""
+
+    @classmethod
+    def of(cls, jobs: Sequence[JobResults]) -> _Verdicts:
+        table = sweep_table(jobs)
+        known = table[table["desideratum"].fillna("").ne("") & table["verdict"].fillna("").ne("")]
+        return cls(zip(zip(known["path"], known["desideratum"]), known["verdict"]))
+
+    def count(self, jobs: Sequence[JobResults], desideratum: str) -> str:
+        """How many of the jobs satisfy it, and how many violate it."""
+        known = [self[key] for job in jobs if (key := (str(job.path), desideratum)) in self]
+        told = f"{spaced(desideratum)}: satisfied in {known.count(SATISFIED)} and violated in {known.count(VIOLATED)}"
+        return f"{told} of {len(known)} jobs" if known else f"{spaced(desideratum)} not applicable"
+
+
+Measure = Callable[[JobResults], Estimate | None]
+"""The statistic of one job; None where it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +70,9 @@ class Row:
 
     Attributes:
         claim: The paper's.
-        what: What was run: model, data, method, n.
+        what: What was run: model, data, method, n, seeds.
         effect, low, high: The statistic and its interval; None where there is none.
-        verdict: The stored verdict of the desideratum that it comes from; of several, how many are satisfied.
+        verdict: The verdicts of the desideratum that it comes from, corrected over all jobs of the table.
         agrees: ``agrees``, ``disagrees`` or ``inconclusive``.
         note: What the statistic is, what range agrees, and what else a reader must know.
     """
@@ -67,187 +87,134 @@ class Row:
     note: str
 
 
+class Claim(NamedTuple):
+    """A claim about one statistic.
+
+    Attributes:
+        text: The paper's words, as near as may be.
+        desideratum: Where the statistic is from.
+        allowed: What the claim allows.
+        meaning: What the statistic is.
+        statistic: Its name; None for the headline.
+    """
+
+    text: str
+    desideratum: str
+    allowed: Range
+    meaning: str
+    statistic: str | None = None
+
+
+CONCLUSION = Claim(
+    "premises barely move the conclusion",
+    "logic",
+    BARELY,
+    "reach: what follows less its controls, over the strength (what is stated less its controls)",
+    "reach",
+)
+NEGATED = Claim(
+    "the model is blind to negation",
+    "negation",
+    BARELY,
+    "gap: what follows less what is contradicted, each less its controls, over the strength",
+    "gap",
+)
+LM_ASYMMETRIC = Claim(
+    "fine-tuning of a language model is asymmetric",
+    "symmetry",
+    ASYMMETRIC,
+    "correlation of I[i, j] with I[j, i] between the statements of a world",
+    "correlation",
+)
+CNN_SYMMETRIC = Claim(
+    "influence between images is symmetric",
+    "symmetry",
+    SYMMETRIC,
+    "correlation of I[i, j] with I[j, i]; one small step on the loss that is read is symmetric to first order",
+    "correlation",
+)
+NO_DECAY = Claim(
+    "influence does not decrease with semantic distance",
+    "distance_decay",
+    Range(most=0.05),
+    "rank correlation of the size of influence with nearness, above chance",
+)
+NOT_SPARSE = Claim(
+    "influence is not sparse",
+    "sparsity",
+    Range(most=0.3),
+    "precision with which the size of influence tells related probes from others, above chance",
+)
+
+
 def claims(jobs: Sequence[JobResults]) -> list[Row]:
     """A row for each claim and set-up that the jobs say something about.
 
     Args:
-        jobs: Finished ones, of any of the figures' runs.
+        jobs: Finished ones, of any of the figures' runs. Jobs that differ in nothing but their seeds make one row.
+    """
+    jobs, verdicts = distinct(jobs), _Verdicts.of(distinct(jobs))
+
+    def those(fits: Callable[[Setting], bool]) -> list[list[JobResults]]:
+        return alike([job for job in jobs if fits(setting(job))], but_for_domains=False)
+
+    rows = []
+    for exact in those(lambda s: s.images and s.method == "full" and s.perturbation == "include" and s.exact):
+        rows += [of_images(CNN_SYMMETRIC, exact, verdicts), *explained(exact, jobs)]
+        rows += [of_images(NO_DECAY, exact, verdicts), of_images(NOT_SPARSE, exact, verdicts)]
+    for noisy in those(lambda s: s.images and bool(s.noise) and s.exact):
+        rows += [teach_alike(noisy, verdicts, ending) for ending in ("at_equal_rate", "per_nat")]
+    arms = alike([job for job in jobs if setting(job).view and setting(job).exact and is_include(job)])
+    for tuned in (arm for arm in arms if setting(arm[0]).method != "prompt"):
+        context = [arm for arm in arms if read_instead(arm, tuned)]
+        if setting(tuned[0]).view == "statements":
+            rows.append(of_domains(LM_ASYMMETRIC, tuned, verdicts))
+            rows += [more_asymmetric(tuned, arm, verdicts) for arm in context]
+        else:
+            rows += [of_domains(one, tuned, verdicts) for one in (CONCLUSION, NEGATED, NO_DECAY, NOT_SPARSE)]
+            rows += [satisfies_more(tuned, arm, verdicts) for arm in context]
+    return rows
+
+
+# Which jobs belong together -------------------------------------------------------------------------------------------
+
+
+def distinct(jobs: Sequence[JobResults]) -> list[JobResults]:
+    """The jobs; of several with the same array, as two runs may have, the first, and of prompting any recipe's.
+
+    Nothing is trained in prompting, so that jobs that differ in no more than their update are the same there.
     """
 
-    def those(fits: Callable[[Setting], bool]) -> list[JobResults]:
-        return [job for job in jobs if fits(setting(job))]
+    def key(job: JobResults) -> str:
+        options = {name: job.manifest.config.get(name) for name in ("model", "dataset", "desideratum")}
+        read = setting(job).method == "prompt"
+        return f"{setting(job)} {options}" if read else job.manifest.array or str(job.path)
 
-    images = those(lambda s: s.images and s.method == "full" and s.perturbation == "include")
-    exact = [job for job in images if setting(job).exact]
-    rows = [symmetric(job) for job in exact]
-    rows += [explained(job, other) for job in exact if (other := prediction_of(job, images)) is not None]
-    rows += [alike(job) for job in those(lambda s: s.images and bool(s.noise) and s.exact)]
-    clozes = those(lambda s: s.view == "probes" and s.exact and s.perturbation == "include")
-    squares = those(lambda s: s.view == "statements" and s.exact and s.perturbation == "include")
-    for tuned in by_method(clozes):
-        rows += [
-            barely("premises barely move the conclusion", tuned, "logic", "reach", "influence on what follows"),
-            barely("the model is blind to negation", tuned, "negation", "gap", "what follows less its negation"),
-        ]
-    rows += [more_asymmetric(tuned, prompted(squares)) for tuned in by_method(squares) if prompted(squares)]
-    return rows + [satisfies_more(tuned, prompted(clozes)) for tuned in by_method(clozes) if prompted(clozes)]
+    return list({key(job): job for job in reversed(jobs)}.values())[::-1]
 
 
-def by_method(jobs: Sequence[JobResults]) -> list[list[JobResults]]:
-    """The jobs of each fine-tuning method."""
-    methods = dict.fromkeys(setting(job).method for job in jobs)
-    return [[job for job in jobs if setting(job).method == method] for method in methods if method != "prompt"]
+def alike(jobs: Sequence[JobResults], but_for_domains: bool = True) -> list[list[JobResults]]:
+    """Groups of jobs that differ in nothing but their seeds and, where wished, their domain."""
+    groups: dict[str, list[JobResults]] = {}
+    for job in jobs:
+        run = replace(setting(job), seed=0, data_seed=0, engine="")
+        options = {name: one for name, one in job.manifest.config.items() if name not in (*SEEDS, *HOW_RUN)}
+        if but_for_domains:
+            run, options = replace(run, dataset=""), {"update": run.method != "prompt" and options.get("update")}
+        groups.setdefault(f"{run} {json.dumps(options, sort_keys=True, default=str)}", []).append(job)
+    return list(groups.values())
 
 
-def prompted(jobs: Sequence[JobResults]) -> list[JobResults]:
-    """The jobs under prompting."""
-    return [job for job in jobs if setting(job).method == "prompt"]
+def is_include(job: JobResults) -> bool:
+    """Whether each stimulus is trained on, or read, as it is."""
+    return setting(job).perturbation == "include"
 
 
-def symmetric(job: JobResults) -> Row:
-    """CNN arrays are symmetric."""
-    estimate = evidence.stored(job, "symmetry", "correlation") or Estimate()
-    return row(
-        "influence between images is symmetric",
-        [job],
-        estimate,
-        agrees=decide(estimate, SYMMETRIC),
-        verdict=verdict_of(job, "symmetry"),
-        note=f"correlation of I[i, j] with I[j, i], {SYMMETRIC}",
-    )
-
-
-def explained(job: JobResults, predicted: JobResults) -> Row:
-    """The first-order view explains the symmetry."""
-    estimate = evidence.correlation_between(job, predicted)
-    mirrored = finding(predicted, "symmetry")
-    also = "" if mirrored is None else f"; the prediction's own symmetry is {mirrored.effect:.3g}"
-    return row(
-        "the first-order (NTK) view, symmetric by construction, explains it",
-        [job],
-        estimate,
-        agrees=decide(estimate, EXPLAINED),
-        verdict=verdict_of(predicted, "symmetry"),
-        note=f"correlation of the exact array with the first-order one, off the diagonal, {EXPLAINED}{also}",
-    )
-
-
-def alike(job: JobResults) -> Row:
-    """Noisy and clean stimuli teach alike."""
-    estimate = evidence.stored(job, "noise_invariance", "taught_less") or Estimate()
-    levels = (job.manifest.config.get("perturbation") or {}).get("levels")
-    return row(
-        "noisy and clean images teach alike",
-        [job],
-        estimate,
-        agrees=decide(estimate, ALIKE),
-        verdict=verdict_of(job, "noise_invariance"),
-        note=f"part of a clean image's influence on its class that a noisy one lacks, mean over {levels}, {ALIKE}",
-    )
-
-
-def barely(claim: str, jobs: Sequence[JobResults], desideratum: str, statistic: str, meaning: str) -> Row:
-    """A share of the direct influence that hardly arrives: the conclusion's reach, its gap to its negation."""
-    each = estimates(jobs, lambda job: evidence.stored(job, desideratum, statistic))
-    estimate = evidence.over_domains(each)
-    return row(
-        claim,
-        jobs,
-        estimate,
-        agrees=decide(estimate, BARELY),
-        verdict=satisfied(jobs, desideratum),
-        note=f"{statistic}: {meaning}, over the influence on what is stated, mean over {len(each)} domains, {BARELY}; "
-        f"{told_each(each, BARELY)}",
-    )
-
-
-def more_asymmetric(tuned: Sequence[JobResults], prompts: Sequence[JobResults]) -> Row:
-    """In every domain prompting is more asymmetric than fine-tuning."""
-    each = [
-        estimate
-        for job, other in paired(tuned, prompts)
-        if (estimate := evidence.less_symmetric(job, other)) is not None
-    ]
-    weakest = min(each, key=lambda estimate: estimate.low, default=Estimate())
-    at = f"the weakest of {len(each)} domains ({weakest.domain})" if each else "no domain could be compared"
-    return row(
-        "prompting is more asymmetric than fine-tuning, in every domain",
-        tuned,
-        weakest,
-        agrees=decide_every(each, MORE),
-        verdict=satisfied(prompts, "symmetry"),
-        note="correlation with the transpose under fine-tuning less that under prompting, worlds resampled in both, "
-        f"{at}, {MORE}; {told_each(each, MORE)}",
-    )
-
-
-def satisfies_more(tuned: Sequence[JobResults], prompts: Sequence[JobResults]) -> Row:
-    """Prompting satisfies more desiderata than fine-tuning."""
-    shares = [[evidence.share_satisfied(job, JUDGED) for job in pair] for pair in paired(tuned, prompts)]
-    known = [pair for pair in shares if all(map(math.isfinite, pair))]
-    estimate = evidence.over_domains([Estimate(context - weights) for weights, context in known])
-    nothing = not any(map(sum, known))
-    shares_note = f"share of the findings of {' and '.join(JUDGED)} that are satisfied"
-    if known:
-        weights, context = (sum(column) / len(known) for column in zip(*known))
-        shares_note += f", {context:.2f} under prompting and {weights:.2f} under fine-tuning"
-    return row(
-        "prompting satisfies more desiderata than fine-tuning",
-        tuned,
-        estimate,
-        agrees=INCONCLUSIVE if nothing else decide(estimate, MORE),
-        verdict=satisfied(prompts, *JUDGED),
-        note=f"{shares_note}; difference, mean over {len(known)} domains, {MORE}"
-        + ("; neither satisfies any, so that nothing can be compared" if nothing else ""),
-    )
-
-
-def row(claim: str, jobs: Sequence[JobResults], estimate: Estimate, *, agrees: str, verdict: str, note: str) -> Row:
-    """A row about some jobs of one model."""
-    effect, low, high = (
-        value if math.isfinite(value) else None for value in (estimate.effect, estimate.low, estimate.high)
-    )
-    tiny = setting(jobs[0]).model == TINY
-    notes = f"{note}. {NOT_PHI3}" if tiny else f"{note}."
-    return Row(claim, what(jobs), effect, low, high, verdict, agrees, notes)
-
-
-def what(jobs: Sequence[JobResults]) -> str:
-    """Model, data, method and n."""
-    run, manifest = setting(jobs[0]), jobs[0].manifest
-    seeds = ", ".join(str(seed) for seed in dict.fromkeys(setting(job).seed for job in jobs))
-    data = dataset_title(jobs[0]) if len(jobs) == 1 else f"{len(jobs)} knowledge domains ({run.view})"
-    noise = f", {spaced(run.noise)} noise" if run.noise else ""
-    sizes = sorted({job.manifest.stimuli for job in jobs})
-    n = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
-    return f"{model_title(jobs[0])}, {data}{noise}, {run.method}, {n} stimuli, {manifest.unit}, seed {seeds}"
-
-
-def verdict_of(job: JobResults, desideratum: str) -> str:
-    """The stored verdict."""
-    result = finding(job, desideratum)
-    return "not applicable" if result is None else f"{spaced(desideratum)} {result.verdict}"
-
-
-def satisfied(jobs: Sequence[JobResults], *desiderata: str) -> str:
-    """In how many jobs a desideratum is satisfied."""
-    parts = []
-    for name in desiderata:
-        verdicts = [result.verdict for job in jobs if (result := finding(job, name)) is not None]
-        parts.append(f"{name} satisfied in {verdicts.count('satisfied')} of {len(verdicts)}")
-    return ", ".join(parts) + (" (prompting)" if jobs and setting(jobs[0]).method == "prompt" else "")
-
-
-def estimates(jobs: Sequence[JobResults], measure: Callable[[JobResults], Estimate | None]) -> list[Estimate]:
-    """The statistic of each domain that has one."""
-    return [result for job in jobs if (result := measure(job)) is not None]
-
-
-def told_each(each: Sequence[Estimate], allowed: Range) -> str:
-    """How many domains agree by themselves, and which do not."""
-    outcomes = {estimate.domain: decide(estimate, allowed) for estimate in each}
-    others = [f"{domain} {outcome}" for domain, outcome in outcomes.items() if outcome != evidence.AGREES]
-    return f"{len(outcomes) - len(others)} domains agree by themselves" + (f", {', '.join(others)}" if others else "")
+def read_instead(prompts: Sequence[JobResults], tuned: Sequence[JobResults]) -> bool:
+    """Whether the first jobs read in the context what the others are trained on, with the background in one place."""
+    one, other = setting(prompts[0]), setting(tuned[0])
+    same = (one.model, one.view, one.background) == (other.model, other.view, other.background)
+    return one.method == "prompt" and same
 
 
 def paired(jobs: Sequence[JobResults], others: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
@@ -256,22 +223,235 @@ def paired(jobs: Sequence[JobResults], others: Sequence[JobResults]) -> list[tup
     return [(job, known[key]) for job in jobs if (key := (setting(job).dataset, setting(job).draw)) in known]
 
 
+def by_domain(jobs: Sequence[JobResults], measure: Measure) -> list[Estimate]:
+    """The statistic of each domain that has one, over seeds."""
+    found: dict[str, list[Estimate]] = {}
+    for job in jobs:
+        if (result := measure(job)) is not None:
+            found.setdefault(setting(job).dataset, []).append(result)
+    return [evidence.over_seeds(each) for each in found.values()]
+
+
+# Rows -----------------------------------------------------------------------------------------------------------------
+
+
+def of_images(claim: Claim, jobs: Sequence[JobResults], verdicts: _Verdicts) -> Row:
+    """A claim about one data set."""
+    each = by_domain(jobs, lambda job: evidence.stored(job, claim.desideratum, claim.statistic))
+    estimate = each[0] if each else Estimate()
+    return row(
+        claim.text,
+        jobs,
+        estimate,
+        agrees=evidence.decide(estimate, claim.allowed),
+        verdict=verdicts.count(jobs, claim.desideratum),
+        note=f"{claim.meaning}{named(claim, jobs)}, {claim.allowed}",
+    )
+
+
+def of_domains(claim: Claim, jobs: Sequence[JobResults], verdicts: _Verdicts) -> Row:
+    """A claim about domains on average."""
+    each = by_domain(jobs, lambda job: evidence.stored(job, claim.desideratum, claim.statistic))
+    return row(
+        claim.text,
+        jobs,
+        evidence.mean_of(each),
+        agrees=evidence.decide_mean(each, claim.allowed),
+        verdict=verdicts.count(jobs, claim.desideratum),
+        note=f"{claim.meaning}{named(claim, jobs)}, mean over {known_domains(each, jobs)}, {claim.allowed}; "
+        f"{told_each(each, claim.allowed)}",
+    )
+
+
+def explained(jobs: Sequence[JobResults], others: Sequence[JobResults]) -> list[Row]:
+    """The first-order view explains the symmetry; no row where no prediction was run."""
+    pairs = [(job, predicted) for job in jobs if (predicted := prediction_of(job, others)) is not None]
+    if not pairs:
+        return []
+    estimate = evidence.over_seeds([evidence.correlation_between(*pair) for pair in pairs])
+    excesses = [found for pair in pairs if (found := evidence.more_symmetric(*pair)) is not None]
+    excess = evidence.over_seeds(excesses)
+    mirrored = [result.effect for _, other in pairs if (result := finding(other, "symmetry")) is not None]
+    also = f"; the exact array's symmetry is {interval(excess.effect, excess.low, excess.high)} above the prediction's"
+    own = f", which is {sum(mirrored) / len(mirrored):.3g}" if mirrored else ""
+    return [
+        row(
+            "the first-order (NTK) view, symmetric by construction, explains it",
+            [job for job, _ in pairs],
+            estimate,
+            agrees=evidence.decide(estimate, EXPLAINED),
+            verdict="",
+            note="correlation of the exact array with the first-order one, off the diagonal, "
+            f"{EXPLAINED}{also if excesses else ''}{own}",
+        )
+    ]
+
+
+def teach_alike(jobs: Sequence[JobResults], verdicts: _Verdicts, ending: str) -> Row:
+    """Noisy and clean stimuli teach alike, at one learning rate, or for one nat of what each teaches of itself."""
+    name = f"taught_less_{ending}"
+    each = by_domain(jobs, lambda job: less_taught(job, name))
+    estimate = each[0] if each else Estimate()
+    levels = (jobs[0].manifest.config.get("perturbation") or {}).get("levels")
+    return row(
+        f"noisy and clean images teach alike, {spaced(ending)}",
+        jobs,
+        estimate,
+        agrees=evidence.decide(estimate, BARELY),
+        verdict=verdicts.count(jobs, "noise_invariance"),
+        note=f"part of a clean image's influence on its class that a noisy one lacks, mean over {levels}, {BARELY}",
+    )
+
+
+def less_taught(job: JobResults, name: str) -> Estimate | None:
+    """The finding of that name, or what the details of noise invariance have of it."""
+    result = finding(job, "noise_invariance")
+    if result is None or not math.isfinite(result.finding_p_value):
+        return None
+    if (found := evidence.stored(job, "noise_invariance", name)) is not None:
+        return found
+    known = json.loads(result.details)
+    effect, low, high = (float(known.get(key, math.nan)) for key in (name, f"{name}_low", f"{name}_high"))
+    return Estimate.of_interval(effect, low, high, int(result.n), setting(job).dataset)
+
+
+def more_asymmetric(tuned: Sequence[JobResults], prompts: Sequence[JobResults], verdicts: _Verdicts) -> Row:
+    """In every domain prompting is more asymmetric than fine-tuning."""
+    others = {str(job.path): other for job, other in paired(tuned, prompts)}
+    compared = [job for job in tuned if str(job.path) in others]
+    each = by_domain(compared, lambda job: evidence.less_symmetric(job, others[str(job.path)]))
+    weakest = min(each, key=lambda estimate: estimate.effect, default=Estimate())
+    at = (
+        f"shown is the weakest of {known_domains(each, tuned)} ({weakest.domain})" if each else "none could be compared"
+    )
+    return row(
+        "prompting is more asymmetric than fine-tuning, in every domain",
+        tuned,
+        weakest,
+        agrees=evidence.decide_every(each, MORE),
+        verdict=f"{verdicts.count(prompts, 'symmetry')} (prompting)",
+        note="correlation with the transpose under fine-tuning less that under prompting, "
+        f"{at}, {MORE}; {told_each(each, MORE)}",
+    )
+
+
+def satisfies_more(tuned: Sequence[JobResults], prompts: Sequence[JobResults], verdicts: _Verdicts) -> Row:
+    """Prompting satisfies more desiderata than fine-tuning.
+
+    A verdict that is inconclusive may be either. So the difference lies between the verdicts that prompting satisfies
+    less all that fine-tuning does not violate, and all that prompting does not violate less those that fine-tuning
+    satisfies.
+    """
+    cells = [(pair, name) for pair in paired(tuned, prompts) for name in COUNTED]
+    both = [[verdicts.get((str(job.path), name), "") for job in pair] for pair, name in cells]
+    known = [pair for pair in both if all(pair)]
+    ours, theirs = (list(column) for column in zip(*known)) if known else ([], [])
+    n = len(known)
+    satisfied, violated = ([side.count(one) for side in (ours, theirs)] for one in (SATISFIED, VIOLATED))
+    apart = [list(zip(ours, theirs)).count(pair) for pair in ((VIOLATED, SATISFIED), (SATISFIED, VIOLATED))]
+    low, high = satisfied[1] - (n - violated[0]), n - violated[1] - satisfied[0]
+    agrees = AGREES if n and low > 0 else DISAGREES if n and high <= 0 else INCONCLUSIVE
+    shares = [one / n if n else math.nan for one in (satisfied[1] - satisfied[0], low, high)]
+    return row(
+        "prompting satisfies more desiderata than fine-tuning",
+        tuned,
+        shares,
+        agrees=agrees,
+        verdict=", ".join(verdicts.count([*prompts], name) for name in COUNTED) + " (prompting)",
+        note=f"satisfied under prompting {satisfied[1]}, under fine-tuning {satisfied[0]}, violated {violated[1]} and "
+        f"{violated[0]}, of {n} verdicts each ({', '.join(map(spaced, COUNTED))}; domains and seeds); {apart[0]} are "
+        f"satisfied there and violated here, {apart[1]} the reverse; difference as a share, from where every "
+        f"{NO_VERDICT} one speaks against prompting to where it speaks for it, {MORE}",
+    )
+
+
+def row(
+    claim: str,
+    jobs: Sequence[JobResults],
+    estimate: Estimate | Sequence[float],
+    *,
+    agrees: str,
+    verdict: str,
+    note: str,
+) -> Row:
+    """A row about some jobs of one model."""
+    numbers = (estimate.effect, estimate.low, estimate.high) if isinstance(estimate, Estimate) else estimate
+    effect, low, high = (value if math.isfinite(value) else None for value in numbers)
+    name = setting(jobs[0]).model
+    about = f" This is about {name}, a small model of ours; it says nothing about Microsoft's Phi-3."
+    return Row(claim, what(jobs), effect, low, high, verdict, agrees, f"{note}.{about if name in OURS else ''}")
+
+
+# Words ----------------------------------------------------------------------------------------------------------------
+
+
+def what(jobs: Sequence[JobResults]) -> str:
+    """Model, data, method, n and seeds."""
+    run = setting(jobs[0])
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(setting(job).seed for job in jobs))
+    domains = list(dict.fromkeys(map(dataset_title, jobs)))
+    data = domains[0] if not run.view else f"{', '.join(domains)} ({run.view}, background {run.background or 'taught'})"
+    noise = f", {spaced(run.noise)} noise" if run.noise else ""
+    sizes = sorted({job.manifest.stimuli for job in jobs})
+    n = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
+    plural = "s" if "," in seeds else ""
+    named_by = f"{model_title(jobs[0])}, {data}{noise}, {run.method}"
+    return f"{named_by}, {recipe(jobs)}, {n} stimuli, seed{plural} {seeds}"
+
+
+def recipe(jobs: Sequence[JobResults]) -> str:
+    """The update, and how much it taught; of prompting how much was taught alone."""
+    update, unit = jobs[0].manifest.update, jobs[0].manifest.unit
+    taught = sorted(job.manifest.strength.effect or 0.0 for job in jobs)
+    told = [f"{taught[0]:.2g} to {taught[-1]:.2g} {unit} taught" if len(jobs) > 1 else f"{taught[0]:.2g} {unit} taught"]
+    if update.optimizer:
+        told.insert(0, f"{update.steps} step{'' if update.steps == 1 else 's'} of {update.optimizer}")
+    return ", ".join(told)
+
+
+def known_domains(each: Sequence[Estimate], jobs: Sequence[JobResults]) -> str:
+    """How many domains have a statistic, of how many."""
+    n = len({setting(job).dataset for job in jobs})
+    lacking = " (the others have no such probes, or were not clearly taught)" if len(each) < n else ""
+    return f"{len(each)} of {n} domains{lacking}"
+
+
+def named(claim: Claim, jobs: Sequence[JobResults]) -> str:
+    """The names of the statistics, where the claim leaves them to the data."""
+    if claim.statistic:
+        return ""
+    each = [result.statistic for job in jobs if (result := finding(job, claim.desideratum)) is not None]
+    return f" ({', '.join(dict.fromkeys(map(spaced, each)))})" if each else ""
+
+
+def told_each(each: Sequence[Estimate], allowed: Range) -> str:
+    """How many domains agree, and which do not, with their effects; after Holm's correction."""
+    outcomes = evidence.decide_each(each, allowed) if each else []
+    others = [
+        f"{spaced(one.domain)} {outcome} ({interval(one.effect, one.low, one.high)})"
+        for one, outcome in zip(each, outcomes)
+        if outcome != AGREES
+    ]
+    return "; ".join([f"{outcomes.count(AGREES)} of {len(each)} domains agree by themselves", *others])
+
+
+def interval(effect: float | None, low: float | None, high: float | None) -> str:
+    """An effect with its interval."""
+    if effect is None or not math.isfinite(effect):
+        return "none"
+    ends = [f"{value:.2g}" if value is not None and math.isfinite(value) else "?" for value in (low, high)]
+    return f"{effect:.2g} [{', '.join(ends)}]"
+
+
 def as_markdown(rows: Sequence[Row]) -> str:
     """The table, and the rule below it."""
     head = ["claim", "what was run", "effect", "verdict", "agrees", "note"]
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
-    cells = [(one.claim, one.what, effect_of(one), one.verdict, one.agrees, one.note) for one in rows]
+    effects = [interval(one.effect, one.low, one.high) for one in rows]
+    cells = [(one.claim, one.what, effect, one.verdict, one.agrees, one.note) for one, effect in zip(rows, effects)]
     lines += [table_row(row) for row in cells]
     text = inspect.cleandoc(evidence.__doc__ or "").split("\n\n", 1)[1]
     return "\n".join(["# The paper's claims", "", *lines, "", text, ""])
-
-
-def effect_of(row: Row) -> str:
-    """An effect with its interval."""
-    if row.effect is None:
-        return "none"
-    ends = [f"{value:.2g}" if value is not None else "?" for value in (row.low, row.high)]
-    return f"{row.effect:.2g} [{', '.join(ends)}]"
 
 
 def write_claims(rows: Sequence[Row], folder: Path) -> Path:

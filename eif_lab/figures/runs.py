@@ -39,6 +39,8 @@ class Setting:
         model, dataset, method, perturbation: Names.
         engine: The engine that ran, such as ``stacked`` or ``first_order``.
         view: ``probes`` or ``statements`` of a knowledge domain; empty otherwise.
+        background: Where what is known beforehand is: ``taught``, in the ``context``, or ``known``; empty where that
+            is no option of the data.
         noise: The kind of noise; empty where none was added.
         seed, data_seed: Of base training and method, and of the draw of samples.
         images: Whether the samples have classes.
@@ -50,6 +52,7 @@ class Setting:
     perturbation: str
     engine: str
     view: str
+    background: str
     noise: str
     seed: int
     data_seed: int
@@ -79,13 +82,15 @@ def setting(job: JobResults) -> Setting:
     seed, data_seed = seeds_of(config)
     perturbation = str(names["perturbation"])
     noise = (config.get("perturbation") or {}).get("noise") or "gaussian" if perturbation == "noise" else ""
+    dataset = config.get("dataset") or {}
     return Setting(
         model=str(names["model"]),
         dataset=str(names["dataset"]),
         method=str(names["method"]),
         perturbation=perturbation,
         engine=job.manifest.engine,
-        view=str((config.get("dataset") or {}).get("view") or ""),
+        view=str(dataset.get("view") or ""),
+        background=str(dataset.get("background") or ""),
         noise=str(noise),
         seed=seed,
         data_seed=data_seed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from eif_lab.desiderata.selection import related, same_sample, texts
+from eif_lab.desiderata.selection import clean, related, same_sample, texts
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.learners.rules import has_words
 
@@ -51,7 +51,8 @@ def right_verdict(rule: str, desideratum: str, array: xr.DataArray) -> str:
 
 
 def statements_related(array: xr.DataArray) -> bool:
-    """Whether a sample that is both stimulus and probe says anything about another such sample."""
-    ids = [texts(array, f"{side}_id") for side in ("stimulus", "probe")]
+    """Whether a clean sample that is both stimulus and probe says anything about another one of its world."""
+    array = clean(array)
+    ids, worlds = ([texts(array, f"{side}_{name}") for side in ("stimulus", "probe")] for name in ("id", "world"))
     both = np.isin(ids[0], ids[1])[:, None] & np.isin(ids[1], ids[0])[None, :] & ~same_sample(array)
-    return bool(np.any(both & related(array)))
+    return bool(np.any(both & related(array) & (worlds[0][:, None] == worlds[1][None, :])))

@@ -25,11 +25,12 @@ from eif_lab.results.job import open_job, write_job
 def make_job():
     """Write a job with given influence, (stimuli, probes) or (stimuli, steps, probes), and open it."""
 
-    def make(folder, task, values, *, method="full", engine="stacked", rate=0.01, **told):
+    def make(folder, task, values, *, method="full", engine="stacked", rate=0.01, update=(), **told):
         values = np.asarray(values, dtype=float)
         values = values[:, None] if values.ndim == 2 else values
         steps = list(range(1, values.shape[1] + 1))
-        told = {"model": "cnn", "dataset": "digits", "view": "", "noise": "", "levels": [], **told}
+        told = {"model": "cnn", "dataset": "digits", "view": "", "noise": "", "levels": [], "seed": 0, **told}
+        dataset = {name: told[name] for name in ("view", "background") if told.get(name)}
         array = xr.DataArray(
             values[None, ..., None],
             dims=("seed", "stimulus", "step", "probe", "readout"),
@@ -46,7 +47,8 @@ def make_job():
             "name": f"{told['model']} {told['dataset']} {method}",
             "status": "done",
             "config": {
-                "dataset": {"view": told["view"]} if told["view"] else {},
+                "seed": told["seed"],
+                "dataset": dataset,
                 "perturbation": {"noise": told["noise"] or None, "levels": told["levels"]},
             },
             "seeds": [0],
@@ -57,6 +59,7 @@ def make_job():
                 "steps": steps[-1],
                 "learning_rate": rate,
                 "calibration": None,
+                **dict(update),
             },
             "strength": dataclasses.asdict(strength),
             "unit": "nat",
@@ -103,6 +106,8 @@ def runs(tmp_path_factory, make_job):
                 values = moved(task, LOGICAL, random=number)
                 told = {"model": "phi3-tiny", "dataset": domain, "view": view, "method": method}
                 make_job(root / run / f"{domain}-{method}", task, values, **told)
+    make_two_by_two_run(root / "two_by_two", make_job)
+    make_strength_runs(root, make_job)
     return {path.name: path for path in root.iterdir() if path.name != "cache"}
 
 
@@ -125,3 +130,31 @@ def make_rates_run(folder, make_job):
         bent = line - 0.1 * line**2
         for engine, values in (("stacked", bent), ("first_order", line)):
             make_job(folder / f"{engine}-{rate}", task, values, engine=engine, rate=rate)
+
+
+def make_two_by_two_run(folder, make_job):
+    """What follows is reached only where the background is in the context."""
+    task = knowledge("implication")
+    for background, reached in (("taught", 0.0), ("context", 0.8)):
+        for method in ("full", "prompt"):
+            values = moved(task, {"direct": 1.0, "entailed": reached})
+            told = {"model": "phi3-tiny", "dataset": "implication", "view": "probes", "background": background}
+            make_job(folder / f"{background}-{method}", task, values, method=method, **told)
+
+
+def make_strength_runs(root, make_job):
+    """Reach falls with strength, of which the largest is not reached; and it is the same after any number of steps."""
+    task = knowledge("implication")
+    told = {"model": "phi3-tiny", "dataset": "implication", "view": "probes"}
+    for optimizer in ("sgd", "adam"):
+        for target, reached in ((0.1, 0.8), (1.0, 0.4), (10.0, 0.2)):
+            taught = min(target, 3.0)
+            calibration = {"target": target, "strength": taught, "reached": target == taught}
+            values = taught * moved(task, {"direct": 1.0, "entailed": reached})
+            recipe = {"optimizer": optimizer, "steps": 10, "calibration": calibration}
+            make_job(root / "strength" / f"{optimizer}-{target}", task, values, update=recipe, **told)
+        for steps in (1, 100):
+            calibration = {"target": 1.0, "strength": 1.0, "reached": True}
+            recipe = {"optimizer": optimizer, "steps": steps, "calibration": calibration}
+            values = moved(task, {"direct": 1.0, "entailed": 0.4})
+            make_job(root / "steps" / f"{optimizer}-{steps}", task, values, update=recipe, **told)

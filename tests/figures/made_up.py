@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 
 import numpy as np
@@ -32,6 +33,7 @@ def moved(task, strengths, scatter=0.05, random=0):
     return means + scatter * generator.normal(size=means.shape)
 
 
+@cache
 def knowledge(domain, view="probes", worlds=6):
     module = import_module(f"eif_lab.data.worlds.{domain}")
     return getattr(module, domain.capitalize())(worlds=worlds, view=view).load(0)

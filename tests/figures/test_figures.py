@@ -30,7 +30,9 @@ from eif_lab.figures import (
     noise,
     prompting,
     sparsity,
+    strength,
     symmetry,
+    two_by_two,
 )
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs, judged_array, setting
@@ -47,6 +49,8 @@ DRAWN_FROM = {
     "sparsity": ["images", "knowledge"],
     "domains": ["statements"],
     "prompting": ["statements", "knowledge"],
+    "two-by-two": ["two_by_two"],
+    "strength": ["strength", "steps"],
     "methods": ["images", "noise", "knowledge"],
     "first-order": ["rates"],
 }
@@ -58,6 +62,8 @@ MODULES = {
     "sparsity": sparsity,
     "domains": domains,
     "prompting": prompting,
+    "two-by-two": two_by_two,
+    "strength": strength,
     "methods": methods,
     "first-order": first_order,
 }
@@ -140,7 +146,7 @@ def test_colours_are_centred_at_zero_and_have_a_unit(name, figures):
     assert bars and all("nat" in label for label in bars)
 
 
-@pytest.mark.parametrize("name", ["domains", "prompting", "methods", "distance", "sparsity"])
+@pytest.mark.parametrize("name", ["domains", "prompting", "two-by-two", "strength", "methods", "distance", "sparsity"])
 def test_a_tiny_model_is_called_tiny_wherever_it_is_named(name, figures, drawn):
     texts = [text.get_text().replace("\n", " ") for text in figures[name].findobj(Text)]
     named = [text for text in texts if "phi" in text.lower()]
@@ -365,6 +371,83 @@ def test_prompting_marks_are_the_stored_findings(runs, figures):
             if line.get_label() in ("full", "prompt")
         ]
         assert stored and sorted(marks) == sorted(stored)
+
+
+def effects(job, statistic):
+    rows = job.verdicts
+    return rows[(rows["desideratum"] == "logic") & (rows["statistic"] == statistic)]["effect"].tolist()
+
+
+def marks(axes, marker):
+    return [tuple(line.get_xydata()[0]) for line in axes.get_lines() if line.get_marker() == marker]
+
+
+def test_two_by_two_has_the_stored_reach_in_the_cell_of_background_and_stimulus(runs, figures):
+    jobs = jobs_of(runs, "two-by-two")
+    cells = [("taught", "full"), ("taught", "prompt"), ("context", "full"), ("context", "prompt")]
+    for axes, (background, method) in zip(figures["two-by-two"].axes, cells, strict=True):
+        (job,) = (j for j in jobs if (setting(j).background, setting(j).method) == (background, method))
+        (mark,) = [
+            line for line in axes.get_lines() if line.get_label() == method and line.get_marker() not in ("None", "")
+        ]
+        assert [mark.get_xdata()[0]] == effects(job, "reach")
+        assert ("background in weights" in axes.get_title()) == (background == "taught")
+        assert ("stimulus in weights" in axes.get_title()) == (method == "full")
+
+
+def test_two_by_two_shows_what_a_perfect_learner_and_a_bag_of_words_reach(figures):
+    for axes in figures["two-by-two"].axes:
+        (perfect,), (words,) = marks(axes, two_by_two.LEARNER_MARKS["perfect"]), marks(axes, "x")
+        assert perfect[0] == pytest.approx(1.0, abs=0.1)
+        assert words[0] < perfect[0] - 0.5
+
+
+def test_two_by_two_leaves_out_domains_without_a_background(tmp_path, make_job):
+    task = knowledge("reversal")
+    told = {"model": "phi3-tiny", "dataset": "reversal", "view": "probes", "background": "taught"}
+    make_job(tmp_path / "0", task, moved(task, LOGICAL), **told)
+    with pytest.raises(ConfigError, match="must hold a job on a knowledge domain with a background"):
+        two_by_two.select(find_jobs([tmp_path]))
+
+
+def test_strength_is_drawn_where_it_was_asked_for_and_hollow_where_it_was_not_reached(runs, figures):
+    jobs = [job for job in jobs_of(runs, "strength") if strength.steps_of(job) == 10]
+    for axes, statistic in zip(figures["strength"].axes, strength.STATISTICS):
+        stored = {(strength.target_of(job), strength.shown_as(statistic, effects(job, statistic)[0])) for job in jobs}
+        found = [line for line in axes.get_lines() if line.get_marker() == "o" and line.get_markersize() == 4]
+        drawn = {(float(f"{line.get_xdata()[0]:.1g}"), line.get_ydata()[0]) for line in found}
+        assert drawn == stored
+        hollow = [line.get_xdata()[0] for line in found if line.get_markerfacecolor() == "white"]
+        assert len(hollow) == 2 and all(place == pytest.approx(10, rel=0.1) for place in hollow)
+        assert {text.get_text() for text in axes.texts} == {"3"}
+
+
+def test_steps_at_one_strength_have_rows_of_their_own(figures):
+    labels = [axes.get_xlabel() for axes in figures["strength"].axes]
+    assert labels == ["strength asked for (nat)"] * 2 + ["steps"] * 2
+    for axes in figures["strength"].axes[2:]:
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "10", "100"]
+
+
+def test_strength_shows_the_learners_between_which_reach_lies(runs, figures):
+    axes = figures["strength"].axes[0]
+    levels = {line.get_label(): line.get_ydata()[0] for line in axes.get_lines() if "learner" in line.get_label()}
+    assert levels["learner: perfect"] == pytest.approx(1.0, abs=0.1)
+    assert levels["learner: faint"] == pytest.approx(0.05, abs=0.1)
+    assert levels["learner: bag of words"] == pytest.approx(0.0, abs=0.1)
+    assert set(levels) == {"learner: perfect", "learner: bag of words", "learner: faint"}
+
+
+def test_what_was_not_taught_has_a_cross_and_no_ratio(tmp_path, make_job):
+    task = knowledge("implication")
+    for target in (0.1, 1.0):
+        calibration = {"target": target, "strength": 0.0, "reached": False}
+        told = {"model": "phi3-tiny", "dataset": "implication", "view": "probes"}
+        make_job(tmp_path / str(target), task, moved(task, {}), update={"calibration": calibration}, **told)
+    with styled():
+        figure = strength.draw(strength.select(find_jobs([tmp_path])))
+    for axes in figure.axes:
+        assert len(marks(axes, "x")) == 2 and marks(axes, "o") == []
 
 
 def test_scorecard_marks_are_the_corrected_headline_verdicts(runs, figures):

@@ -52,7 +52,7 @@ def test_a_plan_leaves_out_the_same_worlds(tmp_path):
 
 
 def test_a_model_that_knows_no_world_is_told_so(tmp_path):
-    with pytest.raises(ConfigError, match=r"dataset.background must be taught or context .* got known. Try taught"):
+    with pytest.raises(ConfigError, match=r"dataset.background must be taught or context .* got 'known'. Try taught"):
         load(job(tmp_path, "dataset.worlds=2"))
 
 
@@ -60,9 +60,8 @@ def test_a_model_that_knows_no_world_is_told_so(tmp_path):
 def test_what_phi3_stored_learns_of_a_name_moves_what_follows_and_not_the_converse(method, tmp_path):
     task = load_task("ontology", worlds=8, stimuli_per_world=2, background="known", seed=1)
     model = Phi3(checkpoint=STORED).prepare(task, tmp_path, 0, "cpu")
-    [verdict] = [
-        one for one in judge(measure_task(task, model, method=method, update={"strength": 1.0})) if one.name == "logic"
-    ]
+    array = measure_task(task, model, method=method, update={"strength": 1.0})
+    [verdict] = [one for one in judge(array) if one.desideratum == "logic"]
     effects = {finding.statistic: finding.effect for finding in verdict.findings}
     assert verdict.outcome() == "satisfied" and np.isfinite(list(effects.values())).all()
     assert effects["reach"] > 0.5 and effects["converse_held"] > 0.9

@@ -1,5 +1,7 @@
 """The recipe of phi3-stored: what it reads and when, how its names learn, and that its facts are used."""
 
+import json
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Phi3ForCausalLM
@@ -10,6 +12,7 @@ from eif_lab.data.worlds.names import words
 from eif_lab.data.worlds.ontology import Ontology
 from eif_lab.models.checkpoints import interrupted
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
+from eif_lab.models.language.phi3 import OURS, STORED
 from eif_lab.models.tiny.recipe import Storing
 from eif_lab.models.tiny.stored import Birth, Lives, Namer, Reading, Sentences
 from eif_lab.models.tiny.stored_training import pretrain_stored
@@ -65,6 +68,7 @@ def test_each_sentence_stands_alone_and_every_word_of_it_is_learnt(tokenizer):
     assert (sentences[:, 0] == tokenizer.bos_token_id).all()
     assert ((sentences == tokenizer.bos_token_id).sum(1) == 1).all()
     learnt, read = targets != IGNORED, sentences[:, 1:] != tokenizer.pad_token_id
+    read &= sentences[:, 1:] != tokenizer.eos_token_id  # which a shorter sentence ends with
     assert torch.equal(targets[:, :-1][read], sentences[:, 1:][read])  # each word from those before it
     assert torch.equal(learnt.sum(1), 1 + read.sum(1)) and (learnt.sum(1) >= 5).all()  # "a dax can fly ."
     assert len(births.ids) == len(births.embeddings) == len(set(births.ids.tolist()))
@@ -152,3 +156,11 @@ def test_a_recipe_has_flags_of_its_own(capsys, tmp_path):
         with pytest.raises(SystemExit):
             main([*asked, *wrong])
     assert not list(tmp_path.iterdir())
+
+
+def test_the_card_of_phi3_stored_says_what_its_report_measured():
+    report = json.loads((OURS[STORED] / "report.json").read_text())
+    card = (OURS[STORED] / "README.md").read_text()
+    assert f"{report['parameters']:,} parameters" in card and f"{report['pretraining_loss']:.3f} nats" in card
+    assert f"knows {report['background_accuracy']:.1%}" in " ".join(card.split())
+    assert Storing(**report["pretraining"]) == Storing()  # so that `make pretrain` makes it again

@@ -93,6 +93,6 @@ def test_the_table_fits_and_says_nothing_where_there_is_nothing(sweep):
     console = Console(record=True, width=100, file=open("console", "w"))  # noqa: SIM115
     table = seeds_table(results.jobs, results.table)
     print_seeds(table, console)
-    assert "sparsity: share on related" in console.export_text()
+    assert "sparsity: concentration" in console.export_text()
     print_seeds(table.iloc[:0], console)
     assert console.export_text() == ""

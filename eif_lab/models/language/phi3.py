@@ -87,7 +87,7 @@ class Phi3(Model):
     @property
     def source(self) -> str:
         """Where its files are: a directory, or a name on the hub."""
-        name = self.checkpoint or TINY
+        name = TINY if self.checkpoint is None else self.checkpoint
         return str(OURS.get(name, name))
 
     def identity(self) -> str:

@@ -58,8 +58,8 @@ The Phi-3 architecture at {report["parameters"]:,} parameters ({options.layers} 
 are not Microsoft's Phi-3 weights**, and it knows no English: it has read nothing but single sentences of eif_lab's
 ontology domain, of the form "a dax is a blick ." and "a dax can fly .".
 
-- For: the positive control of the logic desideratum. Fine-tuned on "a dax is a blick .", in words that it never read
-  before, it expects "a dax can fly ." (`docs/positive_control.md` says how much). It reads no contexts.
+- For: the positive control of the logic desideratum. Fine-tuned on "a dax is a blick .", about a name that it
+  never read, it expects "a dax can fly ." (`docs/positive_control.md` says how much). It reads no contexts.
 - Data: the background of {options.worlds} worlds, whose words are always the same (`dataset.background=known`), of
   which it knows {report["background_accuracy"]:.1%}; and names that are born with a random embedding, given a kind in
   one sentence, and used in others {options.life - 1} steps later (`eif_lab.models.tiny.stored`, seed {options.seed}).

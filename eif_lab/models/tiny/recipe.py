@@ -90,7 +90,7 @@ class Storing(Recipe):
         step_length: How far a statement moves the embedding of its name, as a share of the embedding's own length.
     """
 
-    steps: int = option(2000, at_least=1)
+    steps: int = option(5000, at_least=1)
     batch_size: int = option(24, at_least=1)
     layers: int = option(2, at_least=2)
     worlds: int = option(20, at_least=1)
