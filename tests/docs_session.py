@@ -69,6 +69,8 @@ NAMED = {"JOB": JOB, "SWEEP": SWEEP, "RESULTS": SWEEP, "PICTURE": "picture.png",
 SMALLER = {
     "benchmarks.learners": "--quick",
     "benchmarks.scale": "--quick",
+    "benchmarks.size": "--draws=2",
+    "benchmarks.size_of_four": "--draws=2",
     "power": "--draws=2",
     "workspace": "--print",
 }
