@@ -17,7 +17,7 @@ from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import require, select_readout
 from eif_lab.desiderata.strength import UNTAUGHT, strength_of
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
-from eif_lab.errors import NotApplicable, must_be
+from eif_lab.errors import NotApplicable, must_be, rule_error
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ def judge(
         logic satisfied
     """
     must_be("influence", influence, xr.DataArray, "an annotated DataArray", "Try eif_lab.annotate(scores, task).")
+    must_be_numbers(influence)
     require(influence, "stimulus_id", "probe_id", "relation", hint="Try eif_lab.annotate(scores, task).")
     claims = names("desideratum") if desiderata is None else desiderata
     several = [claims] if isinstance(claims, str | Desideratum) else list(claims)
@@ -76,6 +77,20 @@ def judge(
     for name, reason in reasons.items():
         log.info("%s does not apply: %s", name, reason)
     return unless_untaught(verdicts, strength_of(influence, judged))
+
+
+def must_be_numbers(influence: xr.DataArray) -> None:
+    """Refuse an array that is none of influence.
+
+    Raises:
+        ConfigError: It lacks a dimension, has no cells, or holds something else than real numbers.
+    """
+    hint = "Try eif_lab.annotate(scores, task)."
+    if not {"stimulus", "probe"} <= set(influence.dims):
+        raise rule_error("influence", "have the dims stimulus and probe", influence.dims, hint)
+    if influence.dtype.kind not in "fiu" or not influence.size:
+        received = f"{influence.dtype} of shape {influence.shape}"
+        raise rule_error("influence", "hold at least one real number", received, hint)
 
 
 def unless_untaught(verdicts: Sequence[Verdict], strength: Finding) -> list[Verdict]:

@@ -69,6 +69,9 @@ def calibrate(
     seed = one_seed(seed)
     if not isinstance(update, Update):
         update = cast(Update, build(Update, dict(update or {}), "update"))
+    if update.learning_rate is not None:
+        rule = "be left out, since it is what is looked for"
+        raise rule_error("update.learning_rate", rule, update.learning_rate, "Give update.strength.")
     batch = as_batch(stimuli, "stimuli")
     rows = drawn(len(batch), update.calibration_stimuli)
     watched, yardstick = some_rows(batch, rows, probes, yardstick)

@@ -50,6 +50,8 @@ def open_results(path: str | Path) -> JobResults | SweepResults:
         'done'
     """
     must_be("results path", path, str | os.PathLike, "the path of a folder")
+    if "\0" in os.fspath(path):
+        raise rule_error("results path", "be a path without a null character", os.fspath(path))
     path = Path(path)
     if (path / MANIFEST).is_file():
         return open_job(path)

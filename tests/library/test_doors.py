@@ -23,6 +23,7 @@ CONTEXTS = [(INPUTS + 1, TARGETS), SAMPLES]
 NET = nn.Linear(5, 3)
 TASK = eif_lab.load_task("ontology", worlds=2, stimuli_per_world=1)
 SCORES = np.zeros(TASK.relation.shape)
+ARRAY = eif_lab.annotate(SCORES, TASK)
 
 
 @dataclass
@@ -180,6 +181,15 @@ OTHERS = {
     "a seed that is text": ("load_task", ["ontology"], {"seed": "a"}, "seed must be a whole number from 0 on, got 'a'"),
     "a folder that is none": ("load_task", ["ontology"], {"cache": 3}, "cache must be the path of a folder, got 'int'"),
     "no array": ("judge", [None], {}, "influence must be an annotated DataArray, got 'NoneType'"),
+    "an array without cells": ("judge", [ARRAY[:0]], {}, "influence must hold at least one real number, got 'flo"),
+    "an array of text": ("judge", [ARRAY.astype(str)], {}, "influence must hold at least one real number, got '<U"),
+    "an array of complex numbers": ("judge", [ARRAY.astype(complex)], {}, "real number, got 'complex128 of shape"),
+    "an array of other dims": (
+        "judge", [ARRAY.rename(stimulus="s")], {}, "influence must have the dims stimulus and probe, got (.s"),
+    "a rate for the search of one": (
+        "calibrate", [NET, F.cross_entropy, SAMPLES], {"update": {"learning_rate": 0.1}},
+        "update.learning_rate must be left out, .*got 0.1. Give update.strength."),
+    "a path that no system has": ("open_results", ["a\0b"], {}, "results path must be a path without a null character"),
     "no path": ("open_results", [None], {}, "results path must be the path of a folder, got 'NoneType'"),
     "a task's name": ("measure_task", ["ontology", NET], {}, "task must be a Task, got 'str'"),
     "a model's name": ("measure_task", [TASK, "gpt2"], {}, "model must be a causal language model of .*got 'str'"),
