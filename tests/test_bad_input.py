@@ -296,7 +296,7 @@ CONFIGS = {
     "a template without places": (
         nothing, "model=phi3 method=prompt method.template=hello", "method.template must be statement, question, chat"),
     "no memory": (nothing, "engine.memory_budget=0", "engine.memory_budget must be above 0, got 0.0. Try 2 (GiB)."),
-    "too few resamples": (nothing, "desideratum.symmetry.resamples=1", "resamples must be at least 19, got 1"),
+    "too few units": (nothing, "desideratum.symmetry.least_units=1", "least_units must be at least 3, got 1"),
     "a wording that is none": (nothing, "model=phi3 dataset.wording=3", "dataset.wording must be at most 2, got 3"),
     "a tuner that is none": (nothing, f"method=peft method.tuner=NOPE {SOON}", "method.tuner must be one of"),
     "a layer that is none": (

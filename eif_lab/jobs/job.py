@@ -30,7 +30,7 @@ class Settings(Options):
     Attributes:
         readout: What is read of each probe, by name or dotted path; verdicts are about the first.
         trajectory: Whether probes are read after every step, and not after the last one alone.
-        seed: Of the model, the method and the resamples.
+        seed: Of the model, the method and what the desiderata draw.
         data_seed: Of the samples that are drawn, and of the perturbation.
         device: As torch names it.
         deterministic: Whether the same machine gives the same bits again.

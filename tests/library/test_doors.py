@@ -185,7 +185,7 @@ OTHERS = {
     "an array of text": ("judge", [ARRAY.astype(str)], {}, "influence must hold at least one real number, got '<U"),
     "an array of complex numbers": ("judge", [ARRAY.astype(complex)], {}, "real number, got 'complex128 of shape"),
     "an array of other dims": (
-        "judge", [ARRAY.rename(stimulus="s")], {}, "influence must have the dims stimulus and probe, got (.s"),
+        "judge", [ARRAY.rename(stimulus="s")], {}, "influence must have the dims stimulus and probe, got .*probe"),
     "a rate for the search of one": (
         "calibrate", [NET, F.cross_entropy, SAMPLES], {"update": {"learning_rate": 0.1}},
         "update.learning_rate must be left out, .*got 0.1. Give update.strength."),

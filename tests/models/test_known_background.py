@@ -58,7 +58,7 @@ def test_a_model_that_knows_no_world_is_told_so(tmp_path):
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_what_phi3_stored_learns_of_a_name_moves_what_follows_and_not_the_converse(method, tmp_path):
-    task = load_task("ontology", worlds=8, stimuli_per_world=2, background="known", seed=1)
+    task = load_task("ontology", worlds=16, stimuli_per_world=2, background="known", seed=1)
     model = Phi3(checkpoint=STORED).prepare(task, tmp_path, 0, "cpu")
     array = measure_task(task, model, method=method, update={"strength": 1.0})
     [verdict] = [one for one in judge(array) if one.desideratum == "logic"]
