@@ -102,7 +102,14 @@ def draw_panel(axes: Axes, jobs: Sequence[JobResults], names: Sequence[str]) -> 
                 draw_mark(axes, result, place + shift, setting(job).method)
             else:
                 told = f"{setting(job).method}: not clearly taught"
-                axes.annotate(told, (0, place + shift), (4, 0), textcoords="offset points", fontsize=5.5, va="center")
+                axes.annotate(
+                    told,
+                    (result.threshold, place + shift),
+                    (6, 0),
+                    textcoords="offset points",
+                    fontsize=5.5,
+                    va="center",
+                )
         for rule, found in (of_learners(those[0], list(LEARNERS)) if those else {}).items():
             if "reach" in found:
                 axes.plot(found["reach"], place, LEARNER_MARKS[rule], color=BLACK, label=rule, zorder=1)
