@@ -7,9 +7,10 @@ world with its own words, so that a model can only do well by reading the docume
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -24,10 +25,10 @@ from eif_lab.models.tiny.corpus import Corpus, Packed
 from eif_lab.models.tiny.examination import examine
 from eif_lab.models.tiny.induction import keep_codes, start_by_looking_up
 from eif_lab.models.tiny.recipe import Pretraining
-from eif_lab.models.tiny.tokenizer import (
-    make_tokenizer,
-    names_in,
-)
+from eif_lab.models.tiny.tokenizer import make_tokenizer, names_in
+
+if TYPE_CHECKING:
+    from transformers import Phi3ForCausalLM, PreTrainedTokenizerFast
 
 BETAS = 0.9, 0.98
 """Of AdamW: the second moment of a model that changes fast."""
@@ -72,8 +73,6 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
             device=device,
             betas=BETAS,
         )
-    model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
     module = CausalLM(model)
     encode = Encoder(tokenizer, options.context)
     marks = {
@@ -86,7 +85,16 @@ def pretrain(options: Pretraining, directory: Path, device: str) -> dict[str, An
         "pretraining": asdict(options),
         "marks": {name: asdict(mark) for name, mark in marks.items()},
     }
-    (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (directory / "README.md").write_text(model_card(options, report), encoding="utf-8")
-    set_usual_permissions(directory, (directory / REPORT).stat().st_mode)
+    publish(directory, model, tokenizer, report, model_card(options, report))
     return report
+
+
+def publish(
+    directory: Path, model: Phi3ForCausalLM, tokenizer: PreTrainedTokenizerFast, report: Mapping[str, Any], card: str
+) -> None:
+    """Save a model that was made, in the hub's format, with its card and ``report.json``."""
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (directory / "README.md").write_text(card, encoding="utf-8")
+    set_usual_permissions(directory, (directory / REPORT).stat().st_mode)

@@ -5,7 +5,6 @@ Its corpus, and why it works, are in `eif_lab.models.tiny.stored`; the training 
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from eif_lab.data.worlds.ontology import Ontology
-from eif_lab.files.build_once import REPORT, set_usual_permissions
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.phi3 import STORED
 from eif_lab.models.language.teaching import background_accuracy
 from eif_lab.models.tiny.card import stored_card
-from eif_lab.models.tiny.pretraining import BETAS
+from eif_lab.models.tiny.pretraining import BETAS, publish
 from eif_lab.models.tiny.recipe import Storing
 from eif_lab.models.tiny.stored import Lives, Namer, Sentences
 from eif_lab.models.tiny.tokenizer import make_tokenizer
@@ -61,8 +59,6 @@ def pretrain_stored(options: Storing, directory: Path, device: str) -> dict[str,
             device=device,
             betas=BETAS,
         )
-    model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
     module = CausalLM(model)
     report = {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -70,9 +66,7 @@ def pretrain_stored(options: Storing, directory: Path, device: str) -> dict[str,
         "pretraining": asdict(options),
         "background_accuracy": known_share(module.to(device), Encoder(tokenizer, options.context), options),
     }
-    (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (directory / "README.md").write_text(stored_card(options, report), encoding="utf-8")
-    set_usual_permissions(directory, (directory / REPORT).stat().st_mode)
+    publish(directory, model, tokenizer, report, stored_card(options, report))
     return report
 
 
