@@ -48,7 +48,7 @@ class Negation(RelationTest):
     group: ClassVar[str] = "desideratum.negation"
     claim: ClassVar[str] = "what a stimulus contradicts falls, and does not rise with what it entails"
 
-    gap_threshold: float = option(0.1, at_least=0, hint="Try 0.1.")
+    gap_threshold: float = option(0.2, at_least=0, hint="Try 0.2.")
 
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
