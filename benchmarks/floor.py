@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.case import Case
 from benchmarks.timing import interleaved
-from eif_lab.influence.resources.memory import pages_kept
+from eif_lab.influence.resources.memory import keep_pages
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -37,7 +37,7 @@ class Floor:
 
     def run(self, stimuli: int | None = None) -> None:
         """All probes, once for each stimulus; memory is kept as the engines keep it."""
-        with torch.inference_mode(), pages_kept():
+        with torch.inference_mode(), keep_pages():
             for _ in range(stimuli or self.stimuli):
                 for part in self.inputs.split(self.chunk):
                     self.model(part)

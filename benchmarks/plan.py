@@ -74,7 +74,7 @@ def main() -> None:
     import pytorch_lightning  # noqa: F401  # starting Python and its libraries is no part of a plan
     from hydra import compose, initialize_config_dir
 
-    from eif_lab.commands.checking import plainly
+    from eif_lab.commands.checking import to_plain_containers
     from eif_lab.configs import CONF
     from eif_lab.jobs.planning.plan import plan_job
     from eif_lab.jobs.read import read_job
@@ -88,7 +88,7 @@ def main() -> None:
     asked = parser.parse_args()
     overrides = [*asked.overrides, "tracker=none", f"cache={asked.folder}/cache"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plainly(compose("config", overrides))
+        config = to_plain_containers(compose("config", overrides))
     base = peak()
     if asked.task == "plan":
         plan = plan_job(read_job(config), set())

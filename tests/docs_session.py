@@ -31,7 +31,7 @@ from PIL import Image
 import eif_lab
 from eif_lab.commands import dispatch
 from eif_lab.commands.answer import SUBCOMMANDS
-from eif_lab.commands.checking import plainly
+from eif_lab.commands.checking import to_plain_containers
 from eif_lab.commands.compose import Command
 from eif_lab.commands.splitting import split_jobs
 from eif_lab.configs import CONF
@@ -259,7 +259,7 @@ class Session:
         if "--config-dir" in flags:
             own = [f"hydra.searchpath=[file://{Path(flags[flags.index('--config-dir') + 1]).absolute()}]"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return plainly(compose("config", [*overrides, *own]))
+            return to_plain_containers(compose("config", [*overrides, *own]))
 
     def output_of(self, call: Any) -> str:
         """What a call prints; it must return nothing, or 0."""

@@ -178,7 +178,7 @@ def test_help_lists_choices_of_the_users_own(tmp_path, capsys):
 
 def test_every_group_and_choice_says_what_it_is():
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra"}
-    assert groups == {entry.name for entry in choices.entries(indented=True)}
+    assert groups == {entry.name for entry in choices.described_entries(indented=True)}
     for group in [*groups, "hydra/launcher"]:
         assert all(choices.choices(group).values()), group
 

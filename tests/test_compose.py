@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from eif_lab.commands.compose import Command
-from eif_lab.commands.loader import override_of, parsed
+from eif_lab.commands.loader import format_override, parse_override
 
 ROWS = [
     "",
@@ -107,4 +107,4 @@ def test_another_process_reads_the_configs_itself(command, tmp_path):
 
 @pytest.mark.parametrize("text", ["outputs/x", "a b", "a,b", "x=(1)", "ä", "it's", "3", "null", "", "[a]", os.sep])
 def test_any_text_can_be_an_override(text):
-    assert parsed(override_of("hydra.sweep.dir", text)).value() == text
+    assert parse_override(format_override("hydra.sweep.dir", text)).value() == text

@@ -27,7 +27,16 @@ from eif_lab.influence.measurement import memberships
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.reading.arrangement import Arrangement
 from eif_lab.influence.resources import forecast
-from eif_lab.influence.resources.forecast import flops, grown, in_all, operations, outlined, peak, run, timings
+from eif_lab.influence.resources.forecast import (
+    extrapolate,
+    extrapolate_total,
+    flops,
+    operations,
+    outline_part,
+    peak,
+    run,
+    timings,
+)
 from eif_lab.influence.resources.memory import peak_bytes
 from eif_lab.influence.setup import Setup
 from eif_lab.influence.snapshot import Snapshot
@@ -96,13 +105,13 @@ def test_a_quantity_grows_by_what_is_done_once_per_stimulus_per_row_and_per_pair
     found = {(n, m): quantity(n, m) for n in stimuli for m in rows}
     # where there is one stimulus, or one row, nothing can be said of several, nor need it
     size = (100 if len(stimuli) > 1 else 1, 1000 if len(rows) > 1 else 1)
-    assert grown(found, size) == pytest.approx(quantity(*size))
+    assert extrapolate(found, size) == pytest.approx(quantity(*size))
 
 
 @pytest.mark.parametrize("engine", [Factored(), Stacked(), Reference(), FirstOrder()], ids=lambda one: one.name)
 def test_operations_of_two_stimuli_tell_those_of_all(engine, images):
     prepared = engine.prepare(images)
-    assert flops(prepared) == pytest.approx(operations(partial(run, outlined(prepared, WHOLE))), rel=0.02)
+    assert flops(prepared) == pytest.approx(operations(partial(run, outline_part(prepared, WHOLE))), rel=0.02)
 
 
 @pytest.mark.parametrize("engine", [Factored(), Stacked(), Reference()], ids=lambda one: one.name)
@@ -110,7 +119,7 @@ def test_memory_of_some_stimuli_tells_that_of_a_whole_chunk(engine, images):
     # of `reference`, what its copy takes is beyond what operators allocate
     unseen = sum(p.nbytes for p in images.problem.model.parameters()) if engine.name == "reference" else 0
     prepared = engine.prepare(images)
-    whole = peak_bytes(partial(run, outlined(prepared, WHOLE))) + unseen
+    whole = peak_bytes(partial(run, outline_part(prepared, WHOLE))) + unseen
     assert peak(prepared, most=6) == pytest.approx(whole, rel=0.15)
     assert peak(prepared) == pytest.approx(whole, rel=0.02)
 
@@ -132,7 +141,7 @@ def test_time_of_parts_makes_a_time_of_the_whole(images, monkeypatch):
     monkeypatch.setattr(forecast, "LONGEST", 10.0)
     prepared = Stacked().prepare(images)
     found = timings(prepared)
-    whole = in_all(prepared, found)
+    whole = extrapolate_total(prepared, found)
     assert max(found) == WHOLE
     assert whole == pytest.approx(max(found.values()))  # the largest part is all of it
 

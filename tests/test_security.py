@@ -86,13 +86,13 @@ def test_a_pickle_beside_safe_weights_is_not_even_opened(checkpoint, ran):
 
 def test_a_pickle_for_an_interrupted_training_is_refused_and_not_run(tmp_path, ran, caplog):
     from eif_lab.models.base import Training
-    from eif_lab.models.training import train, unseen
+    from eif_lab.models.training import remaining_batches, train
 
     packed = io.BytesIO()
     torch.save({"global_step": 1, "state_dict": Malicious(ran)}, packed)
     place = tmp_path / "checkpoints" / "last.ckpt"
     rows = torch.utils.data.TensorDataset(torch.zeros(2, 1), torch.zeros(2, 1))
-    batches, loss = unseen(torch.utils.data.DataLoader(rows)), torch.nn.functional.mse_loss
+    batches, loss = remaining_batches(torch.utils.data.DataLoader(rows)), torch.nn.functional.mse_loss
     for content in (packed.getvalue(), pickle.dumps(Malicious(ran))):
         write_checked(place, content)  # whoever can write there can also write a checksum
         train(torch.nn.Linear(1, 1), loss, batches, Training(steps=1), directory=tmp_path, title="anew")
@@ -279,8 +279,8 @@ def test_a_path_that_looks_like_an_address_is_a_path(command, tmp_path, monkeypa
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_a_training_is_gone_on_with_in_a_folder_that_looks_like_an_address(tmp_path, monkeypatch, name):
     from eif_lab.models.base import Training
-    from eif_lab.models.checkpoints import interrupted
-    from eif_lab.models.training import train, unseen
+    from eif_lab.models.checkpoints import last_checkpoint
+    from eif_lab.models.training import remaining_batches, train
 
     rows = torch.utils.data.TensorDataset(torch.randn(8, 3), torch.randn(8, 1))
 
@@ -295,7 +295,7 @@ def test_a_training_is_gone_on_with_in_a_folder_that_looks_like_an_address(tmp_p
             return torch.nn.functional.mse_loss(output, wanted)
 
         options = Training(steps=8, checkpoint_every=2)
-        train(net, loss, unseen(batches), options, directory=folder, title="a training")
+        train(net, loss, remaining_batches(batches), options, directory=folder, title="a training")
         return net.weight.detach()
 
     folder = tmp_path / name
@@ -304,7 +304,7 @@ def test_a_training_is_gone_on_with_in_a_folder_that_looks_like_an_address(tmp_p
     monkeypatch.chdir(folder)
     with pytest.raises(KeyboardInterrupt):
         trained(folder, at=5)
-    assert interrupted(folder)["global_step"] == 4
+    assert last_checkpoint(folder)["global_step"] == 4
     assert torch.equal(trained(folder, at=-1), trained(tmp_path / "plain", at=-1))
     assert not list(folder.iterdir())
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from eif_lab.commands.status import main
-from eif_lab.results.job import sole, write_job
+from eif_lab.results.job import exclusive, write_job
 
 OVERRIDES = ["method=lora", "method=full", "method=adapter", "method=ia3", "method=prompt"]
 
@@ -36,7 +36,7 @@ def rows(capsys):
 
 
 def test_every_job_of_a_sweep_is_told_with_where_it_is(sweep, capsys):
-    with sole(sweep / "2"):
+    with exclusive(sweep / "2"):
         assert main([str(sweep)]) == 0
     told = rows(capsys)
     assert ["0", "done", "method=lora"] in told
@@ -66,7 +66,7 @@ def test_a_job_is_told_by_its_place_at_any_depth(sweep, capsys):
 
 
 def test_a_job_whose_process_died_is_not_running(sweep, capsys):
-    with sole(sweep / "2"):
+    with exclusive(sweep / "2"):
         pass
     assert main([str(sweep)]) == 0
     assert ["2", "left", "method=adapter", "interrupted"] in rows(capsys)
@@ -103,7 +103,7 @@ def test_a_sweep_of_another_user_is_told_and_stays_as_it_is(sweep):
             "sys.exit(main(sys.argv[1:]))",
         ]
     )
-    with sole(sweep / "2"):
+    with exclusive(sweep / "2"):
         ended = subprocess.run([sys.executable, "-c", code, str(sweep)], capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stderr) == (0, "")
     told = [line.split() for line in ended.stdout.partition("as another user")[2].splitlines()]

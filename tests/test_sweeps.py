@@ -114,7 +114,7 @@ def test_what_is_checked_is_what_is_launched_and_what_status_counts(isolated, sy
     command = Command(["-m", syntax, "tracker=none", "hydra.sweep.dir=sweep"])
     jobs = [job for job, _ in command.jobs()]
     assert launched(isolated, command) == jobs
-    assert status.asked_for(status.Path("sweep"))[0] == list(map(tuple, jobs))
+    assert status.requested_jobs(status.Path("sweep"))[0] == list(map(tuple, jobs))
     if SYNTAX[syntax] is None:
         assert jobs != sorted(jobs) and launched(isolated, Command(command.overrides)) == jobs
     else:
@@ -126,7 +126,7 @@ def test_an_interpolation_is_each_jobs_own(isolated):
     jobs = command.jobs()
     assert [options.cache for _, options in jobs] == ["1/x", "2/x"]
     assert launched(isolated, command) == [job for job, _ in jobs]
-    assert status.asked_for(status.Path("sweep"))[0] == [tuple(job) for job, _ in jobs]
+    assert status.requested_jobs(status.Path("sweep"))[0] == [tuple(job) for job, _ in jobs]
 
 
 def test_an_engine_that_does_not_follow_an_optimizer_is_left_out_of_a_sweep(isolated):

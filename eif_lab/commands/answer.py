@@ -34,18 +34,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(USER_ERROR, printable(one_line(f"{message}. Try {self.prog} --help")) + "\n")
 
 
-def parser_of(subcommand: str) -> Parser:
+def make_parser(subcommand: str) -> Parser:
     """The parser of a subcommand, to which its module adds its arguments."""
     return Parser(prog=f"eif-lab {subcommand}", description=SUBCOMMANDS[subcommand])
 
 
-def print_anywhere() -> None:
+def replace_unencodable() -> None:
     """Let the console show a question mark for each letter that its encoding lacks, where it would end the command."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 
-def in_one_line(call: Callable[[], object]) -> int:
+def print_result(call: Callable[[], object]) -> int:
     """Print what a command gives, if that is not empty, or its user's mistake in one line.
 
     Returns:
@@ -57,17 +57,17 @@ def in_one_line(call: Callable[[], object]) -> int:
             print(answer)
         return 0
 
-    return ended(run, (ConfigError, OSError))
+    return run_command(run, (ConfigError, OSError))
 
 
-def ended(run: Callable[[], int], mistakes: tuple[type[Exception], ...]) -> int:
+def run_command(run: Callable[[], int], mistakes: tuple[type[Exception], ...]) -> int:
     """Run a command, and say in one line what a user can mend.
 
     Args:
         run: The command; it returns its exit code.
         mistakes: The errors that are the user's; others are raised.
     """
-    print_anywhere()
+    replace_unencodable()
     try:
         return run()
     except Exception as error:
@@ -76,11 +76,11 @@ def ended(run: Callable[[], int], mistakes: tuple[type[Exception], ...]) -> int:
             return JOB_FAILED
         if not isinstance(error, mistakes):
             raise
-        print(line_of(error), file=sys.stderr)
+        print(error_line(error), file=sys.stderr)
         return USER_ERROR
 
 
-def line_of(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """An error in one line; where it is not ours or the system's, with where to look for help."""
     line = printable(one_line(error))
     return line if isinstance(error, ConfigError | OSError) else f"{line}. Try eif-lab --help"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eif_lab.commands.answer import in_one_line, parser_of
+from eif_lab.commands.answer import make_parser, print_result
 
 
 def main(arguments: list[str]) -> int:
@@ -13,10 +13,10 @@ def main(arguments: list[str]) -> int:
     Returns:
         0; 2 for a mistake, told in one line.
     """
-    parser = parser_of("array")
+    parser = make_parser("array")
     parser.add_argument("job", type=Path, help="the folder of a job that is done")
     parser.add_argument("picture", type=Path, help="the file to write, such as array.png or array.pdf")
     asked = parser.parse_args(arguments)
     from eif_lab.figures.array import write_picture
 
-    return in_one_line(lambda: write_picture(asked.job, asked.picture))
+    return print_result(lambda: write_picture(asked.job, asked.picture))

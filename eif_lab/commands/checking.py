@@ -44,12 +44,12 @@ def job_config(config: DictConfig, *place: str) -> dict[str, Any]:
         config.hydra.runtime.output_dir = os.path.abspath(
             os.path.join(*(str(OmegaConf.select(config, key)) for key in place))
         )
-        return plainly(OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"]))
+        return to_plain_containers(OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"]))
     finally:
         hydra.cfg = before
 
 
-def plainly(config: DictConfig) -> dict[str, Any]:
+def to_plain_containers(config: DictConfig) -> dict[str, Any]:
     """The config in plain containers, interpolations resolved."""
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
@@ -92,7 +92,7 @@ class JobFolders:
         self.above |= dict.fromkeys(within, number)
 
 
-def watched(jobs: Sequence[list[str]]) -> Generator[list[str], None, None]:
+def show_progress(jobs: Sequence[list[str]]) -> Generator[list[str], None, None]:
     """The jobs, one after the other; the console says so where it takes longer than a moment."""
     if sys.stderr.isatty() and len(jobs) > FEW:
         from rich.console import Console
@@ -109,7 +109,7 @@ def watched(jobs: Sequence[list[str]]) -> Generator[list[str], None, None]:
         began = min(began, time.monotonic())  # after the first, which loads what all of them need
 
 
-def must_be_installed(launcher: str) -> None:
+def require_launcher(launcher: str) -> None:
     """Refuse a launcher whose package is not there.
 
     Raises:

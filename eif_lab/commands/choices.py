@@ -27,7 +27,7 @@ class Entry(NamedTuple):
     sentence: str
 
 
-def entries(indented: bool) -> Iterator[Entry]:
+def described_entries(indented: bool) -> Iterator[Entry]:
     """The groups (``indented``) or the options of the primary config that have a comment, in its order."""
     start = "  - (?:optional )?" if indented else ""
     line = re.compile(rf"{start}(\w[\w/]*): (.*?) # (.*)")
@@ -44,10 +44,10 @@ def choices(group: str, folders: Iterable[Path] = (CONF,)) -> dict[str, str]:
         folders: Where configs are looked for.
     """
     files = [file for folder in folders for file in (folder / group).glob("*.yaml")]
-    return {file.stem: sentence(file) for file in sorted(files, key=lambda file: file.stem)}
+    return {file.stem: first_comment(file) for file in sorted(files, key=lambda file: file.stem)}
 
 
-def sentence(file: Path) -> str:
+def first_comment(file: Path) -> str:
     """The first comment of a config file, but for the one that says its package; empty where it has none."""
     text = file.read_text(encoding="utf-8", errors="replace")
     comments = re.findall(r"(?:^|(?<= ))# (.*)", text, re.MULTILINE)

@@ -11,18 +11,18 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from eif_lab.commands.answer import line_of
+from eif_lab.commands.answer import error_line
 from eif_lab.commands.checking import job_config
 from eif_lab.commands.compose import Command, task_overrides
-from eif_lab.commands.loader import override_of
+from eif_lab.commands.loader import format_override
 from eif_lab.commands.output import SWEEP_LOCK, Output, must_be_free, must_hold
-from eif_lab.commands.splitting import knows_its_jobs, split_jobs
+from eif_lab.commands.splitting import can_split, split_jobs
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.results.folders import begun_overrides
 from eif_lab.results.job import LOCK
 
 
-class Kind(NamedTuple):
+class FolderKind(NamedTuple):
     """What a command's folder is for.
 
     Attributes:
@@ -38,12 +38,12 @@ class Kind(NamedTuple):
     does: str
 
 
-JOB = Kind("job", "hydra.run.dir", LOCK, "runs this job")
-SWEEP = Kind("sweep", "hydra.sweep.dir", SWEEP_LOCK, "runs this sweep")
+JOB = FolderKind("job", "hydra.run.dir", LOCK, "runs this job")
+SWEEP = FolderKind("sweep", "hydra.sweep.dir", SWEEP_LOCK, "runs this sweep")
 
 
 @contextmanager
-def claimed(command: Command) -> Iterator[Output]:
+def claim_folder(command: Command) -> Iterator[Output]:
     """The folder of a command, within this held by this process; the command's config names it from now on.
 
     Raises:
@@ -51,18 +51,18 @@ def claimed(command: Command) -> Iterator[Output]:
     """
     kind = SWEEP if command.swept else JOB
     node = command.config.hydra.sweep if command.swept else command.config.hydra.run
-    with refused(kind.option, node.dir):
+    with refuse_folder(kind.option, node.dir):
         if not node.dir:
             raise rule_error(kind.option, "name a folder", node.dir, "Leave it out for a new one.")
         # a name that is made of the time is a name that nobody gave
-        output = Output.claim(Path(node.dir), unique="${now:" in written(node, "dir"))
+        output = Output.claim(Path(node.dir), unique="${now:" in unresolved_value(node, "dir"))
     try:
-        with refused(kind.option, node.dir, output):
+        with refuse_folder(kind.option, node.dir, output):
             name_in_config(command, output)
             output.hold(kind.lock, kind.does)
             must_hold(output, kind.holds, kind.option)
             if output.before and command.swept:
-                must_be_free_for_all(command, output.path)
+                must_be_free_for_jobs(command, output.path)
             elif output.before:
                 must_be_free(output.path, job_config(command.config, kind.option), kind.option)
         yield output
@@ -71,7 +71,7 @@ def claimed(command: Command) -> Iterator[Output]:
 
 
 @contextmanager
-def refused(option: str, name: str, output: Output | None = None) -> Iterator[None]:
+def refuse_folder(option: str, name: str, output: Output | None = None) -> Iterator[None]:
     """Tell in one line why a folder can't be had, and leave it as it was.
 
     Args:
@@ -90,7 +90,7 @@ def refused(option: str, name: str, output: Output | None = None) -> Iterator[No
         if isinstance(error, OSError):
             rule = f"be a folder that can be made and written ({error.strerror})"
             raise rule_error(option, rule, name, "Give another folder.") from error
-        raise ConfigError(line_of(error)) from error
+        raise ConfigError(error_line(error)) from error
 
 
 def name_in_config(command: Command, output: Output) -> None:
@@ -99,10 +99,10 @@ def name_in_config(command: Command, output: Output) -> None:
     with read_write(hydra), open_dict(hydra):
         (hydra.sweep if command.swept else hydra.run).dir = str(output.path)
         if command.swept:
-            hydra.overrides.hydra.append(override_of("hydra.sweep.dir", str(output.path)))
+            hydra.overrides.hydra.append(format_override("hydra.sweep.dir", str(output.path)))
 
 
-def must_be_free_for_all(command: Command, sweep: Path) -> None:
+def must_be_free_for_jobs(command: Command, sweep: Path) -> None:
     """Refuse a sweep's folder in which another config's job stands where a job of this sweep would.
 
     Args:
@@ -113,9 +113,9 @@ def must_be_free_for_all(command: Command, sweep: Path) -> None:
         ConfigError: With the folder of the job.
     """
     config = command.config
-    if not knows_its_jobs(config.hydra.sweeper):
+    if not can_split(config.hydra.sweeper):
         return  # it alone knows its jobs, and each of them looks for itself
-    numbered = written(config.hydra.sweep, "subdir") == "${hydra.job.num}"
+    numbered = unresolved_value(config.hydra.sweep, "subdir") == "${hydra.job.num}"
     for number, overrides in enumerate(split_jobs(config.hydra.sweeper, task_overrides(config), command.loader)):
         if numbered and begun_overrides(sweep / str(number)) in (None, tuple(overrides)):
             continue  # as far as can be seen at once; the job itself looks at all of its config
@@ -124,6 +124,6 @@ def must_be_free_for_all(command: Command, sweep: Path) -> None:
         must_be_free(sweep / str(composed.hydra.sweep.subdir), asked, "hydra.sweep.dir")
 
 
-def written(node: DictConfig, name: str) -> str:
+def unresolved_value(node: DictConfig, name: str) -> str:
     """A value as it is written, its interpolations not resolved."""
     return str(cast(dict[str, Any], OmegaConf.to_container(node, resolve=False))[name])

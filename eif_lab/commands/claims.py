@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eif_lab.commands.answer import in_one_line, parser_of
+from eif_lab.commands.answer import make_parser, print_result
 
 
 def main(arguments: list[str]) -> int:
@@ -13,7 +13,7 @@ def main(arguments: list[str]) -> int:
     Returns:
         0; 2 for a mistake, told in one line.
     """
-    parser = parser_of("claims")
+    parser = make_parser("claims")
     parser.add_argument("results", nargs="+", type=Path, help="folders of jobs or sweeps")
     place = "where claims.md and claims.json go (%(default)s)"
     parser.add_argument("--output", type=Path, default=Path("outputs"), help=place)
@@ -21,4 +21,4 @@ def main(arguments: list[str]) -> int:
     from eif_lab.figures.claims import claims, write_claims
     from eif_lab.figures.runs import find_jobs
 
-    return in_one_line(lambda: write_claims(claims(find_jobs(asked.results)), asked.output))
+    return print_result(lambda: write_claims(claims(find_jobs(asked.results)), asked.output))

@@ -16,13 +16,13 @@ from hydra.core.utils import configure_log
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from eif_lab.commands.answer import print_anywhere
-from eif_lab.commands.checking import JobFolders, job_config, must_be_installed, watched
+from eif_lab.commands.answer import replace_unencodable
+from eif_lab.commands.checking import JobFolders, job_config, require_launcher, show_progress
 from eif_lab.commands.choices import PRIMARY
 from eif_lab.commands.flags import MODULE, flags, search_path
 from eif_lab.commands.loader import Loader
-from eif_lab.commands.refusals import in_words, search_paths
-from eif_lab.commands.splitting import knows_its_jobs, split_jobs
+from eif_lab.commands.refusals import explain_refusals, search_paths
+from eif_lab.commands.splitting import can_split, split_jobs
 from eif_lab.configs import CONF
 from eif_lab.errors import NotApplicable, rule_error
 from eif_lab.jobs.job import Job
@@ -99,15 +99,15 @@ class Command:
                 from eif_lab.jobs.read import read_job  # brings torch, which a mistake in the grammar does without
 
                 return [(task_overrides(config), read_job(job_config(config, "hydra.run.dir")))]
-            must_be_installed(config.hydra.runtime.choices["hydra/launcher"])
-            if not knows_its_jobs(config.hydra.sweeper):
+            require_launcher(config.hydra.runtime.choices["hydra/launcher"])
+            if not can_split(config.hydra.sweeper):
                 return []
             jobs = split_jobs(config.hydra.sweeper, task_overrides(config), self.loader)
         if not jobs:
             raise rule_error("the sweep", "have at least one job", " ".join(self.overrides), "Try a longer range.")
         must_differ(jobs)
         folders = JobFolders()
-        with closing(watched(jobs)) as each:
+        with closing(show_progress(jobs)) as each:
             checked = [(job, self.checked(number, job, folders)) for number, job in enumerate(each)]
         unfit = [error for _, error in checked if isinstance(error, NotApplicable)]
         if len(unfit) == len(checked):
@@ -159,13 +159,13 @@ class Command:
         try:
             run = self.hydra.multirun if self.swept else self.hydra.run
             with self.in_words(self.overrides):
-                return run(self.name, functools.partial(where_given, task), self.overrides)
+                return run(self.name, functools.partial(run_in_starting_directory, task), self.overrides)
         finally:
             GlobalHydra.instance().clear()
 
     def in_words(self, overrides: Sequence[str]) -> AbstractContextManager[None]:
-        """Turn what Hydra refuses of these overrides into one line (`refusals.in_words`)."""
-        return in_words(self.loader, self.name, list(dict.fromkeys([*self.overrides, *overrides])))
+        """Turn what Hydra refuses of these overrides into one line (`refusals.explain_refusals`)."""
+        return explain_refusals(self.loader, self.name, list(dict.fromkeys([*self.overrides, *overrides])))
 
 
 def must_differ(jobs: Sequence[Sequence[str]]) -> None:
@@ -181,14 +181,14 @@ def must_differ(jobs: Sequence[Sequence[str]]) -> None:
         seen.add(tuple(job))
 
 
-def where_given(task: TaskFunction, config: DictConfig) -> object:
+def run_in_starting_directory(task: TaskFunction, config: DictConfig) -> object:
     """Run one job where its command was given, also with ``hydra.job.chdir``, so that paths mean what they meant there.
 
     Args:
         task: One job.
         config: Of the job.
     """
-    print_anywhere()  # which may be in another process
+    replace_unencodable()  # which may be in another process
     with chdir(HydraConfig.get().runtime.cwd):
         return task(config)
 

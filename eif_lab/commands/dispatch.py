@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from eif_lab.commands.answer import SUBCOMMANDS, USER_ERROR, print_anywhere
+from eif_lab.commands.answer import SUBCOMMANDS, USER_ERROR, replace_unencodable
 from eif_lab.errors import rule_error, unknown_name
 
 
@@ -32,7 +32,7 @@ def main(given: Sequence[str] | None = None) -> int:
     if {"-h", "--help"} & set(arguments):
         from eif_lab.commands.help import help_text
 
-        print_anywhere()
+        replace_unencodable()
         print(help_text(arguments, SUBCOMMANDS))
         return 0
     if "--version" in arguments:

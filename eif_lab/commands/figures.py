@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from eif_lab.commands.answer import in_one_line, parser_of
+from eif_lab.commands.answer import make_parser, print_result
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs
 from eif_lab.figures.style import save, styled
@@ -48,11 +48,11 @@ def main(arguments: list[str]) -> int:
     Returns:
         0; 2 for a mistake, told in one line.
     """
-    parser = parser_of("figures")
+    parser = make_parser("figures")
     parser.add_argument("figure", choices=FIGURES)
     parser.add_argument("results", nargs="+", type=Path, help="folders of jobs or sweeps")
     parser.add_argument(
         "--output", type=Path, default=Path("outputs/figures"), help="where the figure goes (%(default)s)"
     )
     asked = parser.parse_args(arguments)
-    return in_one_line(lambda: draw_figure(asked.figure, asked.results, asked.output))
+    return print_result(lambda: draw_figure(asked.figure, asked.results, asked.output))

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from eif_lab.commands.choices import choices, entries
+from eif_lab.commands.choices import choices, described_entries
 from eif_lab.configs import CONF
 
 WIDEST = 100
@@ -46,7 +46,7 @@ def help_text(arguments: Sequence[str], subcommands: Mapping[str, str]) -> str:
     parser.add_argument("-cd", "--config-dir", type=Path)
     own = parser.parse_known_args(arguments)[0].config_dir
     folders = [CONF, own] if own and own.is_dir() else [CONF]
-    groups = [group for group in entries(indented=True) if not group.name.startswith("hydra")]
+    groups = [group for group in described_entries(indented=True) if not group.name.startswith("hydra")]
     parts = [INTRODUCTION, "subcommands (each has a --help):", *table(subcommands.items(), "  ")]
     parts += ["", "groups and their choices (* is the default):"]
     for group in groups:
@@ -57,7 +57,7 @@ def help_text(arguments: Sequence[str], subcommands: Mapping[str, str]) -> str:
     parts += ["  hydra/launcher: where the jobs of a sweep run, if not in this process"]
     parts += table([(f"  {name}", told) for name, told in choices("hydra/launcher", folders).items()], "    ")
     parts += ["", "options of every job:"]
-    parts += table([(f"{one.name}={one.default}", one.sentence) for one in entries(indented=False)], "  ")
+    parts += table([(f"{one.name}={one.default}", one.sentence) for one in described_entries(indented=False)], "  ")
     return "\n".join([*parts, "", "flags:", *table(FLAGS.items(), "  ")])
 
 

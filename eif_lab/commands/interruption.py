@@ -45,11 +45,11 @@ def run(module: str) -> NoReturn:
             signal.signal(number, on_signal)
     sys.unraisablehook = on_unraisable
     try:
-        with noticed():
+        with interruptible():
             code = importlib.import_module(module).main()
     except KeyboardInterrupt:
         State.ending = True
-        code = tell()
+        code = report_interruption()
     finally:
         with suppress(OSError):
             sys.stdout.flush()
@@ -76,7 +76,7 @@ def on_unraisable(told: Any) -> None:
 
 
 @contextmanager
-def noticed() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Within this, a signal is an interruption, also where a library has swallowed it or taken it for an error.
 
     Raises:
@@ -92,12 +92,12 @@ def noticed() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def begin_to_end() -> None:
+def ignore_further_signals() -> None:
     """From now on further signals change nothing, until all is done."""
     State.ending = True
 
 
-def tell() -> int:
+def report_interruption() -> int:
     """Say that the command was interrupted.
 
     Returns:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from eif_lab.commands.answer import JOB_FAILED, USER_ERROR, line_of
-from eif_lab.commands.checking import plainly
-from eif_lab.commands.interruption import noticed
+from eif_lab.commands.answer import JOB_FAILED, USER_ERROR, error_line
+from eif_lab.commands.checking import to_plain_containers
+from eif_lab.commands.interruption import interruptible
 from eif_lab.commands.output import Output, must_be_free
 from eif_lab.errors import (
     ConfigError,
@@ -60,7 +60,7 @@ class ComposedJob:
         directory = Path(context.runtime.output_dir)
         overrides = cast(list[str], OmegaConf.to_container(context.overrides.task, resolve=False))
         group = Path(context.sweep.dir).name if swept else directory.name
-        return cls(plainly(config), directory, overrides, group, swept)
+        return cls(to_plain_containers(config), directory, overrides, group, swept)
 
 
 def run_alone(output: Output, config: DictConfig) -> int:
@@ -77,9 +77,9 @@ def run_alone(output: Output, config: DictConfig) -> int:
     try:
         return run_unless_done(job)
     except ConfigError as error:
-        print(line_of(error), file=sys.stderr)
+        print(error_line(error), file=sys.stderr)
         logging.shutdown()
-        output.forget({".hydra", "job.log", *left_by_tracker(job)})
+        output.forget({".hydra", "job.log", *tracker_files(job)})
         return USER_ERROR
 
 
@@ -95,10 +95,10 @@ def run_in_sweep(config: DictConfig) -> int:
     Raises:
         ConfigError: The directory holds another config's job.
     """
-    from eif_lab.results.job import sole
+    from eif_lab.results.job import exclusive
 
     job = ComposedJob.of(config, swept=True)
-    with sole(job.directory):
+    with exclusive(job.directory):
         must_be_free(job.directory, job.config, "hydra.sweep.dir")
         try:
             return run_unless_done(job)
@@ -117,20 +117,20 @@ def run_unless_done(job: ComposedJob) -> int:
         ConfigError: It cannot be run as it is asked for.
     """
     from eif_lab.results.cache import ArrayCache
-    from eif_lab.results.checkpoint import clear_left
+    from eif_lab.results.checkpoint import clear_finished
     from eif_lab.results.job import finished
 
-    key = asked_key(job.config)
+    key = requested_key(job.config)
     done = None if key is None else finished(job.directory, job.config, key)
     if done is None:
         return run_here(job)
     log.info("%s is done: remove it to run it again", job.directory)
-    clear_left(ArrayCache(Path(job.config["cache"]) / "influence"), done)
-    show(done, job.swept)
+    clear_finished(ArrayCache(Path(job.config["cache"]) / "influence"), done)
+    print_results(done, job.swept)
     return 0
 
 
-def asked_key(config: Mapping[str, Any]) -> str | None:
+def requested_key(config: Mapping[str, Any]) -> str | None:
     """The key of the array that a job asks for; None where the job itself will say why there is none."""
     from eif_lab.jobs.determinants import key_of
 
@@ -157,7 +157,7 @@ def run_here(job: ComposedJob) -> int:
             raise rule_error("plan", rule, True, "Leave hydra/sweeper out.")
         from eif_lab.jobs.run import run_job
 
-        with noticed():
+        with interruptible():
             run_job(options, job.config, job.directory, job.group, job.overrides)
     except ConfigError:
         raise
@@ -165,7 +165,7 @@ def run_here(job: ComposedJob) -> int:
         if short_of_memory(error):
             return record(job, "failed", memory_line(error))
         return record(job, "failed", class_and_reason(error), traceback.format_exc())
-    show(open_job_of(job), job.swept)
+    print_results(read_results(job), job.swept)
     return 0
 
 
@@ -183,7 +183,7 @@ def record(job: ComposedJob, status: str, reason: str, trace: str = "") -> int:
     """
     from eif_lab.results.job import whole_job, write_job
 
-    name = name_of(job)
+    name = display_name(job)
     line = printable(f"{name}: {reason}")
     if (kept := whole_job(job.directory)) is not None:
         print(f"{line} (the results of {kept.manifest.created} in {job.directory} are kept)", file=sys.stderr)
@@ -196,11 +196,11 @@ def record(job: ComposedJob, status: str, reason: str, trace: str = "") -> int:
     except (OSError, MemoryError, ImportError) as error:  # where not even that is possible, other jobs still may be
         print(line if short_of_memory(error) else f"{line} ({error})", file=sys.stderr)
         return JOB_FAILED
-    show(open_job_of(job), job.swept)
+    print_results(read_results(job), job.swept)
     return JOB_FAILED if status == "failed" else 0
 
 
-def name_of(job: ComposedJob) -> str:
+def display_name(job: ComposedJob) -> str:
     """What a job is called: by its options, or by its overrides where the options make no job."""
     try:
         return job_name(read_job(job.config))
@@ -208,7 +208,7 @@ def name_of(job: ComposedJob) -> str:
         return " ".join(job.overrides) or "default"
 
 
-def left_by_tracker(job: ComposedJob) -> tuple[str, ...]:
+def tracker_files(job: ComposedJob) -> tuple[str, ...]:
     """The names of what a job's tracker leaves in its folder; none where the options make no job."""
     try:
         return tuple(read_job(job.config).tracker.leaves)
@@ -216,14 +216,14 @@ def left_by_tracker(job: ComposedJob) -> tuple[str, ...]:
         return ()
 
 
-def open_job_of(job: ComposedJob) -> JobResults:
+def read_results(job: ComposedJob) -> JobResults:
     """The results of a job that has ended."""
     from eif_lab.results.job import open_job
 
     return open_job(job.directory)
 
 
-def show(done: JobResults, swept: bool) -> None:
+def print_results(done: JobResults, swept: bool) -> None:
     """Print a job that has ended: in a sweep one line, alone its verdicts."""
     from eif_lab.console.tables import print_finished, print_job
 

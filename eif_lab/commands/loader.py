@@ -26,16 +26,16 @@ MOST_KEPT = 64
 
 
 @functools.lru_cache(4096)
-def parsed(override: str) -> Override:
+def parse_override(override: str) -> Override:
     """One override by Hydra's grammar, read once."""
     return OverridesParser.create().parse_overrides([override])[0]
 
 
-def override_of(key: str, text: str) -> str:
+def format_override(key: str, text: str) -> str:
     """The override that gives an option a text, in quotes only where Hydra's grammar needs them."""
     plain = f"{key}={text}"
     try:
-        if parsed(plain).value() == text:
+        if parse_override(plain).value() == text:
             return plain
     except HydraException:
         pass
@@ -68,7 +68,7 @@ class Loader(ConfigLoaderImpl):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        asked = [parsed(one) for one in overrides]
+        asked = [parse_override(one) for one in overrides]
         values = [one for one in asked if self.sets_a_value(one, config_name, overrides)]
         made_of = [one for one in asked if one not in values]
         # a mapping given to a group is a value, too, whose turn among the values counts

@@ -143,7 +143,7 @@ def must_be_free(directory: Path, config: Mapping[str, Any], option: str) -> Non
     Raises:
         ConfigError: With the first option that differs.
     """
-    held = config_of(directory)
+    held = read_config(directory)
     if held is None:
         if own := next((name for name in RESULTS if (directory / name).exists()), None):
             rule = f"be a folder without {own}, which this job would write over"
@@ -156,7 +156,7 @@ def must_be_free(directory: Path, config: Mapping[str, Any], option: str) -> Non
         raise rule_error(option, rule, str(directory), "Give another folder, or remove that one.")
 
 
-def config_of(directory: Path) -> Mapping[str, Any] | None:
+def read_config(directory: Path) -> Mapping[str, Any] | None:
     """The config of the job that a folder holds, as plain containers; None where it holds none that can be read."""
     try:
         config: Any = open_job(directory).manifest.config or None

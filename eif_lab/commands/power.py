@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eif_lab.commands.answer import ended, parser_of
+from eif_lab.commands.answer import make_parser, run_command
 from eif_lab.errors import ConfigError
 
 
@@ -12,7 +12,7 @@ def main(arguments: list[str]) -> int:
     Returns:
         0; 2 for a mistake, told in one line.
     """
-    parser = parser_of("power")
+    parser = make_parser("power")
     parser.add_argument("--worlds", type=int, default=20, help="number of worlds to give the power at (%(default)s)")
     parser.add_argument("--stimuli", type=int, default=3, help="stimuli in each world (%(default)s)")
     parser.add_argument("--draws", type=int, default=100, help="simulated arrays per line and size (%(default)s)")
@@ -26,4 +26,4 @@ def main(arguments: list[str]) -> int:
             print(line, flush=True)
         return 0
 
-    return ended(run, (ConfigError,))
+    return run_command(run, (ConfigError,))

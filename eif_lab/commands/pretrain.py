@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eif_lab.commands.answer import in_one_line, parser_of
+from eif_lab.commands.answer import make_parser, print_result
 
 
 def main(arguments: list[str]) -> int:
@@ -28,11 +28,11 @@ def main(arguments: list[str]) -> int:
     from eif_lab.models.tiny.stored_training import pretrain_stored
 
     recipes: dict[str, tuple[Any, Any]] = {TINY: (Pretraining, pretrain), STORED: (Storing, pretrain_stored)}
-    parser = parser_of("pretrain")
+    parser = make_parser("pretrain")
     parser.add_argument("--recipe", choices=list(recipes), default=TINY, help="which model is made (%(default)s)")
     parser.add_argument("--output", type=Path, help="directory that the result goes to (that of the package)")
     parser.add_argument("--device", default="cpu", help="as torch names it (%(default)s)")
-    options, make = recipes[recipe_in(arguments, list(recipes))]
+    options, make = recipes[choose_recipe(arguments, list(recipes))]
     for field in dataclasses.fields(options):
         kind = type(field.default)
         how: dict[str, Any] = {"action": BooleanOptionalAction} if kind is bool else {"type": kind}
@@ -47,10 +47,10 @@ def main(arguments: list[str]) -> int:
         must_be_usable(device)
         return summary(make(how, directory, device), directory)
 
-    return in_one_line(made)
+    return print_result(made)
 
 
-def recipe_in(arguments: list[str], recipes: list[str]) -> str:
+def choose_recipe(arguments: list[str], recipes: list[str]) -> str:
     """The recipe asked for, on which it depends what else may be asked; the first where none or an unknown one is."""
     parser = ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--recipe", default=recipes[0])

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from eif_lab.commands.loader import Loader, parsed
+from eif_lab.commands.loader import Loader, parse_override
 from eif_lab.errors import ConfigError, one_line, rule_error, unknown_name, unknown_option
 
 FREE = "method.options."
@@ -25,7 +25,7 @@ RENAMED = {("engine", "lowrank"): "factored"}
 
 
 @contextmanager
-def in_words(loader: Loader, name: str, overrides: Sequence[str]) -> Iterator[None]:
+def explain_refusals(loader: Loader, name: str, overrides: Sequence[str]) -> Iterator[None]:
     """Turn what Hydra refuses into one line.
 
     Args:
@@ -41,11 +41,11 @@ def in_words(loader: Loader, name: str, overrides: Sequence[str]) -> Iterator[No
     except ConfigError:
         raise
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise refusal(error, loader, name, overrides) from error
+        raise refusal_line(error, loader, name, overrides) from error
 
 
-def refusal(error: Exception, loader: Loader, name: str, overrides: Sequence[str]) -> ConfigError:
-    """The line for an error of Hydra's. Arguments are those of `in_words`."""
+def refusal_line(error: Exception, loader: Loader, name: str, overrides: Sequence[str]) -> ConfigError:
+    """The line for an error of Hydra's. Arguments are those of `explain_refusals`."""
     causes = [error]
     while isinstance(causes[-1].__cause__, Exception):
         causes.append(causes[-1].__cause__)
@@ -56,25 +56,25 @@ def refusal(error: Exception, loader: Loader, name: str, overrides: Sequence[str
     choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]*)'", line)
     if choice and (known := loader.get_group_options(choice[1], ObjectType.CONFIG, name, search_paths(overrides))):
         return unknown_choice(choice[1], choice[2], known)
-    if mistake := mistaken_value(error, loader, name, overrides):
+    if mistake := value_error(error, loader, name, overrides):
         return mistake
     field = re.search(r"Could not override '([^']*)'.*Key '([^']*)' is not in struct", line)
     if field:
         value = next((one.split("=", 1)[1] for one in reversed(overrides) if one.startswith(f"{field[1]}=")), None)
         if field[1].startswith(FREE):
             return rule_error(field[1], "be given with a plus in front", value, f"Try +{field[1]}={value}")
-        beside = names_below(field[1].rpartition(".")[0], loader, name, overrides)
+        beside = nested_names(field[1].rpartition(".")[0], loader, name, overrides)
         return unknown_option(field[1], value, beside)
     return ConfigError(f"{line}. Try eif-lab --help")
 
 
-def mistaken_value(error: Exception, loader: Loader, name: str, overrides: Sequence[str]) -> ConfigError | None:
+def value_error(error: Exception, loader: Loader, name: str, overrides: Sequence[str]) -> ConfigError | None:
     """The line for an override that takes away what a job needs, or gives another kind of value than can be taken.
 
-    None where there is no such override. Arguments are those of `in_words`.
+    None where there is no such override. Arguments are those of `explain_refusals`.
     """
     try:
-        asked = [parsed(one) for one in overrides]
+        asked = [parse_override(one) for one in overrides]
     except HydraException:
         return None
     for one in asked:
@@ -110,16 +110,16 @@ def search_paths(overrides: Sequence[str]) -> list[str]:
     return [one for one in overrides if "hydra.searchpath" in one]
 
 
-def names_below(parent: str, loader: Loader, name: str, overrides: Sequence[str]) -> list[str]:
+def nested_names(parent: str, loader: Loader, name: str, overrides: Sequence[str]) -> list[str]:
     """The option names beside one that does not exist, under the overrides' choices of groups.
 
     Args:
         parent: Such as ``method``; empty for the options of no group.
-        loader, name, overrides: As `in_words` takes them.
+        loader, name, overrides: As `explain_refusals` takes them.
     """
     choices = [
         one
-        for one in map(parsed, overrides)
+        for one in map(parse_override, overrides)
         if not (one.is_sweep_override() or loader.sets_a_value(one, name, list(overrides)))
     ]
     config = loader.load_configuration(name, [str(one.input_line) for one in choices], RunMode.MULTIRUN)

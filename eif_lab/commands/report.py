@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eif_lab.commands.answer import in_one_line, parser_of
+from eif_lab.commands.answer import make_parser, print_result
 from eif_lab.errors import rule_error
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     Returns:
         0; 2 for a mistake in what was asked, told in one line.
     """
-    parser = parser_of("report")
+    parser = make_parser("report")
     parser.add_argument("directory", type=Path, help="what a finished run or sweep left")
     parser.add_argument("--output", type=Path, help="the page (<directory>/report.html)")
     parser.add_argument("--claims", type=Path, help="claims.json or claims.md, shown as the last section")
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
             print_with_learners(results, pictures.trusted)
         return f"page: {output} ({size / 1e6:.1f} MB)"
 
-    return in_one_line(write)
+    return print_result(write)
 
 
 def print_with_learners(results: JobResults | SweepResults, trusted: Sequence[str]) -> None:

@@ -13,14 +13,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from eif_lab.commands.answer import JOB_FAILED, ended
+from eif_lab.commands.answer import JOB_FAILED, run_command
 from eif_lab.commands.choices import PRIMARY
 from eif_lab.commands.compose import Command, Jobs
 from eif_lab.commands.flags import MODULE
-from eif_lab.commands.interruption import begin_to_end, noticed, tell
+from eif_lab.commands.interruption import ignore_further_signals, interruptible, report_interruption
 from eif_lab.configs import CONF
 from eif_lab.errors import ConfigError, rule_error, unwritable
-from eif_lab.files.trouble import disk_trouble
+from eif_lab.files.trouble import disk_errors
 from eif_lab.jobs.job import Job
 
 SHOWN_BY_HYDRA = (
@@ -48,10 +48,10 @@ def main(arguments: list[str]) -> int:
     """
     set_environment()
     try:
-        return ended(lambda: run_jobs(arguments), MISTAKES)
+        return run_command(lambda: run_jobs(arguments), MISTAKES)
     except KeyboardInterrupt:
-        begin_to_end()
-        return tell()
+        ignore_further_signals()
+        return report_interruption()
 
 
 def set_environment() -> None:
@@ -70,17 +70,17 @@ def run_jobs(arguments: list[str]) -> int:
     Returns:
         The exit code.
     """
-    with noticed():
+    with interruptible():
         if any(argument.split("=")[0] in SHOWN_BY_HYDRA for argument in arguments):
             sys.argv[1:] = arguments
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(no_job)()
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(do_nothing)()
             return 0
         must_be_utf8(*arguments, os.getcwd())
         command = Command(arguments)
         jobs = command.jobs()
         if any(isinstance(job, Job) and job.plan for _, job in jobs):
             return print_plan(jobs)
-        from eif_lab.commands.claim import claimed  # these bring pandas, which a mistake does without
+        from eif_lab.commands.claim import claim_folder  # these bring pandas, which a mistake does without
         from eif_lab.commands.job import run_alone
         from eif_lab.commands.sweep import largest_code, run_sweep
 
@@ -88,7 +88,7 @@ def run_jobs(arguments: list[str]) -> int:
             return run_sweep(command)
         for cache in dict.fromkeys(job.cache for _, job in jobs if isinstance(job, Job)):
             must_be_makeable(Path(cache))
-        with claimed(command) as output, disk_trouble(output.path):
+        with claim_folder(command) as output, disk_errors(output.path):
             return largest_code(command.run(functools.partial(run_alone, output)))
 
 
@@ -109,11 +109,11 @@ def must_be_makeable(cache: Path) -> None:
         raise rule_error("cache", rule, str(cache), "Give another folder.") from None
 
 
-def no_job(_: DictConfig) -> None:
+def do_nothing(_: DictConfig) -> None:
     """What Hydra runs where it only prints."""
 
 
-no_job.__module__ = MODULE  # which Hydra asks what a relative --config-path is relative to
+do_nothing.__module__ = MODULE  # which Hydra asks what a relative --config-path is relative to
 
 
 def must_be_utf8(*given: str) -> None:

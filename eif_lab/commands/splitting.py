@@ -19,7 +19,7 @@ MOST_JOBS = 100_000
 """Of a sweep; a range is easily longer than was meant, or than fits the memory."""
 
 
-def knows_its_jobs(sweeper: Mapping[str, Any]) -> bool:
+def can_split(sweeper: Mapping[str, Any]) -> bool:
     """Whether the jobs of a sweep by this sweeper are known before the first one runs."""
     return str(sweeper["_target_"]).endswith(SWEEPERS)
 
@@ -43,12 +43,12 @@ def split_jobs(sweeper: Mapping[str, Any], overrides: Sequence[str], loader: Loa
         if one.is_interval_sweep():
             rule = "be a list, range or glob, since hydra/sweeper=eif_lab cannot draw from an interval"
             raise rule_error(one.key_or_group, rule, one.input_line, "Try range(start,stop,step).")
-    if (count := math.prod(map(values_of, given))) > MOST_JOBS:
+    if (count := math.prod(map(count_values, given))) > MOST_JOBS:
         raise rule_error("the sweep", f"have at most {MOST_JOBS:,} jobs", count, "Try shorter ranges.")
     return [list(job) for job in CheckedSweeper.split_arguments(given, None)[0]]
 
 
-def values_of(override: Override) -> int:
+def count_values(override: Override) -> int:
     """How many values a sweep gives an option; 1 where there are few, such as those of a glob."""
     sweep = override.value()
     if isinstance(sweep, RangeSweep):

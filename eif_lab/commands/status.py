@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eif_lab.commands.answer import in_one_line, parser_of
+from eif_lab.commands.answer import make_parser, print_result
 from eif_lab.errors import ConfigError, one_line, rule_error
 from eif_lab.results.folders import MANIFEST, SWEEP, begun_overrides, job_folders
 
@@ -42,10 +42,10 @@ def main(arguments: list[str]) -> int:
     Returns:
         0; 2 for a mistake in what was asked, told in one line.
     """
-    parser = parser_of("status")
+    parser = make_parser("status")
     parser.add_argument("sweep", type=Path, help="the folder that a sweep writes to")
     sweep = parser.parse_args(arguments).sweep
-    return in_one_line(lambda: status_table(sweep))
+    return print_result(lambda: status_table(sweep))
 
 
 def status_table(sweep: Path) -> str:
@@ -84,8 +84,8 @@ def read_sweep(sweep: Path) -> tuple[list[JobStatus], str]:
     Raises:
         ConfigError: There is no sweep, or what describes it is damaged.
     """
-    begun = [begun_job(folder, sweep) for folder in job_folders(sweep)]
-    asked, command = asked_for(sweep) if (sweep / SWEEP).is_file() else ([], "")
+    begun = [job_status(folder, sweep) for folder in job_folders(sweep)]
+    asked, command = requested_jobs(sweep) if (sweep / SWEEP).is_file() else ([], "")
     if not begun and not asked:
         rule = f"be a sweep (a folder with {SWEEP}, or of jobs)"
         raise rule_error("sweep", rule, str(sweep), "Give the folder that the sweep printed.")
@@ -94,7 +94,7 @@ def read_sweep(sweep: Path) -> tuple[list[JobStatus], str]:
     return [*begun, *(JobStatus("", LEFT, overrides, "not begun") for overrides in absent.elements())], command
 
 
-def begun_job(folder: Path, sweep: Path) -> JobStatus:
+def job_status(folder: Path, sweep: Path) -> JobStatus:
     """Where the job of a folder of the sweep is."""
     from eif_lab.results.job import is_running, open_job
 
@@ -115,7 +115,7 @@ def begun_job(folder: Path, sweep: Path) -> JobStatus:
     return JobStatus(name, manifest.status, overrides, one_line(manifest.reason))
 
 
-def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
+def requested_jobs(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
     """The overrides of each job that a sweep is to run, and the command that runs it again in the same folder.
 
     Raises:
@@ -123,16 +123,16 @@ def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
     """
     from hydra.errors import HydraException
 
-    from eif_lab.commands.loader import Loader, override_of
-    from eif_lab.commands.splitting import knows_its_jobs, split_jobs
+    from eif_lab.commands.loader import Loader, format_override
+    from eif_lab.commands.splitting import can_split, split_jobs
 
     hydra = read_yaml(sweep / SWEEP)
     try:
         hydra = hydra["hydra"]
         task, others = ([str(one) for one in hydra["overrides"][part]] for part in ("task", "hydra"))
         sources = hydra.get("runtime", {}).get("config_sources") or []
-        known = knows_its_jobs(hydra["sweeper"])
-        jobs = split_jobs(hydra["sweeper"], task, Loader(searched(sources))) if known else []
+        known = can_split(hydra["sweeper"])
+        jobs = split_jobs(hydra["sweeper"], task, Loader(search_path_of(sources))) if known else []
         flags = flags_of(sources, hydra.get("job", {}).get("config_name"))
         began = hydra.get("runtime", {}).get("cwd")
     except (HydraException, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -140,12 +140,12 @@ def asked_for(sweep: Path) -> tuple[list[tuple[str, ...]], str]:
     repeated = [one for one in others if not one.startswith(("hydra.sweep.dir=", "hydra.mode="))]
     here = began is None or Path(began) == Path.cwd()
     place = sweep if here else sweep.absolute()
-    words = ["eif-lab", *flags, "-m", *task, *repeated, override_of("hydra.sweep.dir", str(place))]
+    words = ["eif-lab", *flags, "-m", *task, *repeated, format_override("hydra.sweep.dir", str(place))]
     command = shlex.join(words)
     return [tuple(job) for job in jobs], command if here else f"{shlex.join(['cd', str(began)])} && {command}"
 
 
-def searched(sources: Sequence[Mapping[str, str]]) -> ConfigSearchPath:
+def search_path_of(sources: Sequence[Mapping[str, str]]) -> ConfigSearchPath:
     """The search path of a sweep's command line, without what an override or a config added to it.
 
     A package is imported to look into it, so that only those are taken that are installed for this purpose, whatever

@@ -10,13 +10,13 @@ from typing import cast
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 
-from eif_lab.commands.answer import JOB_FAILED, line_of
-from eif_lab.commands.claim import claimed
+from eif_lab.commands.answer import JOB_FAILED, error_line
+from eif_lab.commands.claim import claim_folder
 from eif_lab.commands.compose import Command
-from eif_lab.commands.interruption import begin_to_end, noticed
+from eif_lab.commands.interruption import ignore_further_signals, interruptible
 from eif_lab.commands.job import run_in_sweep
 from eif_lab.errors import ConfigError, one_line
-from eif_lab.files.trouble import disk_trouble
+from eif_lab.files.trouble import disk_errors
 from eif_lab.results.folders import ended_jobs
 
 
@@ -27,17 +27,17 @@ def run_sweep(command: Command) -> int:
         0; 1 where a job failed.
     """
     chosen = str(command.config.hydra.runtime.choices["hydra/launcher"])
-    with claimed(command) as output:
+    with claim_folder(command) as output:
         try:
-            with noticed(), disk_trouble(output.path):
+            with interruptible(), disk_errors(output.path):
                 code = run_launched(lambda: command.run(run_in_sweep), output.path, "" if chosen == "basic" else chosen)
                 return max(code, sweep_table(output.path))
         except KeyboardInterrupt:
-            begin_to_end()
+            ignore_further_signals()
             try:
                 sweep_table(output.path)
             except Exception as error:  # a library that was interrupted while it was imported may be of no use
-                print(f"no table: {line_of(error)}", file=sys.stderr)
+                print(f"no table: {error_line(error)}", file=sys.stderr)
             raise
 
 
@@ -96,6 +96,6 @@ def sweep_table(sweep: Path) -> int:
         print_seeds(write_seeds(sweep))
     except OSError as error:  # such as a full disk: what is printed is not lost
         written = False
-        print(f"the table is not stored: {line_of(error)}", file=sys.stderr)
+        print(f"the table is not stored: {error_line(error)}", file=sys.stderr)
     print(f"results: {sweep}")
     return 0 if written and not results.table["status"].isin([FAILED, UNREADABLE]).any() else JOB_FAILED

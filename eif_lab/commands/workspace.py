@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from eif_lab.commands.answer import in_one_line, parser_of
+from eif_lab.commands.answer import make_parser, print_result
 from eif_lab.commands.choices import choices
 from eif_lab.errors import ConfigError, class_and_reason
 
@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
     Returns:
         0; 2 for what stands in the way, told in one line.
     """
-    parser = parser_of("workspace")
+    parser = make_parser("workspace")
     parser.add_argument("--entity", required=True, help="user or team")
     parser.add_argument("--project", default="eif_lab", help="where the runs are listed (eif_lab)")
     parser.add_argument("--name", default="Desiderata", help="what the workspace is called (Desiderata)")
@@ -24,10 +24,10 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     if not asked.entity:
         parser.error("--entity must name a user or a team, got ''")
-    return in_one_line(lambda: saved(build(asked.entity, asked.project, asked.name), asked.print))
+    return print_result(lambda: save_or_export(build(asked.entity, asked.project, asked.name), asked.print))
 
 
-def saved(workspace: Any, only_print: bool) -> str:
+def save_or_export(workspace: Any, only_print: bool) -> str:
     """Save a workspace, unless only its JSON is wanted.
 
     Raises:

@@ -30,16 +30,16 @@ def print_plans(plans: Sequence[Plan], console: Console | None = None) -> None:
     table.add_column("time", no_wrap=True)
     possible = [plan for plan in plans if not plan.reason]
     for plan in possible:
-        table.add_row(Text(plan.job), memory_cell(plan), *amounts([plan]), time_cell(plan))
+        table.add_row(Text(plan.job), memory_cell(plan), *totals([plan]), time_cell(plan))
     if len(possible) > 1:
         most = Text(f"  {gibibytes(max(plan.peak for plan in possible))}")
-        together = words(sum(plan.total_seconds for plan in possible))
+        together = time_text(sum(plan.total_seconds for plan in possible))
         table.add_section()
-        table.add_row(Text(f"{len(possible)} jobs in all", style="bold"), most, *amounts(possible), Text(together))
+        table.add_row(Text(f"{len(possible)} jobs in all", style="bold"), most, *totals(possible), Text(together))
     if possible:
         console.print(table)
         console.print(Text("> the engine that would be taken; memory of the others if they were asked for instead"))
-    for head, lines in remarks(plans):
+    for head, lines in notes(plans):
         console.print(Text(f"{head}:", style="bold"))
         console.print(Padding(Text(lines), (0, 0, 0, 4), expand=False))
 
@@ -56,13 +56,13 @@ def memory_cell(plan: Plan) -> Text:
 
 def time_cell(plan: Plan) -> Text:
     """The sum, and a line for each part of it."""
-    cell = Text(words(plan.total_seconds), style="bold")
+    cell = Text(time_text(plan.total_seconds), style="bold")
     for name, some in plan.seconds.items():
-        cell.append(f"\n{name} {words(some)}", style="not bold")
+        cell.append(f"\n{name} {time_text(some)}", style="not bold")
     return cell
 
 
-def amounts(plans: Iterable[Plan]) -> list[Text]:
+def totals(plans: Iterable[Plan]) -> list[Text]:
     """Fine-tunes, probe passes, operations and disk, summed."""
     every = list(plans)
     tunes, passes = (f"{sum(getattr(plan, name) for plan in every):,}" for name in ("fine_tunes", "probe_passes"))
@@ -70,7 +70,7 @@ def amounts(plans: Iterable[Plan]) -> list[Text]:
     return [Text(tunes), Text(passes), Text(operations), Text(decimal(round(sum(plan.disk for plan in every))))]
 
 
-def remarks(plans: Sequence[Plan]) -> list[tuple[str, str]]:
+def notes(plans: Sequence[Plan]) -> list[tuple[str, str]]:
     """What the table has no room for: (jobs, what a reader must know of them), each once."""
     jobs_by_line: dict[tuple[str, str], list[str]] = {}
     for plan in plans:
@@ -90,6 +90,6 @@ def gibibytes(size: float) -> str:
     return f"{size / GIB:.3g} GiB"
 
 
-def words(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     """A time for the eye, also one that is not known."""
     return "unknown" if math.isnan(seconds) else duration(seconds)

@@ -20,7 +20,7 @@ from eif_lab.desiderata.stand_ins import (
     FEWEST,
     Units,
     above_stand_ins,
-    averaged,
+    average_scores,
     own_and_chance,
     related_elsewhere,
     units_of,
@@ -170,7 +170,7 @@ def rank_correlations(
         own.append(scores[np.arange(len(rows)), rows][varies])
         other.append(np.where(elsewhere[:, columns].any(axis=1), np.nan, scores)[varies])
         asked.append(units.rows[rows][varies])
-    return averaged(np.concatenate(own), np.concatenate(other), np.concatenate(asked), units)
+    return average_scores(np.concatenate(own), np.concatenate(other), np.concatenate(asked), units)
 
 
 def centred_ranks(

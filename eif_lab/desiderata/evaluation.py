@@ -76,7 +76,7 @@ def judge(
     verdicts, reasons = evaluate_all(influence, chosen, seed, judged)
     for name, reason in reasons.items():
         log.info("%s does not apply: %s", name, reason)
-    return unless_untaught(verdicts, strength_of(influence, judged))
+    return withhold_if_untaught(verdicts, strength_of(influence, judged))
 
 
 def must_be_numbers(influence: xr.DataArray) -> None:
@@ -93,7 +93,7 @@ def must_be_numbers(influence: xr.DataArray) -> None:
         raise rule_error("influence", "hold at least one real number", received, hint)
 
 
-def unless_untaught(verdicts: Sequence[Verdict], strength: Finding) -> list[Verdict]:
+def withhold_if_untaught(verdicts: Sequence[Verdict], strength: Finding) -> list[Verdict]:
     """The verdicts; without p-values, and so inconclusive, where stimuli were not clearly taught what they say.
 
     Args:

@@ -45,7 +45,7 @@ def discrimination(influence: xr.DataArray, relation: str, sign: int = 1) -> dic
     """How often a probe of the relation moves beyond its foil, as claimed; 1/2 is chance.
 
     Args:
-        influence: See `eif_lab.desiderata.selection.numbered`.
+        influence: See `eif_lab.desiderata.selection.with_probe_numbers`.
         relation: That of the probes.
         sign: 1 where they are to rise above their foils, -1 where they are to fall below.
 

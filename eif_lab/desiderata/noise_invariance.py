@@ -117,7 +117,7 @@ class NoiseInvariance(Desideratum):
         levels = noise_levels(influence)
         teaching = measure_teaching(influence, levels)
         note = self.nothing_taught(teaching, levels)
-        findings = [one if not note else undecided(one) for one in self.both(teaching, levels, per_nat=True)]
+        findings = [one if not note else without_p_values(one) for one in self.both(teaching, levels, per_nat=True)]
         details = curve(teaching, levels)
         for one in self.both(teaching, levels, per_nat=False):
             details |= {one.statistic: one.effect, f"{one.statistic}_low": one.low, f"{one.statistic}_high": one.high}
@@ -155,7 +155,7 @@ class NoiseInvariance(Desideratum):
         return ""
 
 
-def undecided(finding: Finding) -> Finding:
+def without_p_values(finding: Finding) -> Finding:
     """The finding without p-values."""
     return replace(finding, p_value=math.nan, p_violated=math.nan)
 

@@ -46,7 +46,7 @@ def prepare(influence: xr.DataArray) -> xr.DataArray:
     require(influence, "stimulus_id", "probe_id", "relation")
     influence = influence.transpose("stimulus", "probe").astype(float)
     influence = influence[~neutral(influence)]
-    influence = numbered(influence)
+    influence = with_probe_numbers(influence)
     influence = influence[np.isfinite(influence.values).all(axis=1)]
     influence = influence.isel(
         stimulus=np.argsort(texts(influence, "stimulus_id"), kind="stable"),
@@ -82,7 +82,7 @@ def neutral(influence: xr.DataArray) -> Bool[np.ndarray, " stimulus"]:
     return np.asarray(influence["stimulus_neutral"].values, dtype=bool)
 
 
-def numbered(influence: xr.DataArray) -> xr.DataArray:
+def with_probe_numbers(influence: xr.DataArray) -> xr.DataArray:
     """The array with the coordinate ``probe``, by which foils name probes wherever those are sorted to."""
     if "probe" in influence.coords:
         return influence
@@ -93,7 +93,7 @@ def foils(influence: xr.DataArray) -> dict[str, Int[np.ndarray, "stimulus probe"
     """By the names of `eif_lab.data.contrast.SIGNS`, the column of each probe's foil; -1 where it has none.
 
     Args:
-        influence: See `numbered`.
+        influence: See `with_probe_numbers`.
     """
     columns = {}
     for name in SIGNS:

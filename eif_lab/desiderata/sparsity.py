@@ -18,7 +18,7 @@ from eif_lab.desiderata.stand_ins import (
     FEWEST,
     Units,
     above_stand_ins,
-    averaged,
+    average_scores,
     own_and_chance,
     related_elsewhere,
     units_of,
@@ -115,7 +115,7 @@ def precision_tables(
             columns = np.flatnonzero(right[i] | wrong[i])
             strangers = ~elsewhere[:, columns].any(axis=1) | (np.arange(len(size)) == i)
             scores[place, strangers] = average_precision(size[np.ix_(strangers, columns)], right[i, columns])
-        tables[name] = averaged(scores[np.arange(len(asked)), asked], scores, units.rows[asked], units)
+        tables[name] = average_scores(scores[np.arange(len(asked)), asked], scores, units.rows[asked], units)
     return tables
 
 

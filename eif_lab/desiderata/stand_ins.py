@@ -57,7 +57,7 @@ def related_elsewhere(influence: xr.DataArray, units: Units) -> Bool[np.ndarray,
     return np.zeros_like(cells) if units.columns is None else cells & (units.rows[:, None] != units.columns[None, :])
 
 
-def averaged(
+def average_scores(
     own: Float[np.ndarray, " questions"],
     other: Float[np.ndarray, "questions stimulus"],
     asked: Int[np.ndarray, " questions"],
@@ -86,7 +86,7 @@ def above_stand_ins(table: Float[np.ndarray, "units units"], best: float | None 
     """How much higher the diagonal is than the rest of its row, averaged over units that count so often.
 
     Args:
-        table: What `averaged` gives.
+        table: What `average_scores` gives.
         best: The highest score there is: the difference is given as a share of what is left to it.
     """
     own, others = np.diag(table), ~np.eye(len(table), dtype=bool) & np.isfinite(table)

@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from eif_lab.data.contrast import Foils, strength_weights
-from eif_lab.desiderata.selection import clean, clusters, foils, numbered, same_sample, select_readout, texts
+from eif_lab.desiderata.selection import clean, clusters, foils, same_sample, select_readout, texts, with_probe_numbers
 from eif_lab.desiderata.statistics import divide, group_means, jackknife
 from eif_lab.desiderata.verdict import Finding
 
@@ -58,7 +58,7 @@ def weighted_rows(
 
 
 def _selected(influence: xr.DataArray, readout: str) -> xr.DataArray:
-    return clean(numbered(select_readout(influence, readout).transpose("stimulus", "probe")))
+    return clean(with_probe_numbers(select_readout(influence, readout).transpose("stimulus", "probe")))
 
 
 def _mean_above_zero(statistic: str, array: xr.DataArray, columns: Foils, confidence: float) -> Finding:

@@ -39,10 +39,10 @@ def explain(verdict: Verdict, unit: str = "nat") -> str:
     if outcome == SATISFIED:
         return f"Satisfied: {told}."
     # What a note explains has numbers that mean nothing, such as shares of a strength that may be zero.
-    return f"No verdict: {verdict.note}." if verdict.note else f"Inconclusive: {told}; {why_open(verdict)}."
+    return f"No verdict: {verdict.note}." if verdict.note else f"Inconclusive: {told}; {why_inconclusive(verdict)}."
 
 
-def why_open(verdict: Verdict) -> str:
+def why_inconclusive(verdict: Verdict) -> str:
     """Why there is no verdict."""
     first = verdict.findings[0]
     if any(math.isnan(finding.p_value) for finding in verdict.findings):

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from eif_lab.errors import rule_error
-from eif_lab.figures.style import LONGEST_CLASS, limit, one_font_warning, shown, styled
+from eif_lab.figures.style import LONGEST_CLASS, fit_name, limit, one_font_warning, styled
 from eif_lab.results.summary import last_step, unit
 from eif_lab.results.sweep import SweepResults, open_results
 
@@ -38,7 +38,8 @@ def draw_array(influence: xr.DataArray) -> Figure:
         groups, starts = np.unique(group_of(array, dim), return_index=True)
         ends = np.append(starts[1:], array.sizes[dim])
         names = [
-            shown(name, LONGEST_CLASS) for name in (array[f"{dim}_label"].values[starts] if kind == "class" else groups)
+            fit_name(name, LONGEST_CLASS)
+            for name in (array[f"{dim}_label"].values[starts] if kind == "class" else groups)
         ]
         set_ticks((starts + ends - 1) / 2, names, fontsize=8)
         for start in starts[1:]:
@@ -47,7 +48,9 @@ def draw_array(influence: xr.DataArray) -> Figure:
     axes.set_ylabel(f"stimulus trained on, by {kind}")
     axes.set_xlabel(f"probe read, by {kind}")
     parts = [
-        shown(influence.attrs[key]) for key in ("model", "dataset", "method", "perturbation") if key in influence.attrs
+        fit_name(influence.attrs[key])
+        for key in ("model", "dataset", "method", "perturbation")
+        if key in influence.attrs
     ]
     axes.set_title(" · ".join(parts))
     bar = figure.colorbar(image, ax=axes, extend="both")

@@ -14,8 +14,8 @@ from eif_lab.desiderata.selection import select_readout
 from eif_lab.desiderata.symmetry import Symmetry
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED, Verdict
 from eif_lab.errors import rule_error
-from eif_lab.figures.runs import chosen, dataset_title, finding, model_title, setting
-from eif_lab.figures.style import BLUE, GREY, ORANGE, VERMILION, canvas, in_order, log_scale, shown_words, wrapped
+from eif_lab.figures.runs import dataset_title, finding, model_title, select_jobs, setting
+from eif_lab.figures.style import BLUE, GREY, ORANGE, VERMILION, canvas, fit_words, in_order, log_scale, wrapped
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     judged = [job for job in jobs if finding(job, "symmetry") is not None]
     if not any(setting(job).exact for job in judged):
         raise rule_error("results path", f"hold {what}", [job.manifest.name for job in jobs])
-    return chosen(judged, what, lambda s: s.method == "full" and s.perturbation == "include")
+    return select_jobs(judged, what, lambda s: s.method == "full" and s.perturbation == "include")
 
 
 def subject(job: JobResults) -> tuple[str, str, tuple[int, int]]:
@@ -202,8 +202,7 @@ def legend(table: pd.DataFrame) -> list[Line2D]:
     }
     mark = {"color": GREY, "linestyle": ""}
     told |= {
-        shown_words(name): {**mark, "marker": READOUTS[name]}
-        for name in in_order(list(table["readout"]), list(READOUTS))
+        fit_words(name): {**mark, "marker": READOUTS[name]} for name in in_order(list(table["readout"]), list(READOUTS))
     }
     told |= {"first-order prediction": {"color": "black", "linewidth": 0.8, "linestyle": "--"}, "bar": {"color": GREY}}
     told |= {outcome: {**mark, "marker": "o", "markerfacecolor": filling} for outcome, filling in FILLINGS.items()}

@@ -156,7 +156,7 @@ def claims(jobs: Sequence[JobResults]) -> list[Row]:
     jobs, verdicts = distinct(jobs), _Verdicts.of(distinct(jobs))
 
     def those(fits: Callable[[Setting], bool]) -> list[list[JobResults]]:
-        return alike([job for job in jobs if fits(setting(job))], but_for_domains=False)
+        return group_jobs([job for job in jobs if fits(setting(job))], but_for_domains=False)
 
     rows = []
     for exact in those(lambda s: s.images and s.method == "full" and s.perturbation == "include" and s.exact):
@@ -164,7 +164,7 @@ def claims(jobs: Sequence[JobResults]) -> list[Row]:
         rows += [of_images(NO_DECAY, exact, verdicts), of_images(NOT_SPARSE, exact, verdicts)]
     for noisy in those(lambda s: s.images and bool(s.noise) and s.exact):
         rows += [teach_alike(noisy, verdicts, ending) for ending in ("at_equal_rate", "per_nat")]
-    arms = alike([job for job in jobs if setting(job).view and setting(job).exact and is_include(job)])
+    arms = group_jobs([job for job in jobs if setting(job).view and setting(job).exact and is_include(job)])
     for tuned in (arm for arm in arms if setting(arm[0]).method != "prompt"):
         context = [arm for arm in arms if read_instead(arm, tuned)]
         if setting(tuned[0]).view == "statements":
@@ -193,7 +193,7 @@ def distinct(jobs: Sequence[JobResults]) -> list[JobResults]:
     return list({key(job): job for job in reversed(jobs)}.values())[::-1]
 
 
-def alike(jobs: Sequence[JobResults], but_for_domains: bool = True) -> list[list[JobResults]]:
+def group_jobs(jobs: Sequence[JobResults], but_for_domains: bool = True) -> list[list[JobResults]]:
     """Groups of jobs that differ in nothing but their seeds and, where wished, their domain."""
     groups: dict[str, list[JobResults]] = {}
     for job in jobs:
@@ -245,7 +245,7 @@ def of_images(claim: Claim, jobs: Sequence[JobResults], verdicts: _Verdicts) -> 
         estimate,
         agrees=evidence.decide(estimate, claim.allowed),
         verdict=verdicts.count(jobs, claim.desideratum),
-        note=f"{claim.meaning}{named(claim, jobs)}, {claim.allowed}",
+        note=f"{claim.meaning}{statistic_names(claim, jobs)}, {claim.allowed}",
     )
 
 
@@ -258,8 +258,8 @@ def of_domains(claim: Claim, jobs: Sequence[JobResults], verdicts: _Verdicts) ->
         evidence.mean_of(each),
         agrees=evidence.decide_mean(each, claim.allowed),
         verdict=verdicts.count(jobs, claim.desideratum),
-        note=f"{claim.meaning}{named(claim, jobs)}, mean over {known_domains(each, jobs)}, {claim.allowed}; "
-        f"{told_each(each, claim.allowed)}",
+        note=f"{claim.meaning}{statistic_names(claim, jobs)}, mean over {count_domains(each, jobs)}, {claim.allowed}; "
+        f"{count_agreeing(each, claim.allowed)}",
     )
 
 
@@ -322,7 +322,7 @@ def more_asymmetric(tuned: Sequence[JobResults], prompts: Sequence[JobResults], 
     each = by_domain(compared, lambda job: evidence.less_symmetric(job, others[str(job.path)]))
     weakest = min(each, key=lambda estimate: estimate.effect, default=Estimate())
     at = (
-        f"shown is the weakest of {known_domains(each, tuned)} ({weakest.domain})" if each else "none could be compared"
+        f"shown is the weakest of {count_domains(each, tuned)} ({weakest.domain})" if each else "none could be compared"
     )
     return row(
         "prompting is more asymmetric than fine-tuning, in every domain",
@@ -331,7 +331,7 @@ def more_asymmetric(tuned: Sequence[JobResults], prompts: Sequence[JobResults], 
         agrees=evidence.decide_every(each, MORE),
         verdict=f"{verdicts.count(prompts, 'symmetry')} (prompting)",
         note="correlation with the transpose under fine-tuning less that under prompting, "
-        f"{at}, {MORE}; {told_each(each, MORE)}",
+        f"{at}, {MORE}; {count_agreeing(each, MORE)}",
     )
 
 
@@ -379,13 +379,13 @@ def row(
     effect, low, high = (value if math.isfinite(value) else None for value in numbers)
     name = setting(jobs[0]).model
     about = f" This is about {name}, a small model of ours; it says nothing about Microsoft's Phi-3."
-    return Row(claim, what(jobs), effect, low, high, verdict, agrees, f"{note}.{about if name in OURS else ''}")
+    return Row(claim, describe_run(jobs), effect, low, high, verdict, agrees, f"{note}.{about if name in OURS else ''}")
 
 
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
-def what(jobs: Sequence[JobResults]) -> str:
+def describe_run(jobs: Sequence[JobResults]) -> str:
     """Model, data, method, n and seeds."""
     run = setting(jobs[0])
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(setting(job).seed for job in jobs))
@@ -409,14 +409,14 @@ def recipe(jobs: Sequence[JobResults]) -> str:
     return ", ".join(told)
 
 
-def known_domains(each: Sequence[Estimate], jobs: Sequence[JobResults]) -> str:
+def count_domains(each: Sequence[Estimate], jobs: Sequence[JobResults]) -> str:
     """How many domains have a statistic, of how many."""
     n = len({setting(job).dataset for job in jobs})
     lacking = " (the others have no such probes, or were not clearly taught)" if len(each) < n else ""
     return f"{len(each)} of {n} domains{lacking}"
 
 
-def named(claim: Claim, jobs: Sequence[JobResults]) -> str:
+def statistic_names(claim: Claim, jobs: Sequence[JobResults]) -> str:
     """The names of the statistics, where the claim leaves them to the data."""
     if claim.statistic:
         return ""
@@ -424,7 +424,7 @@ def named(claim: Claim, jobs: Sequence[JobResults]) -> str:
     return f" ({', '.join(dict.fromkeys(map(spaced, each)))})" if each else ""
 
 
-def told_each(each: Sequence[Estimate], allowed: Range) -> str:
+def count_agreeing(each: Sequence[Estimate], allowed: Range) -> str:
     """How many domains agree, and which do not, with their effects; after Holm's correction."""
     outcomes = evidence.decide_each(each, allowed) if each else []
     others = [

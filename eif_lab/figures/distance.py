@@ -13,8 +13,8 @@ from jaxtyping import Float
 
 from eif_lab.desiderata.selection import clean, clusters, same_sample
 from eif_lab.desiderata.statistics import divide, jackknife
-from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title
-from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, finding_text, shown_words, wrapped
+from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs
+from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, finding_text, fit_words, wrapped
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ class Decay(NamedTuple):
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     """The exact arrays of all weights; of knowledge domains those of clozes."""
-    return chosen(
+    return select_jobs(
         jobs,
         "an exact array with method=full",
         lambda s: s.method == "full" and s.exact and s.perturbation == "include" and s.view != "statements",
     )
 
 
-def judged(job: JobResults) -> tuple[str, str]:
+def decay_finding(job: JobResults) -> tuple[str, str]:
     """The desideratum that tells a job's decay, and the distance that is in the name of its statistic."""
     for name, options in (job.manifest.config.get("desideratum") or {}).items():
         if str(options.get("_target_", "")).endswith(".DistanceDecay") and options.get("distance"):
@@ -115,7 +115,7 @@ def means_by_distance(array: xr.DataArray, distance: Float[np.ndarray, "stimulus
     return Decay(walked.sum(0) / cells.sum(0), total.sum(0) / cells.sum(0), low, high)
 
 
-def fitted(decay: Decay, length: float, at: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+def fitted_decay(decay: Decay, length: float, at: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
     """``a exp(-distance / length) + c`` at some distances, with the a and c that fit the means best."""
 
     def basis(distance: np.ndarray) -> np.ndarray:
@@ -127,7 +127,7 @@ def fitted(decay: Decay, length: float, at: Float[np.ndarray, " points"]) -> Flo
 
 def draw_decay(axes: Axes, job: JobResults) -> None:
     """One panel."""
-    desideratum, name = judged(job)
+    desideratum, name = decay_finding(job)
     array, distance = cells_of(judged_array(job), name)
     decay = means_by_distance(array, distance)
     defined = np.flatnonzero(np.isfinite(distance))
@@ -147,8 +147,8 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
         length = json.loads(result.details).get("decay_length", math.nan)
         if math.isfinite(length):
             along = np.linspace(decay.distance.min(), decay.distance.max(), 200)
-            axes.plot(along, fitted(decay, length, along), color=VERMILION, label=f"length {length:.3g}")
+            axes.plot(along, fitted_decay(decay, length, along), color=VERMILION, label=f"length {length:.3g}")
             axes.legend(loc="upper right")
     axes.set_title(title, fontsize=6.5)
-    axes.set_xlabel(f"{shown_words(name)} distance")
+    axes.set_xlabel(f"{fit_words(name)} distance")
     axes.set_ylabel(f"size of influence ({job.manifest.unit})")

@@ -11,8 +11,8 @@ from jaxtyping import Float
 
 from eif_lab.desiderata.selection import texts
 from eif_lab.desiderata.statistics import divide
-from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title
-from eif_lab.figures.style import BLACK, canvas, finding_text, limit, show_array, shown, wrapped
+from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs
+from eif_lab.figures.style import BLACK, canvas, finding_text, fit_name, limit, show_array, wrapped
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Statements(NamedTuple):
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     """The square arrays of statements under fine-tuning of all weights."""
-    return chosen(
+    return select_jobs(
         jobs,
         "a job with dataset.view=statements and method=full",
         lambda s: s.view == "statements" and s.method == "full" and s.perturbation == "include" and s.exact,
@@ -84,7 +84,7 @@ def within_world(job: JobResults) -> Statements:
     known = np.isfinite(each)
     mean = divide(np.where(known, each, 0.0).sum(axis=0), known.sum(axis=0))
     labels = texts(array, "stimulus_label")[blocks[0]]
-    return Statements([shown(str(label).removesuffix(" .")) for label in labels], first, mean, len(like))
+    return Statements([fit_name(str(label).removesuffix(" .")) for label in labels], first, mean, len(like))
 
 
 def draw_domain(axes: Axes, job: JobResults) -> None:

@@ -13,8 +13,8 @@ from matplotlib.colors import Colormap
 
 from eif_lab.desiderata.strength import direct_influence
 from eif_lab.errors import rule_error
-from eif_lab.figures.runs import chosen, dataset_title, model_title, setting
-from eif_lab.figures.style import GREY, SEQUENTIAL, canvas, log_scale, shown
+from eif_lab.figures.runs import dataset_title, model_title, select_jobs, setting
+from eif_lab.figures.style import GREY, SEQUENTIAL, canvas, fit_name, log_scale
 from eif_lab.influence.agreement import Agreement, agreement
 from eif_lab.results.job import JobResults
 
@@ -55,7 +55,7 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     if not paired:
         rule = "hold exact jobs and engine=first_order jobs alike"
         raise rule_error("results path", rule, [job.manifest.name for job in jobs])
-    return chosen(paired, "pairs", lambda _: True)
+    return select_jobs(paired, "pairs", lambda _: True)
 
 
 def pairs(jobs: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
@@ -123,7 +123,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     correlation.legend()
     unit = jobs[0].manifest.unit
     strength.set_xlabel(f"mean direct influence, exact ({unit})")
-    method, optimizer = shown(setting(jobs[0]).method), jobs[0].manifest.update.optimizer
+    method, optimizer = fit_name(setting(jobs[0]).method), jobs[0].manifest.update.optimizer
     figure.suptitle(f"{dataset_title(jobs[0])}, {model_title(jobs[0])}, {method}, {optimizer}", fontsize=8)
     return figure
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from eif_lab.console.format import verdict_text
 from eif_lab.desiderata.verdict import SATISFIED
-from eif_lab.figures.runs import chosen, model_title, setting
-from eif_lab.figures.style import GREY, HOW_MARKS, METHODS, VERDICTS, canvas, in_order, shown, shown_words
+from eif_lab.figures.runs import model_title, select_jobs, setting
+from eif_lab.figures.style import GREY, HOW_MARKS, METHODS, VERDICTS, canvas, fit_name, fit_words, in_order
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE
 from eif_lab.results.tables import sweep_table
@@ -35,7 +35,7 @@ DESIDERATA = ("symmetry", "distance_decay", "sparsity", "noise_invariance", "log
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     """All exact jobs; of knowledge domains those on clozes."""
-    return chosen(jobs, "an exact job", lambda s: s.exact and s.view != "statements")
+    return select_jobs(jobs, "an exact job", lambda s: s.exact and s.view != "statements")
 
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
@@ -47,7 +47,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     grid = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
     for axes, name in zip(grid, names):
         draw_desideratum(axes, table[table["desideratum"] == name], groups)
-        axes.set_title(shown_words(name))
+        axes.set_title(fit_words(name))
     grid[0].set_yticks(range(len(groups)), groups)
     grid[0].set_ylim(len(groups) - 0.4, -0.6)
     handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels())}
@@ -71,7 +71,7 @@ def scores(jobs: Sequence[JobResults]) -> pd.DataFrame:
 
 def group_of(job: JobResults) -> str:
     """The row that a job belongs to."""
-    return f"{model_title(job).replace(' (', chr(10) + '(')}\n{shown(setting(job).method)}"
+    return f"{model_title(job).replace(' (', chr(10) + '(')}\n{fit_name(setting(job).method)}"
 
 
 def place_of(group: str) -> tuple[str, int]:
@@ -102,5 +102,5 @@ def draw_desideratum(axes: Axes, rows: pd.DataFrame, groups: Sequence[str]) -> N
         axes.axhline(place + 0.5, color="0.9", linewidth=0.5, zorder=0)
     for threshold in rows["threshold"].dropna().unique():
         axes.axvline(threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
-    axes.set_xlabel(" / ".join(shown_words(name) for name in dict.fromkeys(rows["statistic"])))
+    axes.set_xlabel(" / ".join(fit_words(name) for name in dict.fromkeys(rows["statistic"])))
     axes.tick_params(axis="y", length=0)

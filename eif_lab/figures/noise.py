@@ -11,8 +11,8 @@ import xarray as xr
 from eif_lab.desiderata.noise_invariance import Teaching, measure_teaching, noise_levels
 from eif_lab.desiderata.statistics import jackknife
 from eif_lab.errors import NotApplicable
-from eif_lab.figures.runs import chosen, dataset_title, judged_array, model_title, setting
-from eif_lab.figures.style import BLACK, BLUE, ORANGE, PURPLE, canvas, in_order, shown_words
+from eif_lab.figures.runs import dataset_title, judged_array, model_title, select_jobs, setting
+from eif_lab.figures.style import BLACK, BLUE, ORANGE, PURPLE, canvas, fit_words, in_order
 from eif_lab.figures.symmetry import short
 from eif_lab.results.job import JobResults
 
@@ -42,7 +42,7 @@ class Point(NamedTuple):
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     """The jobs with noise."""
-    return chosen(jobs, "a job with perturbation=noise", lambda s: s.perturbation == "noise" and s.exact)
+    return select_jobs(jobs, "a job with perturbation=noise", lambda s: s.perturbation == "noise" and s.exact)
 
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
@@ -57,7 +57,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         for row, (name, part) in enumerate(parts):
             draw_curves(grid[row, column], part)
             grid[row, column].set_title(short([name])[0], fontsize=7)
-        grid[0, column].set_title(f"{dataset_title(job)}\n{shown_words(setting(job).noise)}\nall classes")
+        grid[0, column].set_title(f"{dataset_title(job)}\n{fit_words(setting(job).noise)}\nall classes")
         for unused in grid[len(parts) :, column]:
             unused.set_axis_off()
     share_heights(grid, [setting(job).dataset for job in jobs])

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
-from eif_lab.figures.runs import DOMAINS, chosen, finding, model_title, setting
-from eif_lab.figures.style import GREY, HOW_LETTERS, MARKERS, METHODS, canvas, in_order, shown_words
+from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
+from eif_lab.figures.style import GREY, HOW_LETTERS, MARKERS, METHODS, canvas, fit_words, in_order
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ WIDEST = 3.0
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     """The jobs on knowledge domains."""
-    return chosen(
+    return select_jobs(
         jobs, "a job on a knowledge domain", lambda s: bool(s.view) and s.exact and s.perturbation == "include"
     )
 
@@ -65,7 +65,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         of_view = [job for job in jobs if setting(job).view == view]
         draw_panel(axes, of_view, (desideratum, statistic), domains, methods)
     for axes in grid[:, 0]:
-        axes.set_yticks(range(len(domains)), [shown_words(domain) for domain in domains])
+        axes.set_yticks(range(len(domains)), [fit_words(domain) for domain in domains])
         axes.set_ylim(len(domains) - 0.4, -0.6)
     figure.suptitle(f"{model_title(jobs[0])}: fine-tuning beside prompting", fontsize=8)
     figure.legend(handles=legend(methods), loc="outside lower center", ncols=len(methods) + len(FILLINGS))
@@ -112,7 +112,7 @@ def legend(methods: Sequence[str]) -> list[Line2D]:
     """A mark for each method, and one for each verdict."""
     colors = {method: METHODS.get(method, "black") for method in methods}
     marks = [
-        Line2D([], [], color=color, marker=MARKERS.get(method, "o"), label=shown_words(method))
+        Line2D([], [], color=color, marker=MARKERS.get(method, "o"), label=fit_words(method))
         for method, color in colors.items()
     ]
     return marks + [

@@ -13,7 +13,7 @@ import xarray as xr
 from eif_lab.data.worlds import domains
 from eif_lab.desiderata.selection import select_readout
 from eif_lab.errors import rule_error
-from eif_lab.figures.style import shown, shown_words
+from eif_lab.figures.style import fit_name, fit_words
 from eif_lab.models.language.phi3 import OURS
 from eif_lab.results.folders import MANIFEST
 from eif_lab.results.job import ARRAY, JobResults
@@ -134,7 +134,7 @@ def require_fields(job: JobResults) -> None:
         raise rule_error("results path", f"hold jobs with {', '.join(absent)}", str(job.path), "Run the job again.")
 
 
-def chosen(jobs: Sequence[JobResults], what: str, fits: Callable[[Setting], bool]) -> list[JobResults]:
+def select_jobs(jobs: Sequence[JobResults], what: str, fits: Callable[[Setting], bool]) -> list[JobResults]:
     """The jobs that fit.
 
     Args:
@@ -174,10 +174,10 @@ def finding(job: JobResults, desideratum: str, statistic: str | None = None) -> 
 def model_title(job: JobResults) -> str:
     """The model's name, which says of one that comes with the package that it is not Microsoft's."""
     name = setting(job).model
-    return f"{name} (ours, not Phi-3)" if name in OURS else {"cnn": "CNN"}.get(name, shown(name))
+    return f"{name} (ours, not Phi-3)" if name in OURS else {"cnn": "CNN"}.get(name, fit_name(name))
 
 
 def dataset_title(job: JobResults) -> str:
     """The dataset's name as it is written."""
     name = setting(job).dataset
-    return TITLES.get(name, shown_words(name))
+    return TITLES.get(name, fit_words(name))

@@ -12,7 +12,7 @@ from scipy import special
 
 from eif_lab.desiderata.selection import clean, related
 from eif_lab.desiderata.statistics import effective_number
-from eif_lab.figures.runs import IMAGES, chosen, dataset_title, finding, judged_array, model_title, setting
+from eif_lab.figures.runs import IMAGES, dataset_title, finding, judged_array, model_title, select_jobs, setting
 from eif_lab.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, canvas, finding_text
 from eif_lab.results.job import JobResults
 
@@ -35,7 +35,7 @@ POINTS = 101
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     """The exact arrays of all weights; of knowledge domains those of clozes."""
-    return chosen(
+    return select_jobs(
         jobs,
         "an exact array with method=full",
         lambda s: s.method == "full" and s.exact and s.perturbation == "include" and s.view != "statements",

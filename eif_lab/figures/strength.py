@@ -10,8 +10,8 @@ import numpy as np
 from eif_lab.errors import rule_error
 from eif_lab.figures.bounding import of_learners
 from eif_lab.figures.caption import number
-from eif_lab.figures.runs import DOMAINS, chosen, finding, model_title, setting
-from eif_lab.figures.style import BLACK, BLUE, GREY, ORANGE, PURPLE, canvas, in_order, shown, shown_words
+from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
+from eif_lab.figures.style import BLACK, BLUE, GREY, ORANGE, PURPLE, canvas, fit_name, fit_words, in_order
 from eif_lab.learners.imitation import title as learner_title
 from eif_lab.results.job import JobResults
 
@@ -91,7 +91,7 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     Raises:
         ConfigError: No strength was asked for in any.
     """
-    those = chosen(
+    those = select_jobs(
         jobs,
         "a job on clozes of a knowledge domain with an update",
         lambda s: s.view == "probes" and s.method != "prompt" and s.exact and s.perturbation == "include",
@@ -126,7 +126,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
             axes.set_xticks([], minor=True)
             axes.margins(x=0.12)
             axes.set_xlabel(axis.label)
-        grid[0, column].set_title(shown_words(name))
+        grid[0, column].set_title(fit_words(name))
     for row, (_, statistic) in zip(grid, rows):
         row[0].set_ylabel(STATISTICS[statistic])
         low, high = row[0].get_ylim()
@@ -146,7 +146,7 @@ def lines(jobs: Sequence[JobResults], axis: Axis) -> dict[Curve, list[JobResults
     return {curve: each for curve, each in found.items() if len({axis.place(job) for job in each}) > 1}
 
 
-def shown_as(statistic: str, value: float) -> float:
+def displayed_value(statistic: str, value: float) -> float:
     """A statistic as it is drawn: the converse itself, not how much of it is held back."""
     return 1 - value if statistic == "converse_held" else value
 
@@ -162,16 +162,16 @@ def draw_line(
         result, place = finding(job, "logic", statistic), axis.place(job) * shift
         if result is None:
             continue
-        axes.axhline(shown_as(statistic, result.threshold), color=BLACK, linewidth=0.6, linestyle="--", zorder=0)
+        axes.axhline(displayed_value(statistic, result.threshold), color=BLACK, linewidth=0.6, linestyle="--", zorder=0)
         if not np.isfinite(result.finding_p_value):
             axes.plot(place, 0.03, "x", color=color, transform=axes.get_xaxis_transform(), markersize=3)
             continue
-        judged.append((place, shown_as(statistic, result.effect)))
-        ends = [shown_as(statistic, end) for end in (result.low, result.high)]
+        judged.append((place, displayed_value(statistic, result.effect)))
+        ends = [displayed_value(statistic, end) for end in (result.low, result.high)]
         axes.plot([place, place], ends, color=color)
         draw_mark(axes, job, judged[-1], top=min(max(ends), HIGHEST), color=color, marker=marker)
     if judged:
-        told = f"{shown(curve.optimizer)}, {shown_words(curve.method)}"
+        told = f"{fit_name(curve.optimizer)}, {fit_words(curve.method)}"
         axes.plot(*zip(*judged), color=color, linewidth=0.9, marker=marker, markersize=0, label=told)
 
 

@@ -105,7 +105,7 @@ def styled() -> Any:
     return matplotlib.rc_context(cast(Any, {**RULES, "font.family": family}))
 
 
-def shown(name: object, longest: int = LONGEST_NAME) -> str:
+def fit_name(name: object, longest: int = LONGEST_NAME) -> str:
     """A name of the user's as a figure has room for it: in one line, and cut where it is too long."""
     line = one_line(printable(str(name)))
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
@@ -139,9 +139,9 @@ def show_array(axes: Axes, values: Float[np.ndarray, "rows columns"], scale: flo
     )
 
 
-def shown_words(name: str) -> str:
+def fit_words(name: str) -> str:
     """A name in words, as a figure has room for it: "noise_invariance" is noise invariance."""
-    return shown(spaced(name))
+    return fit_name(spaced(name))
 
 
 def finding_text(row: pd.Series) -> str:

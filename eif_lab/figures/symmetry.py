@@ -12,17 +12,17 @@ from jaxtyping import Float
 from eif_lab.desiderata.selection import same_sample
 from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.array import order
-from eif_lab.figures.runs import chosen, dataset_title, finding, judged_array, model_title, setting
+from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs, setting
 from eif_lab.figures.style import (
     BLUE,
     GREY,
     LONGEST_CLASS,
     canvas,
     finding_text,
+    fit_name,
+    fit_words,
     limit,
     show_array,
-    shown,
-    shown_words,
     wrapped,
 )
 from eif_lab.results.job import JobResults
@@ -42,7 +42,9 @@ SHOWS = (
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     """The exact arrays of all weights, and their predictions."""
-    return chosen(jobs, "an array of images", lambda s: s.images and s.method == "full" and s.perturbation == "include")
+    return select_jobs(
+        jobs, "an array of images", lambda s: s.images and s.method == "full" and s.perturbation == "include"
+    )
 
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
@@ -84,7 +86,7 @@ def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) ->
     result = finding(job, "symmetry")
     if result is not None:
         effect, verdict = finding_text(result).rsplit(", ", 1)
-        axes[3].set_title(f"{shown_words(result.statistic)} {effect}\n{verdict}")
+        axes[3].set_title(f"{fit_words(result.statistic)} {effect}\n{verdict}")
 
 
 def by_class(array: xr.DataArray) -> xr.DataArray:
@@ -107,7 +109,7 @@ def mark_classes(axes: Axes, array: xr.DataArray) -> None:
 
 def short(labels: Iterable[object]) -> list[str]:
     """Class names that fit beside their rows: what stands before a slash."""
-    return [shown(str(label).split("/")[0] or label, LONGEST_CLASS) for label in labels]
+    return [fit_name(str(label).split("/")[0] or label, LONGEST_CLASS) for label in labels]
 
 
 def class_table(array: xr.DataArray) -> tuple[list[str], Float[np.ndarray, "classes classes"]]:

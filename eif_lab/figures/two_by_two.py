@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from eif_lab.data.worlds import domains
 from eif_lab.figures.bounding import of_learners
 from eif_lab.figures.prompting import WIDEST, draw_mark, legend
-from eif_lab.figures.runs import DOMAINS, chosen, finding, model_title, setting
-from eif_lab.figures.style import BLACK, GREY, METHODS, canvas, in_order, shown_words
+from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
+from eif_lab.figures.style import BLACK, GREY, METHODS, canvas, fit_words, in_order
 from eif_lab.results.bounds import LEARNERS
 from eif_lab.results.job import JobResults
 
@@ -41,7 +41,7 @@ LEARNER_MARKS = {"perfect": "2", "bag_of_words": "x"}
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     """The jobs on clozes of domains that have a background, which is taught or in the context."""
     without = {domain().name for domain in domains.DOMAINS if not any(domain.settled(1))}
-    return chosen(
+    return select_jobs(
         jobs,
         "a job on a knowledge domain with a background",
         lambda s: (
@@ -65,7 +65,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
             draw_panel(axes, cell(jobs, background, read), names)
             axes.set_title(f"{told}, {title}")
     for axes in grid[:, 0]:
-        axes.set_yticks(range(len(names)), [shown_words(name) for name in names])
+        axes.set_yticks(range(len(names)), [fit_words(name) for name in names])
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
     low, high = grid[0, 0].get_xlim()
     grid[0, 0].set_xlim(max(low, -WIDEST), min(high, WIDEST))

@@ -93,7 +93,7 @@ def replace_file(path: Path, content: bytes) -> None:
         fresh.unlink(missing_ok=True)
 
 
-def clear_cut_off(path: Path) -> None:
+def clear_partial_writes(path: Path) -> None:
     """Remove what a process left that was killed in `replace_file`; only for the one process that writes ``path``."""
     for leftover in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 32}"):
         leftover.unlink(missing_ok=True)

@@ -63,7 +63,7 @@ def is_locked(path: Path) -> bool:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[bool]:
+def folder_lock(folder: Path) -> Iterator[bool]:
     """Within this, no other process that calls this on the same folder goes on; no file is left there.
 
     It yields False where the file system knows no locks on folders, such as that of a network.

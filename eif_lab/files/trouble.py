@@ -14,7 +14,7 @@ FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
-def disk_trouble(*folders: str | Path) -> Iterator[None]:
+def disk_errors(*folders: str | Path) -> Iterator[None]:
     """Within this, a full disk, or a folder that this user may not read or write, is a ConfigError of one line.
 
     Args:

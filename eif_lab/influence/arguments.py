@@ -42,12 +42,12 @@ def must_be_recipe(method: Any, update: Any, engine: Any) -> None:
         named_engine(engine)
 
 
-def must_be_how(perturbation: Any, trajectory: Any, on_chunk: Any, rows: Any) -> None:
+def must_be_settings(perturbation: Any, trajectory: Any, on_chunk: Any, rows: Any) -> None:
     """Refuse other options of a measurement that are of another type."""
     if perturbation not in PERTURBATIONS:
         raise unknown_name("perturbation", perturbation, PERTURBATIONS)
     must_be("trajectory", trajectory, bool | np.bool_, "True or False")
-    must_be_told(on_chunk)
+    must_be_callback(on_chunk)
     if rows is None:
         return
     bounds = (rows.start, rows.stop, rows.step) if isinstance(rows, slice) else ("",)
@@ -56,7 +56,7 @@ def must_be_how(perturbation: Any, trajectory: Any, on_chunk: Any, rows: Any) ->
         raise rule_error("rows", "be a slice forwards", rows, "Try slice(32, 64).")
 
 
-def must_be_told(on_chunk: Any) -> None:
+def must_be_callback(on_chunk: Any) -> None:
     """Refuse an ``on_chunk`` that cannot be called with a part."""
     if on_chunk is not None and not callable(on_chunk):
         raise rule_error("on_chunk", "be a function", type(on_chunk).__name__)

@@ -68,7 +68,7 @@ class Batch:
 Data = tuple[Inputs, Tensor | np.ndarray] | list[Any] | Dataset | Batch
 
 
-def called(model: Callable[..., Any], inputs: Inputs) -> Any:
+def call_model(model: Callable[..., Any], inputs: Inputs) -> Any:
     """The model's output: several inputs are given as several arguments."""
     if isinstance(inputs, Mapping):
         return model(**inputs)
@@ -83,7 +83,7 @@ def as_batch(data: Any, field: str) -> Batch:
     """
     if isinstance(data, Batch):
         return data
-    pair = collated(data, field) if isinstance(data, Dataset) else data
+    pair = collate(data, field) if isinstance(data, Dataset) else data
     rule = "be a pair (inputs, targets) of tensors or arrays, or a data set of such pairs"
     if not (isinstance(pair, tuple | list) and len(pair) == 2):
         received = f"{type(pair).__name__} of {len(pair)}" if isinstance(pair, tuple | list) else type(pair).__name__
@@ -131,7 +131,7 @@ def kind_of(value: Any) -> str:
     return f"ndarray of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
-def collated(data: Dataset, field: str) -> Any:
+def collate(data: Dataset, field: str) -> Any:
     """The rows of a data set as one batch."""
     if isinstance(data, IterableDataset) or not hasattr(data, "__len__"):
         rule = "be a data set with a length and a row for each number"

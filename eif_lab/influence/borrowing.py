@@ -21,7 +21,9 @@ from eif_lab.methods.method import WEIGHTS
 
 
 @contextmanager
-def borrowed(model: Any, method: str | Method | Mapping[str, Any] | None, seed: int) -> Iterator[nn.Module]:
+def prepared_for_training(
+    model: Any, method: str | Method | Mapping[str, Any] | None, seed: int
+) -> Iterator[nn.Module]:
     """The caller's model in eval mode with the method's parameters marked; afterwards it is as it was.
 
     Anything but a module with numbers is refused. A method that adds modules works on a copy. What
@@ -38,7 +40,7 @@ def borrowed(model: Any, method: str | Method | Mapping[str, Any] | None, seed: 
         raise rule_error("method", "be one that moves weights here", chosen.name, hint)
     ready = getattr(model, "_orig_mod", model)
     if chosen is not None and chosen.adds_modules:
-        ready = copied(ready)
+        ready = copy_model(ready)
     modes = [(module, module.training) for module in ready.modules()]
     flags = [(p, p.requires_grad, p.grad) for p in ready.parameters()]
     eager = torch.compiler.set_stance("force_eager") if is_compiled(model) else nullcontext()
@@ -84,7 +86,7 @@ def no_cached_weights() -> Iterator[None]:
         torch.set_autocast_cache_enabled(before)
 
 
-def copied(model: nn.Module) -> nn.Module:
+def copy_model(model: nn.Module) -> nn.Module:
     """A copy to put modules into.
 
     Raises:

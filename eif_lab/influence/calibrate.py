@@ -16,7 +16,7 @@ from eif_lab.influence.engines import Engine
 from eif_lab.influence.learning_rate import Calibration
 from eif_lab.influence.measurement import open_measurement
 from eif_lab.influence.update import Update
-from eif_lab.influence.yardstick import Yardstick, drawn
+from eif_lab.influence.yardstick import Yardstick, draw_rows
 from eif_lab.methods import Method
 from eif_lab.models.base import Loss
 from eif_lab.options import build
@@ -73,7 +73,7 @@ def calibrate(
         rule = "be left out, since it is what is looked for"
         raise rule_error("update.learning_rate", rule, update.learning_rate, "Give update.strength.")
     batch = as_batch(stimuli, "stimuli")
-    rows = drawn(len(batch), update.calibration_stimuli)
+    rows = draw_rows(len(batch), update.calibration_stimuli)
     watched, yardstick = some_rows(batch, rows, probes, yardstick)
     batch = batch.take(torch.from_numpy(rows))
     given = batch if watched is None else watched

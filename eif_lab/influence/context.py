@@ -15,9 +15,9 @@ from torch import Tensor, nn, no_grad
 from torch.utils._pytree import tree_leaves
 
 from eif_lab.errors import must_be, rule_error
-from eif_lab.influence.arguments import must_be_outside_inference_mode, must_be_told
+from eif_lab.influence.arguments import must_be_callback, must_be_outside_inference_mode
 from eif_lab.influence.batch import Batch, Data, as_batch, device_of, kind_of
-from eif_lab.influence.borrowing import borrowed
+from eif_lab.influence.borrowing import prepared_for_training
 from eif_lab.influence.measurement import OnChunk, must_have_classes
 from eif_lab.influence.problem import GIB
 from eif_lab.influence.reading.passes import Passes
@@ -25,7 +25,7 @@ from eif_lab.influence.resources.precision import full_precision
 from eif_lab.influence.snapshot import Snapshot
 from eif_lab.influence.soundness import FEW, must_be_classes, must_be_readable, must_hold_numbers, output_of
 from eif_lab.readouts.candidates import Candidates
-from eif_lab.readouts.classes import classes_last, raised
+from eif_lab.readouts.classes import at_least_float32, classes_last
 from eif_lab.readouts.readout import Readout, Score, named_readouts
 
 SIGN = "readout with the stimulus in context minus without: positive means that the stimulus made the target likelier"
@@ -84,7 +84,7 @@ def measure_context(
     must_be("measured", measured, Iterable, "parts of an earlier measurement, in a list or the like")
     parts = list(measured)
     known = len(parts)
-    with borrowed(model, None, 0) as ready, full_precision():
+    with prepared_for_training(model, None, 0) as ready, full_precision():
         base = Snapshot(ready, room=memory_budget * GIB / 2)
         reader = ContextReader(base, readouts, candidates, memory_budget)
         before = reader.read(plain, "probes")
@@ -134,7 +134,7 @@ class ContextReader:
     def read(self, rows: Batch, name: str = "") -> Float[Tensor, "probes readouts"]:
         """Every readout of every probe, at least in float32; ``name`` as `passes_over` takes it."""
         passes = self.passes_over(rows, name)
-        return raised(passes.settled(passes.base_rows))
+        return at_least_float32(passes.settled(passes.base_rows))
 
     def passes_over(self, rows: Batch, name: str = "") -> Passes:
         """Passes over these rows, with what is known of their shape.
@@ -188,7 +188,7 @@ def must_be_contexts(contexts: Any, memory_budget: Any, on_chunk: Any) -> None:
     number = isinstance(memory_budget, int | float) and math.isfinite(memory_budget)
     if not number or memory_budget <= 0:
         raise rule_error("memory_budget", "be a number above 0", memory_budget, "Try 2 (GiB).")
-    must_be_told(on_chunk)
+    must_be_callback(on_chunk)
 
 
 def must_be_parts(measured: Sequence[Any], shape: tuple[int, ...]) -> None:

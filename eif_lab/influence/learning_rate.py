@@ -105,7 +105,7 @@ def search(teaching: Teaching, target: float, update: Update) -> Calibration:
     for _ in range(12):
         if high is None or min(abs(trials.strength(rate) - target) for rate in (low, high)) <= 0.02 * target:
             break
-        middle = between(low, high, trials, target)
+        middle = interpolate(low, high, trials, target)
         if -math.inf < trials.strength(middle) < target:
             low = middle
         else:
@@ -113,11 +113,11 @@ def search(teaching: Teaching, target: float, update: Update) -> Calibration:
     rising = [rate for rate in sorted(trials.found) if high is None or rate <= high]
     best = min(rising, key=lambda rate: (rate in trials.lost, abs(trials.strength(rate) - target)))
     strength = trials.strength(best)
-    reached = near(strength, target)
+    reached = close_to_target(strength, target)
     return Calibration(best, strength if math.isfinite(strength) else math.nan, target, reached, len(trials.found))
 
 
-def near(strength: float, target: float) -> bool:
+def close_to_target(strength: float, target: float) -> bool:
     """Whether a strength is within a tenth of its target."""
     return abs(strength - target) <= 0.1 * abs(target)
 
@@ -160,7 +160,7 @@ def downwards(trials: Trials, target: float, low: float) -> tuple[float, float |
     return low, high
 
 
-def between(low: float, high: float, trials: Trials, target: float) -> float:
+def interpolate(low: float, high: float, trials: Trials, target: float) -> float:
     """Where the target lies if strength is a power of the rate from ``low`` to ``high``; never close to either."""
     below, above = trials.strength(low), trials.strength(high)
     if not 0 < below < target <= above:

@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from eif_lab.errors import must_be, rule_error
-from eif_lab.influence.arguments import must_be_able_to_learn, must_be_how, named_update, seeds_of
+from eif_lab.influence.arguments import must_be_able_to_learn, must_be_settings, named_update, seeds_of
 from eif_lab.influence.batch import Data, as_batch, kind_of
 from eif_lab.influence.engines import Engine
 from eif_lab.influence.engines.engine import EVERY
@@ -99,7 +99,7 @@ def measure_influence(
         (('stimulus', 'probe'), (6, 6))
     """
     must_be_able_to_learn(model, loss, method=method, update=update, engine=engine)
-    must_be_how(perturbation, trajectory, on_chunk, rows)
+    must_be_settings(perturbation, trajectory, on_chunk, rows)
     rows_of_probes = "one whole number for each row of probes"
     must_be("candidates", candidates, Tensor | np.ndarray | list | tuple | None, rows_of_probes)
     named_readouts(readout)  # whose mistakes are told before anything is done

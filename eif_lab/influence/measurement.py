@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from eif_lab.errors import rule_error
 from eif_lab.influence.batch import Batch, Data, as_batch, device_of
-from eif_lab.influence.borrowing import borrowed
+from eif_lab.influence.borrowing import prepared_for_training
 from eif_lab.influence.engines import Engine, named_engine
 from eif_lab.influence.engines.auto import Auto
 from eif_lab.influence.engines.engine import EVERY, Prepared
 from eif_lab.influence.learning_rate import Calibration, search
 from eif_lab.influence.per_sample.axes import Disagreement
 from eif_lab.influence.problem import GIB, Problem
-from eif_lab.influence.resources.memory import pages_kept
+from eif_lab.influence.resources.memory import keep_pages
 from eif_lab.influence.resources.precision import full_precision
 from eif_lab.influence.setup import Setup
 from eif_lab.influence.snapshot import Snapshot
@@ -126,7 +126,7 @@ class Measurement:
             part = chunk.cpu().numpy()
             known, new = old[done : done + len(part)], part[max(0, len(old) - done) :]
             if on_chunk is not None:
-                if len(known) and not close(known, part):
+                if len(known) and not agrees_with_known(known, part):
                     hint = "Throw the parts that were kept away, and try engine=loop."
                     raise rule_error("engine", "be one that takes each stimulus as if alone", f"stimulus {done}", hint)
                 if len(new):
@@ -160,7 +160,7 @@ class Measurement:
             candidates=None,
             everything=None,
         )
-        return Measurement(problem, searching(self.engine), self.prepared.setup).search(yardstick)
+        return Measurement(problem, engine_for_search(self.engine), self.prepared.setup).search(yardstick)
 
     def search(self, yardstick: Yardstick | None = None) -> Calibration:
         """The learning rate at which the stimuli are taught as strongly as is asked for.
@@ -182,12 +182,12 @@ class Measurement:
         return replace(found, stimuli=stimuli, yardstick=held_to.name)
 
 
-def searching(engine: Engine) -> Engine:
+def engine_for_search(engine: Engine) -> Engine:
     """The engine that a rate is searched with: a prediction is made at the rate of the influence that it predicts."""
     return engine if engine.exact else Auto(memory_budget=engine.memory_budget)
 
 
-def close(known: np.ndarray, part: np.ndarray) -> bool:
+def agrees_with_known(known: np.ndarray, part: np.ndarray) -> bool:
     """Whether known influence is that of the first stimuli of a part, up to a hundredth of the largest."""
     largest = np.nanmax(np.abs(part)) if np.isfinite(part).any() else 0.0
     return np.allclose(known, part[: len(known)], rtol=0, atol=0.01 * largest, equal_nan=True)
@@ -226,7 +226,7 @@ def open_measurement(
     if groups is not None and not groups.needed_for(readouts):
         watched, groups = watched.take(groups.own), None
     engine = engine if isinstance(engine, Engine) else named_engine(engine)
-    with borrowed(model, method, seed) as ready, full_precision(), pages_kept():
+    with prepared_for_training(model, method, seed) as ready, full_precision(), keep_pages():
         device, budget = device_of(ready), engine.memory_budget
         problem = Problem(
             base=Snapshot(ready, room=budget * GIB / 2),

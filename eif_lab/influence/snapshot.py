@@ -82,7 +82,7 @@ class Snapshot:
             if keys := differences(container, items):
                 return ".".join(part for part in (name, str(keys[0])) if part)
         for key, (tensor, copied) in self.tensors.items():
-            other = values and copied is not None and not same(tensor, copied)
+            other = values and copied is not None and not has_same_numbers(tensor, copied)
             if other or version(tensor) != self.versions[key]:
                 return next((name for name, one in named_tensors(self.model) if one is tensor), "a tensor")
         return ""
@@ -100,7 +100,9 @@ class Snapshot:
                 container.clear()
                 container.update(items) if isinstance(container, dict) else container.extend(items)
         for key, (tensor, copied) in self.tensors.items():
-            if copied is not None and (version(tensor) != self.versions[key] or (every and not same(tensor, copied))):
+            if copied is not None and (
+                version(tensor) != self.versions[key] or (every and not has_same_numbers(tensor, copied))
+            ):
                 tensor.data.copy_(copied)
         self.note()
 
@@ -147,14 +149,14 @@ def differences(container: Any, items: Any) -> list[Any]:
     if isinstance(items, dict):
         if container.keys() != items.keys():
             return [*(container.keys() ^ items.keys())]
-        return [key for key, old in items.items() if container[key] is not old and other(container[key], old)]
+        return [key for key, old in items.items() if container[key] is not old and differs(container[key], old)]
     if len(container) != len(items):
         return [len(items)]
     pairs = enumerate(zip(container, items))
-    return [place for place, (new, old) in pairs if new is not old and other(new, old)]
+    return [place for place, (new, old) in pairs if new is not old and differs(new, old)]
 
 
-def other(new: Any, old: Any) -> bool:
+def differs(new: Any, old: Any) -> bool:
     """Whether one object is not the same as another: numbers, truth values and texts are where they are equal."""
     return not (isinstance(new, bool | int | float | str) and type(new) is type(old) and new == old)
 
@@ -165,7 +167,7 @@ def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers()
 
 
-def same(tensor: Tensor, copied: Tensor) -> bool:
+def has_same_numbers(tensor: Tensor, copied: Tensor) -> bool:
     """Whether a tensor has the numbers of its copy; what is not a number is the same as itself."""
     if tensor.shape != copied.shape:
         return False

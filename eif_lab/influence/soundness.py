@@ -10,7 +10,7 @@ from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_leaves
 
 from eif_lab.errors import ConfigError, must_be, rule_error
-from eif_lab.influence.batch import Batch, called
+from eif_lab.influence.batch import Batch, call_model
 from eif_lab.influence.per_sample.alone import one_line
 from eif_lab.influence.per_sample.layout import inseparable
 from eif_lab.influence.problem import Problem
@@ -97,7 +97,7 @@ def output_of(model: nn.Module, batch: Batch, field: str) -> Tensor:
     """The model's output, which is a tensor with a row for each."""
     shapes = ", ".join(str(tuple(leaf.shape)) for leaf in tree_leaves(batch.inputs))
     with one_line(f"model on {field} of shape {shapes}"):
-        output = called(model, batch.inputs)
+        output = call_model(model, batch.inputs)
     if not isinstance(output, Tensor):
         hint = "Try a module whose forward returns the logits alone."
         raise ConfigError(f"model must return one tensor, got {type(output).__name__}. {hint}")

@@ -84,7 +84,7 @@ class Yardstick:
         return float(self.average(np.where(weights != 0, weights * values, 0.0).sum(axis=1)))
 
 
-def drawn(count: int, most: int | None) -> Int[np.ndarray, " rows"]:
+def draw_rows(count: int, most: int | None) -> Int[np.ndarray, " rows"]:
     """Rows of ``count`` stimuli, in their order: a draw of ``most`` of them, always the same one; all for None."""
     if most is None or most >= count:
         return np.arange(count)

@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from eif_lab.desiderata.evaluation import evaluate_all, unless_untaught
+from eif_lab.desiderata.evaluation import evaluate_all, withhold_if_untaught
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.desiderata.wording import explain
 from eif_lab.influence.agreement import agreement
@@ -59,7 +59,7 @@ def judge(job: Job, influence: xr.DataArray, record: Record, cache: ArrayCache) 
         cache: Where the exact array of a prediction is, or the prediction of an exact one.
     """
     verdicts, not_applicable = evaluate_all(influence, job.desideratum, job.seed, job.readout[0])
-    verdicts = unless_untaught(verdicts, record.strength)
+    verdicts = withhold_if_untaught(verdicts, record.strength)
     for verdict in verdicts:
         log.info("%s: %s", verdict.desideratum, explain(verdict, record.unit))
     return Judgement(verdicts, not_applicable, distance_from_exact(job, influence, cache))

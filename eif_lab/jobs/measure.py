@@ -88,7 +88,7 @@ def record_of(job: Job, inputs: Questions, update: Mapping[str, Any], array: xr.
         engine=array.attrs["engine"],
         diverged=int(diverged.sum()),
         diverged_stimuli=array.stimulus_id.values[diverged][:MOST_NAMED].tolist(),
-        unmoved=int(unmoved(array, job.readout).sum()),
+        unmoved=int(find_unmoved(array, job.readout).sum()),
         stimuli=stimuli,
         probes=probes,
         measuring_seconds=seconds,
@@ -138,7 +138,7 @@ class Live(ExitStack):
         self.run.progress(self.done, self.total, rate, running)
 
 
-def unmoved(array: xr.DataArray, readouts: list[str]) -> np.ndarray:
+def find_unmoved(array: xr.DataArray, readouts: list[str]) -> np.ndarray:
     """Which stimuli moved no reading of any probe by one bit; none where only counts are read: (stimuli,)."""
     continuous = [name for name, readout in named_readouts(readouts).items() if not readout.is_count]
     return (array.sel(readout=continuous).values == 0).all(axis=(0, 2, 3, 4)) & bool(continuous)

@@ -42,15 +42,15 @@ def read_job(config: Mapping[str, Any]) -> Job:
     options = {**dict.fromkeys(GROUPS), **config}
     desiderata = options.pop("desideratum", None) or {}
     job = Job(
-        dataset=chosen("dataset", options.pop("dataset")),
-        model=chosen("model", options.pop("model")),
-        method=chosen("method", options.pop("method")),
-        perturbation=chosen("perturbation", options.pop("perturbation")),
-        update=chosen("update", options.pop("update")),
-        engine=chosen("engine", options.pop("engine")),
-        tracker=chosen("tracker", options.pop("tracker")),
-        workers=chosen("workers", options.pop("workers")),
-        desideratum={name: chosen(f"desideratum.{name}", one) for name, one in desiderata.items()},
+        dataset=read_choice("dataset", options.pop("dataset")),
+        model=read_choice("model", options.pop("model")),
+        method=read_choice("method", options.pop("method")),
+        perturbation=read_choice("perturbation", options.pop("perturbation")),
+        update=read_choice("update", options.pop("update")),
+        engine=read_choice("engine", options.pop("engine")),
+        tracker=read_choice("tracker", options.pop("tracker")),
+        workers=read_choice("workers", options.pop("workers")),
+        desideratum={name: read_choice(f"desideratum.{name}", one) for name, one in desiderata.items()},
         **_typed(Settings, options, "", (*GROUPS, "desideratum")),
     )
     if not job.readout or len(set(job.readout)) < len(job.readout):
@@ -62,7 +62,7 @@ def read_job(config: Mapping[str, Any]) -> Job:
     return job
 
 
-def chosen(group: str, options: Any) -> Any:
+def read_choice(group: str, options: Any) -> Any:
     """The options of one group.
 
     Args:

@@ -83,7 +83,7 @@ class Record:
         return influence.assign_attrs({ATTRIBUTE: json.dumps(self.describe())})
 
 
-def measured_elsewhere(record: Record) -> str:
+def foreign_packages(record: Record) -> str:
     """Under which other packages an array was measured, in words; empty where these are the ones at hand."""
     then = record.measured.get("versions") or {}
     now = package_versions()

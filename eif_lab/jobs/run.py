@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eif_lab.files.trouble import disk_trouble
+from eif_lab.files.trouble import disk_errors
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.device import deterministic_algorithms
@@ -16,7 +16,7 @@ from eif_lab.jobs.inputs import Questions
 from eif_lab.jobs.job import Job, job_name
 from eif_lab.jobs.judge import judge
 from eif_lab.jobs.measure import measure
-from eif_lab.jobs.record import Record, log_record, measured_elsewhere
+from eif_lab.jobs.record import Record, foreign_packages, log_record
 from eif_lab.results.cache import ArrayCache
 from eif_lab.results.checkpoint import checkpoint
 from eif_lab.results.job import write_manifest, write_results
@@ -40,7 +40,7 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
         ConfigError: What was asked for cannot be measured, or the disk is full.
     """
     started, cache = time.perf_counter(), ArrayCache(Path(job.cache) / "influence")
-    with disk_trouble(job.cache, directory):
+    with disk_errors(job.cache, directory):
         key = key_of(job)
         stored = cache.find(key)
         # before a tracker has begun a run, because what the user got wrong shows here at the latest
@@ -65,7 +65,7 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
                     cache.put(key, influence)
                 else:
                     influence, record = stored, Record.of(stored)
-                    log.info("influence array %s: found in %s%s", key, cache.root, measured_elsewhere(record))
+                    log.info("influence array %s: found in %s%s", key, cache.root, foreign_packages(record))
                 log_record(record)
                 judgement = judge(job, influence, record, cache)
                 write_results(directory, influence, judgement.verdicts, judgement.not_applicable)

@@ -207,14 +207,14 @@ def read_in_context(
     assert isinstance(task.stimuli, Texts) and isinstance(rows, Texts)
     contexts, companions = zip(*method.contexts(task.stimuli, seed))
     options: dict[str, Any] = {"readout": readout, "candidates": candidates}
-    array = read_behind(contexts, rows, reader.module, method, reader.encode, **options)
+    array = read_after_context(contexts, rows, reader.module, method, reader.encode, **options)
     if any(companions):
-        alone = read_behind(companions, rows, reader.module, method, reader.encode, **options)
+        alone = read_after_context(companions, rows, reader.module, method, reader.encode, **options)
         array = array.copy(data=array.values - alone.values)
     return array
 
 
-def read_behind(
+def read_after_context(
     contexts: Sequence[str],
     probes: Texts,
     module: nn.Module,

@@ -12,7 +12,7 @@ from eif_lab.data.contrast import has_foils, strength_weights
 from eif_lab.data.task import FOILS, Samples, Task
 from eif_lab.desiderata.selection import neutral, same_sample, select_readout, texts
 from eif_lab.desiderata.strength import weighted_rows
-from eif_lab.influence.yardstick import Yardstick, drawn
+from eif_lab.influence.yardstick import Yardstick, draw_rows
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ def gauge_of(task: Task, most: int | None = None) -> Gauge:
     rows = np.flatnonzero(~unsaid)
     clozes = (task.relation == "direct") & has_foils(task.foils, task.relation.shape)
     if not clozes[rows].any():
-        rows = rows[drawn(len(rows), most)]
+        rows = rows[draw_rows(len(rows), most)]
         stimuli = task.stimuli.take(rows)
         return Gauge(rows, stimuli, stimuli, None)
     rows = rows[clozes[rows].any(axis=1)]
-    rows = rows[drawn(len(rows), most)]
+    rows = rows[draw_rows(len(rows), most)]
     relation, foils = task.relation[rows], {name: columns[rows] for name, columns in task.foils.items()}
     itself = task.stimuli.ids[rows][:, None] == task.probes.ids[None, :]
     whole = Yardstick(

@@ -177,13 +177,13 @@ def matching(names: Iterable[str], endings: Iterable[str]) -> list[str]:
     return [name for name in names if pattern.fullmatch(name)] if ends else []
 
 
-def few(names: Iterable[str], most: int = 3) -> str:
+def list_names(names: Iterable[str], most: int = 3) -> str:
     """Names for a line: as patterns, with indices folded into ``*``, and no more than ``most`` of them."""
     patterns = list(dict.fromkeys(re.sub(r"(?<![^.])\d+(?=\.)", "*", name) for name in names))
     return ", ".join(patterns[:most]) + (f" and {len(patterns) - most} more" if len(patterns) > most else "")
 
 
-def in_short(text: object, most: int = 160) -> str:
+def truncate(text: object, most: int = 160) -> str:
     """A text as one line of at most so many characters."""
     line = one_line(text)
     return line if len(line) <= most else line[: most - 3].rstrip() + "..."

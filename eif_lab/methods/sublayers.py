@@ -38,7 +38,7 @@ def sublayer_ends(model: nn.Module) -> dict[str, int | None]:
         model: The model; one that holds no transformers model, or cannot be called on token ids, has no such modules.
     """
     calls = record_calls(model)
-    listed = [call for call in calls if call.width and in_list(model, call.name)]
+    listed = [call for call in calls if call.width and is_list_item(model, call.name)]
     outermost = [call for call in listed if not any(call.name.startswith(f"{other.name}.") for other in listed)]
     ends: dict[str, int | None] = {}
     for layer in outermost:
@@ -85,7 +85,7 @@ def record_calls(model: nn.Module) -> list[Call]:
     return calls
 
 
-def in_list(model: nn.Module, name: str) -> bool:
+def is_list_item(model: nn.Module, name: str) -> bool:
     """Whether a module stands in a list of modules."""
     return isinstance(model.get_submodule(name.rpartition(".")[0]), nn.ModuleList)
 

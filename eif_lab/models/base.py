@@ -152,7 +152,7 @@ class Model(Options):
         raise rule_error("plan", "be false with a model that has no sketch()", self.name, hint)
 
 
-def circumstances(device: str) -> list[Any]:
+def training_environment(device: str) -> list[Any]:
     """What else decides the last bits of a training: where it is done, and whether by deterministic algorithms alone.
 
     Versions of libraries are not in it, as they are not in an array's key: an upgrade makes nothing anew unasked, and a

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 CHECKPOINTS, LAST = "checkpoints", "last.ckpt"
 
 
-def interrupted(directory: Path) -> dict[str, Any] | None:
+def last_checkpoint(directory: Path) -> dict[str, Any] | None:
     """The last checkpoint of the interrupted training in ``directory``; None where there is none, or it is damaged."""
     last = directory / CHECKPOINTS / LAST
     if not os.path.lexists(last):
@@ -44,7 +44,7 @@ class CheckedFiles(CheckpointIO):
     A path is one of this machine; Lightning's file access would take ``a::b`` for an address.
 
     Args:
-        checkpoint: The one that `interrupted` gave. Lightning is given that and reads no file, so that weights and
+        checkpoint: The one that `last_checkpoint` gave. Lightning is given that and reads no file, so that weights and
             batches go on from the same step.
     """
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from eif_lab.data.task import Images, Samples, Task
 from eif_lab.errors import rule_error
 from eif_lab.files.build_once import build_once, built_report
-from eif_lab.models.base import BaseModel, Lesson, Model, Sketch, Training, circumstances
+from eif_lab.models.base import BaseModel, Lesson, Model, Sketch, Training, training_environment
 from eif_lab.options import option
 
 
@@ -109,16 +109,16 @@ class CNN(Model):
         )
 
     def _train(self, net: ConvNet, task: Task, seed: int, folder: Path, device: str) -> dict[str, Any]:
-        from eif_lab.models.training import train, unseen
+        from eif_lab.models.training import remaining_batches, train
 
-        batches, title = unseen(self._batches(task, seed)), "cnn base training"
+        batches, title = remaining_batches(self._batches(task, seed)), "cnn base training"
         loss = train(net, F.cross_entropy, batches, self.training, directory=folder, title=title, device=device)
         net.cpu()
         save_file(net.state_dict(), folder / "model.safetensors")
         return {"training_loss": loss, "accuracy": accuracy(net, task.validation)}
 
     def _key(self, data: Images, held_out: Images | None, seed: int, device: str) -> str:
-        digest = hashlib.sha256(repr((self, seed, *circumstances(device))).encode())
+        digest = hashlib.sha256(repr((self, seed, *training_environment(device))).encode())
         for images in (data, held_out):  # on the latter its accuracy is measured
             if images is not None:
                 digest.update(repr((images.classes, tuple(images.pixels.shape))).encode())

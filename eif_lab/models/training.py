@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, IterableDataset
 
 from eif_lab.models.base import Loss, Training
-from eif_lab.models.checkpoints import CHECKPOINTS, LAST, CheckedFiles, Checkpoints, interrupted
+from eif_lab.models.checkpoints import CHECKPOINTS, LAST, CheckedFiles, Checkpoints, last_checkpoint
 from eif_lab.models.progress import Progress
 
 LONGEST_WARM_UP = 500
@@ -83,7 +83,7 @@ def train(
         model: Trained in train mode, left in eval mode.
         loss: Mean loss of (output, targets).
         batches: A function from the number of batches that an interrupted run has used (0 without one) to a loader of
-            those after them, as (inputs, targets), until ``options.steps`` steps are done; `unseen` makes one.
+            those after them, as (inputs, targets), until ``options.steps`` steps are done; see `remaining_batches`.
         options: Steps, learning rate and so on.
         directory: Checkpoints live in ``directory/checkpoints`` until the training is done.
         title: The name of the training in the progress line.
@@ -107,7 +107,7 @@ def train(
         return torch.optim.AdamW(parameters, lr=options.learning_rate, betas=betas, weight_decay=options.weight_decay)
 
     checkpoints = directory / CHECKPOINTS
-    checkpoint = interrupted(directory)
+    checkpoint = last_checkpoint(directory)
     progress = Progress(title, options.steps)
     with quiet_lightning():
         trainer = pl.Trainer(
@@ -139,7 +139,7 @@ def fit(trainer: pl.Trainer, *arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt from None
 
 
-class Unseen(IterableDataset):
+class RemainingBatches(IterableDataset):
     """The batches of a loader, epoch after epoch, without the first ones.
 
     Args:
@@ -155,12 +155,12 @@ class Unseen(IterableDataset):
         return itertools.islice(endless, self.seen, None)
 
 
-def unseen(batches: DataLoader) -> Callable[[int], DataLoader]:
+def remaining_batches(batches: DataLoader) -> Callable[[int], DataLoader]:
     """What `train` takes as ``batches``: the loader's batches from where an interrupted training was.
 
     So that training ends as if it had not been interrupted; Lightning would begin the epoch again, in its first order.
     """
-    return lambda seen: DataLoader(Unseen(batches, seen), batch_size=None)
+    return lambda seen: DataLoader(RemainingBatches(batches, seen), batch_size=None)
 
 
 SILENT: dict[str, Any] = {

@@ -71,15 +71,15 @@ class Noise(Perturbation):
 
     def _noisy_images(self, images: Images, corrupt: Callable[..., Pixels], seed: int) -> Images:
         """Clean and noisy copies; the noise of a sample follows from its id, so a stimulus and a probe share it."""
-        parts = [marked(images, 0.0)]
+        parts = [with_noise_level(images, 0.0)]
         for sigma in self.levels:
             noisy = [corrupt(x, sigma, generator_of(name, sigma, seed)) for x, name in zip(images.pixels, images.ids)]
-            parts.append(marked(replace(images, pixels=torch.stack(noisy)), sigma))
+            parts.append(with_noise_level(replace(images, pixels=torch.stack(noisy)), sigma))
         return concatenate(parts)
 
     def _noisy_texts(self, task: Task, corrupt: Callable[..., str], seed: int) -> Task:
         def copies(texts: Texts) -> Texts:
-            parts = [marked(texts, 0.0)]
+            parts = [with_noise_level(texts, 0.0)]
             for sigma in self.levels:
                 generators = [generator_of(name, sigma, seed) for name in texts.ids]
                 # a probe's target stays readable: of a cloze only what is given is corrupted
@@ -87,7 +87,7 @@ class Noise(Perturbation):
                 targets = tuple(
                     t if p else corrupt(t, sigma, g) for p, t, g in zip(texts.prompts, texts.targets, generators)
                 )
-                parts.append(marked(replace(texts, prompts=prompts, targets=targets), sigma))
+                parts.append(with_noise_level(replace(texts, prompts=prompts, targets=targets), sigma))
             return concatenate(parts)
 
         stimuli, probes = (copies(texts) for texts in task.texts)
@@ -108,7 +108,7 @@ class Noise(Perturbation):
         )
 
 
-def marked(samples: SamplesT, sigma: float) -> SamplesT:
+def with_noise_level(samples: SamplesT, sigma: float) -> SamplesT:
     """The samples with the coordinates ``sigma`` and ``source``; noisy ones get new ids."""
     ids = samples.ids if sigma == 0 else np.array([f"{name}~{sigma:g}" for name in samples.ids])
     return replace(

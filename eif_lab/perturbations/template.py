@@ -39,8 +39,8 @@ class Template(Perturbation):
         Raises:
             NotApplicable: No stimulus has another wording.
         """
-        texts, probes = task.texts[0], unworded(task.texts[1])
-        stimuli = unworded(texts)
+        texts, probes = task.texts[0], without_wordings(task.texts[1])
+        stimuli = without_wordings(texts)
         rows, others = self._reworded(texts, probes)
         column = {name: j for j, name in enumerate(probes.ids)}
         # what is a probe already needs no other one, and a wording is as far from everything as the original is
@@ -82,7 +82,7 @@ class Template(Perturbation):
         names = [
             str(known.get(text, f"{stimuli.ids[i]} (wording {number})")) for text, (i, number) in zip(texts, reworded)
         ]
-        originals = unworded(stimuli).take(rows)
+        originals = without_wordings(stimuli).take(rows)
         others = replace(
             originals,
             prompts=tuple(prompt for prompt, _ in texts),
@@ -101,7 +101,7 @@ def wordings_of(stimuli: Texts) -> list[np.ndarray]:
     return columns
 
 
-def unworded(texts: Texts) -> Texts:
+def without_wordings(texts: Texts) -> Texts:
     """The texts as originals: each its own ``source``, ``wording`` 0, without the columns of other wordings."""
     coords = {name: values for name, values in texts.coords.items() if not name.startswith("wording_")}
     return replace(texts, coords={**coords, "source": texts.ids, "wording": np.zeros(len(texts), dtype=int)})

@@ -23,7 +23,7 @@ IGNORED = -100
 
 def log_prob(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     """Log-probability of the target, in nats."""
-    precise = raised(scores(output, target)).flatten(0, -2)
+    precise = at_least_float32(scores(output, target)).flatten(0, -2)
     logs = -F.cross_entropy(precise, target.flatten(), reduction="none", ignore_index=IGNORED)
     return per_row(logs.view_as(target)).sum(1)
 
@@ -56,7 +56,7 @@ def log_odds(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     Where a position is nearly certain, its log-probability is taken from the probability of the others, so that the
     odds of a certain target stay finite.
     """
-    precise, index = raised(scores(output, target)), target.clamp(min=0)[..., None]
+    precise, index = at_least_float32(scores(output, target)), target.clamp(min=0)[..., None]
     others = precise.scatter(-1, index, -torch.inf).logsumexp(-1) - precise.logsumexp(-1)
     own = torch.log_softmax(precise, dim=-1).gather(-1, index)[..., 0]
     certain = own > -0.5
@@ -73,7 +73,7 @@ def rank(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     """
     output = scores(output, target)
     own = output.gather(-1, target.clamp(min=0)[..., None])
-    likelier = (output > own).sum(-1).to(raised(output).dtype)
+    likelier = (output > own).sum(-1).to(at_least_float32(output).dtype)
     likelier = likelier.masked_fill(~output.isfinite().all(-1), torch.nan).masked_fill(target == IGNORED, 0)
     return per_row(likelier).amax(1)
 
@@ -110,7 +110,7 @@ def classes_last(output: Tensor, target: Tensor) -> Tensor | None:
     return output if last else None
 
 
-def raised(output: Tensor) -> Tensor:
+def at_least_float32(output: Tensor) -> Tensor:
     """At least float32: differences of log-probabilities are lost in less."""
     return output.to(torch.promote_types(output.dtype, torch.float32))
 

@@ -52,12 +52,12 @@ class Readout:
         return self.function(output, targets)
 
 
-def of_a_difference(readings: Tensor) -> Tensor:
+def difference_rounding(readings: Tensor) -> Tensor:
     """A log-probability is a difference of numbers of size 1 at least, also where it is near zero."""
     return readings.abs() + 1
 
 
-def of_an_exponential(readings: Tensor) -> Tensor:
+def probability_rounding(readings: Tensor) -> Tensor:
     """A probability has its logarithm's error relative to itself."""
     size = readings.abs()
     return size * (1 - size.clamp(min=torch.finfo(size.dtype).tiny).log())
@@ -68,15 +68,15 @@ READOUTS: dict[str, Readout] = {
     for one in (
         Readout(
             "log_prob", log_prob, "nat",
-            of_log_prob=torch.clone, is_count=False, magnitude=of_a_difference, reads_classes=True,
+            of_log_prob=torch.clone, is_count=False, magnitude=difference_rounding, reads_classes=True,
         ),
         Readout(
             "log_odds", log_odds, "nat",
-            among=log_odds_among, is_count=False, magnitude=of_a_difference, reads_classes=True,
+            among=log_odds_among, is_count=False, magnitude=difference_rounding, reads_classes=True,
         ),
         Readout(
             "prob", prob, "probability",
-            of_log_prob=torch.exp, is_count=False, magnitude=of_an_exponential, reads_classes=True,
+            of_log_prob=torch.exp, is_count=False, magnitude=probability_rounding, reads_classes=True,
         ),
         Readout("rank", rank, "ranks", sign=-1, among=rank_among, is_count=True, reads_classes=True),
         Readout("correct", correct, "share", among=correct_among, is_count=True, reads_classes=True),
@@ -126,10 +126,10 @@ def as_readout(one: str | Score) -> Readout:
         return READOUTS[name]
     if "." not in name:
         raise unknown_name("readout", name, READOUTS)
-    return replace(as_readout(imported(name)), name=name)
+    return replace(as_readout(import_readout(name)), name=name)
 
 
-def imported(path: str) -> Score:
+def import_readout(path: str) -> Score:
     """The function or `Readout` that a dotted path names.
 
     Raises:

@@ -33,7 +33,7 @@ def array_key(determinants: Mapping[str, Any]) -> str:
     Raises:
         TypeError: A value that JSON cannot hold, with its place.
     """
-    canonical = json.dumps(_plain(determinants, "determinants"), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(_to_json(determinants, "determinants"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -109,15 +109,15 @@ class ArrayCache:
         return self.root / f".{key}.{uuid.uuid4().hex}"
 
 
-def _plain(value: Any, place: str) -> Any:
+def _to_json(value: Any, place: str) -> Any:
     """``value`` in JSON's own types; a TypeError where that would lose something."""
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"{place} must have text as keys, got {key!r}. Use str().")
-        return {key: _plain(item, f"{place}.{key}") for key, item in value.items()}
+        return {key: _to_json(item, f"{place}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
+        return [_to_json(item, f"{place}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         raise TypeError(f"{place} must be a finite number, got {value!r}. Use None or text.")
     if value is None or isinstance(value, str | bool | int | float):

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from eif_lab.errors import ConfigError
-from eif_lab.files.checksums import clear_cut_off, read_checked, write_checked
+from eif_lab.files.checksums import clear_partial_writes, read_checked, write_checked
 from eif_lab.files.locks import locked, locked_if_free
 from eif_lab.results.cache import ArrayCache
 from eif_lab.results.folders import MANIFEST
@@ -202,14 +202,14 @@ def checkpoint(cache: ArrayCache, key: str, needed: bool = True) -> Iterator[Che
             raise
 
 
-def clear_left(cache: ArrayCache, job: JobResults) -> None:
+def clear_finished(cache: ArrayCache, job: JobResults) -> None:
     """Remove the checkpoint of a job that is done, if the job was killed before it could do so.
 
     Args:
         cache: Where its array is; the checkpoint of an array that is not there stays.
         job: The job, whose lock this process holds.
     """
-    clear_cut_off(job.path / MANIFEST)
+    clear_partial_writes(job.path / MANIFEST)
     key = job.manifest.array
     if key and (cache.root / key).is_dir():
         with checkpoint(cache, key, needed=False) as stored:

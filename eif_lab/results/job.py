@@ -26,7 +26,16 @@ import xarray as xr
 
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.errors import ConfigError, one_line, rule_error
-from eif_lab.files.checksums import SUMS, clear_cut_off, damage, difference, read_sums, replace_file, sha256, write_sums
+from eif_lab.files.checksums import (
+    SUMS,
+    clear_partial_writes,
+    damage,
+    difference,
+    read_sums,
+    replace_file,
+    sha256,
+    write_sums,
+)
 from eif_lab.files.locks import is_locked, locked
 from eif_lab.results.arrays import damaged, open_array, write_array
 from eif_lab.results.comparison import above_neutral, per_nat
@@ -215,7 +224,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     created = datetime.now(UTC).isoformat(timespec="seconds")
     checksum = sha256((directory / SUMS).read_bytes())
     whole = complete({**provenance(), "created": created, "checksum": checksum, **manifest})
-    clear_cut_off(directory / MANIFEST)
+    clear_partial_writes(directory / MANIFEST)
     replace_file(directory / MANIFEST, manifest_text(whole).encode())
 
 
@@ -243,7 +252,7 @@ def whole_job(directory: Path) -> JobResults | None:
 
 
 @contextmanager
-def sole(directory: Path) -> Iterator[None]:
+def exclusive(directory: Path) -> Iterator[None]:
     """Within this, no other process runs the job of ``directory``; one that does is waited for."""
     with locked(directory / LOCK, "runs this job"):
         yield

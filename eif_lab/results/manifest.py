@@ -207,7 +207,7 @@ def parse_manifest(text: str, file: Path) -> Manifest:
         json.dumps(raw, ensure_ascii=False).encode()  # half a character cannot be shown or stored
         if version <= FORMAT:
             require_name_and_status(raw)
-            require_seal(text, raw)
+            require_digest(text, raw)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{file} must be a job's manifest, got {error!r}. Run the job again.") from error
     if version > FORMAT:
@@ -246,10 +246,10 @@ def complete(known: Mapping[str, Any]) -> dict[str, Any]:
 def manifest_text(manifest: Mapping[str, Any]) -> str:
     """A manifest as it stands in its file, with its digest at the end."""
     contents = {name: value for name, value in strict_json(manifest).items() if name != DIGEST}
-    return sealed(json.dumps({**contents, DIGEST: ""}, indent=2, allow_nan=False))
+    return with_digest(json.dumps({**contents, DIGEST: ""}, indent=2, allow_nan=False))
 
 
-def sealed(text: str) -> str:
+def with_digest(text: str) -> str:
     """A manifest's text with its digest, which is that of the same bytes with the digest left empty.
 
     Args:
@@ -259,7 +259,7 @@ def sealed(text: str) -> str:
     return f'{before}"{DIGEST}": "{sha256(text.encode())}"{end}' if empty else text
 
 
-def require_seal(text: str, manifest: Mapping[str, Any]) -> None:
+def require_digest(text: str, manifest: Mapping[str, Any]) -> None:
     """Refuse a manifest that is not as it was written; before `SEALED_SINCE` it had no digest.
 
     Raises:
@@ -269,7 +269,7 @@ def require_seal(text: str, manifest: Mapping[str, Any]) -> None:
     if digest is None and manifest["format"] < SEALED_SINCE:
         return
     before, there, end = text.rpartition(f'"{DIGEST}": "{digest}"')
-    if not there or sealed(f'{before}"{DIGEST}": ""{end}') != text:
+    if not there or with_digest(f'{before}"{DIGEST}": ""{end}') != text:
         raise ValueError("other contents than were written")
 
 

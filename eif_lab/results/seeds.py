@@ -17,7 +17,7 @@ from eif_lab.errors import rule_error
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE, HOW_RUN
 from eif_lab.results.sweep import SweepResults, open_results
-from eif_lab.results.tables import told_apart, write_frame
+from eif_lab.results.tables import unique_names, write_frame
 
 SEEDS = ("seed", "data_seed")
 
@@ -140,4 +140,4 @@ def group_names(groups: Sequence[Sequence[JobResults]]) -> list[str]:
     """The groups' names; where several share one, with the overrides that they do not all share."""
     first = [group[0].manifest for group in groups]
     overrides = [[one for one in map(str, job.overrides) if one.split("=")[0] not in SEEDS] for job in first]
-    return told_apart([job.name for job in first], overrides)
+    return unique_names([job.name for job in first], overrides)

@@ -11,8 +11,8 @@ import pandas as pd
 
 from eif_lab.desiderata.evaluation import adjust
 from eif_lab.desiderata.verdict import VIOLATED, Verdict
-from eif_lab.files.checksums import clear_cut_off, replace_file
-from eif_lab.files.locks import alone_in
+from eif_lab.files.checksums import clear_partial_writes, replace_file
+from eif_lab.files.locks import folder_lock
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE, NOT_APPLICABLE, Manifest
 from eif_lab.results.rows import (
@@ -98,10 +98,10 @@ def _corrected(row: Mapping[str, Any], verdict: Verdict, p_adjusted: float, p_vi
 
 def distinct_names(jobs: Sequence[JobResults]) -> list[str]:
     """The jobs' names; where several share one, with the overrides that they do not all share."""
-    return told_apart([job.manifest.name for job in jobs], [list(map(str, job.manifest.overrides)) for job in jobs])
+    return unique_names([job.manifest.name for job in jobs], [list(map(str, job.manifest.overrides)) for job in jobs])
 
 
-def told_apart(names: Sequence[str], overrides: Sequence[Sequence[str]]) -> list[str]:
+def unique_names(names: Sequence[str], overrides: Sequence[Sequence[str]]) -> list[str]:
     """The names; where several are the same, with the overrides that these do not all share."""
     shared: dict[str, set[str]] = {}
     for name, each in zip(names, overrides):
@@ -146,7 +146,7 @@ def write_frame(path: Path, table: pd.DataFrame) -> None:
     """Write a table as parquet, whole or not at all."""
     buffer = io.BytesIO()
     table.to_parquet(buffer)
-    with alone_in(path.parent) as alone:
+    with folder_lock(path.parent) as alone:
         if alone:
-            clear_cut_off(path)
+            clear_partial_writes(path)
         replace_file(path, buffer.getvalue())

@@ -10,9 +10,9 @@ from eif_lab.data.texts.fictional_knowledge import (
     REWORDED,
     Cloze,
     FictionalKnowledge,
-    alike,
     clozes_of,
     probes_of,
+    same_answer,
 )
 from eif_lab.errors import ConfigError
 
@@ -86,7 +86,7 @@ def test_foils_cross_two_prompts_with_two_targets(task):
         subject, words, neither = (places[i, j] for places in task.foils.values())
         (prompt, target), (elsewhere, other) = said[j], said[neither]
         assert said[subject] == (prompt, other) and said[words] == (elsewhere, target)
-        assert prompt != elsewhere and not alike(target, other)
+        assert prompt != elsewhere and not same_answer(target, other)
         assert target.lower() not in elsewhere.lower() and other.lower() not in elsewhere.lower()
         assert {target, other} <= set(task.probes.candidates[j]) == set(task.probes.candidates[words])
         for k in (subject, words, neither):

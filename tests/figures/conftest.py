@@ -12,7 +12,7 @@ import xarray as xr
 from made_up import LOGICAL, RATES, judge, knowledge, moved
 
 from eif_lab.data.images.digits import Digits
-from eif_lab.desiderata.evaluation import unless_untaught
+from eif_lab.desiderata.evaluation import withhold_if_untaught
 from eif_lab.desiderata.strength import strength_of
 from eif_lab.influence.array import annotate
 from eif_lab.jobs.read import read_job
@@ -41,7 +41,7 @@ def make_job():
         array = array.assign_attrs(method=method, perturbation="noise" if told["noise"] else "include")
         verdicts, missing = judge(array)
         strength = strength_of(array, "log_prob")
-        verdicts = unless_untaught(verdicts, strength)  # as the pipeline has it
+        verdicts = withhold_if_untaught(verdicts, strength)  # as the pipeline has it
         trains = method != "prompt"
         manifest = {
             "name": f"{told['model']} {told['dataset']} {method}",
@@ -79,7 +79,7 @@ def run_digits(folder, cache, engine):
     """A real job on a few digits."""
     from hydra import compose, initialize_config_dir
 
-    from eif_lab.commands.checking import plainly
+    from eif_lab.commands.checking import to_plain_containers
     from eif_lab.configs import CONF
     from eif_lab.jobs.run import run_job
 
@@ -87,7 +87,7 @@ def run_digits(folder, cache, engine):
     overrides += ["update.learning_rate=0.002"]
     overrides += [f"engine={engine}", f"cache={cache}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plainly(compose("config", overrides))
+        config = to_plain_containers(compose("config", overrides))
     run_job(read_job(config), config, folder, folder.parent.name, overrides)
 
 

@@ -118,7 +118,7 @@ def test_a_single_domain_that_disagrees_is_told_and_keeps_a_mean_from_agreeing()
     assert decide(evidence.mean_of(each), claims.BARELY) == "agrees"
     assert evidence.decide_mean(each, claims.BARELY) == "inconclusive"
     assert evidence.decide_mean(each[:2], claims.BARELY) == "agrees"
-    told = claims.told_each(each, claims.BARELY)
+    told = claims.count_agreeing(each, claims.BARELY)
     assert told.startswith("2 of 3 domains agree by themselves; far disagrees (0.14 [")
 
 

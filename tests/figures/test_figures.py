@@ -317,9 +317,9 @@ def test_decay_shows_the_mean_at_each_distance(runs):
 def test_fitted_line_is_the_exponential_that_the_means_follow():
     x = np.linspace(1, 9, 12)
     curve = 2.5 * np.exp(-x / 1.7) - 0.3
-    found = distance.fitted(distance.Decay(x, curve, curve, curve), 1.7, x)
+    found = distance.fitted_decay(distance.Decay(x, curve, curve, curve), 1.7, x)
     np.testing.assert_allclose(found, curve)
-    wrong = distance.fitted(distance.Decay(x, curve, curve, curve), 5.0, x)
+    wrong = distance.fitted_decay(distance.Decay(x, curve, curve, curve), 5.0, x)
     assert np.abs(wrong - curve).max() > 0.05
 
 
@@ -413,7 +413,9 @@ def test_two_by_two_leaves_out_domains_without_a_background(tmp_path, make_job):
 def test_strength_is_drawn_where_it_was_asked_for_and_hollow_where_it_was_not_reached(runs, figures):
     jobs = [job for job in jobs_of(runs, "strength") if strength.steps_of(job) == 10]
     for axes, statistic in zip(figures["strength"].axes, strength.STATISTICS):
-        stored = {(strength.target_of(job), strength.shown_as(statistic, effects(job, statistic)[0])) for job in jobs}
+        stored = {
+            (strength.target_of(job), strength.displayed_value(statistic, effects(job, statistic)[0])) for job in jobs
+        }
         found = [line for line in axes.get_lines() if line.get_marker() == "o" and line.get_markersize() == 4]
         drawn = {(float(f"{line.get_xdata()[0]:.1g}"), line.get_ydata()[0]) for line in found}
         assert drawn == stored
@@ -513,14 +515,14 @@ def test_make_draws_every_figure_after_its_runs(preset):
 def test_last_job_of_a_figures_runs_can_be_composed(config):
     from hydra import compose, initialize_config_dir
 
-    from eif_lab.commands.checking import plainly
+    from eif_lab.commands.checking import to_plain_containers
     from eif_lab.configs import CONF
     from eif_lab.jobs.read import read_job
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         whole = compose("config", [f"experiment={config.stem}", "hydra.mode=MULTIRUN"], return_hydra_config=True)
         last = [f"{key}={str(values).split(',')[-1]}" for key, values in whole.hydra.sweeper.params.items()]
-        read_job(plainly(compose("config", [f"experiment={config.stem}", *last])))
+        read_job(to_plain_containers(compose("config", [f"experiment={config.stem}", *last])))
 
 
 @pytest.mark.parametrize("lacking", ["unit", "engine", "update", "stimuli", "base_model"])

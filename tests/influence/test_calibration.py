@@ -18,7 +18,7 @@ from eif_lab.errors import ConfigError
 from eif_lab.influence.learning_rate import search
 from eif_lab.influence.measurement import Measurement
 from eif_lab.influence.update import OPTIMIZERS, Update
-from eif_lab.influence.yardstick import Taught, Yardstick, drawn
+from eif_lab.influence.yardstick import Taught, Yardstick, draw_rows
 
 
 @pytest.fixture
@@ -188,12 +188,12 @@ def test_as_many_stimuli_as_are_asked_for_are_drawn_and_what_they_need_is_read(n
     probes, yardstick = taught_on_others
     asked = {"strength": 0.05, "calibration_stimuli": 3}
     found = calibrate(net, F.cross_entropy, batch, probes=probes, yardstick=yardstick, update=asked)
-    rows = drawn(len(batch[1]), 3)
+    rows = draw_rows(len(batch[1]), 3)
     some, columns = yardstick.take(rows)
     assert found.stimuli == len(rows) == 3 and len(columns) < len(probes[1])
     array = alone(net, batch, probes, Update(learning_rate=found.learning_rate))[rows][:, columns]
     assert found.strength == pytest.approx(some.taught(array).strength, rel=1e-6)
-    assert drawn(7, None).tolist() == drawn(7, 9).tolist() == list(range(7))
+    assert draw_rows(7, None).tolist() == draw_rows(7, 9).tolist() == list(range(7))
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_a_chunk_is_not_kept_while_the_next_is_made():
 
 KEPT = """
 import resource, torch
-from eif_lab.influence.resources.memory import pages_kept
+from eif_lab.influence.resources.memory import keep_pages
 
 def faults():
     for size in (2_000_000, 3_000_000):
@@ -283,7 +283,7 @@ def faults():
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 
-with pages_kept():
+with keep_pages():
     torch.ones(100_000_000)
     faults()
     before = faults()

@@ -10,7 +10,7 @@ import pytest
 from eif_lab import annotate, load_task
 from eif_lab.data.contrast import less_control, strength_weights
 from eif_lab.data.worlds.domains import DOMAINS
-from eif_lab.desiderata.selection import clean, foils, neutral, numbered, same_sample, texts
+from eif_lab.desiderata.selection import clean, foils, neutral, same_sample, texts, with_probe_numbers
 from eif_lab.errors import ConfigError, NotApplicable
 from eif_lab.learners import RULES, imitate
 from eif_lab.perturbations.noise import Noise
@@ -21,7 +21,7 @@ NAMES = [domain.__name__.lower() for domain in DOMAINS]
 @cache
 def blank(name, **options):
     task = load_task(name, **(options or {"worlds": 5}))
-    return numbered(annotate(np.zeros(task.relation.shape), task))
+    return with_probe_numbers(annotate(np.zeros(task.relation.shape), task))
 
 
 @cache

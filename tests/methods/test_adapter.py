@@ -9,7 +9,7 @@ from zoo.language import small_model
 
 from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
-from eif_lab.methods.method import few
+from eif_lab.methods.method import list_names
 
 TOKENS = torch.tensor([[3, 4, 5, 6], [7, 5, 3, 9]])
 ENDS = {
@@ -34,7 +34,7 @@ def test_adapters_follow_what_ends_attention_and_mlp(kind):
     before = model(TOKENS)
     ready = named_method("adapter").apply(model, 0)
     places = [n.removesuffix(".1.down.weight") for n, _ in ready.named_parameters() if n.endswith(".1.down.weight")]
-    assert few(places) == ", ".join(f"language_model.{end}" for end in ENDS[kind].split(", "))
+    assert list_names(places) == ", ".join(f"language_model.{end}" for end in ENDS[kind].split(", "))
     torch.testing.assert_close(ready(TOKENS), before, rtol=0, atol=1e-12)
     ready(TOKENS).square().sum().backward()
     assert all(p.grad is not None for n, p in ready.named_parameters() if p.requires_grad)

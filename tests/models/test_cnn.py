@@ -15,7 +15,7 @@ from eif_lab.files.build_once import build_once
 from eif_lab.jobs.device import deterministic_algorithms
 from eif_lab.models.base import Training, weights_hash
 from eif_lab.models.cnn import CNN, accuracy
-from eif_lab.models.training import Finetuner, train, unseen
+from eif_lab.models.training import Finetuner, remaining_batches, train
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,12 @@ def test_interrupted_training_goes_on_from_its_checkpoint(task, tmp_path):
     batches = DataLoader(TensorDataset(task.training.pixels, task.training.labels), batch_size=32)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(Stop):
-        train(model, loss, unseen(batches), options, directory=tmp_path, title="test")
+        train(model, loss, remaining_batches(batches), options, directory=tmp_path, title="test")
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
     seen.clear()
     loss.again = True
     again = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    train(again, loss, unseen(batches), options, directory=tmp_path, title="test")
+    train(again, loss, remaining_batches(batches), options, directory=tmp_path, title="test")
     assert len(seen) == 6
     assert not (tmp_path / "checkpoints").exists()
 

@@ -13,7 +13,7 @@ from eif_lab.data.worlds.logic import closure
 from eif_lab.data.worlds.names import words
 from eif_lab.data.worlds.reversal import Reversal
 from eif_lab.errors import ConfigError
-from eif_lab.models.checkpoints import interrupted
+from eif_lab.models.checkpoints import last_checkpoint
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
 from eif_lab.models.language.phi3 import SHIPPED
@@ -163,7 +163,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, monkeypatc
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="interrupted"):
         patched.setattr(Corpus, "__getitem__", broken)
         pretrain(options, tmp_path / "resumed", "cpu")
-    assert interrupted(tmp_path / "resumed")["global_step"] == 3
+    assert last_checkpoint(tmp_path / "resumed")["global_step"] == 3
     resumed = pretrain(options, tmp_path / "resumed", "cpu")
     one, other = (tmp_path / name / "model.safetensors" for name in ("whole", "resumed"))
     assert one.read_bytes() == other.read_bytes() and whole["marks"] == resumed["marks"]

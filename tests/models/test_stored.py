@@ -10,7 +10,7 @@ from eif_lab.commands.pretrain import main
 from eif_lab.data.worlds.logic import closure
 from eif_lab.data.worlds.names import words
 from eif_lab.data.worlds.ontology import Ontology
-from eif_lab.models.checkpoints import interrupted
+from eif_lab.models.checkpoints import last_checkpoint
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.phi3 import OURS, STORED
 from eif_lab.models.tiny.recipe import Storing
@@ -141,7 +141,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, monkeypatc
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="interrupted"):
         patched.setattr(Sentences, "__getitem__", broken)
         pretrain_stored(options, tmp_path / "resumed", "cpu")
-    assert interrupted(tmp_path / "resumed")["global_step"] == 3
+    assert last_checkpoint(tmp_path / "resumed")["global_step"] == 3
     pretrain_stored(options, tmp_path / "resumed", "cpu")
     one, other = (tmp_path / name / "model.safetensors" for name in ("whole", "resumed"))
     assert one.read_bytes() == other.read_bytes()

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from eif_lab.files.checksums import write_checked
 from eif_lab.models.base import Training
-from eif_lab.models.checkpoints import CHECKPOINTS, LAST, interrupted
-from eif_lab.models.training import train, unseen
+from eif_lab.models.checkpoints import CHECKPOINTS, LAST, last_checkpoint
+from eif_lab.models.training import remaining_batches, train
 
 
 class Stopped(Exception):
@@ -45,7 +45,7 @@ def trained(folder, passes=math.inf):
     """The weights after six steps, with a checkpoint after every second, and how many steps were taken now."""
     draw = torch.Generator().manual_seed(0)
     rows = TensorDataset(torch.randn(32, 64, generator=draw), torch.randint(10, (32,), generator=draw))
-    batches = unseen(DataLoader(rows, batch_size=8, shuffle=True, generator=draw))
+    batches = remaining_batches(DataLoader(rows, batch_size=8, shuffle=True, generator=draw))
     model, options = Line(passes), Training(steps=6, checkpoint_every=2)
     train(model, nn.functional.cross_entropy, batches, options, directory=folder, title="line")
     return model.layer.weight.detach().clone(), model.taken
@@ -92,7 +92,7 @@ def test_a_damaged_checkpoint_trains_anew_to_the_very_same_weights(stopped, expe
     with pytest.raises(Stopped):
         trained(stopped, passes=3)
     assert "is damaged; training starts anew" in caplog.text
-    assert interrupted(stopped)["global_step"] == 2  # what is anew can be interrupted, too
+    assert last_checkpoint(stopped)["global_step"] == 2  # what is anew can be interrupted, too
     weights, steps = trained(stopped)
     assert steps == 4 and torch.equal(weights, expected)
     assert not (stopped / CHECKPOINTS).exists()
@@ -103,12 +103,12 @@ def test_no_flipped_bit_and_no_cut_of_a_checkpoint_is_believed(stopped):
     whole = path.read_bytes()
     for bit in random.integers(8 * len(whole), size=100):
         path.write_bytes(flipped(whole, int(bit)))
-        assert interrupted(stopped) is None
+        assert last_checkpoint(stopped) is None
     for length in random.integers(len(whole), size=100):
         path.write_bytes(whole[:length])
-        assert interrupted(stopped) is None
+        assert last_checkpoint(stopped) is None
     path.write_bytes(whole)
-    assert interrupted(stopped)["global_step"] == 4
+    assert last_checkpoint(stopped)["global_step"] == 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no os.fork")
@@ -135,5 +135,5 @@ def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before
         patched.setattr("eif_lab.files.checksums.HashedFile.write", full)
         trained(stopped)
     assert [path.name for path in (stopped / CHECKPOINTS).iterdir()] == [LAST]
-    assert interrupted(stopped)["global_step"] == 4
+    assert last_checkpoint(stopped)["global_step"] == 4
     assert torch.equal(trained(stopped)[0], expected)

@@ -26,12 +26,12 @@ from eif_lab.errors import ConfigError
 from eif_lab.files.build_once import build_once
 from eif_lab.files.checksums import SUMS, damage
 from eif_lab.files.locks import locked
-from eif_lab.files.trouble import disk_trouble
+from eif_lab.files.trouble import disk_errors
 from eif_lab.jobs.read import read_job
 from eif_lab.jobs.run import run_job
 from eif_lab.results.cache import ArrayCache
 from eif_lab.results.checkpoint import checkpoint
-from eif_lab.results.job import LOCK, is_running, sole
+from eif_lab.results.job import LOCK, exclusive, is_running
 from eif_lab.results.sweep import open_results
 
 forks = multiprocessing.get_context("fork")
@@ -82,7 +82,7 @@ def test_an_array_that_several_processes_need_is_measured_once(tmp_path, make_in
 
 def hold(directory, told):
     """Run the job of a directory for ever."""
-    with sole(directory):
+    with exclusive(directory):
         told.set()
         time.sleep(600)
 
@@ -145,7 +145,7 @@ def test_parts_of_another_base_model_are_thrown_away(tmp_path):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_line_that_says_to_make_room(tmp_path, code):
-    with pytest.raises(ConfigError, match=r"must have room, got .*Make room") as told, disk_trouble(tmp_path):
+    with pytest.raises(ConfigError, match=r"must have room, got .*Make room") as told, disk_errors(tmp_path):
         raise OSError(code, os.strerror(code))
     assert "\n" not in str(told.value) and os.strerror(code) in str(told.value)
 
@@ -153,7 +153,7 @@ def test_a_full_disk_is_one_line_that_says_to_make_room(tmp_path, code):
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
 def test_a_folder_that_may_not_be_written_is_one_line_that_names_it_and_says_nothing_of_room(tmp_path, code):
     cache, job = tmp_path / "cache", tmp_path / "job"
-    with pytest.raises(ConfigError) as told, disk_trouble(cache, job):
+    with pytest.raises(ConfigError) as told, disk_errors(cache, job):
         raise OSError(code, os.strerror(code), str(cache / "influence" / "k.lock"))
     assert str(told.value).startswith(f"{cache} must be yours to read and write, got ")
     assert "cache=..." in str(told.value) and "room" not in str(told.value)

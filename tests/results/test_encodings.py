@@ -34,10 +34,10 @@ def test_every_text_file_is_opened_with_its_encoding():
 
 
 SWEPT = """from pathlib import Path
-from eif_lab.commands.answer import print_anywhere
+from eif_lab.commands.answer import replace_unencodable
 from eif_lab.commands.sweep import sweep_table
 def main():
-    print_anywhere()
+    replace_unencodable()
     return sweep_table(Path("sweep"))"""
 """What stands at the end of a sweep."""
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from eif_lab import measure_influence
-from eif_lab.commands.checking import plainly
+from eif_lab.commands.checking import to_plain_containers
 from eif_lab.errors import ConfigError
 from eif_lab.jobs.device import deterministic_algorithms
 from eif_lab.jobs.inputs import load
@@ -43,7 +43,9 @@ def array(options, folder, workers):
     """A job's array, measured with these workers."""
     from command_line_fixtures import composed
 
-    job = read_job(plainly(composed(f"{options} tracker=none deterministic=true cache={folder.parent / 'cache'}")))
+    job = read_job(
+        to_plain_containers(composed(f"{options} tracker=none deterministic=true cache={folder.parent / 'cache'}"))
+    )
     job.workers = workers
     with deterministic_algorithms(True):
         return measure(job, load(job), SilentRun(), Checkpoint(folder))[0].values

@@ -19,7 +19,7 @@ import numpy as np
 from eif_lab.data.dataset import Dataset
 from eif_lab.data.sampling import draw_places
 from eif_lab.data.task import FOILS, Task, Texts
-from eif_lab.data.texts.records import as_published, read_records
+from eif_lab.data.texts.records import read_records, refuse_changed_records
 from eif_lab.files.fingerprint import fingerprint
 from eif_lab.options import option
 
@@ -129,9 +129,9 @@ class FictionalKnowledge(Dataset):
         fields = [f"{sort}_{part}" for sort in SORTS.values() for part in ("input", "target")]
         records = read_records(self.root, PASSAGES, ("train_context", *fields))
         reworded = read_records(self.root, REWORDED, ("train_context", "paraphrases"))
-        with as_published(self.root, REWORDED):
+        with refuse_changed_records(self.root, REWORDED):
             wordings = {record["train_context"]: record["paraphrases"] for record in reworded}
-        with as_published(self.root, PASSAGES):
+        with refuse_changed_records(self.root, PASSAGES):
             short = [number for number, one in enumerate(records) if len(one["train_context"]) <= self.longest]
         log.info(
             "%d of %d passages left out: longer than %d characters (dataset.longest)",
@@ -139,7 +139,7 @@ class FictionalKnowledge(Dataset):
         )  # fmt: skip
         chosen = draw_places("passages", self.passages, len(short), seed, f"of at most {self.longest} characters")
         passages = {short[i]: records[short[i]] for i in chosen}
-        with as_published(self.root, PASSAGES):
+        with refuse_changed_records(self.root, PASSAGES):
             return passage_task(
                 passages, [self._fitting(wordings.get(one["train_context"], [])) for one in passages.values()]
             )
@@ -206,7 +206,7 @@ def probes_of(passages: Sequence[Sequence[Cloze]]) -> list[Probe]:
     probes = []
     for place, cloze in enumerate(own):
         around = [one for one in (*own[place + 1 :], *own[:place]) if one.sort == cloze.sort]
-        wrong = [one for one in around if not alike(one.target, cloze.target)]
+        wrong = [one for one in around if not same_answer(one.target, cloze.target)]
         wrong.sort(key=lambda one: one.kind != cloze.kind)
         targets = list(dict.fromkeys(one.target for one in (cloze, *wrong)))
         prompts = [one.prompt for one in elsewhere if is_counterpart(one, cloze, targets[:2])]
@@ -223,10 +223,12 @@ def probes_of(passages: Sequence[Sequence[Cloze]]) -> list[Probe]:
 def is_counterpart(one: Cloze, other: Cloze, targets: Sequence[str]) -> bool:
     """Whether a cloze's prompt can stand before the targets of another one, which are no answers to it."""
     same = (one.sort, one.kind) == (other.sort, other.kind)
-    return same and not any(alike(one.target, target) or target.lower() in one.prompt.lower() for target in targets)
+    return same and not any(
+        same_answer(one.target, target) or target.lower() in one.prompt.lower() for target in targets
+    )
 
 
-def alike(one: str, other: str) -> bool:
+def same_answer(one: str, other: str) -> bool:
     """Whether two targets say about the same, such as "1995" and "the year 1995"."""
     a, b = ("".join(filter(str.isalnum, text.lower())) for text in (one, other))
     return a in b or b in a or SequenceMatcher(None, a, b).ratio() > 0.8

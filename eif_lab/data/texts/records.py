@@ -58,7 +58,7 @@ def texts_in(record: Any) -> Iterator[str]:
 
 
 @contextmanager
-def as_published(root: str, place: str) -> Iterator[None]:
+def refuse_changed_records(root: str, place: str) -> Iterator[None]:
     """Within this, what breaks on a record that is not as its authors published it is a ConfigError of one line.
 
     Args:

@@ -20,7 +20,7 @@ import numpy as np
 from eif_lab.data.dataset import Dataset
 from eif_lab.data.sampling import draw_places
 from eif_lab.data.task import FOILS, Task, Texts
-from eif_lab.data.texts.records import as_published, read_records
+from eif_lab.data.texts.records import read_records, refuse_changed_records
 from eif_lab.data.texts.relation import INVERSES, Case, Claim, Fact, Relation
 from eif_lab.errors import rule_error, unknown_name
 from eif_lab.files.fingerprint import fingerprint
@@ -99,7 +99,7 @@ class Relations(Dataset):
         fields = ("prompt_templates", "prompt_templates_zs", "properties", "samples")
         read = []
         for name in self.only or places:
-            with as_published(self.root, places[name]):
+            with refuse_changed_records(self.root, places[name]):
                 read.append(Relation.read(name, read_records(self.root, places[name], fields)[0]))
         usable = [one for one in read if len(one.wordings) > 1 and len(one.clear) >= self.stimuli_per_relation]
         log.info(

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import Task, Texts
-from eif_lab.data.texts.records import as_published, read_records
+from eif_lab.data.texts.records import read_records, refuse_changed_records
 from eif_lab.data.theories.theory import Sentence, Theory, theory_task
 from eif_lab.data.worlds.logic import Fact, Rule
 from eif_lab.files.fingerprint import fingerprint
@@ -133,5 +133,5 @@ class PublishedTheories(Dataset):
     @contextmanager
     def as_published(self) -> Iterator[None]:
         """Within this, what breaks on a record that was changed is a ConfigError of one line."""
-        with as_published(self.root, self.place):
+        with refuse_changed_records(self.root, self.place):
             yield

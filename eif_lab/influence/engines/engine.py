@@ -23,7 +23,7 @@ from eif_lab.influence.resources.precision import (
 from eif_lab.influence.setup import Setup
 from eif_lab.influence.update import Update
 from eif_lab.options import Options, option
-from eif_lab.readouts.classes import raised
+from eif_lab.readouts.classes import at_least_float32
 
 log = logging.getLogger(__name__)
 
@@ -99,14 +99,14 @@ class Updating(Prepared):
             must_hold_update(problem, self.setup.layouts.gradients)
         self.setup.layouts.gradients.known.clear()
         if problem.everything is None:
-            before, sign = raised(self.before()), 1
+            before, sign = at_least_float32(self.before()), 1
         else:
             [after_all] = self.readings(replace(problem, members=problem.everything[None]))
-            before, sign = raised(after_all[0]), -1
+            before, sign = at_least_float32(after_all[0]), -1
         signs = sign * towards_target(problem, before)
         moves = [largest_moves(chunk) for chunk in known]
         for after in self.readings(rest_of(problem, known)):
-            chunk = (raised(after) - before) * signs
+            chunk = (at_least_float32(after) - before) * signs
             if update.learning_rate:
                 moves.append(largest_moves(chunk).cpu())
             yield chunk

@@ -105,7 +105,7 @@ class Prediction(Prepared):
     def predicted_rows(self, problem: Problem, members: Tensor) -> Tensor:
         """The prediction of what is read of each row of the probes: (stimuli, steps read, rows, columns)."""
         layout, update = self.layout, problem.update
-        states = response(update) if problem.trajectory else response(update)[-1:]
+        states = steps_response(update) if problem.trajectory else steps_response(update)[-1:]
         of_stimuli = gradients(problem, layout, problem.samples.take(members))
         clip = clip_factors(update, of_stimuli)
         blocks = []
@@ -113,15 +113,15 @@ class Prediction(Prepared):
             probes = problem.probes.take(slice(start, start + len(members))).map(lambda tensor: tensor[:, None])
             columns = []
             for readout in self.setup.passes.columns:
-                of_probes = gradients(replace(problem, loss=summed(readout)), layout, probes.map(torch.clone))
+                of_probes = gradients(replace(problem, loss=summed_readout(readout)), layout, probes.map(torch.clone))
                 products = times_each(clip, inner_products(of_stimuli, of_probes))
-                shrunk = along_base(problem, of_probes) if update.weight_decay else products.new_zeros(())
+                shrunk = inner_products_with_base(problem, of_probes) if update.weight_decay else products.new_zeros(())
                 columns.append(torch.stack([weight * products + shrink * shrunk for shrink, weight in states], dim=1))
             blocks.append(torch.stack(columns, dim=-1))
         return torch.cat(blocks, dim=2)
 
 
-def response(update: Update) -> list[tuple[float, float]]:
+def steps_response(update: Update) -> list[tuple[float, float]]:
     """What ``1, 2, ... update.steps`` steps do if the gradient never changes.
 
     Returns:
@@ -138,7 +138,7 @@ def response(update: Update) -> list[tuple[float, float]]:
     return states
 
 
-def summed(readout: Readout) -> Loss:
+def summed_readout(readout: Readout) -> Loss:
     """The readout as something to take a gradient of."""
     return lambda output, target: readout(output, target).sum()
 
@@ -164,7 +164,7 @@ def inner_products(a: PerSampleGradients, b: PerSampleGradients) -> Tensor:
     return total(parts)
 
 
-def along_base(problem: Problem, gradients: PerSampleGradients) -> Tensor:
+def inner_products_with_base(problem: Problem, gradients: PerSampleGradients) -> Tensor:
     """``<a_j, base>``, which shrinking the base's parameters goes by: (samples,)."""
     parts = []
     for name, gradient in gradients.items():

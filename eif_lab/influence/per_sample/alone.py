@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from eif_lab.errors import ConfigError
-from eif_lab.influence.batch import Batch, called
+from eif_lab.influence.batch import Batch, call_model
 from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.resources.memory import out_of_memory
 
@@ -37,7 +37,7 @@ def backward_alone(problem: Problem, batch: Batch) -> None:
     everything = batch.map(torch.clone)
 
     def loss_of(rows: Batch) -> Tensor:
-        return problem.loss(called(problem.model, rows.inputs), rows.targets)
+        return problem.loss(call_model(problem.model, rows.inputs), rows.targets)
 
     with torch.enable_grad(), one_line("the model or its loss on these stimuli"):
         loss = loss_of(batch)
@@ -170,18 +170,18 @@ def some_trained(problem: Problem) -> list[str]:
 
 
 @contextmanager
-def placed(problem: Problem, values: Mapping[str, Tensor]) -> Iterator[None]:
+def parameters_set_to(problem: Problem, values: Mapping[str, Tensor]) -> Iterator[None]:
     """Within this, parameters have these values, in place, so that whatever holds them sees them."""
     before = {name: problem.trained[name].detach().clone() for name in values}
     try:
-        write(problem, values)
+        write_parameters(problem, values)
         yield
     finally:
-        write(problem, before)
+        write_parameters(problem, before)
 
 
 @torch.no_grad()
-def write(problem: Problem, values: Mapping[str, Tensor]) -> None:
+def write_parameters(problem: Problem, values: Mapping[str, Tensor]) -> None:
     """Give parameters these values in place."""
     for name, value in values.items():
         problem.trained[name].data.copy_(value)

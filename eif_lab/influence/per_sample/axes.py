@@ -29,7 +29,7 @@ class Disagreement(RuntimeError):
     of_probes = False
 
 
-class ReadOtherwise(Disagreement):
+class ReadingDisagreement(Disagreement):
     """Probes are read otherwise among others than in a batch of their own."""
 
     of_probes = True
@@ -52,11 +52,11 @@ class Call:
 
     def fits(self, shapes: Sequence[Shape], count: int) -> bool:
         """Whether its inputs have these shapes with ``count`` stimuli."""
-        grown = (stretched(shape, axis, count) for shape, axis in zip(self.inputs, self.input_axes))
+        grown = (shape_for_count(shape, axis, count) for shape, axis in zip(self.inputs, self.input_axes))
         return len(shapes) == len(self.inputs) and all(a == b for a, b in zip(shapes, grown))
 
 
-def stretched(shape: Shape, axis: int | None, count: int) -> Shape:
+def shape_for_count(shape: Shape, axis: int | None, count: int) -> Shape:
     """The shape for ``count`` stimuli, from that for one."""
     if shape is None or axis is None:
         return shape
@@ -103,7 +103,7 @@ def calls_of(modules: Sequence[nn.Module], run: Callable[[int], Any]) -> list[li
     Raises:
         Disagreement: With the rows twice, a module is called otherwise than with the rows once.
     """
-    once, twice = ([list(calls) for calls in recorded(modules, run, count)] for count in (1, 2))
+    once, twice = ([list(calls) for calls in record_shapes(modules, run, count)] for count in (1, 2))
     if [len(calls) for calls in once] != [len(calls) for calls in twice]:
         raise Disagreement("a layer is called more often for two stimuli than for one")
     return [[with_axes(a, b) for a, b in zip(*both)] for both in zip(once, twice)]
@@ -128,10 +128,10 @@ def axis_of(once: Shape, twice: Shape) -> int | None:
 
 
 @torch.no_grad()
-def recorded(modules: Sequence[nn.Module], run: Callable[[int], Any], count: int) -> list[list[Call]]:
+def record_shapes(modules: Sequence[nn.Module], run: Callable[[int], Any], count: int) -> list[list[Call]]:
     """The calls of each module in a pass, with shapes and no axes."""
     calls: list[list[Call]] = [[] for _ in modules]
-    with watched(modules, lambda place, inputs, outputs: calls[place].append(Call(inputs, outputs))):
+    with note_calls(modules, lambda place, inputs, outputs: calls[place].append(Call(inputs, outputs))):
         run(count)
     return calls
 
@@ -140,7 +140,7 @@ Note = Callable[[int, tuple[Shape, ...], tuple[Shape, ...]], None]
 
 
 @contextmanager
-def watched(modules: Sequence[nn.Module], note: Note) -> Iterator[None]:
+def note_calls(modules: Sequence[nn.Module], note: Note) -> Iterator[None]:
     """Within this, each call of a module is noted: which module, and the shapes of its inputs and outputs."""
     before = [vars(module).get("forward") for module in modules]
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eif_lab.influence.batch import Batch, called
+from eif_lab.influence.batch import Batch, call_model
 from eif_lab.influence.per_sample.factors import Factors, Outer, Rows, joined
 from eif_lab.influence.per_sample.layers.layer import Parameters, tensors
 from eif_lab.influence.per_sample.layout import Layout
-from eif_lab.influence.per_sample.sites import installed
+from eif_lab.influence.per_sample.sites import with_stimulus_parameters
 from eif_lab.influence.problem import Problem
 from eif_lab.models.base import Loss
 
@@ -88,12 +88,14 @@ def backward(problem: Problem, layout: Layout, parameters: Parameters, batch: Ba
     with (
         torch.enable_grad(),
         frozen(problem),
-        installed(layout.sites, {**parameters, **copies}, count=count, size=size, calls=calls, record=record),
+        with_stimulus_parameters(
+            layout.sites, {**parameters, **copies}, count=count, size=size, calls=calls, record=record
+        ),
         warnings.catch_warnings(),
     ):
         # where an operator has no batching rule it is looped over: slower, and right
         warnings.filterwarnings("ignore", message="There is a performance drop")
-        outputs = called(problem.model, batch.map(lambda tensor: tensor.flatten(0, 1)).inputs)
+        outputs = call_model(problem.model, batch.map(lambda tensor: tensor.flatten(0, 1)).inputs)
         loss = sum_of_losses(problem.loss, outputs, batch.targets)
         variables = [*copies.values(), start]
         gradients: Sequence[Tensor | None] = [None] * len(variables)

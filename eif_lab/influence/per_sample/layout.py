@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from eif_lab.influence.batch import Batch, called
+from eif_lab.influence.batch import Batch, call_model
 from eif_lab.influence.per_sample.axes import Call, calls_of
 from eif_lab.influence.per_sample.layers.layer import FactoredWeight, Parameter, Site
-from eif_lab.influence.per_sample.sites import as_written
+from eif_lab.influence.per_sample.sites import without_fast_attention
 from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.resources.memory import Chunks
 
@@ -69,9 +69,9 @@ class Layout:
 
             def run(times: int) -> None:
                 several = first.map(lambda tensor: torch.cat([tensor] * times))
-                called(problem.model, several.inputs)
+                call_model(problem.model, several.inputs)
 
-            with as_written():
+            with without_fast_attention():
                 self.calls[key] = calls_of([site.module for site in self.sites], run)
         return self.calls[key]
 
@@ -114,6 +114,6 @@ def inseparable(problem: Problem) -> str:
         return "a scripted or traced module cannot be taken apart"
     if problem.base.leaks is None:
         with torch.no_grad():
-            called(problem.model, problem.samples.take(problem.members[0]).inputs)
+            call_model(problem.model, problem.samples.take(problem.members[0]).inputs)
         problem.base.note_leaks()
     return f"a call of the model changes its {problem.base.leaks}" if problem.base.leaks else ""

@@ -13,8 +13,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eif_lab.influence.per_sample.alone import gradient_alone, placed, some_trained, update_alone
-from eif_lab.influence.per_sample.axes import Disagreement, ReadOtherwise
+from eif_lab.influence.per_sample.alone import gradient_alone, parameters_set_to, some_trained, update_alone
+from eif_lab.influence.per_sample.axes import Disagreement, ReadingDisagreement
 from eif_lab.influence.per_sample.backward import Gradients
 from eif_lab.influence.per_sample.layers.layer import Parameters
 from eif_lab.influence.per_sample.trial import GradientCheck, is_telling
@@ -68,7 +68,7 @@ class Recheck:
         names, check = some_trained(problem), GradientCheck(problem.update.moves_without_gradient)
         for index in torch.randperm(len(self.members), generator=self.draw)[:MOST_DRAWN].tolist():
             values = dense(problem, parameters, index)[0] if self.step > 1 else {}
-            with placed(problem, values):
+            with parameters_set_to(problem, values):
                 alone = gradient_alone(problem, problem.samples.take(self.members[index]), names)
             self.index = index
             among = gradients.of(index)
@@ -94,7 +94,7 @@ class Recheck:
         if passes.one_pass:
             few = torch.arange(rows.shape[1], device=few.device)
         values, lost = dense(problem, parameters, self.index)
-        with placed(problem, values):
+        with parameters_set_to(problem, values):
             after = passes.read_pass(problem.model, *problem.probes.take(few))
         if few.is_meta:
             return
@@ -114,7 +114,7 @@ class Recheck:
             largest = float((expected - old).abs().nan_to_num(0, 0, 0).max())
             slack = share * largest + 4 * resolution(readout, finite, coarsest)
             if not torch.allclose(reading, expected, rtol=0, atol=slack, equal_nan=True):
-                raise ReadOtherwise("probes are read otherwise among others than in a batch of their own")
+                raise ReadingDisagreement("probes are read otherwise among others than in a batch of their own")
 
     def must_diverge(self, index: int, few: Tensor, among: Tensor) -> None:
         """See that a stimulus whose readings are not finite has none that are alone."""

@@ -81,7 +81,7 @@ def count_rows(call: Callable[[], Any], modules: Mapping[int, str]) -> dict[str,
 
 
 @contextmanager
-def installed(
+def with_stimulus_parameters(
     sites: Sequence[Site],
     parameters: Parameters,
     *,
@@ -106,7 +106,7 @@ def installed(
         for site, known in zip(sites, calls or [()] * len(sites)):
             local = {one: parameters[name] for one, name in site.names.items() if name in parameters}
             if local and not modules:
-                stack.enter_context(as_written())
+                stack.enter_context(without_fast_attention())
             if local:
                 site_forward = site.rule.forward(site, local, Stack(count, size, Calls(known, count), record))
                 modules.append((site.module, site.module.__dict__.get("forward")))
@@ -122,7 +122,7 @@ def installed(
 
 
 @contextmanager
-def as_written() -> Iterator[None]:
+def without_fast_attention() -> Iterator[None]:
     """Within this, torch's attention computes by its layers' own forwards, and not by a fast path past them."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

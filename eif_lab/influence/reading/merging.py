@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from eif_lab.influence.per_sample.layers.layer import FactoredWeight, Parameters, Site
-from eif_lab.influence.per_sample.sites import count_rows, installed
+from eif_lab.influence.per_sample.sites import count_rows, with_stimulus_parameters
 from eif_lab.influence.reading.cost import cheaper_merged
 from eif_lab.influence.reading.passes import Passes
 from eif_lab.methods.mergeable import mergeable_layers
@@ -52,7 +52,7 @@ class StimulusReader:
                 down, up = (plain.pop(name) if name in plain else self.weights[name] for name in (one.down, one.up))
                 plain[one.weight] = one.merged(self.weights[one.weight], down, up, self.buffer(one.weight))
                 stack.enter_context(one.bypassed())
-            stack.enter_context(installed(self.sites, beside))
+            stack.enter_context(with_stimulus_parameters(self.sites, beside))
             return self.passes.read_rows(plain)
 
     def merges(self, name: str, rank: int) -> bool:

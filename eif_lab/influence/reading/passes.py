@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from eif_lab.influence.batch import Batch, Inputs, called
+from eif_lab.influence.batch import Batch, Inputs, call_model
 from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.reading.arrangement import Arrangement, ChannelsLast, Pass, SharedPrefixes
 from eif_lab.influence.reading.compiling import Kernels, compiled_kernels
@@ -151,7 +151,7 @@ class Passes:
     @torch.no_grad()
     def read_pass(self, model: Callable[..., Any], inputs: Inputs, targets: Tensor) -> Shaped[Tensor, "rows columns"]:
         """What is read of the rows of one pass."""
-        output = called(model, inputs)
+        output = call_model(model, inputs)
         columns: list[Score] = [one if one.reads_classes else on_copies(one) for one in self.columns]
         return torch.stack([readout(output, targets) for readout in columns], dim=-1)
 

@@ -27,7 +27,7 @@ LONGEST = 1.0
 """Seconds that a timed part should take at most."""
 
 
-def added_in_place(_: Sequence[int], left: Sequence[int], right: Sequence[int], **__: Any) -> int:
+def addmm_flops(_: Sequence[int], left: Sequence[int], right: Sequence[int], **__: Any) -> int:
     """Operations of ``addmm_`` by the shapes of its factors, for which torch's counter has no formula."""
     return 2 * left[0] * left[1] * right[1]
 
@@ -38,17 +38,17 @@ def corners(prepared: Prepared, stimuli: int) -> list[Size]:
     A prediction takes as many probes at once as stimuli, so that of it only whole chunks tell anything.
     """
     exact, passes = prepared.engine.exact, prepared.setup.passes
-    several = (1, stimuli) if exact else (at_once(prepared),)
+    several = (1, stimuli) if exact else (stimuli_at_once(prepared),)
     rows = min(len(passes.probes), 2 * (passes.chunks.size if exact else several[0]))
     return sorted({(n, m) for n in several for m in (max(1, rows // 2), rows)})
 
 
-def at_once(prepared: Prepared) -> int:
+def stimuli_at_once(prepared: Prepared) -> int:
     """How many stimuli the engine takes at once."""
     return min(len(prepared.setup.problem.members), prepared.stimuli_at_once)
 
 
-def grown(known: Mapping[Size, float], size: Size) -> float:
+def extrapolate(known: Mapping[Size, float], size: Size) -> float:
     """A quantity at another size, from what it is at some."""
 
     def terms(stimuli: float, rows: float) -> list[float]:
@@ -59,19 +59,19 @@ def grown(known: Mapping[Size, float], size: Size) -> float:
     return float(np.dot(terms(*size), numbers))
 
 
-def in_all(prepared: Prepared, known: Mapping[Size, float]) -> float:
+def extrapolate_total(prepared: Prepared, known: Mapping[Size, float]) -> float:
     """A quantity of the whole measurement, from what it is for parts."""
     problem = prepared.setup.problem
     every, rows = len(problem.members), len(problem.probes)
     if prepared.engine.exact:
-        return max(*known.values(), grown(known, (every, rows)))  # times are noisy
+        return max(*known.values(), extrapolate(known, (every, rows)))  # times are noisy
     stimuli = max(known)[0]
-    return every / stimuli * grown(known, (stimuli, rows))
+    return every / stimuli * extrapolate(known, (stimuli, rows))
 
 
 def operations(call: Callable[[], Any]) -> int:
     """Floating-point operations of a call, by torch's own formulas: a multiplication and its addition are two."""
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: added_in_place}) as counter:
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: addmm_flops}) as counter:
         call()
     return counter.get_total_flops()
 
@@ -79,7 +79,7 @@ def operations(call: Callable[[], Any]) -> int:
 def flops(prepared: Prepared) -> float:
     """Floating-point operations of the whole measurement; the model may be without numbers, on the meta device."""
     sizes = corners(prepared, min(2, len(prepared.setup.problem.members)))
-    return in_all(prepared, {size: operations(partial(run, outlined(prepared, size))) for size in sizes})
+    return extrapolate_total(prepared, {size: operations(partial(run, outline_part(prepared, size))) for size in sizes})
 
 
 def peak(prepared: Prepared, most: int = LARGEST_CHUNK) -> int:
@@ -90,18 +90,18 @@ def peak(prepared: Prepared, most: int = LARGEST_CHUNK) -> int:
         most: Stimuli that are tried at once; where the engine takes more, by what each of them adds.
     """
     problem, passes = prepared.setup.problem, prepared.setup.passes
-    chunk, most = at_once(prepared), max(2, most)
+    chunk, most = stimuli_at_once(prepared), max(2, most)
     unseen = prepared.engine.unseen_bytes(problem)
 
     def of(stimuli: int, probes: int) -> int:
-        part = outlined(prepared, (stimuli, probes))
+        part = outline_part(prepared, (stimuli, probes))
         return unseen + peak_bytes(partial(run, part), problem.probes.device)
 
     if chunk <= most or not prepared.engine.exact:
         return of(chunk, passes.size)
     # with one probe it is what updating takes, with all of a pass it may be what reading takes
     parts = ({(float(n), 1.0): float(of(n, m)) for n in (most // 2, most)} for m in {1, passes.size})
-    return round(max(grown(one, (chunk, 1)) for one in parts))
+    return round(max(extrapolate(one, (chunk, 1)) for one in parts))
 
 
 def timings(prepared: Prepared) -> dict[Size, float]:
@@ -138,7 +138,7 @@ def part(prepared: Prepared, size: Size) -> Prepared:
     return prepared.engine.prepare(prepared.setup.first(*map(int, size)))
 
 
-def outlined(prepared: Prepared, size: Size) -> Prepared:
+def outline_part(prepared: Prepared, size: Size) -> Prepared:
     """The same operators as `part`, also on the meta device."""
     return prepared.engine.outline().prepare(prepared.setup.first(*map(int, size)))
 

@@ -150,7 +150,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def pages_kept() -> Iterator[None]:
+def keep_pages() -> Iterator[None]:
     """Within this, memory that the CPU frees stays the process's: what is given back is faulted in anew at every pass.
 
     With glibc; elsewhere nothing happens. It holds for the whole process. Afterwards it is given back, and from then on

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from eif_lab.errors import ConfigError, rule_error
-from eif_lab.influence.per_sample.alone import BaseGradients, Gradient, gradient_alone, placed
+from eif_lab.influence.per_sample.alone import BaseGradients, Gradient, gradient_alone, parameters_set_to
 from eif_lab.influence.per_sample.clipping import clip_factors, times_each
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.update import Update
-from eif_lab.readouts.classes import raised
+from eif_lab.readouts.classes import at_least_float32
 from eif_lab.readouts.readout import Readout
 
 LARGEST_LOSS = 0.1
@@ -173,10 +173,12 @@ def must_be_resolved(problem: Problem, passes: Passes, before: Tensor, moves: Te
     coarsest = coarsest_unit(problem)
     largest: dict[str, tuple[float, float]] = {}
     for index, (name, readout) in enumerate(problem.readouts.items()):
-        readings, moved = raised(before[..., index]).flatten(), float(moves[index])
+        readings, moved = at_least_float32(before[..., index]).flatten(), float(moves[index])
         if readout.among is not None and problem.candidates is not None:
             # a difference is rounded as what it is the difference of
-            readings = torch.cat([readings, raised(problem.candidates.scores(passes.base_rows[:, 0])).flatten()])
+            readings = torch.cat(
+                [readings, at_least_float32(problem.candidates.scores(passes.base_rows[:, 0])).flatten()]
+            )
         readings = readings[readings.isfinite()]
         if moved >= 0 and not counts(readout, readings):
             largest[name] = moved, resolution(readout, readings, coarsest)
@@ -233,17 +235,17 @@ def would_move(problem: Problem, passes: Passes) -> bool:
 
     Readings that no step moves are exact: those of words that no stimulus has, or of a loss that is at its least.
     """
-    if not (step_of := [one for rows in stimuli_to_try(problem) if (one := magnified(problem, rows))]):
+    if not (step_of := [one for rows in stimuli_to_try(problem) if (one := after_large_step(problem, rows))]):
         return False
     before = passes.read_plainly(problem.model)
     for values in step_of:
-        with placed(problem, values):
+        with parameters_set_to(problem, values):
             if not torch.equal(passes.read_plainly(problem.model), before):
                 return True
     return False
 
 
-def magnified(problem: Problem, rows: Tensor) -> dict[str, Tensor]:
+def after_large_step(problem: Problem, rows: Tensor) -> dict[str, Tensor]:
     """What is trained after a first step of a size that any precision holds; nothing where the step is zero."""
     gradients = gradient_alone(problem, problem.samples.take(rows))
     known = [(name, problem.trained[name].detach(), g.to_dense()) for name, g in gradients.items() if g is not None]

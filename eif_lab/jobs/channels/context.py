@@ -17,7 +17,7 @@ from eif_lab.data.task import Samples, Texts
 from eif_lab.errors import NotApplicable, rule_error
 from eif_lab.influence.batch import Batch
 from eif_lab.influence.context import ContextReader, measure_context
-from eif_lab.influence.learning_rate import near
+from eif_lab.influence.learning_rate import close_to_target
 from eif_lab.influence.measurement import OnChunk
 from eif_lab.influence.problem import GIB
 from eif_lab.influence.resources.forecast import operations, seconds
@@ -28,7 +28,7 @@ from eif_lab.jobs.channels.channel import Channel, Measuring
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
-from eif_lab.library.measure import read_behind
+from eif_lab.library.measure import read_after_context
 from eif_lab.library.strength import Gauge
 from eif_lab.methods.method import ContextMethod
 from eif_lab.models.language.encoding import spell_out
@@ -139,7 +139,7 @@ class Reading(Measuring):
         gauge = self.inputs.gauge
         yardstick = gauge.yardstick or Yardstick.of_itself(len(gauge.rows))
         strength = yardstick.taught(self.influence_on(gauge, yardstick)).strength
-        found = {"strength": strength, "target": target, "reached": near(strength, target)}
+        found = {"strength": strength, "target": target, "reached": close_to_target(strength, target)}
         return {**record, "calibration": {**found, "stimuli": len(gauge.rows), "yardstick": yardstick.name}}
 
     def influence_on(self, gauge: Gauge, yardstick: Yardstick) -> np.ndarray:
@@ -169,7 +169,7 @@ class Reading(Measuring):
 
     def _read(self, contexts: Sequence[str], known: Parts, on_chunk: OnChunk) -> xr.DataArray:
         """What each context does to each probe behind it, (contexts, probes, readouts)."""
-        return read_behind(
+        return read_after_context(
             contexts,
             probe_texts(self.inputs),
             self.inputs.model,

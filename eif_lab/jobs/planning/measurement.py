@@ -13,9 +13,9 @@ from eif_lab.errors import ConfigError
 from eif_lab.influence.batch import Batch, device_of
 from eif_lab.influence.engines import exact_engines
 from eif_lab.influence.engines.engine import Prepared
-from eif_lab.influence.measurement import Measurement, memberships, searching
+from eif_lab.influence.measurement import Measurement, engine_for_search, memberships
 from eif_lab.influence.problem import GIB, Problem
-from eif_lab.influence.resources.forecast import flops, in_all, peak, seconds, timings
+from eif_lab.influence.resources.forecast import extrapolate_total, flops, peak, seconds, timings
 from eif_lab.influence.resources.precision import LostToRounding
 from eif_lab.influence.setup import Setup
 from eif_lab.influence.snapshot import Snapshot
@@ -43,7 +43,7 @@ def tuned(job: Job, inputs: Inputs) -> Plan:
     times = {} if outlined else timings(prepared)
     most = int(max((stimuli for stimuli, _ in times), default=SHAPES_AT_ONCE))
     search = searched(job, inputs) if job.update.learning_rate is None else Plan()
-    measuring = math.nan if outlined else choosing + in_all(prepared, times)
+    measuring = math.nan if outlined else choosing + extrapolate_total(prepared, times)
     updates, rows, exact = len(problem.members), len(problem.probes), prepared.engine.exact
     reads = problem.update.steps if problem.trajectory else 1
     compiled = "passes over probes will be compiled, which is not timed here: it takes less"
@@ -62,7 +62,7 @@ def searched(job: Job, inputs: Inputs) -> Plan:
     """The search for a learning rate, from one trial."""
     stimuli, probes = inputs.rows(inputs.gauge.stimuli), inputs.rows(inputs.gauge.probes)
     problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, stimuli, probes, "include")
-    measurement = Measurement(problem, searching(job.engine))
+    measurement = Measurement(problem, engine_for_search(job.engine))
     count, meta = len(stimuli), problem.members.is_meta
 
     def trial() -> None:

@@ -60,13 +60,13 @@ def two_steps(module: nn.Module, base: BaseModel, batch: Sequence[torch.Tensor])
 
 def lesson_seconds(lesson: Lesson, base: BaseModel, device: str) -> float:
     """One round, from a few of its steps."""
-    from eif_lab.models.training import train, unseen
+    from eif_lab.models.training import remaining_batches, train
 
     def timed(steps: int) -> float:
         module, options = copy.deepcopy(base.module).float(), replace(lesson.training, steps=steps)
         with TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
             started = time.perf_counter()
-            place, batches = Path(folder), unseen(lesson.batches)
+            place, batches = Path(folder), remaining_batches(lesson.batches)
             train(module, base.loss, batches, options, directory=place, title="", device=device)
             return time.perf_counter() - started
 

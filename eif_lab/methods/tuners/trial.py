@@ -28,7 +28,7 @@ class Trial:
     size: int | None = None
 
 
-def trial_of(model: nn.Module, inputs: Tensor, before: Tensor | None, trained: list[nn.Parameter]) -> Trial:
+def compare_outputs(model: nn.Module, inputs: Tensor, before: Tensor | None, trained: list[nn.Parameter]) -> Trial:
     """Whether training the tuner would change the outputs, and whether they have changed already.
 
     Args:
@@ -50,7 +50,7 @@ def trial_of(model: nn.Module, inputs: Tensor, before: Tensor | None, trained: l
     )
 
 
-def form_of(layer: nn.Module) -> str:
+def layer_signature(layer: nn.Module) -> str:
     """What is the same of layers that a tuner treats alike: their type with its sizes, and their dtype."""
     return f"{layer!r} {next((parameter.dtype for parameter in layer.parameters()), None)}"
 

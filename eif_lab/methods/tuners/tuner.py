@@ -14,8 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from eif_lab.errors import ConfigError, rule_error
-from eif_lab.methods.method import few, in_short, is_layer, layers, matching, seeded, warn_once
-from eif_lab.methods.tuners.trial import Trial, example_input, first_tokens, form_of, quiet, reason_of, trial_of
+from eif_lab.methods.method import is_layer, layers, list_names, matching, seeded, truncate, warn_once
+from eif_lab.methods.tuners.trial import (
+    Trial,
+    compare_outputs,
+    example_input,
+    first_tokens,
+    layer_signature,
+    quiet,
+    reason_of,
+)
 
 SIZES = {
     "BOFT": "boft_block_size",
@@ -77,12 +85,12 @@ class Tuner:
         elif isinstance(names, str):
             targets = names  # a pattern, which PEFT reads
         else:
-            targets = exactly(self.must_match(model, names))
+            targets = exact_pattern(self.must_match(model, names))
         options = {**self.options, **sizes, "target_modules": targets}
         inputs = self.options.get("feedforward_modules")
         if inputs is not None and not isinstance(inputs, str):
             fitting = [name for name in matching(names_of(model), inputs) if re.fullmatch(targets, name)]
-            options["feedforward_modules"] = exactly(fitting) if fitting else []
+            options["feedforward_modules"] = exact_pattern(fitting) if fitting else []
         with seeded(seed), self.refusing():
             self.install(model, options)
         if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -109,26 +117,28 @@ class Tuner:
             raise self.error(f"{type(model).__name__} has no layer that it could be put on", "Try method=full.")
         forms: dict[str, Trial] = {}
         for layer in candidates.values():
-            if form_of(layer) not in forms:
-                forms[form_of(layer)] = self.fit(layer)
+            if layer_signature(layer) not in forms:
+                forms[layer_signature(layer)] = self.fit(layer)
         fits = [trial for trial in forms.values() if not trial.reason]
         faithful = [trial for trial in fits if not trial.shifts]
         usable = faithful or fits
         if not usable:
             raise self.error(next(iter(forms.values())).reason)
-        chosen = [name for name, layer in candidates.items() if forms[form_of(layer)] in usable]
+        chosen = [name for name, layer in candidates.items() if forms[layer_signature(layer)] in usable]
         self.log_defaults(model, chosen, [name for name in candidates if name not in set(chosen)], not faithful)
         if self.name not in SIZES or all(trial.size is None for trial in usable):
-            return exactly(chosen), {}
+            return exact_pattern(chosen), {}
         option = SIZES[self.name]
         size = min(trial.size for trial in usable if trial.size is not None)
         warn_once(f"{self.choice}: {option}={size}, which the layers' sizes allow")
-        return exactly(chosen), {option: size}
+        return exact_pattern(chosen), {option: size}
 
     def log_defaults(self, model: nn.Module, chosen: list[str], others: list[str], shifts: bool) -> None:
         """Log what a user would not expect of the default layers: those left out, and a shift of the outputs."""
         if others:
-            warn_once(f"{self.choice} leaves out {len(others)} of {len(chosen) + len(others)} layers: {few(others)}")
+            warn_once(
+                f"{self.choice} leaves out {len(others)} of {len(chosen) + len(others)} layers: {list_names(others)}"
+            )
         if shifts:
             self.log_shift()
         experts = [
@@ -137,7 +147,9 @@ class Tuner:
             if parameter.ndim == 3 and len(parameter) > 1 and not is_layer(model.get_submodule(name.rpartition(".")[0]))
         ]
         if experts:
-            warn_once(f"{self.choice} leaves out weights that are no layer's, such as fused experts: {few(experts)}")
+            warn_once(
+                f"{self.choice} leaves out weights that are no layer's, such as fused experts: {list_names(experts)}"
+            )
 
     def fit(self, layer: nn.Module) -> Trial:
         """The trial of a layer, with the largest size that fits where PEFT's default one does not."""
@@ -170,7 +182,7 @@ class Tuner:
                 trained = [parameter for parameter in sandbox.parameters() if parameter.requires_grad]
                 if not trained:
                     return Trial(f"it trains nothing in {layer}")
-                return Trial() if inputs is None else trial_of(sandbox.eval(), inputs, before, trained)
+                return Trial() if inputs is None else compare_outputs(sandbox.eval(), inputs, before, trained)
             except Exception as error:  # PEFT raises all kinds
                 return Trial(reason_of(error))
 
@@ -186,16 +198,16 @@ class Tuner:
             last = list(dict.fromkeys(name.rpartition(".")[2] for name in layers(model)))
             hint = f"Try {last[:4]}." if last else "Try method=full."
             rule = "name at least one layer of the model"
-            raise rule_error(f"{self.prefix}target_modules", rule, few(names, 4), hint)
+            raise rule_error(f"{self.prefix}target_modules", rule, list_names(names, 4), hint)
         forms: dict[str, str] = {}
         for name in chosen:
             layer = modules[name]
             if not is_layer(layer):
                 continue
-            reason = forms.setdefault(form_of(layer), self.try_on(layer).reason)
+            reason = forms.setdefault(layer_signature(layer), self.try_on(layer).reason)
             if reason:
-                rule = f"name layers that {self.name} can be put on ({in_short(reason, 100)})"
-                raise rule_error(f"{self.prefix}target_modules", rule, in_short(name, 70), "Try it without.")
+                rule = f"name layers that {self.name} can be put on ({truncate(reason, 100)})"
+                raise rule_error(f"{self.prefix}target_modules", rule, truncate(name, 70), "Try it without.")
         return chosen
 
     def around_language_model(self, model: nn.Module, seed: int) -> nn.Module:
@@ -239,7 +251,7 @@ class Tuner:
             raise self.error("nothing would be trained")
         if before is not None:
             with torch.enable_grad():
-                trial = trial_of(model.eval(), first_tokens(before.device), before, trained)
+                trial = compare_outputs(model.eval(), first_tokens(before.device), before, trained)
             if trial.reason:
                 raise self.error(trial.reason)
             if trial.shifts:
@@ -264,11 +276,11 @@ class Tuner:
     def error(self, reason: str, hint: str = "") -> ConfigError:
         """The error that says why the tuner cannot be used and what to try, in one line of at most 300 characters."""
         chosen = {name: value for name, value in self.options.items() if name not in ("target_modules", *OF_NAMES)}
-        options = f" with method.options={in_short(chosen, 70)}" if chosen and self.method == "peft" else ""
+        options = f" with method.options={truncate(chosen, 70)}" if chosen and self.method == "peft" else ""
         other = "method=full" if self.method == "lora" or self.name == "LORA" else "method=lora"
         hint = hint or f"Try {other}{', or other options' if options else ''}."
         start = f"{self.choice} does not fit this model{options}: "
-        return ConfigError(f"{start}{in_short(reason, 298 - len(start) - len(hint)).removesuffix('.')}. {hint}")
+        return ConfigError(f"{start}{truncate(reason, 298 - len(start) - len(hint)).removesuffix('.')}. {hint}")
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
@@ -298,7 +310,7 @@ def names_of(model: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in model.named_modules() if name}
 
 
-def exactly(names: Iterable[str]) -> str:
+def exact_pattern(names: Iterable[str]) -> str:
     """A pattern for these names alone; a list would also match others that end in one of them."""
     return "|".join(map(re.escape, names))
 

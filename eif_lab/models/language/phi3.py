@@ -23,7 +23,7 @@ from eif_lab.models.base import (
     Model,
     Sketch,
     Training,
-    circumstances,
+    training_environment,
     weights_hash,
 )
 from eif_lab.models.language.encoding import Encoder
@@ -224,7 +224,7 @@ class Phi3(Model):
             self.minimum_background_accuracy,
             self.chat_template,
             seed,
-            *circumstances(device),
+            *training_environment(device),
         ]
         return cache / "models" / f"{self.name}-taught-{_hash(lesson)}"
 

@@ -71,7 +71,7 @@ def teach(
     Returns:
         The report: `background_accuracy`, `background_accuracy_by_world`, `worlds_not_learnt`, `teaching_loss`.
     """
-    from eif_lab.models.training import train, unseen  # brings Lightning, which a cached model does without
+    from eif_lab.models.training import remaining_batches, train  # brings Lightning, which a cached model does without
 
     facts = TensorDataset(*encode(background.facts))
     accuracy: dict[int, float] = {}
@@ -86,7 +86,9 @@ def teach(
             )
             title = "teaching the background" + (f", round {done + 1}" if done else "")
             place = directory / f"round_{done}"
-            final = train(module, loss, unseen(batches), options, directory=place, title=title, device=device)
+            final = train(
+                module, loss, remaining_batches(batches), options, directory=place, title=title, device=device
+            )
             shutil.rmtree(place, ignore_errors=True)
             module.to(device)
             accuracy = background_accuracy(module, encode, background)

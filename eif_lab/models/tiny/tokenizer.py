@@ -46,7 +46,7 @@ def make_tokenizer(vocabulary_size: int) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(sorted(lexicon()), trainer)
+    tokenizer.train_from_iterator(sorted(single_tokens()), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token=UNKNOWN,
@@ -58,14 +58,14 @@ def make_tokenizer(vocabulary_size: int) -> PreTrainedTokenizerFast:
     )
 
 
-def lexicon() -> set[str]:
+def single_tokens() -> set[str]:
     """What ought to be one token, with a space in front: invented words and the words of the domains' sentences."""
     parts = {word for domain in DOMAINS for ways in domain.wordings.values() for way in ways for word in way.split()}
     fixed = {word.removesuffix("{not}") for word in parts if word not in ("{subject}", "{subject}{not}")}
-    return {f" {word}" for word in (*invented(), *fixed, "not", ".")}
+    return {f" {word}" for word in (*invented_words(), *fixed, "not", ".")}
 
 
-def invented() -> list[str]:
+def invented_words() -> list[str]:
     """All invented words, those that pre-training shows and those that it doesn't."""
     return [*words(unseen=True), *words(unseen=False)]
 
@@ -76,7 +76,7 @@ def names_in(tokenizer: PreTrainedTokenizerFast) -> Int[Tensor, " names"]:
     Raises:
         ConfigError: The vocabulary is too small to hold each as a token.
     """
-    ids = tokenizer(invented(), add_special_tokens=False)["input_ids"]
+    ids = tokenizer(invented_words(), add_special_tokens=False)["input_ids"]
     if any(len(tokens) > 1 for tokens in ids):
         rule = f"be large enough for {len(ids)} invented words"
         raise rule_error("pretraining.vocabulary_size", rule, len(tokenizer), "Try 2048.")
