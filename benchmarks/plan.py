@@ -38,24 +38,24 @@ def plans(jobs: Mapping[str, str]) -> Iterator[Row]:
         jobs: The overrides, by name.
     """
     for name, overrides in jobs.items():
-        yield from attempt(f"{name}: plan", compared(name, overrides))
+        yield from attempt(f"{name}: plan", compare(name, overrides))
 
 
-def compared(name: str, overrides: str) -> Iterator[Row]:
+def compare(name: str, overrides: str) -> Iterator[Row]:
     """The plan and the measurement of one job, as the larger over the smaller."""
     with TemporaryDirectory() as folder:
         planned, measured = (in_own_process(task, overrides, folder) for task in ("plan", "run"))
     parts = ", ".join(f"{part} {some:.3g}" for part, some in planned["parts"].items())
     both = {"planned": planned["seconds"], "measured": measured["seconds"]}
     note = f"planned: {parts}; measured: {measured['trials']} rates tried, measuring {measured['measuring']:.3g}"
-    yield Row(f"{name}: time, planned against measured", off(both), goal=TIME, seconds=both, note=note)
+    yield Row(f"{name}: time, planned against measured", ratio_of(both), goal=TIME, seconds=both, note=note)
     sizes = {"planned": planned["peak"], "measured": measured["peak"]}
     told = ", ".join(f"{which} {size:.0f} MiB" for which, size in sizes.items())
     above = f"{measured['base']:.0f} MiB of it before: Python and its libraries"
-    yield Row(f"{name}: peak memory, planned against measured", off(sizes), goal=MEMORY, note=f"{told}; {above}")
+    yield Row(f"{name}: peak memory, planned against measured", ratio_of(sizes), goal=MEMORY, note=f"{told}; {above}")
 
 
-def off(both: Mapping[str, float]) -> float:
+def ratio_of(both: Mapping[str, float]) -> float:
     """The larger over the smaller."""
     return max(both.values()) / min(both.values())
 

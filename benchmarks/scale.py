@@ -114,7 +114,7 @@ class Measured(NamedTuple):
         return np.array([1.0, self.stimuli, self.flops])
 
 
-def measured(sizes: Sequence[tuple[int, int, int, int]], rounds: int) -> Iterator[Measured]:
+def measure(sizes: Sequence[tuple[int, int, int, int]], rounds: int) -> Iterator[Measured]:
     """Times of ``factored`` on Phi-3 models of several widths, sizes and lengths.
 
     Args:
@@ -135,7 +135,7 @@ def work(shape: Shape, stimuli: int, probes: int, tokens: int, steps: int = 1) -
     return (3 * steps * stimuli + stimuli * probes) * shape.forward_flops(tokens)
 
 
-def fitted(found: Sequence[Measured]) -> np.ndarray:
+def fit(found: Sequence[Measured]) -> np.ndarray:
     """Seconds of a measurement, of each stimulus, and of an operation, by least squares on relative errors: (3,)."""
     seconds = np.array([one.seconds for one in found])
     rows = np.array([one.terms for one in found]) / seconds[:, None]
@@ -144,7 +144,7 @@ def fitted(found: Sequence[Measured]) -> np.ndarray:
 
 def fit_table(found: Sequence[Measured]) -> str:
     """Measured beside fitted, and beside what a fit without that row says."""
-    told, (once, stimulus, operation) = machine(), fitted(found)
+    told, (once, stimulus, operation) = machine(), fit(found)
     lines = [
         f"`seconds = {once:.2g} + {stimulus:.2g} * stimuli + operations / {1 / operation:.3g} per second`,",
         f"on {told['processor']} with {told['cores']} cores, float32, Phi-3 with random weights, `factored`, one step:",
@@ -153,7 +153,7 @@ def fit_table(found: Sequence[Measured]) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for place, one in enumerate(found):
-        both = (float(one.terms @ fitted(rows)) for rows in (found, [*found[:place], *found[place + 1 :]]))
+        both = (float(one.terms @ fit(rows)) for rows in (found, [*found[:place], *found[place + 1 :]]))
         cells = [one.name, f"{one.flops:.2g}", f"{one.seconds:.2f}", *(f"{seconds:.2f}" for seconds in both)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -184,13 +184,12 @@ def scale_table(one: Accelerator) -> str:
             f"{kept / GB:.1f}",
             "yes" if fits else f"no: {needed} for one copy",
         ]
-        lines.append(
-            f"| {' | '.join([*cells, f'{flops:.2g}', told(hours) if fits or count >= needed else 'cannot start'])} |"
-        )
+        duration = time_text(hours) if fits or count >= needed else "cannot start"
+        lines.append(f"| {' | '.join([*cells, f'{flops:.2g}', duration])} |")
     return "\n".join(lines)
 
 
-def told(hours: float) -> str:
+def time_text(hours: float) -> str:
     """A time for the eye."""
     return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
@@ -215,7 +214,7 @@ def size(count: float) -> str:
     return f"{count / GB:.3g} GB" if count >= GB else f"{count / 1e6:.3g} MB"
 
 
-def written(page: str, tables: dict[str, str]) -> str:
+def fill_page(page: str, tables: dict[str, str]) -> str:
     """The page with each table between its marks."""
     for name, table in tables.items():
         begin, end = MARK.format(name=name), f"<!-- end of {name} -->"
@@ -231,11 +230,11 @@ def main() -> None:
     quick = parser.parse_args().quick
     torch.manual_seed(0)
     sizes = [(32, 4, 8, 10), (64, 4, 16, 10), (64, 8, 16, 20)] if quick else SIZES
-    found = list(measured(sizes, rounds=2 if quick else 5))
+    found = list(measure(sizes, rounds=2 if quick else 5))
     tables = {"fit": fit_table(found), "scale": scale_table(Accelerator()), "storage": storage_table()}
     print("\n\n".join(tables.values()))
     if not quick:
-        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        PAGE.write_text(fill_page(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
 
 
 SIZES = [

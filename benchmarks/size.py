@@ -20,7 +20,7 @@ from numpy.random import Generator, default_rng
 
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.negation import Negation
-from eif_lab.desiderata.power import FORMS, raised_by
+from eif_lab.desiderata.power import FORMS, effects_of
 from eif_lab.desiderata.verdict import SATISFIED, VIOLATED, Verdict
 
 RESULT = Path("benchmarks/results/size.md")
@@ -151,7 +151,7 @@ def simulated(truth: Truth, effect: Effect, count: int, draws: int) -> Iterator[
     share = {"direct": 1.0} | dict(truth.influence)
     moved = np.tile([share.get(form, 0.0) for form in FORMS], (count, 3, 1))
     for seed in range(draws):
-        yield truth.judge.verdict(raised_by(effect(default_rng(seed), moved)))
+        yield truth.judge.verdict(effects_of(effect(default_rng(seed), moved)))
 
 
 def of_statistic(name: str, value: float, taught: Sequence[Verdict], drawn: int) -> Errors:

@@ -31,8 +31,8 @@ def sweeps(jobs: int, run: int) -> Iterator[Row]:
 
 def measured(jobs: int, run: int) -> Iterator[Row]:
     """The rows of `sweeps`."""
-    alone, *_ = begun(1, 1)
-    first, *others = begun(jobs, run + 1)
+    alone, *_ = start_times(1, 1)
+    first, *others = start_times(jobs, run + 1)
     seconds = {"first of one": alone, "first of all": first}
     yield Row(f"{jobs} tiny jobs: check of one", (first - alone) / (jobs - 1), "s", CHECK, seconds=seconds)
     yield Row(f"{jobs} tiny jobs: until the first begins, after a start", first - alone, "s", FIRST)
@@ -40,7 +40,7 @@ def measured(jobs: int, run: int) -> Iterator[Row]:
     yield Row(f"{jobs} tiny jobs: one after the other", (others[-1] - others[0]) / (len(others) - 1), "s")
 
 
-def begun(jobs: int, wanted: int) -> list[float]:
+def start_times(jobs: int, wanted: int) -> list[float]:
     """When each of the first jobs of a sweep begins, in seconds after its command.
 
     Args:

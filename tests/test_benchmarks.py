@@ -25,7 +25,7 @@ from benchmarks.machine import Neighbours
 from benchmarks.over_floor import one_row
 from benchmarks.peers import PEERS, peer_scores, timed
 from benchmarks.report import Report, Row, attempt
-from benchmarks.scale import MODELS, Measured, Shape, fitted, written
+from benchmarks.scale import MODELS, Measured, Shape, fill_page, fit
 from benchmarks.timing import interleaved, ratio
 from eif_lab.influence.resources.forecast import operations
 from eif_lab.influence.update import Update
@@ -208,11 +208,11 @@ def test_the_cost_models_operations_and_parameters_are_those_of_the_model():
 def test_the_fit_finds_what_times_were_made_of():
     sizes = [(4, 1e8), (8, 1e9), (64, 2e9), (2, 7e9)]
     found = [Measured("", stimuli, flops, 0.25 + 0.01 * stimuli + flops / 3e9) for stimuli, flops in sizes]
-    np.testing.assert_allclose(fitted(found), (0.25, 0.01, 1 / 3e9))
+    np.testing.assert_allclose(fit(found), (0.25, 0.01, 1 / 3e9))
 
 
 def test_each_table_replaces_the_one_between_its_marks():
     page = "a\n<!-- fit: written by python -m benchmarks.scale -->\nold\n<!-- end of fit -->\nb"
-    once = written(page, {"fit": "new"})
+    once = fill_page(page, {"fit": "new"})
     assert "old" not in once and once.startswith("a\n") and once.endswith("\nb")
-    assert written(once, {"fit": "new"}) == once
+    assert fill_page(once, {"fit": "new"}) == once

@@ -189,7 +189,7 @@ def test_what_another_process_wrote_while_the_folder_was_waited_for_is_not_this_
     output = Output.claim(tmp_path / "job", unique=False)
     (tmp_path / "job" / ".hydra").mkdir()
     output.hold("job.lock", "runs this job")
-    output.forget({".hydra"})
+    output.remove_written({".hydra"})
     output.release()
     assert (tmp_path / "job" / ".hydra").is_dir()
 
@@ -207,7 +207,7 @@ def test_what_stood_in_a_folder_stays_after_a_mistake(tmp_path):
     output = Output.claim(job, unique=False)
     for name in (".hydra", "new"):
         (job / name).mkdir()
-    output.forget({".hydra", "wandb", "tracker.csv"})
+    output.remove_written({".hydra", "wandb", "tracker.csv"})
     assert sorted(path.name for path in job.iterdir()) == ["new", "outputs", "wandb"]
 
 

@@ -21,8 +21,8 @@ from eif_lab.models.language.encoding import Encoder
 LANDMARKS = {
     "jobs.run": {"run_job"},
     "jobs.inputs": {"load"},
-    "jobs.channels.weights": {"Learning.calibrate", "Learning.measure"},
-    "jobs.channels.context": {"Context.check", "Reading.calibrate", "Reading.measure"},
+    "jobs.channels.weights": {"WeightsMeasurement.calibrate", "WeightsMeasurement.measure"},
+    "jobs.channels.context": {"Context.check", "ContextMeasurement.calibrate", "ContextMeasurement.measure"},
     "jobs.channels.channel": {"Channel.check"},
     "jobs.measure": {"measure"},
     "jobs.judge": {"judge"},
@@ -93,8 +93,8 @@ WEIGHTS = [
     "jobs.inputs.load",
     "jobs.channels.channel.Channel.check",
     "jobs.measure.measure",
-    "jobs.channels.weights.Learning.calibrate",
-    "jobs.channels.weights.Learning.measure",
+    "jobs.channels.weights.WeightsMeasurement.calibrate",
+    "jobs.channels.weights.WeightsMeasurement.measure",
     "influence.measurement.Measurement.influence",
     "influence.array.annotate",
     "results.cache.ArrayCache.put",
@@ -104,7 +104,10 @@ WEIGHTS = [
     "results.job.write_manifest",
 ]
 CONTEXT = [
-    one.replace("channel.Channel", "context.Context").replace("weights.Learning", "context.Reading") for one in WEIGHTS
+    one.replace("channel.Channel", "context.Context").replace(
+        "weights.WeightsMeasurement", "context.ContextMeasurement"
+    )
+    for one in WEIGHTS
 ]
 CONTEXT[6] = "influence.context.measure_context"
 

@@ -62,7 +62,7 @@ def claim_folder(command: Command) -> Iterator[Output]:
             output.hold(kind.lock, kind.does)
             must_hold(output, kind.holds, kind.option)
             if output.before and command.swept:
-                must_be_free_for_jobs(command, output.path)
+                must_have_free_job_folders(command, output.path)
             elif output.before:
                 must_be_free(output.path, job_config(command.config, kind.option), kind.option)
         yield output
@@ -86,7 +86,7 @@ def refuse_folder(option: str, name: str, output: Output | None = None) -> Itera
         yield
     except (ConfigError, OSError, HydraException, OmegaConfBaseException) as error:
         if output is not None and output.lock:
-            output.forget()
+            output.remove_written()
         if isinstance(error, OSError):
             rule = f"be a folder that can be made and written ({error.strerror})"
             raise rule_error(option, rule, name, "Give another folder.") from error
@@ -102,7 +102,7 @@ def name_in_config(command: Command, output: Output) -> None:
             hydra.overrides.hydra.append(format_override("hydra.sweep.dir", str(output.path)))
 
 
-def must_be_free_for_jobs(command: Command, sweep: Path) -> None:
+def must_have_free_job_folders(command: Command, sweep: Path) -> None:
     """Refuse a sweep's folder in which another config's job stands where a job of this sweep would.
 
     Args:

@@ -65,7 +65,7 @@ class Command:
         self.hydra = ComposedHydra(task_name=detect_task_name(None, MODULE), config_loader=self.loader)
         self.name = asked.config_name or PRIMARY
         self.overrides = list(asked.overrides)
-        with self.in_words(self.overrides):
+        with self.explain_refusals(self.overrides):
             mode = self.hydra.get_mode(self.name, self.overrides)
         self.swept = asked.multirun or mode == RunMode.MULTIRUN
         self.mode = RunMode.MULTIRUN if self.swept else RunMode.RUN
@@ -79,7 +79,7 @@ class Command:
         Raises:
             ConfigError: It cannot be composed.
         """
-        with self.in_words(self.overrides):
+        with self.explain_refusals(self.overrides):
             self.must_find_search_path()
             return self.loader.load_configuration(self.name, self.overrides, self.mode)
 
@@ -94,7 +94,7 @@ class Command:
             ConfigError: A mistake in any job, or no job that applies.
         """
         config = self.config
-        with self.in_words(self.overrides):
+        with self.explain_refusals(self.overrides):
             if not self.swept:
                 from eif_lab.jobs.read import read_job  # brings torch, which a mistake in the grammar does without
 
@@ -108,13 +108,13 @@ class Command:
         must_differ(jobs)
         folders = JobFolders()
         with closing(show_progress(jobs)) as each:
-            checked = [(job, self.checked(number, job, folders)) for number, job in enumerate(each)]
+            checked = [(job, self.check_job(number, job, folders)) for number, job in enumerate(each)]
         unfit = [error for _, error in checked if isinstance(error, NotApplicable)]
         if len(unfit) == len(checked):
             raise unfit[0]
         return checked
 
-    def checked(self, number: int, overrides: list[str], folders: JobFolders) -> Job | NotApplicable:
+    def check_job(self, number: int, overrides: list[str], folders: JobFolders) -> Job | NotApplicable:
         """The options of one job of a sweep, or the reason why they do not go together.
 
         Args:
@@ -122,7 +122,7 @@ class Command:
             overrides: The job's.
             folders: Of the jobs before; this one's is added.
         """
-        with self.in_words(overrides):
+        with self.explain_refusals(overrides):
             config = self.loader.load_job(self.config, number, overrides)
             try:
                 asked = job_config(config, "hydra.sweep.dir", "hydra.sweep.subdir")
@@ -158,12 +158,12 @@ class Command:
         self.hydra.composed = self.config
         try:
             run = self.hydra.multirun if self.swept else self.hydra.run
-            with self.in_words(self.overrides):
+            with self.explain_refusals(self.overrides):
                 return run(self.name, functools.partial(run_in_starting_directory, task), self.overrides)
         finally:
             GlobalHydra.instance().clear()
 
-    def in_words(self, overrides: Sequence[str]) -> AbstractContextManager[None]:
+    def explain_refusals(self, overrides: Sequence[str]) -> AbstractContextManager[None]:
         """Turn what Hydra refuses of these overrides into one line (`refusals.explain_refusals`)."""
         return explain_refusals(self.loader, self.name, list(dict.fromkeys([*self.overrides, *overrides])))
 

@@ -79,7 +79,7 @@ def run_alone(output: Output, config: DictConfig) -> int:
     except ConfigError as error:
         print(error_line(error), file=sys.stderr)
         logging.shutdown()
-        output.forget({".hydra", "job.log", *tracker_files(job)})
+        output.remove_written({".hydra", "job.log", *tracker_files(job)})
         return USER_ERROR
 
 

@@ -94,10 +94,10 @@ class Output:
     def release(self) -> None:
         """Let other processes have the folder, or remove it again if nothing has been written to it."""
         if self.lock and self.path.is_dir() and {one.name for one in self.path.iterdir()} <= {self.lock}:
-            self.forget()
+            self.remove_written()
         self.held.close()
 
-    def forget(self, names: Iterable[str] = ()) -> None:
+    def remove_written(self, names: Iterable[str] = ()) -> None:
         """Remove what this process wrote; what stood there before stays, and so does a folder that isn't empty.
 
         Args:

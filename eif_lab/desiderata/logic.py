@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.random import Generator
 
 from eif_lab.desiderata.matched_pairs import discrimination
-from eif_lab.desiderata.relation_test import Judged, Raised, RelationTest
+from eif_lab.desiderata.relation_test import GuardedFinding, RelationEffects, RelationTest
 from eif_lab.desiderata.selection import clean, require_units
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.options import option
@@ -56,9 +56,9 @@ class Logic(RelationTest):
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
         influence = clean(influence)
-        return self.verdict(Raised.measure(influence), discrimination(influence, "entailed"))
+        return self.verdict(RelationEffects.measure(influence), discrimination(influence, "entailed"))
 
-    def verdict(self, raised: Raised, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
+    def verdict(self, raised: RelationEffects, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
         """The verdict on what stimuli did to their own probes.
 
         Args:
@@ -70,19 +70,19 @@ class Logic(RelationTest):
         require_units(len(strength), f"{raised.unit} with an entailed and a stated probe", at_least=2)
         reach = self.ratio("reach", entailed, strength, unit=raised.unit, threshold=self.reach_threshold)
         judged = [
-            Judged(self.mean("gain", entailed, raised.unit), strength),
-            Judged(reach, strength),
+            GuardedFinding(self.mean("gain", entailed, raised.unit), strength),
+            GuardedFinding(reach, strength),
             *self.converse_held(raised),
         ]
         findings, note = self.if_taught(judged, raised.unit)
         details = {**raised.averages(), "strength": float(strength.mean()), **details}
         return Verdict("logic", self.claim, findings, self.alpha, details, note)
 
-    def converse_held(self, raised: Raised) -> list[Judged]:
+    def converse_held(self, raised: RelationEffects) -> list[GuardedFinding]:
         """Whether the converse stays; nothing where fewer than two worlds have one."""
         converse, strength = raised.together(raised["converse"], raised.strength)
         if len(strength) < 2:
             return []
         kept = strength - converse
         finding = self.ratio("converse_held", kept, strength, unit=raised.unit, threshold=self.converse_threshold)
-        return [Judged(finding, strength)]
+        return [GuardedFinding(finding, strength)]

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from scipy import stats
 
 from eif_lab.desiderata.matched_pairs import discrimination
-from eif_lab.desiderata.relation_test import Judged, Raised, RelationTest
+from eif_lab.desiderata.relation_test import GuardedFinding, RelationEffects, RelationTest
 from eif_lab.desiderata.selection import clean, require_units
 from eif_lab.desiderata.statistics import divide
 from eif_lab.desiderata.verdict import Verdict
@@ -53,9 +53,9 @@ class Negation(RelationTest):
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
         influence = clean(influence)
-        return self.verdict(Raised.measure(influence), discrimination(influence, "contradicted", sign=-1))
+        return self.verdict(RelationEffects.measure(influence), discrimination(influence, "contradicted", sign=-1))
 
-    def verdict(self, raised: Raised, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
+    def verdict(self, raised: RelationEffects, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
         """The verdict on what stimuli did to their own probes.
 
         Args:
@@ -65,7 +65,7 @@ class Negation(RelationTest):
         raised.require("contradicted")
         contradicted, strength = raised.together(raised["contradicted"], raised.strength)
         require_units(len(strength), f"{raised.unit} with a contradicted and a stated probe", at_least=2)
-        fall = Judged(self.mean("fall", -contradicted, raised.unit), strength)
+        fall = GuardedFinding(self.mean("fall", -contradicted, raised.unit), strength)
         findings, note = self.if_taught([fall, *self.gap(raised)], raised.unit)
         details = {
             **raised.averages(),
@@ -76,17 +76,17 @@ class Negation(RelationTest):
         }
         return Verdict("negation", self.claim, findings, self.alpha, details, note)
 
-    def gap(self, raised: Raised) -> list[Judged]:
+    def gap(self, raised: RelationEffects) -> list[GuardedFinding]:
         """How far what follows is above what is contradicted; nothing where fewer than two worlds have both."""
         entailed, contradicted, strength = raised.together(raised["entailed"], raised["contradicted"], raised.strength)
         if len(strength) < 2:
             return []
         apart = entailed - contradicted
         finding = self.ratio("gap", apart, strength, unit=raised.unit, threshold=self.gap_threshold)
-        return [Judged(finding, strength)]
+        return [GuardedFinding(finding, strength)]
 
 
-def rising_together(raised: Raised) -> float:
+def rising_together(raised: RelationEffects) -> float:
     """Spearman correlation over the stimuli that have both; NaN where there are fewer than two or either is
     constant.
     """

@@ -59,16 +59,16 @@ class Teaching:
         pair_sum = [((counts @ table[a, b]) * as_probe).sum(axis=1) for table in (self.total, self.cells)]
         return statistics.divide(*pair_sum)
 
-    def learnt(self, a: float, counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
+    def mean_strength(self, a: float, counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
         """``S(a)`` where each unit counts so often."""
         return statistics.divide(counts @ self.strength[a], counts @ self.stimuli[a])
 
-    def passed_on(
+    def transfer(
         self, a: float, b: float, counts: Float[np.ndarray, "draws units"], per_nat: bool
     ) -> Float[np.ndarray, " draws"]:
         """``T(a, b)``, per nat of strength ``T(a, b) / S(a)``."""
         mean = self.mean(a, b, counts)
-        return statistics.divide(mean, self.learnt(a, counts)) if per_nat else mean
+        return statistics.divide(mean, self.mean_strength(a, counts)) if per_nat else mean
 
 
 @dataclass
@@ -116,14 +116,16 @@ class NoiseInvariance(Desideratum):
         require(influence, "stimulus_sigma", "probe_sigma", "stimulus_source", "probe_source", hint=_HINT)
         levels = noise_levels(influence)
         teaching = measure_teaching(influence, levels)
-        note = self.nothing_taught(teaching, levels)
-        findings = [one if not note else without_p_values(one) for one in self.both(teaching, levels, per_nat=True)]
+        note = self.why_not_comparable(teaching, levels)
+        findings = [
+            one if not note else without_p_values(one) for one in self.compare_levels(teaching, levels, per_nat=True)
+        ]
         details = curve(teaching, levels)
-        for one in self.both(teaching, levels, per_nat=False):
+        for one in self.compare_levels(teaching, levels, per_nat=False):
             details |= {one.statistic: one.effect, f"{one.statistic}_low": one.low, f"{one.statistic}_high": one.high}
         return Verdict("noise_invariance", self.claim, findings, self.alpha, details, note)
 
-    def both(self, teaching: Teaching, levels: Sequence[float], per_nat: bool) -> list[Finding]:
+    def compare_levels(self, teaching: Teaching, levels: Sequence[float], per_nat: bool) -> list[Finding]:
         """How much less is taught, and the asymmetry: per nat of strength or at equal rate."""
 
         def taught_less(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
@@ -138,13 +140,13 @@ class NoiseInvariance(Desideratum):
             self.finding(f"asymmetry_{ending}", asymmetric, teaching.units, teaching.unit, self.asymmetry_threshold),
         ]
 
-    def nothing_taught(self, teaching: Teaching, levels: Sequence[float]) -> str:
+    def why_not_comparable(self, teaching: Teaching, levels: Sequence[float]) -> str:
         """Why there is nothing to compare: what is not clearly above zero; empty where all is."""
         means: dict[str, Weighted] = {
             "what clean stimuli teach clean probes of their class": partial(teaching.mean, 0, 0)
         }
         for sigma in (0.0, *levels):
-            means[f"what stimuli at sigma = {sigma:g} teach of themselves"] = partial(teaching.learnt, sigma)
+            means[f"what stimuli at sigma = {sigma:g} teach of themselves"] = partial(teaching.mean_strength, sigma)
         for name, mean in means.items():
             found = self.finding("mean", mean, teaching.units, teaching.unit, 0.0)
             if not found.p_value <= self.alpha:
@@ -229,14 +231,14 @@ def ratio(
     teaching: Teaching, sigma: float, counts: Float[np.ndarray, "draws units"], per_nat: bool
 ) -> Float[np.ndarray, " draws"]:
     """``T(sigma, 0) / T(0, 0)``, or ``P(sigma, 0) / P(0, 0)``."""
-    return statistics.divide(*(teaching.passed_on(a, 0.0, counts, per_nat) for a in (sigma, 0.0)))
+    return statistics.divide(*(teaching.transfer(a, 0.0, counts, per_nat) for a in (sigma, 0.0)))
 
 
 def asymmetry(
     teaching: Teaching, sigma: float, counts: Float[np.ndarray, "draws units"], per_nat: bool
 ) -> Float[np.ndarray, " draws"]:
     """``(T(0, sigma) - T(sigma, 0)) / (|T(0, sigma)| + |T(sigma, 0)|)``, or the same of P."""
-    to_noisy, to_clean = (teaching.passed_on(a, b, counts, per_nat) for a, b in ((0.0, sigma), (sigma, 0.0)))
+    to_noisy, to_clean = (teaching.transfer(a, b, counts, per_nat) for a, b in ((0.0, sigma), (sigma, 0.0)))
     return statistics.divide(to_noisy - to_clean, np.abs(to_noisy) + np.abs(to_clean))
 
 
@@ -245,7 +247,7 @@ def curve(teaching: Teaching, levels: Sequence[float]) -> dict[str, float]:
     once = np.ones((1, teaching.units))
     details = {"clean_to_clean": float(teaching.mean(0.0, 0.0, once)[0])}
     for sigma in (0.0, *levels):
-        details[f"strength_at_{sigma:g}"] = float(teaching.learnt(sigma, once)[0])
+        details[f"strength_at_{sigma:g}"] = float(teaching.mean_strength(sigma, once)[0])
     for sigma in levels:
         for ending, per_nat in (("", False), ("_per_nat", True)):
             details[f"ratio{ending}_at_{sigma:g}"] = float(ratio(teaching, sigma, once, per_nat)[0])

@@ -15,7 +15,7 @@ from numpy.random import default_rng
 from eif_lab.data.contrast import SIGNS
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.negation import Negation
-from eif_lab.desiderata.relation_test import Raised
+from eif_lab.desiderata.relation_test import RelationEffects
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.errors import rule_error
 
@@ -54,14 +54,14 @@ def simulate(
     return moved * learnt + noise * random.normal(size=(worlds, stimuli, len(FORMS)))
 
 
-def raised_by(values: Float[np.ndarray, "worlds stimuli forms"]) -> Raised:
+def effects_of(values: Float[np.ndarray, "worlds stimuli forms"]) -> RelationEffects:
     """What `Logic` and `Negation` judge, of stimuli whose own probes are the columns; see `FORMS`."""
     worlds, stimuli, forms = values.shape
     relation = np.tile(FORMS, (worlds * stimuli, 1))
     foils = {name: np.where(relation != "foil", np.arange(forms) + k, -1) for k, name in enumerate(SIGNS, start=1)}
     same = np.zeros(relation.shape, dtype=bool)
     of_world = np.repeat(np.arange(worlds), stimuli)
-    return Raised.of(values.reshape(-1, forms), relation, foils, same, worlds=of_world, unit="worlds")
+    return RelationEffects.of(values.reshape(-1, forms), relation, foils, same, worlds=of_world, unit="worlds")
 
 
 def power(
@@ -81,7 +81,7 @@ def power(
     kind, family = FAMILIES[name]
     test, influence = kind(), {relation: effect * share for relation, share in family.items()}
     seeds = range(first_seed, first_seed + draws)
-    outcomes = [test.verdict(raised_by(simulate(influence, noise, worlds, stimuli, seed))).outcome() for seed in seeds]
+    outcomes = [test.verdict(effects_of(simulate(influence, noise, worlds, stimuli, seed))).outcome() for seed in seeds]
     return outcomes.count(SATISFIED) / draws
 
 

@@ -20,7 +20,7 @@ from eif_lab.errors import NotApplicable
 
 
 @dataclass(frozen=True)
-class Raised:
+class RelationEffects:
     """What each stimulus did to its own probes beyond their controls, what it was taught, and its world.
 
     A mean over a world's cells at large would mix stimuli of different kinds: where "P was pressed" entails something
@@ -43,7 +43,7 @@ class Raised:
     unit: str
 
     @classmethod
-    def measure(cls, influence: xr.DataArray) -> Raised:
+    def measure(cls, influence: xr.DataArray) -> RelationEffects:
         """Measured on a prepared array."""
         relation, same = texts(influence, "relation"), same_sample(influence)
         worlds, unit = clusters(influence)
@@ -59,7 +59,7 @@ class Raised:
         *,
         worlds: Int[np.ndarray, " stimulus"],
         unit: str,
-    ) -> Raised:
+    ) -> RelationEffects:
         """Measured on plain arrays.
 
         Args:
@@ -110,7 +110,7 @@ def _row_means(
     return statistics.divide((values * cells).sum(axis=1), cells.sum(axis=1))
 
 
-class Judged(NamedTuple):
+class GuardedFinding(NamedTuple):
     """A finding, and what decides whether it keeps its p-values.
 
     Attributes:
@@ -136,7 +136,7 @@ class RelationTest(Desideratum):
             threshold=0.0,
         )
 
-    def if_taught(self, judged: Sequence[Judged], unit: str) -> tuple[list[Finding], str]:
+    def if_taught(self, judged: Sequence[GuardedFinding], unit: str) -> tuple[list[Finding], str]:
         """The findings, with p-values where the stimuli that they are about were clearly taught what they say; and why
         not.
 

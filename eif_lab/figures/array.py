@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from eif_lab.errors import rule_error
-from eif_lab.figures.style import LONGEST_CLASS, fit_name, limit, one_font_warning, styled
+from eif_lab.figures.style import LONGEST_CLASS, color_limit, fit_name, one_font_warning, styled
 from eif_lab.results.summary import last_step, unit
 from eif_lab.results.sweep import SweepResults, open_results
 
@@ -30,7 +30,7 @@ def draw_array(influence: xr.DataArray) -> Figure:
     array = last_step(influence).isel(readout=0).transpose("stimulus", "probe")
     array = array.isel({dim: order(array, dim) for dim in array.dims})
     kind = "class" if "stimulus_class" in array.coords else "world"
-    scale = limit(array.values)
+    scale = color_limit(array.values)
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(array.values, cmap="RdBu_r", vmin=-scale, vmax=scale, aspect="auto", interpolation="nearest")

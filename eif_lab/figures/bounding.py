@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eif_lab.desiderata.relation_test import Raised
+from eif_lab.desiderata.relation_test import RelationEffects
 from eif_lab.desiderata.selection import clean, prepare
 from eif_lab.errors import NotApplicable
 from eif_lab.figures.runs import judged_array
@@ -31,7 +31,7 @@ def of_learners(job: JobResults, rules: Sequence[str]) -> dict[str, dict[str, fl
     array, found = judged_array(job), {}
     for rule in rules:
         try:
-            raised = Raised.measure(clean(prepare(imitate(array, rule, NOISE))))
+            raised = RelationEffects.measure(clean(prepare(imitate(array, rule, NOISE))))
         except NotApplicable:
             continue
         means = {statistic: raised.together(raised[relation])[0] for statistic, relation in RELATIONS.items()}

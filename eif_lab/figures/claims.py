@@ -160,13 +160,13 @@ def claims(jobs: Sequence[JobResults]) -> list[Row]:
 
     rows = []
     for exact in those(lambda s: s.images and s.method == "full" and s.perturbation == "include" and s.exact):
-        rows += [of_images(CNN_SYMMETRIC, exact, verdicts), *explained(exact, jobs)]
+        rows += [of_images(CNN_SYMMETRIC, exact, verdicts), *first_order_explains(exact, jobs)]
         rows += [of_images(NO_DECAY, exact, verdicts), of_images(NOT_SPARSE, exact, verdicts)]
     for noisy in those(lambda s: s.images and bool(s.noise) and s.exact):
         rows += [teach_alike(noisy, verdicts, ending) for ending in ("at_equal_rate", "per_nat")]
     arms = group_jobs([job for job in jobs if setting(job).view and setting(job).exact and is_include(job)])
     for tuned in (arm for arm in arms if setting(arm[0]).method != "prompt"):
-        context = [arm for arm in arms if read_instead(arm, tuned)]
+        context = [arm for arm in arms if is_prompting_counterpart(arm, tuned)]
         if setting(tuned[0]).view == "statements":
             rows.append(of_domains(LM_ASYMMETRIC, tuned, verdicts))
             rows += [more_asymmetric(tuned, arm, verdicts) for arm in context]
@@ -210,14 +210,14 @@ def is_include(job: JobResults) -> bool:
     return setting(job).perturbation == "include"
 
 
-def read_instead(prompts: Sequence[JobResults], tuned: Sequence[JobResults]) -> bool:
+def is_prompting_counterpart(prompts: Sequence[JobResults], tuned: Sequence[JobResults]) -> bool:
     """Whether the first jobs read in the context what the others are trained on, with the background in one place."""
     one, other = setting(prompts[0]), setting(tuned[0])
     same = (one.model, one.view, one.background) == (other.model, other.view, other.background)
     return one.method == "prompt" and same
 
 
-def paired(jobs: Sequence[JobResults], others: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
+def pair_jobs(jobs: Sequence[JobResults], others: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
     """Jobs on the same domain and seeds."""
     known: Mapping[Any, JobResults] = {(setting(job).dataset, setting(job).draw): job for job in others}
     return [(job, known[key]) for job in jobs if (key := (setting(job).dataset, setting(job).draw)) in known]
@@ -263,7 +263,7 @@ def of_domains(claim: Claim, jobs: Sequence[JobResults], verdicts: _Verdicts) ->
     )
 
 
-def explained(jobs: Sequence[JobResults], others: Sequence[JobResults]) -> list[Row]:
+def first_order_explains(jobs: Sequence[JobResults], others: Sequence[JobResults]) -> list[Row]:
     """The first-order view explains the symmetry; no row where no prediction was run."""
     pairs = [(job, predicted) for job in jobs if (predicted := prediction_of(job, others)) is not None]
     if not pairs:
@@ -290,7 +290,7 @@ def explained(jobs: Sequence[JobResults], others: Sequence[JobResults]) -> list[
 def teach_alike(jobs: Sequence[JobResults], verdicts: _Verdicts, ending: str) -> Row:
     """Noisy and clean stimuli teach alike, at one learning rate, or for one nat of what each teaches of itself."""
     name = f"taught_less_{ending}"
-    each = by_domain(jobs, lambda job: less_taught(job, name))
+    each = by_domain(jobs, lambda job: share_lost_to_noise(job, name))
     estimate = each[0] if each else Estimate()
     levels = (jobs[0].manifest.config.get("perturbation") or {}).get("levels")
     return row(
@@ -303,7 +303,7 @@ def teach_alike(jobs: Sequence[JobResults], verdicts: _Verdicts, ending: str) ->
     )
 
 
-def less_taught(job: JobResults, name: str) -> Estimate | None:
+def share_lost_to_noise(job: JobResults, name: str) -> Estimate | None:
     """The finding of that name, or what the details of noise invariance have of it."""
     result = finding(job, "noise_invariance")
     if result is None or not math.isfinite(result.finding_p_value):
@@ -317,7 +317,7 @@ def less_taught(job: JobResults, name: str) -> Estimate | None:
 
 def more_asymmetric(tuned: Sequence[JobResults], prompts: Sequence[JobResults], verdicts: _Verdicts) -> Row:
     """In every domain prompting is more asymmetric than fine-tuning."""
-    others = {str(job.path): other for job, other in paired(tuned, prompts)}
+    others = {str(job.path): other for job, other in pair_jobs(tuned, prompts)}
     compared = [job for job in tuned if str(job.path) in others]
     each = by_domain(compared, lambda job: evidence.less_symmetric(job, others[str(job.path)]))
     weakest = min(each, key=lambda estimate: estimate.effect, default=Estimate())
@@ -342,7 +342,7 @@ def satisfies_more(tuned: Sequence[JobResults], prompts: Sequence[JobResults], v
     less all that fine-tuning does not violate, and all that prompting does not violate less those that fine-tuning
     satisfies.
     """
-    cells = [(pair, name) for pair in paired(tuned, prompts) for name in COUNTED]
+    cells = [(pair, name) for pair in pair_jobs(tuned, prompts) for name in COUNTED]
     both = [[verdicts.get((str(job.path), name), "") for job in pair] for pair, name in cells]
     known = [pair for pair in both if all(pair)]
     ours, theirs = (list(column) for column in zip(*known)) if known else ([], [])
@@ -396,10 +396,10 @@ def describe_run(jobs: Sequence[JobResults]) -> str:
     n = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
     plural = "s" if "," in seeds else ""
     named_by = f"{model_title(jobs[0])}, {data}{noise}, {run.method}"
-    return f"{named_by}, {recipe(jobs)}, {n} stimuli, seed{plural} {seeds}"
+    return f"{named_by}, {describe_update(jobs)}, {n} stimuli, seed{plural} {seeds}"
 
 
-def recipe(jobs: Sequence[JobResults]) -> str:
+def describe_update(jobs: Sequence[JobResults]) -> str:
     """The update, and how much it taught; of prompting how much was taught alone."""
     update, unit = jobs[0].manifest.update, jobs[0].manifest.unit
     taught = sorted(job.manifest.strength.effect or 0.0 for job in jobs)

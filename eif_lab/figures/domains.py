@@ -12,7 +12,7 @@ from jaxtyping import Float
 from eif_lab.desiderata.selection import texts
 from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs
-from eif_lab.figures.style import BLACK, canvas, finding_text, fit_name, limit, show_array, wrapped
+from eif_lab.figures.style import BLACK, canvas, color_limit, finding_text, fit_name, show_array, wrapped
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def within_world(job: JobResults) -> Statements:
 def draw_domain(axes: Axes, job: JobResults) -> None:
     """One panel."""
     labels, relation, mean, worlds = within_world(job)
-    image = show_array(axes, mean, limit(mean))
+    image = show_array(axes, mean, color_limit(mean))
     for name, mark in MARKS.items():
         rows, columns = np.nonzero(relation == name)
         if not len(rows):

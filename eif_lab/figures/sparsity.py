@@ -55,7 +55,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     return figure
 
 
-def moved(job: JobResults) -> xr.DataArray:
+def moving_rows(job: JobResults) -> xr.DataArray:
     """The clean stimuli that moved a probe, with finite influence."""
     array = clean(judged_array(job))
     return array[np.isfinite(array.values).all(axis=1) & (array.values != 0).any(axis=1)]
@@ -87,7 +87,7 @@ def draw_lorenz(axes: Axes, jobs: Sequence[JobResults]) -> None:
     axes.plot(at, at, color=GREY, linewidth=0.8, label="spread evenly")
     axes.plot(at, gaussian_lorenz(at), color=GREY, linewidth=0.8, linestyle="--", label="Gaussian noise")
     for job, color in zip(jobs, COLOURS):
-        axes.plot(at, lorenz(moved(job).values, at), color=color, label=dataset_title(job))
+        axes.plot(at, lorenz(moving_rows(job).values, at), color=color, label=dataset_title(job))
     axes.set_aspect("equal")
     axes.set_xlabel("share of the probes, least moved first")
     axes.set_ylabel("share of |I|")
@@ -97,7 +97,7 @@ def draw_lorenz(axes: Axes, jobs: Sequence[JobResults]) -> None:
 
 def draw_numbers(axes: Axes, jobs: Sequence[JobResults]) -> None:
     """The effective number of probes moved, a row for each dataset."""
-    arrays = [moved(job) for job in jobs]
+    arrays = [moving_rows(job) for job in jobs]
     shares = [effective_number(array.values) / array.sizes["probe"] for array in arrays]
     places = list(range(len(jobs)))
     axes.boxplot(

@@ -74,14 +74,14 @@ def target_of(job: JobResults) -> float:
     return float("nan") if calibration is None else calibration.target
 
 
-def steps_of(job: JobResults) -> float:
+def step_count(job: JobResults) -> float:
     """The number of steps."""
     return float(job.manifest.update.steps or 0)
 
 
 AXES = (
-    Axis("strength asked for (nat)", target_of, steps_of, "{:g} steps"),
-    Axis("steps", steps_of, target_of, "{:g} nat"),
+    Axis("strength asked for (nat)", target_of, step_count, "{:g} steps"),
+    Axis("steps", step_count, target_of, "{:g} nat"),
 )
 
 

@@ -124,7 +124,7 @@ def log_scale(axes: Axes, which: str) -> None:
     axis.set_minor_formatter(LogFormatter())
 
 
-def limit(*arrays: Float[np.ndarray, "..."]) -> float:
+def color_limit(*arrays: Float[np.ndarray, "..."]) -> float:
     """Where a colour scale about zero ends for all of the arrays: `CLIP` of the magnitudes, 1 where all are zero."""
     sizes = np.concatenate([np.abs(array[np.isfinite(array)]).ravel() for array in arrays])
     largest = float(np.quantile(sizes, CLIP)) if sizes.size else 0.0

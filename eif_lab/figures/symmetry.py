@@ -18,10 +18,10 @@ from eif_lab.figures.style import (
     GREY,
     LONGEST_CLASS,
     canvas,
+    color_limit,
     finding_text,
     fit_name,
     fit_words,
-    limit,
     show_array,
     wrapped,
 )
@@ -72,7 +72,7 @@ def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) ->
     array = by_class(judged_array(job))
     unit = job.manifest.unit
     arrays = [array] + ([by_class(judged_array(predicted))] if predicted else [])
-    scale = limit(*(one.values for one in arrays))
+    scale = color_limit(*(one.values for one in arrays))
     for place, one, title in zip(axes, arrays, ("exact", "first-order prediction")):
         image = show_array(place, one.values, scale)
         mark_classes(place, one)
@@ -128,7 +128,7 @@ def class_table(array: xr.DataArray) -> tuple[list[str], Float[np.ndarray, "clas
 def draw_classes(axes: Axes, array: xr.DataArray, unit: str) -> None:
     """The array averaged by class, on a colour scale of its own."""
     labels, means = class_table(array)
-    image = show_array(axes, means, limit(means))
+    image = show_array(axes, means, color_limit(means))
     axes.set_yticks(range(len(labels)), short(labels), fontsize=5.5)
     axes.set_xticks([])
     axes.set_xlabel("probe's class")

@@ -134,7 +134,7 @@ class ContextReader:
     def read(self, rows: Batch, name: str = "") -> Float[Tensor, "probes readouts"]:
         """Every readout of every probe, at least in float32; ``name`` as `passes_over` takes it."""
         passes = self.passes_over(rows, name)
-        return at_least_float32(passes.settled(passes.base_rows))
+        return at_least_float32(passes.probe_readings(passes.base_rows))
 
     def passes_over(self, rows: Batch, name: str = "") -> Passes:
         """Passes over these rows, with what is known of their shape.
@@ -148,7 +148,7 @@ class ContextReader:
         """
         groups = None if self.candidates is None else Candidates.of(self.candidates, rows.targets)
         if groups is not None and not groups.needed_for(self.readouts):
-            rows, groups = rows.take(groups.own), None
+            rows, groups = rows.take(groups.target_rows), None
         device = device_of(self.base.model)
         shape = tuple((leaf.shape[1:], leaf.dtype) for leaf in tree_leaves(rows.inputs))
         rows, groups = rows.to(device), None if groups is None else groups.to(device)

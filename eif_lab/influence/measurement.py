@@ -111,11 +111,11 @@ class Measurement:
             base.restore(every=True)
         self.prepared = self.engine.instead(prepared, reason, of_probes)
         try:
-            return self.again(update, on_chunk, np.concatenate(parts) if parts else np.empty(0), rows)
+            return self.remeasure(update, on_chunk, np.concatenate(parts) if parts else np.empty(0), rows)
         finally:
             base.restore(every=True)
 
-    def again(self, update: Update, on_chunk: OnChunk | None, old: np.ndarray, rows: slice) -> np.ndarray:
+    def remeasure(self, update: Update, on_chunk: OnChunk | None, old: np.ndarray, rows: slice) -> np.ndarray:
         """Influence anew, when some of it was handed on before by an engine that is not right.
 
         Raises:
@@ -173,7 +173,7 @@ class Measurement:
         target = update.strength
         if target is None:
             before = self.base_readings[:, 0].cpu().numpy()
-            target = (update.headroom or held_to.headroom) * held_to.to_gain(before)
+            target = (update.headroom or held_to.headroom) * held_to.possible_gain(before)
 
         def taught(rate: float) -> Taught:
             return held_to.taught(self.influence(replace(update, learning_rate=rate))[:, 0, :, 0])
@@ -224,7 +224,7 @@ def open_measurement(
     must_have_classes(watched, readouts)
     groups = None if candidates is None else Candidates.of(candidates, watched.targets)
     if groups is not None and not groups.needed_for(readouts):
-        watched, groups = watched.take(groups.own), None
+        watched, groups = watched.take(groups.target_rows), None
     engine = engine if isinstance(engine, Engine) else named_engine(engine)
     with prepared_for_training(model, method, seed) as ready, full_precision(), keep_pages():
         device, budget = device_of(ready), engine.memory_budget

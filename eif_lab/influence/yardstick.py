@@ -68,7 +68,7 @@ class Yardstick:
         """Strength, and influence on what was trained on, on average."""
         return Taught(*(self._averaged(cells, influence) for cells in (self.weights, self.own)))
 
-    def to_gain(self, log_prob: Float[np.ndarray, " probes"]) -> float:
+    def possible_gain(self, log_prob: Float[np.ndarray, " probes"]) -> float:
         """What stimuli have to gain before the update, on average, in nats."""
         return self._averaged(self.stated, np.broadcast_to(-log_prob, self.stated.shape))
 

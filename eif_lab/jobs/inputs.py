@@ -35,7 +35,7 @@ LARGEST_SHIFT = 1e-3
 
 
 @runtime_checkable
-class Questions(Protocol):
+class JobData(Protocol):
     """What every job asks, whether a model answers or a rule."""
 
     @property

@@ -21,7 +21,7 @@ from eif_lab.desiderata.strength import strength_of
 from eif_lab.influence.array import annotate
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.device import deterministic_algorithms
-from eif_lab.jobs.inputs import Questions
+from eif_lab.jobs.inputs import JobData
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.record import Record
 from eif_lab.jobs.workers import NoWorkers, Rows
@@ -38,7 +38,7 @@ MOST_NAMED = 8
 """Stimuli that diverged whose names are told; the array has them all."""
 
 
-def measure(job: Job, inputs: Questions, run: Run, left: Checkpoint) -> tuple[xr.DataArray, Record]:
+def measure(job: Job, inputs: JobData, run: Run, left: Checkpoint) -> tuple[xr.DataArray, Record]:
     """Calibrate and measure, or go on with it.
 
     Args:
@@ -52,12 +52,12 @@ def measure(job: Job, inputs: Questions, run: Run, left: Checkpoint) -> tuple[xr
     """
     task = inputs.task
     conditions = {"base_model": inputs.record["base_model"]["hash"], "versions": package_versions()}
-    with channel_of(job).opened(inputs) as measuring:
-        update = left.settle(conditions, measuring.calibrate)
+    with channel_of(job).open_measurement(inputs) as measuring:
+        update = left.decide_once(conditions, measuring.calibrate)
         earlier, started = left.seconds, time.perf_counter()
         elsewhere = dataclasses.replace(job, workers=NoWorkers(), tracker=NoTracker())
         job.workers.measure(partial(prepare, elsewhere, update), left, len(task.stimuli))
-        with Live(run, len(task.stimuli), left.parts("stimuli")) as live:
+        with PartHandler(run, len(task.stimuli), left.parts("stimuli")) as live:
             array = measuring.measure(update, left, live)
     seconds = earlier + time.perf_counter() - started
     array = annotate(array, task, inputs.distances, default=next(iter(inputs.distances)))
@@ -65,10 +65,10 @@ def measure(job: Job, inputs: Questions, run: Run, left: Checkpoint) -> tuple[xr
     domain = {"domain": job.dataset.name} if job.dataset.kind == Texts.kind else {}
     array = array.assign_attrs(**names, **domain, perturbation=job.perturbation.name)
     record = record_of(job, inputs, update, array, seconds)
-    return record.kept_with(array), record
+    return record.attach_to(array), record
 
 
-def record_of(job: Job, inputs: Questions, update: Mapping[str, Any], array: xr.DataArray, seconds: float) -> Record:
+def record_of(job: Job, inputs: JobData, update: Mapping[str, Any], array: xr.DataArray, seconds: float) -> Record:
     """The record of a measurement that has just ended.
 
     Args:
@@ -103,11 +103,11 @@ def record_of(job: Job, inputs: Questions, update: Mapping[str, Any], array: xr.
 def prepare(job: Job, update: Mapping[str, Any]) -> Iterator[Rows]:
     """What a worker begins with: the job's measurement, from the cache that the job's own process has filled."""
     channel = channel_of(job)
-    with deterministic_algorithms(job.deterministic), channel.opened(channel.load()) as measuring:
+    with deterministic_algorithms(job.deterministic), channel.open_measurement(channel.load()) as measuring:
         yield partial(measuring.measure_rows, update)
 
 
-class Live(ExitStack):
+class PartHandler(ExitStack):
     """Keeps what is measured, and tells the tracker, and the console, how far the measurement is."""
 
     def __init__(self, run: Run, total: int, parts: Parts) -> None:

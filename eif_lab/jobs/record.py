@@ -78,7 +78,7 @@ class Record:
         known = {one.name: plain[one.name] for one in dataclasses.fields(cls) if one.name in plain}
         return cls(**{**known, "strength": strength_of(influence, str(influence["readout"].values[0]))})
 
-    def kept_with(self, influence: xr.DataArray) -> xr.DataArray:
+    def attach_to(self, influence: xr.DataArray) -> xr.DataArray:
         """The array with this record as an attribute, to be cached."""
         return influence.assign_attrs({ATTRIBUTE: json.dumps(self.describe())})
 

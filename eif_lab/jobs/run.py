@@ -12,7 +12,7 @@ from eif_lab.files.trouble import disk_errors
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.device import deterministic_algorithms
-from eif_lab.jobs.inputs import Questions
+from eif_lab.jobs.inputs import JobData
 from eif_lab.jobs.job import Job, job_name
 from eif_lab.jobs.judge import judge
 from eif_lab.jobs.measure import measure
@@ -84,7 +84,7 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
             left.remove()
 
 
-def checked_inputs(job: Job) -> Questions:
+def checked_inputs(job: Job) -> JobData:
     """What a job measures; all that a user can still have got wrong shows here.
 
     Raises:

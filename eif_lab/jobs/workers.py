@@ -182,8 +182,8 @@ class Worker:
     def __init__(self, prepare: Prepare, folder: Path, threads: int, here: Path) -> None:
         os.chdir(here)
         torch.set_num_threads(threads)
-        self.folder, self.opened = folder, ExitStack()  # open as long as the actor lives
-        self.rows = self.opened.enter_context(prepare())
+        self.folder, self.open_measurement = folder, ExitStack()  # open as long as the actor lives
+        self.rows = self.open_measurement.enter_context(prepare())
 
     def measure(self, place: slice) -> int:
         """Measure these stimuli, from the last whole part on, and say how many they are."""

@@ -101,7 +101,7 @@ def render_page(
     return environment.get_template("page.html").render(
         **tables,
         title=names[0] if table is None else f"{results.path.absolute().name}: {len(jobs)} jobs",
-        parts=pack(tables, macros, contents) if len(jobs) > MOST_OPEN else None,
+        parts=compress_tables(tables, macros, contents) if len(jobs) > MOST_OPEN else None,
         tally=[] if table is None else tally(table),
         verdicts=VERDICTS,
         hows=HOW_IN_WORDS,
@@ -116,7 +116,7 @@ def render_page(
     )
 
 
-def pack(tables: Mapping[str, Any], macros: Any, contents: Contents) -> dict[str, str]:
+def compress_tables(tables: Mapping[str, Any], macros: Any, contents: Contents) -> dict[str, str]:
     """The tables of very many jobs, compressed; the script puts each into its place when it is opened.
 
     Args:

@@ -69,18 +69,18 @@ class Candidates:
         return len(self.places)
 
     @property
-    def own(self) -> Int[Tensor, " probes"]:
+    def target_rows(self) -> Int[Tensor, " probes"]:
         """The row of each probe's target."""
         return self.places[:, 0]
 
     @cached_property
-    def alone(self) -> Bool[Tensor, " probes"]:
+    def without_others(self) -> Bool[Tensor, " probes"]:
         """Which probes have no other candidate; they are read against all classes or sequences."""
         return ~self.others.any(1)
 
     def needed_for(self, readouts: Mapping[str, Readout]) -> bool:
         """Whether any of the readouts looks at another row than the target's."""
-        return not self.alone.all() and any(one.among is not None for one in readouts.values())
+        return not self.without_others.all() and any(one.among is not None for one in readouts.values())
 
     def to(self, device: torch.device | str) -> Candidates:
         """The same on another device."""
@@ -94,16 +94,16 @@ class Candidates:
         """Those of the readouts that do not follow from the rows' log-probabilities."""
 
         def follows(one: Readout) -> bool:
-            return one.of_log_prob is not None or (one.among is not None and not self.some_alone)
+            return one.of_log_prob is not None or (one.among is not None and not self.any_without_others)
 
         return {name: one for name, one in readouts.items() if not follows(one)}
 
     @cached_property
-    def some_alone(self) -> bool:
+    def any_without_others(self) -> bool:
         """Whether any probe has no other candidate."""
-        return bool(self.alone.any())
+        return bool(self.without_others.any())
 
-    def settle(
+    def probe_readings(
         self, readings: Shaped[Tensor, "*batch rows columns"], readouts: Mapping[str, Readout]
     ) -> Shaped[Tensor, "*batch probes readouts"]:
         """Readings of probes from readings of rows.
@@ -112,13 +112,13 @@ class Candidates:
             readings: Of each row its log-probability, then what `read_by_row` says.
             readouts: What is asked of the probes.
         """
-        own, scores = readings[..., self.own, :], self.scores(readings[..., 0])
+        own, scores = readings[..., self.target_rows, :], self.scores(readings[..., 0])
         by_row = dict(zip(self.read_by_row(readouts), own[..., 1:].unbind(-1)))
 
         def reading(name: str, readout: Readout) -> Tensor:
             if readout.among is not None:
                 among = readout.among(scores, self.others)
-                return torch.where(self.alone, by_row[name], among) if self.some_alone else among
+                return torch.where(self.without_others, by_row[name], among) if self.any_without_others else among
             return by_row[name] if readout.of_log_prob is None else readout.of_log_prob(own[..., 0])
 
         return torch.stack([reading(*one) for one in readouts.items()], dim=-1)

@@ -91,7 +91,7 @@ class Bounds:
             self._made[key] = self._rows(job)
         strength = job.manifest.strength.effect
         taught = strength if strength is not None and strength > 0 else 1.0
-        return {rule: [_taught(row, taught) for row in rows] for rule, rows in self._made[key].items()}
+        return {rule: [_rescaled(row, taught) for row in rows] for rule, rows in self._made[key].items()}
 
     def table(self, jobs: Sequence[JobResults]) -> pd.DataFrame:
         """Rows like those of the sweep's table, for each learner on each dataset; no p-value is corrected."""
@@ -155,7 +155,7 @@ def _samples(job: JobResults) -> str:
     return json.dumps([chosen, seeds_of(config), size, "" if named else str(job.path)], sort_keys=True, default=str)
 
 
-def _taught(row: Mapping[str, Any], strength: float) -> dict[str, Any]:
+def _rescaled(row: Mapping[str, Any], strength: float) -> dict[str, Any]:
     """A finding of a learner that was taught one nat, as if it was taught more."""
     scale = strength if row["statistic"] in IN_NATS else 1.0
     return {**row, **{name: row[name] * scale for name in ("effect", "low", "high", "chance")}}

@@ -63,7 +63,7 @@ class ArrayCache:
             OSError: The array cannot be written, for instance because the disk is full.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        fresh = self._beside(key)
+        fresh = self._sibling_folder(key)
         try:
             fresh.mkdir()
             write_array(fresh / ARRAY, array)
@@ -89,23 +89,23 @@ class ArrayCache:
 
     def _discard(self, entry: Path) -> None:
         """Take a damaged entry away in one step, so that no other process reads half of it."""
-        aside = self._beside(entry.name)
+        aside = self._sibling_folder(entry.name)
         try:
             entry.rename(aside)
         except FileNotFoundError:
             return
         shutil.rmtree(aside, ignore_errors=True)
 
-    def aside(self, key: str) -> list[Path]:
+    def unfinished_folders(self, key: str) -> list[Path]:
         """Folders of ``key`` that are not renamed yet: of a process that was killed, or of one that is writing now."""
         return list(self.root.glob(f".{key}.*"))
 
-    def clear_aside(self, key: str) -> None:
-        """Remove the folders that are `aside`; only the process that holds the lock of ``key`` may do so."""
-        for folder in self.aside(key):
+    def clear_unfinished(self, key: str) -> None:
+        """Remove the `unfinished_folders`; only the process that holds the lock of ``key`` may do so."""
+        for folder in self.unfinished_folders(key):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _beside(self, key: str) -> Path:
+    def _sibling_folder(self, key: str) -> Path:
         return self.root / f".{key}.{uuid.uuid4().hex}"
 
 

@@ -63,7 +63,7 @@ class Checkpoint:
         write_checked(self.folder / RUN, fresh.encode())
         return fresh
 
-    def settle(self, conditions: Mapping[str, Any], decide: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    def decide_once(self, conditions: Mapping[str, Any], decide: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """What was decided before the first part, or is decided now; parts under other conditions are thrown away.
 
         Args:
@@ -83,13 +83,13 @@ class Checkpoint:
         return json.loads(json.dumps(settled["decided"]))
 
     def parts(self, series: str) -> Parts:
-        """The parts of one series of rows, after `settle`."""
+        """The parts of one series of rows, after `decide_once`."""
         if series not in self.series:
             self.series[series] = Parts(self.folder / series)
         return self.series[series]
 
     def missing(self, series: str, rows: int, size: int) -> list[slice]:
-        """The ranges of rows that are not stored yet, cut at multiples of ``size``; after `settle`.
+        """The ranges of rows that are not stored yet, cut at multiples of ``size``; after `decide_once`.
 
         Args:
             series: The name of the series.
@@ -183,15 +183,15 @@ def checkpoint(cache: ArrayCache, key: str, needed: bool = True) -> Iterator[Che
     lock, folder = cache.root / f"{key}.lock", cache.root / f"{key}.partial"
     if not needed:
         # an array that is stored needs no lock, but a job that was killed after storing it has left its run here
-        with locked_if_free(lock) if folder.exists() or cache.aside(key) else nullcontext(False) as ours:
+        with locked_if_free(lock) if folder.exists() or cache.unfinished_folders(key) else nullcontext(False) as ours:
             if ours:
-                cache.clear_aside(key)
+                cache.clear_unfinished(key)
             yield Checkpoint(folder, ours)
         return
     cache.root.mkdir(parents=True, exist_ok=True)
     stored = Checkpoint(folder)
     with locked(lock, "measures the same array"):
-        cache.clear_aside(key)
+        cache.clear_unfinished(key)
         try:
             yield stored
         except ConfigError:  # the same options would be refused again: nothing is worth resuming

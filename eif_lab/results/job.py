@@ -45,11 +45,11 @@ from eif_lab.results.manifest import (
     FORMAT,
     UNREADABLE,
     Manifest,
-    complete,
     in_json,
     manifest_text,
     parse_manifest,
     require_name_and_status,
+    with_all_fields,
 )
 from eif_lab.results.provenance import package_versions, provenance
 from eif_lab.results.rows import VERDICT_COLUMNS, rows_of, typed_frame, verdict_frame
@@ -223,7 +223,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     directory = Path(directory)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     checksum = sha256((directory / SUMS).read_bytes())
-    whole = complete({**provenance(), "created": created, "checksum": checksum, **manifest})
+    whole = with_all_fields({**provenance(), "created": created, "checksum": checksum, **manifest})
     clear_partial_writes(directory / MANIFEST)
     replace_file(directory / MANIFEST, manifest_text(whole).encode())
 

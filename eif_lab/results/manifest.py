@@ -237,7 +237,7 @@ def require_name_and_status(manifest: Mapping[str, Any]) -> None:
         raise ValueError(f"a manifest needs a name and a status ({', '.join(STATUSES)}), got {dict(manifest)}")
 
 
-def complete(known: Mapping[str, Any]) -> dict[str, Any]:
+def with_all_fields(known: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a manifest as its file holds them; those that are not known are null or empty."""
     blank = {one.name: None if one.default is MISSING else one.default for one in fields(Manifest)}
     return {**blank, **known}

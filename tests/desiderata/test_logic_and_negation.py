@@ -16,7 +16,7 @@ from eif_lab.desiderata.evaluation import adjust
 from eif_lab.desiderata.lexical import shared_words
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.negation import Negation
-from eif_lab.desiderata.relation_test import Raised
+from eif_lab.desiderata.relation_test import RelationEffects
 from eif_lab.desiderata.selection import prepare
 from eif_lab.desiderata.verdict import ABSENT, INCONCLUSIVE, REVERSED, SATISFIED, SHORT, VIOLATED
 from eif_lab.errors import NotApplicable
@@ -350,5 +350,5 @@ def test_in_every_domain_what_follows_is_told_from_words(domain_of):
         except NotApplicable:
             continue
         assert verdict.outcome() == SATISFIED
-        assert np.nanmax(np.abs(Raised.measure(prepare(words))[relation])) < 1e-12
+        assert np.nanmax(np.abs(RelationEffects.measure(prepare(words))[relation])) < 1e-12
         assert judge().evaluate(words, 0).outcome() == INCONCLUSIVE  # words alone teach nothing

@@ -11,12 +11,12 @@ from eif_lab.commands.power import main
 from eif_lab.data.task import FOILS
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.negation import Negation
-from eif_lab.desiderata.power import FAMILIES, FORMS, GOAL, power, raised_by, simulate, worlds_needed
+from eif_lab.desiderata.power import FAMILIES, FORMS, GOAL, effects_of, power, simulate, worlds_needed
 
 
 def test_simulated_array_without_noise_has_the_influence_it_was_given_and_nothing_else():
     values = simulate({"entailed": 0.5, "contradicted": -0.3}, noise=0.0, worlds=4, stimuli=2)
-    logic, negation = (judge().verdict(raised_by(values)) for judge in (Logic, Negation))
+    logic, negation = (judge().verdict(effects_of(values)) for judge in (Logic, Negation))
     strength = values[..., FORMS.index("direct")].mean()
     assert {found.statistic: found.effect for found in logic.findings} == pytest.approx(
         {"gain": 0.5 * strength, "reach": 0.5, "converse_held": 1.0}
@@ -44,7 +44,7 @@ def test_what_is_judged_is_what_an_array_with_such_coordinates_would_give():
         coords[f"foil_{name}"] = (("stimulus", "probe"), np.tile(foil, (n, 1)))
     array = xr.DataArray(values.reshape(n, -1), dims=("stimulus", "probe"), coords=coords)
     for judge in (Logic, Negation):
-        assert judge().evaluate(array, 0).findings == judge().verdict(raised_by(values)).findings
+        assert judge().evaluate(array, 0).findings == judge().verdict(effects_of(values)).findings
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from benchmarks.size import EFFECTS, TRUTHS, errors_of, normal, table
 from eif_lab.desiderata.logic import Logic
-from eif_lab.desiderata.power import raised_by, simulate
+from eif_lab.desiderata.power import effects_of, simulate
 
 DRAWS = 150
 
@@ -36,7 +36,7 @@ def test_ratio_by_the_jackknife_alone_would_be_one_sided():
     """Why ratios have Fieller's interval: with a noisy strength the t interval about the ratio misses on one side."""
     above = below = 0
     for seed in range(300):
-        raised = raised_by(simulate({"entailed": 0.5}, noise=1.0, worlds=10, seed=seed))
+        raised = effects_of(simulate({"entailed": 0.5}, noise=1.0, worlds=10, seed=seed))
         entailed, strength = raised.together(raised["entailed"], raised.strength)
         ratio = Logic().finding("reach", lambda counts: (counts @ entailed) / (counts @ strength), 10, "worlds", 0.5)  # noqa: B023
         above += ratio.p_value <= 0.05

@@ -340,7 +340,7 @@ def test_effective_numbers_are_those_of_the_stored_arrays(runs, figures):
     axes = next(axes for axes in figures["sparsity"].axes if axes.get_xlabel().startswith("effective"))
     medians = [line for line in axes.get_lines() if line.get_color() == sparsity.BLUE]
     for line, job in zip(medians, jobs_of(runs, "sparsity"), strict=True):
-        array = sparsity.moved(job)
+        array = sparsity.moving_rows(job)
         size = np.abs(array.values)
         share = (size.sum(1) ** 2 / (size**2).sum(1)) / array.sizes["probe"]
         assert line.get_xdata()[0] == pytest.approx(np.median(share))
@@ -411,7 +411,7 @@ def test_two_by_two_leaves_out_domains_without_a_background(tmp_path, make_job):
 
 
 def test_strength_is_drawn_where_it_was_asked_for_and_hollow_where_it_was_not_reached(runs, figures):
-    jobs = [job for job in jobs_of(runs, "strength") if strength.steps_of(job) == 10]
+    jobs = [job for job in jobs_of(runs, "strength") if strength.step_count(job) == 10]
     for axes, statistic in zip(figures["strength"].axes, strength.STATISTICS):
         stored = {
             (strength.target_of(job), strength.displayed_value(statistic, effects(job, statistic)[0])) for job in jobs

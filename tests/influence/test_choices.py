@@ -141,9 +141,9 @@ def test_first_order_is_the_inner_product_with_the_gradient_of_the_log_odds(phi3
     np.testing.assert_allclose(array, expected, atol=1e-10)
 
 
-def settled(passes):
+def base_readings(passes):
     """What the probes read at the base."""
-    return passes.settled(passes.base_rows)
+    return passes.probe_readings(passes.base_rows)
 
 
 def problem_of(model, stimuli, inputs, targets, candidates):
@@ -158,7 +158,7 @@ def test_neither_the_order_of_rows_nor_the_passes_they_are_read_in_matter(phi3, 
     (inputs, targets), candidates = rows
 
     def read(order):
-        return settled(passes_of(problem_of(phi3, stimuli, inputs[order], targets[order], candidates[order])))
+        return base_readings(passes_of(problem_of(phi3, stimuli, inputs[order], targets[order], candidates[order])))
 
     as_given = torch.arange(len(candidates))
     expected = read(as_given)
@@ -178,11 +178,11 @@ def test_what_the_candidates_of_a_probe_share_is_computed_once(phi3, stimuli):
     texts = [row[: int((own >= 0).nonzero().max()) + 1].tolist() for row, own in zip(inputs, targets)]
     prefixes = {tuple(text[: end + 1]) for text in texts for end in range(len(text))}
     passes = passes_of(problem_of(phi3, stimuli, inputs, targets, torch.zeros(len(answers), dtype=torch.long)))
-    plain = passes.settled(passes.read_plainly(phi3))
+    plain = passes.probe_readings(passes.read_plainly(phi3))
     tokens = []
     embed = phi3.language_model.get_input_embeddings()
     handle = embed.register_forward_hook(lambda module, arguments, output: tokens.append(arguments[0].numel()))
-    shared = settled(passes)
+    shared = base_readings(passes)
     handle.remove()
     assert tokens[-1] == len(prefixes) < inputs.numel() / 3
     torch.testing.assert_close(shared, plain, rtol=0, atol=1e-12)
@@ -253,7 +253,7 @@ def test_a_function_of_ones_own_reads_the_target_whatever_its_name(net, batch):
 def test_a_candidate_that_is_not_a_number_makes_its_own_probe_nan():
     choices = Candidates.of(torch.tensor([0, 0, 0, 1, 1]), torch.zeros(5, dtype=torch.long))
     logs = torch.tensor([-1.0, -2.0, math.nan, -0.5, -3.0])
-    read = choices.settle(logs[:, None], named_readouts(["log_odds", "rank", "correct"]))
+    read = choices.probe_readings(logs[:, None], named_readouts(["log_odds", "rank", "correct"]))
     assert read[0].isnan().all()
     torch.testing.assert_close(read[1], torch.tensor([2.5, 0.0, 1.0]))
 
@@ -270,7 +270,7 @@ def test_log_odds_are_held_to_the_rounding_of_the_log_probabilities_that_they_ar
         Update(learning_rate=0.1), candidates=Candidates.of(torch.tensor([0, 0]), probes.targets),
     )  # fmt: skip
     passes = passes_of(problem)
-    before = settled(passes)
+    before = base_readings(passes)
     assert before.abs().max() < 1
     with pytest.raises(LostToRounding, match="large enough to move log_odds by more than rounding does"):
         must_be_resolved(problem, passes, before, torch.tensor([1e-5]))

@@ -69,9 +69,9 @@ def test_the_accuracy_of_teaching_is_that_of_the_readout(background, encode):
     answers, rows = spell_out(background.questions)
     inputs, targets = encode(answers)
     candidates, readouts = Candidates.of(rows, targets), named_readouts("correct")
-    assert not candidates.some_alone and set(candidates.read_by_row(readouts)) == set()
+    assert not candidates.any_without_others and set(candidates.read_by_row(readouts)) == set()
     logs = read_log_probs(module, inputs, targets, "cpu")
-    right = candidates.settle(logs[:, None], readouts)[:, 0]
+    right = candidates.probe_readings(logs[:, None], readouts)[:, 0]
     worlds = np.asarray(background.questions.coords["world"])
     expected = {int(world): right[torch.from_numpy(worlds == world)].mean().item() for world in np.unique(worlds)}
     assert background_accuracy(module, encode, background) == pytest.approx(expected)

@@ -121,7 +121,7 @@ def test_parts_are_believed_up_to_the_first_damaged_one(tmp_path, caplog, harm):
     cache = ArrayCache(tmp_path)
     written = [np.full((2, 1, 3, 1), float(number)) for number in range(3)]
     with checkpoint(cache, "k") as left:
-        left.settle({"base_model": "a"}, lambda: {"steps": 1})
+        left.decide_once({"base_model": "a"}, lambda: {"steps": 1})
         for part in written:
             left.parts("stimuli").append(part)
     second = sorted((tmp_path / "k.partial" / "stimuli").iterdir())[1]
@@ -136,10 +136,10 @@ def test_parts_are_believed_up_to_the_first_damaged_one(tmp_path, caplog, harm):
 def test_parts_of_another_base_model_are_thrown_away(tmp_path):
     cache = ArrayCache(tmp_path)
     with checkpoint(cache, "k") as left:
-        left.settle({"base_model": "a"}, lambda: {"steps": 1})
+        left.decide_once({"base_model": "a"}, lambda: {"steps": 1})
         left.parts("stimuli").append(np.zeros((1, 1, 1, 1)))
     with checkpoint(cache, "k") as left:
-        assert left.settle({"base_model": "b"}, lambda: {"steps": 2}) == {"steps": 2}
+        assert left.decide_once({"base_model": "b"}, lambda: {"steps": 2}) == {"steps": 2}
         assert not left.parts("stimuli").whole
 
 
@@ -212,7 +212,7 @@ def fill(cache, influence):
     arrays = ArrayCache(cache / "influence")
     with checkpoint(arrays, "k") as left:
         assert len(left.run_id) == 8
-        left.settle({}, dict)
+        left.decide_once({}, dict)
         left.parts("stimuli").append(np.zeros((1, 1, 1, 1)))
         if arrays.find("k") is None:
             arrays.put("k", influence)

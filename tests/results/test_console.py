@@ -64,7 +64,7 @@ def parts(tmp_path):
 
 
 def measure(run, parts, *chunks, total=40):
-    with measuring.Live(run, total, parts) as live:
+    with measuring.PartHandler(run, total, parts) as live:
         for stimuli in chunks:
             live(np.ones((stimuli, 1, 3, 1)))
 
@@ -98,7 +98,7 @@ def test_terminal_is_left_clean(screen, fails, parts):
 
 def test_bar_comes_with_the_first_chunk_so_that_lines_before_it_stay_whole(screen, parts):
     terminal = screen(True)
-    with measuring.Live(SilentRun(), 40, parts) as live:
+    with measuring.PartHandler(SilentRun(), 40, parts) as live:
         assert terminal.getvalue() == ""
         live(np.ones((10, 1, 3, 1)))
         assert "10/40" in terminal.getvalue()
@@ -123,7 +123,7 @@ def test_tracker_is_told_the_rate_and_the_mean_over_all_cells(screen, parts):
     run = Recorded()
     chunks = [np.full((10, 1, 3, 2), -2.0), np.full((30, 1, 3, 2), 1.0)]
     chunks[1][0, 0, 0, 0] = np.nan
-    with measuring.Live(run, 40, parts) as live:
+    with measuring.PartHandler(run, 40, parts) as live:
         for chunk in chunks:
             live(chunk)
     mean = np.nanmean(np.abs(np.concatenate(chunks)[..., 0]))

@@ -31,7 +31,7 @@ class Fact(NamedTuple):
     object: str
 
     @property
-    def turned(self) -> Fact:
+    def swapped(self) -> Fact:
         """Subject and object exchanged."""
         return self._replace(subject=self.object, object=self.subject)
 
@@ -116,7 +116,7 @@ class Relation:
         return tuple(dict.fromkeys(fact.subject for fact in self.facts))
 
     @cached_property
-    def known(self) -> frozenset[Fact]:
+    def fact_set(self) -> frozenset[Fact]:
         """All facts, to look one up."""
         return frozenset(self.facts)
 
@@ -149,7 +149,7 @@ class Relation:
     def holds(self, subject: str, object_: str) -> bool:
         """Whether the set has this fact, or the one with subject and object exchanged."""
         fact = Fact(self.name, subject, object_)
-        return not self.known.isdisjoint((fact, fact.turned))
+        return not self.fact_set.isdisjoint((fact, fact.swapped))
 
     def ask_object(self, fact: Fact, form: str, wording: int = 0) -> Claim:
         """The fact as a wording that the object completes."""

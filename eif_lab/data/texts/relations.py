@@ -122,7 +122,7 @@ class Relations(Dataset):
         name, subject, object_ = fact
         foils = relation.foils(fact, facts)
         _, stranger, wrong = foils[-1] if foils else ("", "", "")
-        right = relation.known
+        right = relation.fact_set
         objects = [one for one in relation.objects if Fact(name, subject, one) not in right]
         subjects = [one for one in relation.subjects if Fact(name, one, object_) not in right]
         # of a prompt that holds the subject, and of one that holds the object
@@ -130,12 +130,12 @@ class Relations(Dataset):
         asked = self._answers(generator, subject, stranger, subjects)
         swapped = [foils[place] for place in (1, 0, 2)] if foils else []
         wordings = [
-            contrast("paraphrase", partial(relation.ask_object, wording=wording), fact, foils, named)
+            with_foils("paraphrase", partial(relation.ask_object, wording=wording), fact, foils, named)
             for wording in range(1, min(len(relation.wordings), self.paraphrases + 1))
         ]
-        inverse = [contrast("inverse", relation.ask_subject, fact, swapped, asked)] if name in INVERSES else []
-        turned = contrast("converse", relation.ask_object, fact.turned, [one.turned for one in swapped], asked)
-        return Case((contrast("direct", relation.ask_object, fact, foils, named), *wordings, *inverse, turned))
+        inverse = [with_foils("inverse", relation.ask_subject, fact, swapped, asked)] if name in INVERSES else []
+        turned = with_foils("converse", relation.ask_object, fact.swapped, [one.swapped for one in swapped], asked)
+        return Case((with_foils("direct", relation.ask_object, fact, foils, named), *wordings, *inverse, turned))
 
     def _answers(self, generator: np.random.Generator, right: str, foil: str, others: Sequence[str]) -> tuple[str, ...]:
         """The right answer, that of the foils, if there are such, and some of the others, as they follow a prompt."""
@@ -143,7 +143,7 @@ class Relations(Dataset):
         return tuple(f" {one}" for one in [right, *([foil] if foil else []), *rest][: self.candidates])
 
 
-def contrast(
+def with_foils(
     form: str, ask: Callable[[Fact, str], Claim], fact: Fact, foils: Sequence[Fact], candidates: tuple[str, ...]
 ) -> tuple[Claim, dict[str, Claim]]:
     """A probe with its foils, which have its candidates.

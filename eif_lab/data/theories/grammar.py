@@ -120,9 +120,9 @@ class PublishedTheories(Dataset):
         records = read_records(self.root, self.place, self.fields)
         return theory_task(self.draw(records, seed), self.question, self.answers, self.background)
 
-    def short(self, contexts: Sequence[Any]) -> list[int]:
+    def select_short(self, contexts: Sequence[Any]) -> list[int]:
         """The places of the theories of at most ``longest`` characters; the log says how many are left out."""
-        with self.as_published():
+        with self.refuse_changed_records():
             places = [place for place, context in enumerate(contexts) if len(context) <= self.longest]
         log.info(
             "%d of %d theories left out: longer than %d characters (dataset.longest)",
@@ -131,7 +131,7 @@ class PublishedTheories(Dataset):
         return places
 
     @contextmanager
-    def as_published(self) -> Iterator[None]:
+    def refuse_changed_records(self) -> Iterator[None]:
         """Within this, what breaks on a record that was changed is a ConfigError of one line."""
         with refuse_changed_records(self.root, self.place):
             yield

@@ -71,11 +71,11 @@ class ProntoQA(PublishedTheories):
         Raises:
             ConfigError: There are too few.
         """
-        short = self.short([record["context"] for record in records])
+        short = self.select_short([record["context"] for record in records])
         limit = f"of at most {self.longest} characters"
         chosen = [short[i] for i in draw_places("theories", self.theories, len(short), seed, limit)]
         random = np.random.default_rng(seed)
-        with self.as_published():
+        with self.refuse_changed_records():
             return [theory_of(place, records[place], random) for place in chosen]
 
 

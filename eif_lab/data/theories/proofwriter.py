@@ -117,14 +117,14 @@ class ProofWriter(PublishedTheories):
         Raises:
             ConfigError: There are too few.
         """
-        with self.as_published():
+        with self.refuse_changed_records():
             contexts = by_context(records)
         theories: list[Theory] = []
         tried = 0
         for tried, place in enumerate(  # noqa: B007
-            np.random.default_rng(seed).permutation(self.short([context for context, _ in contexts])), 1
+            np.random.default_rng(seed).permutation(self.select_short([context for context, _ in contexts])), 1
         ):
-            with self.as_published():
+            with self.refuse_changed_records():
                 theory = theory_of(int(place), *contexts[place])
             theories += [theory] if theory else []
             if len(theories) == self.theories:

@@ -67,11 +67,11 @@ class Theory:
     questions: tuple[Question, ...]
 
     @cached_property
-    def known(self) -> dict[Fact, int]:
+    def consequences(self) -> dict[Fact, int]:
         """What follows from the background alone, and after how many rounds."""
         return rounds(self.facts, self.rules)
 
-    def learnt(self, fact: Fact) -> dict[Fact, int]:
+    def consequences_with(self, fact: Fact) -> dict[Fact, int]:
         """What follows from the background and ``fact``, and after how many rounds."""
         return rounds((*self.facts, fact), self.rules)
 
@@ -187,11 +187,13 @@ def theory_task(theories: Sequence[Theory], question: str, candidates: tuple[str
     relation, steps = np.full(shape, "unrelated", "<U12"), np.full(shape, np.nan)
     for i, theory in enumerate(theories):
         stated = theory.stimulus.meaning
-        learnt = [other.learnt(stated) for other in theories]
+        learnt = [other.consequences_with(stated) for other in theories]
         for j, probe in enumerate(probes):
             same, after = i == probe.theory, learnt[probe.theory]
             if same or not taught:
-                relation[i, j] = relation_of(probe, theories[probe.theory].known, after, stated, same_theory=same)
+                relation[i, j] = relation_of(
+                    probe, theories[probe.theory].consequences, after, stated, same_theory=same
+                )
             if same and relation[i, j] in RELATED:
                 steps[i, j] = min(after[fact] for fact in (probe.claim, probe.claim.denied()) if fact in after)
     task = Task(

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from eif_lab.influence.engines.engine import Engine, Prepared, Refused, Updating
+from eif_lab.influence.engines.engine import Engine, Prepared, PreparedUpdate, Refused
 from eif_lab.influence.per_sample.alone import first_line
 from eif_lab.influence.per_sample.axes import Disagreement
 from eif_lab.influence.per_sample.backward import Gradients, backward
@@ -73,7 +73,7 @@ class Batched(Engine):
         self.must_hold(setup.problem, layout)
         if worth_compiling(self.compile, setup.problem, setup.passes):
             setup = replace(setup, passes=setup.passes.compiled())
-        return Together(self, setup, layout)
+        return PreparedChunks(self, setup, layout)
 
     def must_hold(self, problem: Problem, layout: Layout) -> None:
         """Refuse a layout that would lose the update."""
@@ -83,7 +83,7 @@ class Batched(Engine):
         return ""
 
 
-class Together(Updating):
+class PreparedChunks(PreparedUpdate):
     """Chunks of stimuli that go through the model together.
 
     Args:
@@ -129,4 +129,4 @@ class Together(Updating):
             if problem.trajectory or step == problem.update.steps:
                 readings.append(torch.stack([self.reader.read_rows(parameters, i) for i in range(count)]))
         recheck.readings(parameters, readings[-1])
-        return passes.settled(torch.stack(readings, dim=1))
+        return passes.probe_readings(torch.stack(readings, dim=1))

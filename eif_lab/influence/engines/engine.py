@@ -82,10 +82,10 @@ class Prepared(ABC):
 
     def before(self) -> Tensor:
         """What the probes read before any update: (probes, readouts)."""
-        return self.setup.passes.settled(self.setup.passes.base_rows)
+        return self.setup.passes.probe_readings(self.setup.passes.base_rows)
 
 
-class Updating(Prepared):
+class PreparedUpdate(Prepared):
     """An engine that runs the update and reads the probes before and after it: influence is the difference."""
 
     @abstractmethod
@@ -114,7 +114,7 @@ class Updating(Prepared):
             must_be_resolved(problem, self.setup.passes, before, torch.stack(moves).amax(0))
 
 
-class ReadPlainly(Updating):
+class ReadPlainly(PreparedUpdate):
     """An engine that reads the probes of a whole model, rows as they are, before the update and after it."""
 
     def before(self) -> Tensor:

@@ -100,7 +100,7 @@ class Prediction(Prepared):
         if passes.candidates is None:
             return change
         base = passes.base_rows.to(change.dtype).expand_as(change).contiguous()
-        return jvp(passes.settled, (base,), (change,))[1]
+        return jvp(passes.probe_readings, (base,), (change,))[1]
 
     def predicted_rows(self, problem: Problem, members: Tensor) -> Tensor:
         """The prediction of what is read of each row of the probes: (stimuli, steps read, rows, columns)."""

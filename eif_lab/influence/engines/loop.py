@@ -35,10 +35,10 @@ class Loop(Engine):
         """All probes are read in one plain pass where a call of the model changes it."""
         if inseparable(setup.problem):
             setup = replace(setup, passes=setup.passes.plain(one_pass=True))
-        return InPlace(self, setup)
+        return PreparedLoop(self, setup)
 
 
-class InPlace(ReadPlainly):
+class PreparedLoop(ReadPlainly):
     """One stimulus after the other, on the model itself."""
 
     stimuli_at_once = AT_ONCE
@@ -52,6 +52,6 @@ class InPlace(ReadPlainly):
                 update_alone(problem, optimizer, rows, lambda: passes.read_plainly(problem.model))
                 for rows in problem.members[place]
             ]
-            return passes.settled(torch.stack(every))
+            return passes.probe_readings(torch.stack(every))
 
         yield from Chunks(AT_ONCE, "stimuli").over(len(problem.members), some)

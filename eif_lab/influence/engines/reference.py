@@ -25,7 +25,7 @@ class Reference(Engine):
 
     def prepared(self, setup: Setup) -> Prepared:
         """Nothing is to be found out."""
-        return Fits(self, setup)
+        return PreparedFits(self, setup)
 
     def outline(self) -> Engine:
         """The loop: the trainer knows no meta device."""
@@ -36,7 +36,7 @@ class Reference(Engine):
         return sum(p.nbytes for p in problem.model.parameters())
 
 
-class Fits(ReadPlainly):
+class PreparedFits(ReadPlainly):
     """One fit of a copy per stimulus."""
 
     def readings(self, problem: Problem) -> Iterator[Tensor]:

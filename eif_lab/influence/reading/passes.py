@@ -116,13 +116,13 @@ class Passes:
         """What is read of each row before any update."""
         return self.read_rows({})
 
-    def settled(self, rows: Tensor) -> Tensor:
+    def probe_readings(self, rows: Tensor) -> Tensor:
         """Readings of probes, (..., probes, readouts), from those of their rows, (..., rows, columns)."""
-        return rows if self.candidates is None else self.candidates.settle(rows, self.readouts)
+        return rows if self.candidates is None else self.candidates.probe_readings(rows, self.readouts)
 
     def read(self, model: Callable[..., Any]) -> Shaped[Tensor, "probes readouts"]:
         """Every readout of every probe under a model as it stands: the base, or an updated copy of it."""
-        return self.settled(self.read_plainly(model))
+        return self.probe_readings(self.read_plainly(model))
 
     def read_plainly(self, model: Callable[..., Any]) -> Shaped[Tensor, "rows columns"]:
         """What is read of each row under a model as it stands, rows as they are."""

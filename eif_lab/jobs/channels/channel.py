@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import xarray as xr
 
 from eif_lab.influence.measurement import OnChunk
-from eif_lab.jobs.inputs import Questions, load
+from eif_lab.jobs.inputs import JobData, load
 from eif_lab.jobs.job import Job
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.plan import Plan
 
 
-class Measuring(Protocol):
+class ChannelMeasurement(Protocol):
     """The measurement of one job's inputs."""
 
     def calibrate(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Channel(Protocol):
         """What stands in the array's key for a group whose options do not decide the array; empty where all do."""
         return {}
 
-    def load(self) -> Questions:
+    def load(self) -> JobData:
         """Data, base model, perturbation and method.
 
         Raises:
@@ -82,7 +82,7 @@ class Channel(Protocol):
             ConfigError: Says what does not fit.
         """
 
-    def opened(self, inputs: Any) -> AbstractContextManager[Measuring]:
+    def open_measurement(self, inputs: Any) -> AbstractContextManager[ChannelMeasurement]:
         """The measurement of a job, prepared once for calibrating and for measuring all or some stimuli.
 
         Within the context the model is in eval mode; afterwards it is as it was.

@@ -24,7 +24,7 @@ from eif_lab.influence.resources.forecast import operations, seconds
 from eif_lab.influence.resources.memory import peak_bytes
 from eif_lab.influence.snapshot import Snapshot
 from eif_lab.influence.yardstick import Yardstick
-from eif_lab.jobs.channels.channel import Channel, Measuring
+from eif_lab.jobs.channels.channel import Channel, ChannelMeasurement
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
@@ -92,9 +92,9 @@ class Context(Channel):
             self.method.rows(inputs.base.encode, probes.take([int(longest)]), context)
 
     @contextmanager
-    def opened(self, inputs: Inputs) -> Iterator[Reading]:
+    def open_measurement(self, inputs: Inputs) -> Iterator[ContextMeasurement]:
         """Nothing is to be prepared: each length of rows is looked at when it is first read."""
-        yield Reading(self.job, self.method, inputs)
+        yield ContextMeasurement(self.job, self.method, inputs)
 
     def plan(self, inputs: Inputs) -> Plan:
         """From reading one stimulus before the probes."""
@@ -117,7 +117,7 @@ class Context(Channel):
 
 
 @dataclass
-class Reading(Measuring):
+class ContextMeasurement(ChannelMeasurement):
     """What reading each stimulus does to each probe.
 
     Attributes:

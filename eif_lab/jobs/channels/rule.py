@@ -15,7 +15,7 @@ from eif_lab.errors import NotApplicable
 from eif_lab.influence.array import annotate
 from eif_lab.influence.measure import SIGN
 from eif_lab.influence.measurement import OnChunk
-from eif_lab.jobs.channels.channel import Channel, Measuring
+from eif_lab.jobs.channels.channel import Channel, ChannelMeasurement
 from eif_lab.jobs.job import Job
 from eif_lab.learners.imitation import imitate
 from eif_lab.learners.learner import Learner
@@ -24,7 +24,7 @@ from eif_lab.results.plan import Plan
 
 
 @dataclass(frozen=True)
-class Ruled:
+class RuleInputs:
     """What a rule goes by.
 
     Attributes:
@@ -59,7 +59,7 @@ class Rule(Channel):
         """None is taken; the array says how many the update would have."""
         return [self.job.update.steps]
 
-    def load(self) -> Ruled:
+    def load(self) -> RuleInputs:
         """The data, perturbed.
 
         Raises:
@@ -71,9 +71,9 @@ class Rule(Channel):
             "base_model": {"name": self.learner.name, "hash": ""},
             "trained_parameters": {"count": 0, "total": 0, "tensors": 0, "names": []},
         }
-        return Ruled(task, task.distances, record)
+        return RuleInputs(task, task.distances, record)
 
-    def check(self, inputs: Ruled) -> None:
+    def check(self, inputs: RuleInputs) -> None:
         """Try the rule.
 
         Raises:
@@ -82,15 +82,15 @@ class Rule(Channel):
         self.array(inputs)
 
     @contextmanager
-    def opened(self, inputs: Ruled) -> Iterator[Ruling]:
+    def open_measurement(self, inputs: RuleInputs) -> Iterator[RuleMeasurement]:
         """Nothing is to be prepared."""
-        yield Ruling(self, inputs)
+        yield RuleMeasurement(self, inputs)
 
-    def plan(self, inputs: Ruled) -> Plan:
+    def plan(self, inputs: RuleInputs) -> Plan:
         """Nothing that takes time."""
         return Plan(engine="rule", notes=["a rule and no model: it takes no time"])
 
-    def array(self, inputs: Ruled) -> xr.DataArray:
+    def array(self, inputs: RuleInputs) -> xr.DataArray:
         """The whole array, (seed, stimulus, step, probe, readout)."""
         shape = (1, len(inputs.task.stimuli), 1, len(inputs.task.probes), len(self.job.readout))
         coords = {
@@ -106,7 +106,7 @@ class Rule(Channel):
 
 
 @dataclass
-class Ruling(Measuring):
+class RuleMeasurement(ChannelMeasurement):
     """What a rule says that each stimulus does to each probe.
 
     Attributes:
@@ -115,7 +115,7 @@ class Ruling(Measuring):
     """
 
     channel: Rule
-    inputs: Ruled
+    inputs: RuleInputs
 
     def calibrate(self) -> dict[str, Any]:
         """No recipe: a rule teaches one nat."""

@@ -16,7 +16,7 @@ from eif_lab.influence.measure import influence_array, parts_of
 from eif_lab.influence.measurement import Measurement, OnChunk, open_measurement
 from eif_lab.influence.resources.precision import LostToRounding
 from eif_lab.influence.update import Update
-from eif_lab.jobs.channels.channel import Channel, Measuring
+from eif_lab.jobs.channels.channel import Channel, ChannelMeasurement
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.measurement import tuned
@@ -47,7 +47,7 @@ class Weights(Channel):
         return list(range(1, last + 1)) if self.job.trajectory else [last]
 
     @contextmanager
-    def opened(self, inputs: Inputs) -> Iterator[Learning]:
+    def open_measurement(self, inputs: Inputs) -> Iterator[WeightsMeasurement]:
         """The measurement, whose model and engine are prepared when they are first needed."""
         job = self.job
         with open_measurement(
@@ -63,7 +63,7 @@ class Weights(Channel):
             trajectory=job.trajectory,
             candidates=inputs.candidates,
         ) as measurement:
-            yield Learning(job, inputs, measurement)
+            yield WeightsMeasurement(job, inputs, measurement)
 
     def plan(self, inputs: Inputs) -> Plan:
         """From parts of the measurement by the engine that would run."""
@@ -76,7 +76,7 @@ class Weights(Channel):
 
 
 @dataclass
-class Learning(Measuring):
+class WeightsMeasurement(ChannelMeasurement):
     """What learning each stimulus does to each probe.
 
     Attributes:

@@ -91,7 +91,7 @@ class Tuner:
         if inputs is not None and not isinstance(inputs, str):
             fitting = [name for name in matching(names_of(model), inputs) if re.fullmatch(targets, name)]
             options["feedforward_modules"] = exact_pattern(fitting) if fitting else []
-        with seeded(seed), self.refusing():
+        with seeded(seed), self.peft_errors_in_one_line():
             self.install(model, options)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise self.error("nothing would be trained")
@@ -226,7 +226,7 @@ class Tuner:
         options = {**DEFAULTS.get(self.name, {}), **self.options}
         if self.name == "TRAINABLE_TOKENS" and not options.get("token_indices"):
             raise self.error("it has to be told which tokens it trains", "Try method.options.token_indices=[1,2,3].")
-        with seeded(seed), self.refusing():
+        with seeded(seed), self.peft_errors_in_one_line():
             model.requires_grad_(False)
             before = None
             if language_model.device.type != "meta":
@@ -283,7 +283,7 @@ class Tuner:
         return ConfigError(f"{start}{truncate(reason, 298 - len(start) - len(hint)).removesuffix('.')}. {hint}")
 
     @contextmanager
-    def refusing(self) -> Iterator[None]:
+    def peft_errors_in_one_line(self) -> Iterator[None]:
         """Within this, what PEFT raises is a ConfigError of one line, and its warnings are not shown."""
         try:
             with quiet():
