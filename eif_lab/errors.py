@@ -1,4 +1,4 @@
-"""A user's mistake, told in one line: field, rule, value received, next step."""
+"""A user's mistake, reported in one line: field, rule, value received, next step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class ConfigError(ValueError):
-    """A user's mistake, told in one line: field, rule, value received, next step."""
+    """A user's mistake, reported in one line: field, rule, value received, next step."""
 
 
 class NotApplicable(ConfigError):
@@ -52,7 +52,7 @@ def must_be(field: str, value: Any, kinds: Any, words: str, hint: str = "") -> N
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error says, in one line; the name of its class where it says nothing."""
+    """The message of an error, in one line; the name of its class where it has none."""
     return one_line(error) or type(error).__name__
 
 
@@ -121,7 +121,7 @@ SIGNS = (
     "bad_alloc",
     "failed to map segment",
 )
-"""What errors say where memory is too little: of the CPU's allocators, of MPS, of CUDA's libraries, of the loader."""
+"""Messages of errors for too little memory: of the CPU's allocators, of MPS, of CUDA's libraries, of the loader."""
 
 
 def short_of_memory(error: BaseException) -> bool:
@@ -132,6 +132,6 @@ def short_of_memory(error: BaseException) -> bool:
 
 
 def memory_line(error: BaseException) -> str:
-    """What ran out, and what to try, in one line."""
+    """One line that says which memory ran out, and what to try."""
     hint = "Try a lower engine.memory_budget, fewer stimuli or probes, or more memory for this process (ulimit -v)."
     return f"out of memory ({class_and_reason(error)[:300]}). {hint}"

@@ -62,7 +62,7 @@ class Options:
     writes: ClassVar[tuple[str, ...]] = ()
 
     def identity(self) -> Any:
-        """What the options name, as it is now, in what JSON holds: files' checksums, a commit; None if they name none.
+        """The current identity of what the options name, as JSON holds it: checksums, a commit; None if they name none.
 
         It is part of what an influence array is found by, beside the options themselves.
         """

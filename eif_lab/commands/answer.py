@@ -1,4 +1,4 @@
-"""What the subcommands share: their list, their parser, and how a command answers, in one line where it cannot."""
+"""The base of the subcommands: their list, their parser, and the output of a command or its error in one line."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ def main(arguments: list[str]) -> int:
     """Draw the array of a job.
 
     Returns:
-        0; 2 for a mistake, told in one line.
+        0; 2 for a mistake, reported in one line.
     """
     parser = make_parser("array")
     parser.add_argument("job", type=Path, help="the folder of a job that is done")

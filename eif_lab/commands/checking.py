@@ -1,4 +1,4 @@
-"""What is checked of jobs before the first one runs: their configs, their folders, their launcher's package."""
+"""Checks of jobs before the first one runs: their configs, their folders, their launcher's package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAUNCHERS = {
     "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm"),
     "ray": ("ray", "ray"),
 }
-"""What each launcher of ``conf/hydra/launcher`` imports, and the extra that installs it."""
+"""The module that each launcher of ``conf/hydra/launcher`` imports, and the extra that installs it."""
 
 FEW = 20
 """Jobs that are checked before a bar would be seen."""

@@ -1,4 +1,4 @@
-"""What stands in ``conf/``: groups, their choices, and the sentence with which each describes itself."""
+"""The contents of ``conf/``: groups, their choices, and the sentence with which each describes itself."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from eif_lab.results.job import LOCK
 
 
 class FolderKind(NamedTuple):
-    """What a command's folder is for.
+    """The purpose of a command's folder.
 
     Attributes:
         holds: ``job`` or ``sweep``.

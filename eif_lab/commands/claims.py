@@ -11,7 +11,7 @@ def main(arguments: list[str]) -> int:
     """Write the table of the jobs that the command line names.
 
     Returns:
-        0; 2 for a mistake, told in one line.
+        0; 2 for a mistake, reported in one line.
     """
     parser = make_parser("claims")
     parser.add_argument("results", nargs="+", type=Path, help="folders of jobs or sweeps")

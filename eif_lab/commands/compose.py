@@ -1,4 +1,4 @@
-"""What a command line asks for: its jobs, composed as Hydra will run them, and checked before any is run."""
+"""The jobs of a command line, composed as Hydra will run them, and checked before any is run."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     """Draw what the command line asks for.
 
     Returns:
-        0; 2 for a mistake, told in one line.
+        0; 2 for a mistake, reported in one line.
     """
     parser = make_parser("figures")
     parser.add_argument("figure", choices=FIGURES)

@@ -11,7 +11,7 @@ from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from eif_lab.errors import ConfigError, rule_error, unknown_name
 
 MODULE = "eif_lab.__main__"
-"""What a relative ``--config-path`` is relative to, by Hydra's rule."""
+"""The module to which a relative ``--config-path`` is relative, by Hydra's rule."""
 
 
 def flags(arguments: list[str]) -> Namespace:

@@ -1,4 +1,4 @@
-"""``eif-lab --help``: what there is to say on the command line, from what the config files say of themselves."""
+"""``eif-lab --help``, from the comments of the config files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FLAGS = {
 
 
 def help_text(arguments: Sequence[str], subcommands: Mapping[str, str]) -> str:
-    """The text.
+    """The text of ``eif-lab --help``.
 
     Args:
         arguments: Of the command line; folders of the user's own choices among them are looked into.

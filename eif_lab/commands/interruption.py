@@ -109,5 +109,5 @@ def report_interruption() -> int:
 
 
 def exit_code() -> int:
-    """As shells have it: 128 and the signal's number."""
+    """The exit code of an interrupted command, as shells have it: 128 and the signal's number."""
     return 128 + (State.received or signal.SIGINT)

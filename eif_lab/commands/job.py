@@ -201,7 +201,7 @@ def record(job: ComposedJob, status: str, reason: str, trace: str = "") -> int:
 
 
 def display_name(job: ComposedJob) -> str:
-    """What a job is called: by its options, or by its overrides where the options make no job."""
+    """The name of a job: by its options, or by its overrides where the options make no job."""
     try:
         return job_name(read_job(job.config))
     except ConfigError:

@@ -26,7 +26,7 @@ SWEEP_LOCK = "sweep.lock"
 """In a sweep's folder; held by the process that runs the sweep, as long as it lives."""
 
 RESULTS = (MANIFEST, ARRAY, VERDICTS, SUMS)
-"""What a job writes to its folder."""
+"""Files that a job writes to its folder."""
 
 COMPOSED = ".hydra/config.yaml"
 """Where Hydra writes a job's config before the job begins."""

@@ -10,7 +10,7 @@ def main(arguments: list[str]) -> int:
     """Print the table, each line as soon as it is known.
 
     Returns:
-        0; 2 for a mistake, told in one line.
+        0; 2 for a mistake, reported in one line.
     """
     parser = make_parser("power")
     parser.add_argument("--worlds", type=int, default=20, help="number of worlds to give the power at (%(default)s)")

@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     """Run the recipe.
 
     Returns:
-        0; 2 for a mistake in what was asked, told in one line.
+        0; 2 for a mistake in what was asked, reported in one line.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait ruin a shared machine
     from eif_lab.jobs.device import must_be_usable
@@ -62,7 +62,7 @@ def choose_recipe(arguments: list[str], recipes: list[str]) -> str:
 
 
 def summary(report: Mapping[str, Any], directory: Path) -> str:
-    """What the model knows, how large it is, and where it lies.
+    """A summary of the model: its accuracy, its size, and its folder.
 
     Args:
         report: Of the recipe.

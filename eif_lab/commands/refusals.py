@@ -1,4 +1,4 @@
-"""What Hydra refuses, in one line: which field, what rule, what was received, what to try."""
+"""Errors of Hydra in one line: which field, what rule, what was received, what to try."""
 
 from __future__ import annotations
 

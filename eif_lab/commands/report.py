@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     """Write the page.
 
     Returns:
-        0; 2 for a mistake in what was asked, told in one line.
+        0; 2 for a mistake in what was asked, reported in one line.
     """
     parser = make_parser("report")
     parser.add_argument("directory", type=Path, help="what a finished run or sweep left")

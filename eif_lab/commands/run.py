@@ -110,7 +110,7 @@ def must_be_makeable(cache: Path) -> None:
 
 
 def do_nothing(_: DictConfig) -> None:
-    """What Hydra runs where it only prints."""
+    """Do nothing: the task of Hydra where it only prints."""
 
 
 do_nothing.__module__ = MODULE  # which Hydra asks what a relative --config-path is relative to

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     """Print where each job of a sweep is.
 
     Returns:
-        0; 2 for a mistake in what was asked, told in one line.
+        0; 2 for a mistake in what was asked, reported in one line.
     """
     parser = make_parser("status")
     parser.add_argument("sweep", type=Path, help="the folder that a sweep writes to")
@@ -185,7 +185,7 @@ def flags_of(sources: Sequence[Mapping[str, str]], name: str | None) -> list[str
 
 
 def read_yaml(file: Path) -> Any:
-    """What a file of Hydra's says, in plain containers; interpolations stay.
+    """The contents of a file of Hydra's, in plain containers; interpolations stay.
 
     Raises:
         ConfigError: It is damaged.

@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> int:
     """Save the workspace, or print it.
 
     Returns:
-        0; 2 for what stands in the way, told in one line.
+        0; 2 for what stands in the way, reported in one line.
     """
     parser = make_parser("workspace")
     parser.add_argument("--entity", required=True, help="user or team")

@@ -1,1 +1,1 @@
-"""What the console shows."""
+"""Output on the console."""

@@ -34,7 +34,7 @@ def interval_text(low: float, high: float, digits: int) -> str:
 
 
 def p_text(verdict: str, p_value: float, p_violated: float) -> str:
-    """The p-value of what is said: that of ``violated`` where that is the verdict, else that of ``satisfied``."""
+    """The p-value of the outcome: that of ``violated`` where that is the verdict, else that of ``satisfied``."""
     p = p_violated if verdict == VIOLATED else p_value
     return f"< {LEAST_P:g}" if p < LEAST_P else number_text(p, 2)
 

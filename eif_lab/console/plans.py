@@ -1,4 +1,4 @@
-"""What jobs would take, for the eye: one table, with a total."""
+"""Plans of jobs as one table, with a total."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def totals(plans: Iterable[Plan]) -> list[Text]:
 
 
 def notes(plans: Sequence[Plan]) -> list[tuple[str, str]]:
-    """What the table has no room for: (jobs, what a reader must know of them), each once."""
+    """Notes for which the table has no room: (jobs, note), each once."""
     jobs_by_line: dict[tuple[str, str], list[str]] = {}
     for plan in plans:
         kind = "cannot be run" if plan.applies else "not applicable"
@@ -91,5 +91,5 @@ def gibibytes(size: float) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """A time for the eye, also one that is not known."""
+    """A time as text, also one that is not known."""
     return "unknown" if math.isnan(seconds) else duration(seconds)

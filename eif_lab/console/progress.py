@@ -45,7 +45,7 @@ class Bar:
         self.bar.stop()
 
     def move(self, done: int, rate: float) -> None:
-        """Draw anew.
+        """Draw the bar anew.
 
         Args:
             done: Stimuli measured so far.
@@ -57,7 +57,7 @@ class Bar:
 
 
 def duration(seconds: float) -> str:
-    """A time for the eye: ``7 s``, ``2 min 05 s``, ``3 h 20 min``."""
+    """A time as text: ``7 s``, ``2 min 05 s``, ``3 h 20 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""What the console shows of results: a line for a job that has ended, and tables of verdicts."""
+"""Results on the console: a line for a job that has ended, and tables of verdicts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Page(Console):
     """A console that prints control characters as text: names and reasons may come from results of others."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """What is to be written, in pieces, each `printable`."""
+        """The output in pieces, each `printable`."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
@@ -144,7 +144,7 @@ def print_sweep(table: pd.DataFrame, console: Console | None = None) -> None:
 
 
 def _print_hows(hows: Iterable[str], console: Console) -> None:
-    """What the words mean that say how something is violated, of those that occur."""
+    """Print the meaning of each word for a kind of violation that occurs."""
     known = [f"{how}: {told}" for how, told in HOW_IN_WORDS.items() if how in set(hows)]
     if known:
         console.print(Text(f"violated  {'   '.join(known)}"))
@@ -276,7 +276,7 @@ def _cell(rows: Sequence[_Row], column: _Column, console: Console) -> Text:
 
 
 def _sweep_notes(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """What the block has no room for: (jobs and desiderata, why), each reason once."""
+    """Notes for which the block has no room: (jobs and desiderata, why), each reason once."""
     reasons = table.assign(why=table["reason"].where(table["status"] != DONE, table["note"]))
     missed = table[_unmatched(table)].drop_duplicates(["job", "path"])
     lines = [

@@ -1,4 +1,4 @@
-"""What every dataset is."""
+"""The base class of datasets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Dataset(Options):
 
     @property
     def name(self) -> str:
-        """What plots and runs call it: the name of its module, unless an option says another."""
+        """The name in plots and runs: that of its module, unless an option says another."""
         return type(self).__module__.rpartition(".")[2]
 
     def load(self, seed: int) -> Task:

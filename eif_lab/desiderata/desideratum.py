@@ -1,4 +1,4 @@
-"""What all desiderata have in common: the level, the confidence, the fewest units, and one public method."""
+"""The base of all desiderata: the level, the confidence, the fewest units, and one public method."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Desideratum(Options):
     least_units: int = option(6, at_least=3, hint="Try 6.")
 
     def evaluate(self, influence: xr.DataArray, seed: int) -> Verdict:
-        """Hold the array to the claim.
+        """Test the claim on the array.
 
         Args:
             influence: (stimulus, probe), one seed, step and readout, with the coordinates that the data gave it.

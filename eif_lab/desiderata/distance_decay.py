@@ -235,7 +235,7 @@ def off_diagonal_ranks(square: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n
 
 
 def beyond_rows_and_columns(square: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """What is left of the cells off the diagonal when row and column effects are fitted by least squares.
+    """Residuals of the cells off the diagonal after a least-squares fit of row and column effects.
 
     Args:
         square: With a diagonal of zeros.

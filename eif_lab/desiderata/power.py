@@ -55,7 +55,7 @@ def simulate(
 
 
 def effects_of(values: Float[np.ndarray, "worlds stimuli forms"]) -> RelationEffects:
-    """What `Logic` and `Negation` judge, of stimuli whose own probes are the columns; see `FORMS`."""
+    """The effects that `Logic` and `Negation` judge, of stimuli whose own probes are the columns; see `FORMS`."""
     worlds, stimuli, forms = values.shape
     relation = np.tile(FORMS, (worlds * stimuli, 1))
     foils = {name: np.where(relation != "foil", np.arange(forms) + k, -1) for k, name in enumerate(SIGNS, start=1)}

@@ -1,4 +1,4 @@
-"""What tests of logic share: influence on a stimulus's own probes less their controls, and shares of its strength."""
+"""The base of tests of logic: influence on a stimulus's own probes less their controls, and shares of its strength."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from eif_lab.errors import NotApplicable
 
 @dataclass(frozen=True)
 class RelationEffects:
-    """What each stimulus did to its own probes beyond their controls, what it was taught, and its world.
+    """Each stimulus's influence on its own probes less that on their controls, its strength, and its world.
 
     A mean over a world's cells at large would mix stimuli of different kinds: where "P was pressed" entails something
     and "L is on" has a converse only, what is entailed has nothing to do with how well the second was learnt. So every

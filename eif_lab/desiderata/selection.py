@@ -1,4 +1,4 @@
-"""What the desiderata read off an influence array: which stimuli count, which samples are the same, what clusters."""
+"""Parts of an influence array that desiderata use: which stimuli count, which samples are the same, the clusters."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def related(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
 
 
 UNITS = {"class": "classes", "world": "worlds"}
-"""What stimuli may have in common, with its plural."""
+"""Attributes that stimuli may share, each with its plural."""
 
 
 def clusters(influence: xr.DataArray, units: Iterable[str] = tuple(UNITS)) -> tuple[Int[np.ndarray, " stimulus"], str]:

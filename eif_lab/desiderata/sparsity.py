@@ -122,7 +122,7 @@ def precision_tables(
 def questions(
     influence: xr.DataArray, units: Units
 ) -> Iterator[tuple[str, Bool[np.ndarray, "stimulus probe"], Bool[np.ndarray, "stimulus probe"]]]:
-    """What related probes are to be told from: its name, the cells of the right probes, and those of the wrong ones."""
+    """The comparisons: a name, the cells of the related probes, and those of the probes to distinguish them from."""
     relation, itself = texts(influence, "relation"), same_sample(influence)
     related_to = related(influence) & ~itself
     beyond = related_to & (relation != "direct")

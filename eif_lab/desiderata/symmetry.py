@@ -126,7 +126,7 @@ class Square:
 
     @classmethod
     def of(cls, influence: xr.DataArray) -> Square:
-        """That of a prepared array.
+        """The square part of a prepared array.
 
         Raises:
             NotApplicable: Fewer than three units have samples that are both.

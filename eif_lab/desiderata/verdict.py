@@ -1,4 +1,4 @@
-"""What every desideratum returns: effect, interval, two p-values, n, the rule that was applied, and a verdict."""
+"""Verdicts of desiderata: effect, interval, two p-values, n, the rule that was applied, and an outcome."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ class Verdict:
 
     @property
     def p_value(self) -> float:
-        """That of ``satisfied``: the largest of the findings' p-values; NaN if any is NaN."""
+        """The p-value of ``satisfied``: the largest of the findings' p-values; NaN if any is NaN."""
         values = [finding.p_value for finding in self.findings]
         return max(values) if all(map(math.isfinite, values)) else math.nan
 
     @property
     def p_violated(self) -> float:
-        """That of ``violated``: the smallest of the findings', times their number; NaN where none has one."""
+        """The p-value of ``violated``: the smallest of the findings', times their number; NaN where none has one."""
         values = [finding.p_violated for finding in self.findings if math.isfinite(finding.p_violated)]
         return min(1.0, min(values) * len(self.findings)) if values else math.nan
 

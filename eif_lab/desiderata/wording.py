@@ -52,7 +52,7 @@ def why_inconclusive(verdict: Verdict) -> str:
 
 
 def in_words(finding: Finding, unit: str = "nat") -> str:
-    """What a finding says, with its bar."""
+    """A finding in words, with its bar."""
     name = finding.statistic
     if not math.isfinite(finding.effect):
         return f"{readable(name)} is not defined"

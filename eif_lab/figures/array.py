@@ -59,7 +59,7 @@ def draw_array(influence: xr.DataArray) -> Figure:
 
 
 def group_of(array: xr.DataArray, dim: Hashable) -> np.ndarray:
-    """What the samples are ordered by: class, world, or nothing."""
+    """The attribute by which samples are ordered: class, world, or none."""
     for name in ("class", "world"):
         if f"{dim}_{name}" in array.coords:
             return np.asarray(array[f"{dim}_{name}"].values)

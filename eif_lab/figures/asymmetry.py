@@ -59,7 +59,7 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
 
 
 def subject(job: JobResults) -> tuple[str, str, tuple[int, int]]:
-    """What a job and its prediction have in common: dataset, model and draw."""
+    """The dataset, model and draw of a job, which it shares with its prediction."""
     run = setting(job)
     return run.dataset, run.model, run.draw
 

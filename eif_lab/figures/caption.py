@@ -45,7 +45,7 @@ def summary(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def row_of(job: JobResults) -> dict[str, str]:
-    """What was run, in cells of `COLUMNS`."""
+    """A job's cells under `COLUMNS`."""
     run, manifest = setting(job), job.manifest
     taught = manifest.strength
     return {

@@ -41,7 +41,7 @@ LEVEL = 0.025
 
 @dataclass(frozen=True)
 class Range:
-    """What a claim allows: above ``least`` and at most ``most``."""
+    """The values that a claim allows: above ``least`` and at most ``most``."""
 
     least: float = -math.inf
     most: float = math.inf

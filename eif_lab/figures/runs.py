@@ -24,7 +24,7 @@ from eif_lab.results.sweep import SweepResults, open_results
 
 DOMAINS = tuple(domain().name for domain in domains.DOMAINS)
 COORDINATES = ("relation", "stimulus_id", "probe_id")
-"""What every figure reads of an array."""
+"""Attributes that every figure reads of an array."""
 
 IMAGES = ("fashion_mnist", "mnist", "digits")
 
@@ -33,7 +33,7 @@ TITLES = {"fashion_mnist": "FashionMNIST", "mnist": "MNIST"}
 
 @dataclass(frozen=True)
 class Setting:
-    """What a job was, in the words of its array and its config.
+    """The setting of a job, in the words of its array and its config.
 
     Attributes:
         model, dataset, method, perturbation: Names.
@@ -77,7 +77,7 @@ class Setting:
 
 
 def setting(job: JobResults) -> Setting:
-    """What the job was."""
+    """The setting of a job."""
     names, config = job.influence.attrs, job.manifest.config
     seed, data_seed = seeds_of(config)
     perturbation = str(names["perturbation"])

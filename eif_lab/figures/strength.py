@@ -40,7 +40,7 @@ APART = 1.06
 
 
 class Curve(NamedTuple):
-    """What tells jobs of one line from others.
+    """The key that jobs of one line share.
 
     Attributes:
         optimizer, method: Names.
@@ -53,7 +53,7 @@ class Curve(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """What lies along a horizontal axis.
+    """The quantity along a horizontal axis.
 
     Attributes:
         label: What it is called.

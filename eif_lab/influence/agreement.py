@@ -12,7 +12,7 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of two arrays over the same cells.
+    """Agreement of two arrays over the same cells.
 
     Attributes:
         spearman: Rank correlation over all cells.
@@ -29,7 +29,7 @@ class Agreement:
     cells: int
 
     def describe(self) -> dict[str, Any]:
-        """As a mapping that JSON can hold."""
+        """The fields as a mapping that JSON can hold."""
         return asdict(self)
 
 

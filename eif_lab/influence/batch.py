@@ -41,7 +41,7 @@ class Batch:
         return self.map(lambda tensor: tensor[rows].clone())
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The same with each tensor changed."""
+        """A batch with each tensor changed."""
         return Batch(tree_map(change, self.inputs), change(self.targets))
 
     def to(self, device: torch.device | str) -> Batch:
@@ -57,7 +57,7 @@ class Batch:
 
     @property
     def device(self) -> torch.device:
-        """Where it lies."""
+        """The device of the tensors."""
         return self.targets.device
 
     def __len__(self) -> int:
@@ -127,7 +127,7 @@ def as_tensor(values: Any) -> Any:
 
 
 def kind_of(value: Any) -> str:
-    """What something is that is no tensor: its class, and of an array the type of its numbers."""
+    """A description of a value that is no tensor: its class, and of an array the type of its numbers."""
     return f"ndarray of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
 
 

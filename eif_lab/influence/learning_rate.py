@@ -45,13 +45,13 @@ class Calibration:
     yardstick: str = ""
 
     def describe(self) -> dict[str, Any]:
-        """As a mapping that JSON can hold."""
+        """The fields as a mapping that JSON can hold."""
         return asdict(self)
 
 
 @dataclass
 class Trials:
-    """What was found at the rates that were tried.
+    """Results at the learning rates that were tried.
 
     Attributes:
         teaching: What tries one.

@@ -73,7 +73,7 @@ class Measurement:
 
     @property
     def base_readings(self) -> Tensor:
-        """What the probes read before any update: (probes, readouts)."""
+        """Readings of the probes before any update: (probes, readouts)."""
         return self.prepared.before()
 
     def influence(

@@ -1,4 +1,4 @@
-"""What is measured: which model is updated how, on which stimuli, watched by which probes."""
+"""The subject of a measurement: which model is updated how, on which stimuli, watched by which probes."""
 
 from __future__ import annotations
 
@@ -66,5 +66,5 @@ class Problem:
         return self.update.steps if self.trajectory else 1, probes, len(self.readouts)
 
     def first(self, stimuli: int, rows: int) -> Problem:
-        """The same measurement of the first stimuli and rows of probes alone."""
+        """The problem of the first stimuli and rows of probes alone."""
         return replace(self, members=self.members[:stimuli], probes=self.probes.take(slice(rows)))

@@ -42,7 +42,7 @@ class Setup:
 
     @classmethod
     def checked(cls, problem: Problem) -> Setup:
-        """The same, where the model, the loss and the data are such that influence can be measured.
+        """Set a problem up whose model, loss and data are such that influence can be measured; see `of`.
 
         Raises:
             ConfigError: They are not.
@@ -76,6 +76,6 @@ class Setup:
         return replace(self, passes=replace(self.passes, one_pass=True))
 
     def first(self, stimuli: int, rows: int) -> Setup:
-        """The same measurement of the first stimuli and rows of probes alone, with what is known of all."""
+        """The setup of the first stimuli and rows of probes alone, with all findings about the whole kept."""
         problem = self.problem.first(stimuli, rows)
         return replace(self, problem=problem, passes=self.passes.of_other_rows(problem.probes))

@@ -100,7 +100,7 @@ class Update(Options):
 
     @property
     def stepping(self) -> Stepping:
-        """What is known of its optimizer."""
+        """The properties of its optimizer."""
         return OPTIMIZERS[self.optimizer]
 
     @property

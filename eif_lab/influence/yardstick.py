@@ -1,4 +1,4 @@
-"""What the strength of a stimulus is measured by: weights of its influence on probes."""
+"""The yardstick of a stimulus's strength: weights of its influence on probes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Cells = Float[np.ndarray, "stimuli probes"]
 
 
 class Taught(NamedTuple):
-    """What stimuli were taught at one learning rate, on average over them, in nats; NaN where one of them diverged.
+    """Strength that stimuli reached at one learning rate, on average, in nats; NaN where one of them diverged.
 
     Attributes:
         strength: What the yardstick measures.
@@ -28,7 +28,7 @@ class Taught(NamedTuple):
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What the strength of each stimulus is measured by.
+    """The yardstick of each stimulus's strength.
 
     Attributes:
         weights: The strength of stimulus i is ``sum_j weights[i, j] * I[i, j]``, of the log-probability, in nats.
@@ -69,7 +69,7 @@ class Yardstick:
         return Taught(*(self._averaged(cells, influence) for cells in (self.weights, self.own)))
 
     def possible_gain(self, log_prob: Float[np.ndarray, " probes"]) -> float:
-        """What stimuli have to gain before the update, on average, in nats."""
+        """The largest gain that is possible before the update, on average over stimuli, in nats."""
         return self._averaged(self.stated, np.broadcast_to(-log_prob, self.stated.shape))
 
     def take(self, rows: Int[np.ndarray, " rows"]) -> tuple[Yardstick, Int[np.ndarray, " columns"]]:

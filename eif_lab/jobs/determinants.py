@@ -1,4 +1,4 @@
-"""What decides the values of a job's influence array, and the key that the array is found by."""
+"""The determinants of a job's influence array, and the key under which the array is stored."""
 
 from __future__ import annotations
 

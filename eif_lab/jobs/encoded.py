@@ -45,7 +45,7 @@ class Encoded:
 
 
 def names(samples: Samples) -> list[Hashable]:
-    """What tells a sample from others: all that is read of a text, an image's pixels and label.
+    """The identity of each sample: all that is read of a text, an image's pixels and label.
 
     Ids would not do: a perturbation may change what a sample holds and leave its id.
     """

@@ -36,7 +36,7 @@ LARGEST_SHIFT = 1e-3
 
 @runtime_checkable
 class JobData(Protocol):
-    """What every job asks, whether a model answers or a rule."""
+    """The data of every job, whether a model answers or a rule."""
 
     @property
     def task(self) -> Task:
@@ -48,7 +48,7 @@ class JobData(Protocol):
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the manifest says of the model."""
+        """The manifest's entry for the model."""
 
 
 @dataclass(frozen=True)

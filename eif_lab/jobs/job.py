@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Settings(Options):
-    """What belongs to no group.
+    """Options that belong to no group.
 
     Attributes:
         readout: What is read of each probe, by name or dotted path; verdicts are about the first.

@@ -1,4 +1,4 @@
-"""What the desiderata say of a job's array."""
+"""Judging a job's array by its desiderata."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the desiderata and the other engine say of an array.
+    """The verdicts on an array, and its agreement with the other engine's.
 
     Attributes:
         verdicts: What the desiderata returned.

@@ -101,7 +101,7 @@ def record_of(job: Job, inputs: JobData, update: Mapping[str, Any], array: xr.Da
 
 @contextmanager
 def prepare(job: Job, update: Mapping[str, Any]) -> Iterator[Rows]:
-    """What a worker begins with: the job's measurement, from the cache that the job's own process has filled."""
+    """A worker's start: the job's measurement, from the cache that the job's own process has filled."""
     channel = channel_of(job)
     with deterministic_algorithms(job.deterministic), channel.open_measurement(channel.load()) as measuring:
         yield partial(measuring.measure_rows, update)

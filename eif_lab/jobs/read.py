@@ -21,7 +21,7 @@ CONTRACTS = {
     "workers": ("eif_lab.jobs.workers", "Workers"),
     "desideratum": ("eif_lab.desiderata.desideratum", "Desideratum"),
 }
-"""What a choice of each group derives from, or the protocol that it obeys. They are imported group by group, so that a
+"""The base class or the protocol of each group's choices. They are imported group by group, so that a
 mistake in an early one is told before heavy packages are there."""
 
 GROUPS = tuple(CONTRACTS)[:-1]

@@ -1,4 +1,4 @@
-"""What a measurement says about itself, beside its numbers: in the manifest, in the log and with the cached array."""
+"""The record of a measurement, beside its numbers: in the manifest, in the log and with the cached array."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ATTRIBUTE = "record"
 
 @dataclass(frozen=True)
 class Record:
-    """What was measured, how, and how far it can be trusted.
+    """A measurement's subject, its method, and how far it can be trusted.
 
     Attributes:
         base_model: Its ``name``, the ``hash`` of its weights, and what was measured while it was made.

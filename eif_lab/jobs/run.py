@@ -85,7 +85,7 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
 
 
 def checked_inputs(job: Job) -> JobData:
-    """What a job measures; all that a user can still have got wrong shows here.
+    """The inputs of a job, loaded and checked: a user's remaining mistakes are reported here.
 
     Raises:
         ConfigError: Something cannot be had, or cannot be measured.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reader:
-    """What a model needs in order to learn and read samples.
+    """A model with all that it needs to learn and read samples.
 
     Attributes:
         module: Inputs to outputs.
@@ -222,7 +222,7 @@ def read_after_context(
     encode: Callable[..., Any],
     **options: Any,
 ) -> xr.DataArray:
-    """What each context does to each probe behind it: (contexts, probes), and readouts where several are asked for.
+    """The influence of each context on each probe behind it: (contexts, probes), and readouts where several are given.
 
     Args:
         contexts: Texts; the rows behind one are made when it is read.

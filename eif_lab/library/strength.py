@@ -34,7 +34,7 @@ class Gauge:
 
 
 def gauge_of(task: Task, most: int | None = None) -> Gauge:
-    """What tells how strongly a task's stimuli are taught, neutral ones left out.
+    """The gauge of how strongly a task's stimuli are taught, neutral ones left out.
 
     Where any stimulus states a cloze that has foils, only such stimuli count: strength is one thing for all of them.
 
@@ -63,7 +63,7 @@ def gauge_of(task: Task, most: int | None = None) -> Gauge:
 
 
 def strength_by_level(influence: xr.DataArray, readout: str) -> dict[str, float]:
-    """What the stimuli of each level of noise were taught, by the level, in the unit of the readout.
+    """The strength of the stimuli at each level of noise, in the unit of the readout.
 
     All levels have the learning rate of the clean stimuli; what each was taught is the influence on its own statement.
     As in calibration it is the median over clozes less their foils, or where none has any, the mean over stimuli. A

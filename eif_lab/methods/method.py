@@ -1,4 +1,4 @@
-"""What every method is, and how one is found by name."""
+"""The base class of methods, and how a method is found by name."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Method(Options):
 
     @property
     def name(self) -> str:
-        """What plots and runs call it: its module's name."""
+        """The name in plots and runs: that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
     def apply(self, model: nn.Module, seed: int) -> nn.Module:
@@ -163,7 +163,7 @@ def is_layer(module: nn.Module) -> bool:
 
 
 def output_heads(model: nn.Module) -> list[nn.Module]:
-    """What makes logits of hidden states in the transformers models that the module is or holds."""
+    """The output heads of the transformers models that the module is or holds: they make logits of hidden states."""
     from transformers import PreTrainedModel
 
     transformers = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
@@ -171,7 +171,7 @@ def output_heads(model: nn.Module) -> list[nn.Module]:
 
 
 def matching(names: Iterable[str], endings: Iterable[str]) -> list[str]:
-    """Those of ``names`` that are, or end in, one of the endings (PEFT's rule for ``target_modules``)."""
+    """The ``names`` that are, or end in, one of the endings (PEFT's rule for ``target_modules``)."""
     ends = [re.escape(one) for one in endings]
     pattern = re.compile(rf"(.*\.)?({'|'.join(ends)})")
     return [name for name in names if pattern.fullmatch(name)] if ends else []
@@ -196,7 +196,7 @@ def warn_once(message: str) -> None:
 
 
 def trained_summary(model: nn.Module) -> dict[str, Any]:
-    """What moves: ``count`` of ``total`` parameters, ``tensors``, and ``names`` with indices folded into ``*``."""
+    """The trained parameters: ``count`` of ``total``, ``tensors``, and ``names`` with indices folded into ``*``."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     patterns = Counter(re.sub(r"\.\d+(?=\.|$)", ".*", name) for name, _ in trained)
     return {

@@ -24,7 +24,7 @@ TEMPLATES = {
     "question": "{stimulus}\nQ: {probe}\nA:",
     CHAT: "{stimulus} {probe}",
 }
-"""What is read before a probe's target; of ``chat`` it is the user's turn, and the target is the assistant's reply."""
+"""The text before a probe's target; of ``chat`` it is the user's turn, and the target is the assistant's reply."""
 
 PLACES = re.compile(r"([^{}]*)\{stimulus\}([^{}]*)\{probe\}([^{}]*)")
 
@@ -66,7 +66,7 @@ class Prompt(ContextMethod):
         return TEMPLATES.get(self.template, self.template)
 
     def encoder(self, encode: Encode) -> Encode:
-        """What makes rows of framed texts: the model's own encoder, for ``chat`` in the tokenizer's chat form.
+        """The encoder of framed texts: the model's own, for ``chat`` in the tokenizer's chat form.
 
         Raises:
             ConfigError: The tokenizer has none.

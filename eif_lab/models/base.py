@@ -1,4 +1,4 @@
-"""What a model room hands on: a module in eval mode, how samples become tensors for it, its loss and its features."""
+"""Base models: a module in eval mode, how samples become tensors for it, its loss and its features."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Model(Options):
 
     @property
     def name(self) -> str:
-        """What plots and runs call it: the name of its module, unless an option says another."""
+        """The name in plots and runs: that of its module, unless an option says another."""
         return type(self).__module__.rpartition(".")[2]
 
     @property
@@ -153,7 +153,7 @@ class Model(Options):
 
 
 def training_environment(device: str) -> list[Any]:
-    """What else decides the last bits of a training: where it is done, and whether by deterministic algorithms alone.
+    """The environment that decides a training's last bits: the machine, and whether all algorithms are deterministic.
 
     Versions of libraries are not in it, as they are not in an array's key: an upgrade makes nothing anew unasked, and a
     job's manifest names the versions and the weights.

@@ -156,7 +156,7 @@ class RemainingBatches(IterableDataset):
 
 
 def remaining_batches(batches: DataLoader) -> Callable[[int], DataLoader]:
-    """What `train` takes as ``batches``: the loader's batches from where an interrupted training was.
+    """A function for the ``batches`` of `train`: the loader's batches from where an interrupted training stopped.
 
     So that training ends as if it had not been interrupted; Lightning would begin the epoch again, in its first order.
     """

@@ -99,7 +99,7 @@ def units(order: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, "unit size
 def most_moved(
     values: Float[np.ndarray, "stimulus probe"], count: int = MOST_MOVED
 ) -> Int[np.ndarray, "stimulus twice_count"]:
-    """Of each stimulus the probes that it raised most, most first, then those that it lowered most.
+    """The probes that each stimulus raised most, most first, then those that it lowered most.
 
     Undefined influence comes last among either; there are fewer where the array has fewer probes.
     """
@@ -141,7 +141,7 @@ def relation_codes(influence: xr.DataArray) -> Shaped[np.ndarray, "stimulus prob
 
 
 def sample_table(influence: xr.DataArray, dim: str, longest: int) -> dict[str, Any]:
-    """What the page says about stimuli (or probes): ids, labels (None: the ids), groups, and which are neutral.
+    """A table of stimuli (or probes) for the page: ids, labels (None: the ids), groups, and which are neutral.
 
     Args:
         influence: With the coordinates of a job.
@@ -235,7 +235,7 @@ def describe_readout(
     *,
     contents: Contents,
 ) -> dict[str, Any]:
-    """What the page needs to draw one readout: the results of `overview`, `most_moved` and `strongest_cells`."""
+    """Data from which the page draws one readout: the results of `overview`, `most_moved` and `strongest_cells`."""
     return {
         "block": [seen.rows.shape[1], seen.columns.shape[1]],
         "rows": contents.add(seen.rows),

@@ -1,4 +1,4 @@
-"""What the page may hold, and its large parts: arrays, tables and pictures, compressed inside the HTML."""
+"""Limits of the page, and its large parts: arrays, tables and pictures, compressed inside the HTML."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 @dataclass(frozen=True)
 class Budget:
-    """What the page may hold; what is above it is reduced, and the page says so.
+    """Limits of the page; whatever exceeds one is reduced, and the page says so.
 
     Attributes:
         cells: Of all arrays together.

@@ -1,4 +1,4 @@
-"""What was run, in words: the facts of a manifest that the page shows."""
+"""The facts of a manifest that the page shows, in words."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ READING = (
     f"{TINY} is this project's own: it was trained to read documents that state facts in such sentences and then what "
     "follows. That it concludes from what it reads was taught, and is no finding."
 )
-"""What a reader has to know before prompting is compared with fine-tuning."""
+"""A caution for readers who compare prompting with fine-tuning."""
 
 
 def facts(manifest: Manifest) -> dict[str, str]:
-    """What was run, in words; what the manifest does not say is empty.
+    """The facts of a run, in words; a fact that the manifest does not state is empty.
 
     Returns:
         Text by the keys of `FACTS`.

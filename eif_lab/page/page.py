@@ -157,7 +157,7 @@ def job_names(results: JobResults | SweepResults) -> list[str]:
 
 
 def describe_job(job: JobResults, name: str, learners: Learners) -> dict[str, Any]:
-    """What the template says about one job."""
+    """The template's fields for one job."""
     manifest, rows = job.manifest, job.verdict_rows
     known = facts(manifest)
     return {

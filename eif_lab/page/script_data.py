@@ -1,4 +1,4 @@
-"""What the page's script draws from: the arrays of the first jobs, their samples and their pictures."""
+"""Data for the page's script: the arrays of the first jobs, their samples and their pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eif_lab.results.trackers.heat_map import ANCHORS, UNDEFINED
 def describe_arrays(
     jobs: Sequence[JobResults], names: Sequence[str], budget: Budget, pictures: Pictures, contents: Contents
 ) -> dict[str, Any]:
-    """What the page's script reads: the arrays of the first jobs that have one, their samples and pictures."""
+    """Data for the page's script: the arrays of the first jobs that have one, their samples and pictures."""
     stored = [(job, name) for job, name in zip(jobs, names) if job.has_array][: budget.arrays]
     sizes = [
         job.influence.sizes["stimulus"] * job.influence.sizes["probe"]

@@ -24,7 +24,7 @@ class Perturbation(Options):
 
     @property
     def name(self) -> str:
-        """What plots and runs call it: its module's name."""
+        """The name in plots and runs: that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
     def apply(self, task: Task, seed: int) -> Task:

@@ -87,11 +87,11 @@ class Candidates:
         return Candidates(*(t.to(device) for t in (self.places, self.others, self.divisors)))
 
     def scores(self, logs: Float[Tensor, "*batch rows"]) -> Float[Tensor, "*batch probes most"]:
-        """What is compared, from the rows' log-probabilities."""
+        """The scores that are compared, from the rows' log-probabilities."""
         return logs[..., self.places] / self.divisors
 
     def read_by_row(self, readouts: Mapping[str, Readout]) -> dict[str, Readout]:
-        """Those of the readouts that do not follow from the rows' log-probabilities."""
+        """The readouts that do not follow from the rows' log-probabilities."""
 
         def follows(one: Readout) -> bool:
             return one.of_log_prob is not None or (one.among is not None and not self.any_without_others)

@@ -1,1 +1,1 @@
-"""What a job leaves behind: arrays, verdicts and manifests on disk, tables, and trackers."""
+"""Results of jobs: arrays, verdicts and manifests on disk, tables, and trackers."""

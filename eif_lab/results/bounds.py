@@ -1,4 +1,4 @@
-"""What the desiderata say of two reference learners on a job's own stimuli and probes: what a verdict can be at all.
+"""Bounds of verdicts: those on two reference learners on a job's own stimuli and probes.
 
 `perfect` does what the relations say and bounds a finding from above; `bag_of_words` only counts shared words, and a
 test that it satisfies shows no understanding.
@@ -147,7 +147,7 @@ def dataset_name(job: JobResults) -> str:
 
 
 def _samples(job: JobResults) -> str:
-    """What the learners' verdicts depend on."""
+    """The key of everything that the learners' verdicts depend on."""
     manifest, config = job.manifest, job.manifest.config
     chosen = [config.get(name) for name in ("dataset", "perturbation", "desideratum")]
     size = [manifest.stimuli, manifest.probes, manifest.base_model.worlds_not_learnt]

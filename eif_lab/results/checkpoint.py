@@ -64,7 +64,7 @@ class Checkpoint:
         return fresh
 
     def decide_once(self, conditions: Mapping[str, Any], decide: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """What was decided before the first part, or is decided now; parts under other conditions are thrown away.
+        """The decision made before the first part was stored, or made now; parts under other conditions are removed.
 
         Args:
             conditions: All that decides the values and is not in the array's key, as plain containers.

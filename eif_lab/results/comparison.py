@@ -13,7 +13,7 @@ from eif_lab.errors import rule_error
 
 
 def per_nat(influence: xr.DataArray, strength: float) -> xr.DataArray:
-    """What a probe gains for each nat that was taught.
+    """The gain of a probe for each nat that was taught.
 
     Args:
         influence: Any array with the attribute ``units``.
@@ -27,7 +27,7 @@ def per_nat(influence: xr.DataArray, strength: float) -> xr.DataArray:
 
 
 def above_neutral(influence: xr.DataArray) -> xr.DataArray:
-    """What a stimulus does by what it says: the array less what a neutral stimulus of the same world does.
+    """The array less the influence of a neutral stimulus of the same world: the effect of what a stimulus says.
 
     Of noisy stimuli the neutral one of the same strength is subtracted, of several neutral ones their mean; where there
     are no worlds, the mean of all.

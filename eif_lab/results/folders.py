@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 
 MANIFEST = "manifest.json"
-"""What is written last: a folder that holds it is that of a job that has ended, well or not."""
+"""The file that is written last: a folder that holds it is that of a job that has ended, well or not."""
 
 SWEEP = "multirun.yaml"
-"""What Hydra writes into a sweep's folder before the first job."""
+"""The file that Hydra writes into a sweep's folder before the first job."""
 
 ARRAYS = ".zarr"
 """How the folder of an array ends."""
 
 OVERRIDES = ".hydra/overrides.yaml"
-"""What Hydra writes as a job begins."""
+"""The file that Hydra writes as a job begins."""
 
 
 def job_folders(sweep: Path) -> list[Path]:
@@ -63,5 +63,5 @@ def begun_overrides(folder: Path) -> tuple[str, ...] | None:
 
 
 def in_order(place: Path) -> list[tuple[int, str]]:
-    """What sorts places of jobs: part by part, numbers by their value and before names."""
+    """The sort key of jobs' places: part by part, numbers by their value and before names."""
     return [(int(part) if part.isdecimal() else sys.maxsize, part) for part in place.parts]

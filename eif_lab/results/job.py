@@ -58,7 +58,7 @@ from eif_lab.results.summary import judged_unit
 ARRAY, VERDICTS, LOCK = "influence.zarr", "verdicts.parquet", "job.lock"
 
 CHECKED = (ARRAY, VERDICTS)
-"""What the checksums of a job are of; the manifest has the checksums' own."""
+"""Files of a job that have checksums; the manifest has the checksum of the checksums."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ class BaseModel(Fields):
 
 @dataclass(frozen=True, eq=False)
 class Calibration(Fields):
-    """What the learning rate was to reach, and what it reached: strength, in nats; None before format 3."""
+    """Target and result of the search for a learning rate: strength, in nats; None before format 3."""
 
     target: float
     reached: bool
@@ -141,7 +141,7 @@ class Provenance(Fields):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Manifest(Provenance):
-    """What a job was and how it ended; its provenance is that of the judgement.
+    """A job's options and how it ended; its provenance is that of the judgement.
 
     Attributes:
         name: The job's.

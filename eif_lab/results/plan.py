@@ -1,4 +1,4 @@
-"""What a job would take, before it is run."""
+"""The plan of a job: the time and memory it would take, before it is run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 TRAINING = "base training"
-"""What the memory and the time of a base model's training go by."""
+"""The part of a plan that a base model's training takes."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one job would take, or a part of it.
+    """Time, memory and disk of one job, or a part of it.
 
     Attributes:
         job: Its name; empty of a part.
@@ -44,7 +44,7 @@ class Plan:
 
     @property
     def total_seconds(self) -> float:
-        """Of all that is done."""
+        """Seconds of the whole job."""
         return sum(self.seconds.values())
 
     @property
@@ -53,7 +53,7 @@ class Plan:
         return max((size for name, size in self.memory.items() if name in (self.engine, TRAINING)), default=0.0)
 
     def __add__(self, other: Plan) -> Plan:
-        """What this part of a job and another one take together."""
+        """The plan of this part of a job and another one together."""
         return replace(
             self,
             engine=self.engine or other.engine,

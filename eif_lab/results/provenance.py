@@ -17,7 +17,7 @@ DISTRIBUTION = "eif-lab"
 
 
 def provenance() -> dict[str, Any]:
-    """What a manifest says about the code and the machine.
+    """The manifest's entry for the code and the machine.
 
     Returns:
         ``versions`` of the packages that the project declares, ``python``, ``platform``, ``git_commit`` and
@@ -93,7 +93,7 @@ def _declared_packages() -> list[str]:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    """What git answers, or None where there is no git, no repository or no commit."""
+    """The answer of git, or None where there is no git, no repository or no commit."""
     try:
         answer = subprocess.run(
             ["git", "-C", str(directory), *arguments], capture_output=True, encoding="utf-8", timeout=10, check=True

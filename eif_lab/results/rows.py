@@ -58,7 +58,7 @@ VERDICT_SCHEMA = pa.schema(
 GAPS: Mapping[str, Any] = {
     name: "" if kind == TEXT else float("nan") for name, kind in VERDICT_COLUMNS.items() if kind != "Int64"
 }
-"""What stands for a value that is not there; of whole numbers None does."""
+"""The placeholder of a missing value; for whole numbers it is None."""
 
 
 def verdict_frame(verdicts: Iterable[Verdict], not_applicable: Mapping[str, str], unit: str = "nat") -> pd.DataFrame:

@@ -36,7 +36,7 @@ def same_but_for_seeds(jobs: Sequence[JobResults]) -> list[list[JobResults]]:
 
 
 def seeds_of(config: Mapping[str, Any]) -> tuple[int, int]:
-    """What a job's config says of base training and method, and of the draw of samples; one seed may be both."""
+    """The seed of base training and method, and that of the draw of samples, from a job's config; they may be one."""
     seed = int(config.get("seed", 0))
     return seed, int(config.get("data_seed", seed))
 

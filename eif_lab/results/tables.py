@@ -62,7 +62,7 @@ SWEEP_COLUMNS = {
     "reason": TEXT,
 }
 COPIED = tuple(name for name in VERDICT_COLUMNS if name in SWEEP_COLUMNS and name not in ("verdict", "how"))
-"""What a row of the sweep has from the job's own row of the finding."""
+"""Columns that a row of the sweep copies from the job's own row of the finding."""
 
 
 def sweep_table(jobs: Sequence[JobResults]) -> pd.DataFrame:
@@ -125,7 +125,7 @@ def _job_blocks(job: JobResults, name: str) -> list[tuple[list[dict[str, Any]], 
 
 
 def _strength(manifest: Manifest) -> dict[str, Any]:
-    """What was taught, and what was to be."""
+    """The strength that was reached, and its target."""
     effect, target = manifest.strength.effect, manifest.update.calibration
     known = {"strength": float("nan") if effect is None else effect, "strength_unit": manifest.unit}
     if target is None:

@@ -20,7 +20,7 @@ from eif_lab.files.fingerprint import fingerprint
 from eif_lab.options import option
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-"""What is decoded. Pillow knows more, some of which start other programs (Ghostscript)."""
+"""The formats that are decoded. Pillow knows more, some of which start other programs (Ghostscript)."""
 
 
 @dataclass

@@ -23,7 +23,7 @@ from eif_lab.options import option
 SPLITS = {True: "train", False: "t10k"}
 PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-"""What an error of the system is about that has nothing to do with the files' origin."""
+"""System errors that have nothing to do with the files' origin."""
 
 ANEW = "Remove the file and fetch it anew."
 
@@ -49,7 +49,7 @@ class MNIST(Dataset):
     download: str = "data"
 
     def identity(self) -> list[list[str]]:
-        """What the files hold that somebody unpacked; gzipped ones are checked against their published MD5."""
+        """The contents of unpacked files; gzipped ones are checked against their published MD5."""
         return fingerprint((Path(self.root) / self._folder() / "raw").glob("*-ubyte"))
 
     def _folder(self) -> str:

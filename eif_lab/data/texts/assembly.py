@@ -170,7 +170,7 @@ class Assembly:
         return texts_of(self.probes, coords)
 
     def _background(self) -> Background | None:
-        """What is known of each world, and the questions for it."""
+        """The background of each world, and the questions for it."""
         facts, questions = self.of["background"], self.of["question"]
         if not facts:
             return None

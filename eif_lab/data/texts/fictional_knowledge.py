@@ -48,7 +48,7 @@ class Cloze(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What its target begins like, so that another of the kind reads as well in its place."""
+        """The kind of beginning of its target: another target of the kind reads as well in its place."""
         start = self.target.lstrip("'\"")
         if start[:1].isdigit():
             return "figure"
@@ -74,7 +74,7 @@ class Probe(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its id."""
+        """The id of the probe."""
         passage, sort, number, *_ = self.cloze
         return f"passage {passage} {sort} {number} {self.foil}".rstrip()
 
@@ -85,7 +85,7 @@ class Probe(NamedTuple):
 
     @property
     def relation(self) -> str:
-        """What its passage says about it."""
+        """The relation of its passage to it."""
         return "foil" if self.foil else "direct" if self.cloze.sort == "memorisation" else "entailed"
 
 

@@ -35,7 +35,7 @@ class JSONL(Dataset):
         return fingerprint([Path(self.path)]) if self.path else []
 
     def load(self, seed: int) -> Task:
-        """What the file says; ``seed`` decides nothing.
+        """The file's task; ``seed`` decides nothing.
 
         Raises:
             ConfigError: There is no such file, or a line of it breaks a rule; the line and the field are named.

@@ -196,7 +196,7 @@ def assemble(worlds: Sequence[Sequence[Case]], relations: Sequence[Relation]) ->
 
 
 def relation_of(stated: Claim, claim: Claim, symmetric: Collection[str]) -> str:
-    """What a stimulus says about a probe.
+    """The relation of a stimulus to a probe.
 
     Args:
         stated: The stimulus.

@@ -1,4 +1,4 @@
-"""What the published sets of theories have in common: a grammar of sentences, and options that draw theories."""
+"""The base of the published sets of theories: a grammar of sentences, and options that draw theories."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Grammar:
     forms: tuple[Form, ...]
 
     def meaning(self, sentence: str) -> Fact | Rule:
-        """What a sentence says; a name that may be any is the variable ``?x``.
+        """The meaning of a sentence; a name that may be any is the variable ``?x``.
 
         Raises:
             ValueError: The sentence is not of this grammar.
@@ -53,7 +53,7 @@ class Grammar:
         raise ValueError(f"{self.name} has no such sentence: {sentence!r}")
 
     def fact(self, text: str) -> Fact:
-        """What a sentence that states a fact says.
+        """The fact that a sentence states.
 
         Raises:
             ValueError: The sentence is not of this grammar.

@@ -35,7 +35,7 @@ ADJECTIVES = (
     "big", "blue", "cold", "furry", "green", "kind", "nice", "quiet", "red", "rough", "round", "smart", "white",
     "young",
 )  # fmt: skip
-"""What foils are about where a theory has nothing that it leaves open: words of the set, in its order."""
+"""Words for foils where a theory leaves nothing open: words of the set, in its order."""
 
 PRONOUNS = ("something", "someone", "it", "they", "them")
 LABELS = {"A": TRUE, "B": FALSE, "C": UNKNOWN}

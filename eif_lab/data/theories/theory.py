@@ -47,7 +47,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Theory:
-    """What is known, what is new, and what is asked.
+    """A background, a new fact, and questions.
 
     Attributes:
         name: Its name in the set.
@@ -68,11 +68,11 @@ class Theory:
 
     @cached_property
     def consequences(self) -> dict[Fact, int]:
-        """What follows from the background alone, and after how many rounds."""
+        """All facts that follow from the background alone, each with its round."""
         return rounds(self.facts, self.rules)
 
     def consequences_with(self, fact: Fact) -> dict[Fact, int]:
-        """What follows from the background and ``fact``, and after how many rounds."""
+        """All facts that follow from the background and ``fact``, each with its round."""
         return rounds((*self.facts, fact), self.rules)
 
 
@@ -163,7 +163,7 @@ class Probe(NamedTuple):
 
     @property
     def claim(self) -> Fact:
-        """What the answer claims."""
+        """The fact that the answer claims."""
         return self.statement.meaning.denied() if self.answer == FALSE else self.statement.meaning
 
 
@@ -217,7 +217,7 @@ def probes_of(place: int, theory: Theory) -> list[Probe]:
 def relation_of(
     probe: Probe, before: dict[Fact, int], after: dict[Fact, int], stated: Fact, *, same_theory: bool
 ) -> str:
-    """What a stimulus says about a probe.
+    """The relation of a stimulus to a probe.
 
     Args:
         probe: Of a theory.

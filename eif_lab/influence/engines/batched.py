@@ -1,4 +1,4 @@
-"""What engines share that update many stimuli at once: chunk by chunk, and in each of them one stimulus done alone."""
+"""Engines that update many stimuli at once, chunk by chunk, and repeat one stimulus of each chunk alone."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Batched(Engine):
         """Refuse a layout that would lose the update."""
 
     def note(self, problem: Problem, layout: Layout) -> str:
-        """What a user should know of how it does this problem; empty where there is nothing."""
+        """A note for the user on how it computes this problem; empty where there is none."""
         return ""
 
 
@@ -102,7 +102,7 @@ class PreparedChunks(PreparedUpdate):
         self.note = engine.note(problem, layout)
 
     def readings(self, problem: Problem) -> Iterator[Tensor]:
-        """Chunk by chunk."""
+        """Readings after the updates, chunk by chunk."""
 
         def chunk(place: slice) -> Tensor:
             try:

@@ -1,4 +1,4 @@
-"""What an engine is: how influence is computed, prepared once for a problem and then run at any learning rate."""
+"""The base class of engines: how influence is computed, prepared once for a problem and run at any learning rate."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Prepared(ABC):
         """
 
     def before(self) -> Tensor:
-        """What the probes read before any update: (probes, readouts)."""
+        """Readings of the probes before any update: (probes, readouts)."""
         return self.setup.passes.probe_readings(self.setup.passes.base_rows)
 
 
@@ -90,7 +90,7 @@ class PreparedUpdate(Prepared):
 
     @abstractmethod
     def readings(self, problem: Problem) -> Iterator[Tensor]:
-        """What the probes read after the update, chunk by chunk: (stimuli, steps read, probes, readouts)."""
+        """Readings of the probes after the update, chunk by chunk: (stimuli, steps read, probes, readouts)."""
 
     def influence(self, update: Update, known: Sequence[Tensor] = (), rows: slice = EVERY) -> Iterator[Tensor]:
         """Readings after the update less those before, or those after an update on everything less them."""
@@ -137,7 +137,7 @@ def rest_of(problem: Problem, known: Sequence[Tensor]) -> Problem:
 
 
 def towards_target(problem: Problem, like: Tensor) -> Tensor:
-    """Of each readout 1, or -1 where a likelier target has a lower reading: (readouts,)."""
+    """The sign of each readout: 1, or -1 where a likelier target has a lower reading: (readouts,)."""
     return like.new_tensor([readout.sign for readout in problem.readouts.values()])
 
 
@@ -183,7 +183,7 @@ class Engine(Options):
         return self.prepared(setup)
 
     def prepared(self, setup: Setup) -> Prepared:
-        """The same, of parameters in which an update shows."""
+        """Make ready for a problem whose parameters are precise enough for an update to show; see `prepare`."""
         raise NotImplementedError
 
     def gains_nothing(self, setup: Setup) -> str:
@@ -191,7 +191,7 @@ class Engine(Options):
         return ""
 
     def instead(self, prepared: Prepared, reason: str, of_probes: bool) -> Prepared:
-        """What measures the problem anew where stimuli turn out to be otherwise together than alone.
+        """A prepared engine that measures the problem anew where stimuli together differ from stimuli alone.
 
         Args:
             prepared: What found it out.

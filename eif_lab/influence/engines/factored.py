@@ -60,7 +60,7 @@ class Factored(Batched):
         return super().gains_nothing(setup)
 
     def note(self, problem: Problem, layout: Layout) -> str:
-        """What it copies after all."""
+        """The parameters that it copies nevertheless."""
         if not layout.copied:
             return ""
         copied = sum(problem.trained[name].numel() for name in layout.copied)
@@ -68,11 +68,11 @@ class Factored(Batched):
         return f"{copied} of {every} parameters are copied per stimulus, such as {layout.copied[0]}"
 
     def copies(self, problem: Problem) -> int:
-        """Itself, its change, its velocity and its gradient."""
+        """Each parameter is held with its change, its velocity and its gradient."""
         return 4
 
     def start(self, problem: Problem, layout: Layout, count: int) -> Coefficients:
-        """Where SGD begins."""
+        """The coefficients before the first step."""
         return Coefficients(problem, layout, count)
 
 

@@ -84,7 +84,7 @@ class Prediction(Prepared):
         self.stimuli_at_once = self.chunks.size
 
     def influence(self, update: Update, known: Sequence[Tensor] = (), rows: slice = EVERY) -> Iterator[Tensor]:
-        """The prediction itself: a small one would be lost in the difference of two readings."""
+        """The predicted influence, not a difference of two readings, in which a small one would be lost."""
         problem = replace(self.setup.problem, update=update, members=self.setup.problem.members[rows])
         after_all: Tensor | float = 0.0
         if problem.everything is not None:
@@ -122,7 +122,7 @@ class Prediction(Prepared):
 
 
 def steps_response(update: Update) -> list[tuple[float, float]]:
-    """What ``1, 2, ... update.steps`` steps do if the gradient never changes.
+    """The total change after ``1, 2, ... update.steps`` steps if the gradient never changes.
 
     Returns:
         For each number of steps (shrink, weight): the parameters are then ``(1 + shrink) * base + weight * gradient``.

@@ -44,7 +44,7 @@ class PreparedLoop(ReadPlainly):
     stimuli_at_once = AT_ONCE
 
     def readings(self, problem: Problem) -> Iterator[Tensor]:
-        """Some stimuli, one by one."""
+        """Readings after the update on each stimulus, one by one."""
         passes, optimizer = self.setup.passes, problem.update.make_optimizer(problem.trained.values())
 
         def some(place: slice) -> Tensor:

@@ -24,7 +24,7 @@ class Reference(Engine):
     name: ClassVar[str] = "reference"
 
     def prepared(self, setup: Setup) -> Prepared:
-        """Nothing is to be found out."""
+        """Prepare without a trial: nothing has to be found out."""
         return PreparedFits(self, setup)
 
     def outline(self) -> Engine:

@@ -25,11 +25,11 @@ class Stacked(Batched):
     preference: ClassVar[int | None] = 2
 
     def copies(self, problem: Problem) -> int:
-        """With what the optimizer keeps."""
+        """Each parameter is held with its gradient and the optimizer's state."""
         return 3 + problem.update.stepping.remembers(problem.update)
 
     def start(self, problem: Problem, layout: Layout, count: int) -> Copies:
-        """A copy for each."""
+        """A copy of the base's parameters for each stimulus."""
         return Copies(problem.update, layout.base_parameters(problem, count))
 
 
@@ -47,7 +47,7 @@ class Copies:
         self.optimizer = update.make_optimizer(self.stacked.values())
 
     def parameters(self) -> Parameters:
-        """The copies themselves."""
+        """The copies of each parameter."""
         return self.stacked
 
     def step(self, gradients: Gradients) -> None:

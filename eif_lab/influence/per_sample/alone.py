@@ -69,7 +69,7 @@ def one_line(what: str) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What an exception says, at no great length."""
+    """The message of an exception, shortened."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return line if len(line) <= LONGEST_REASON else line[:LONGEST_REASON] + "..."
 
@@ -216,6 +216,6 @@ def disagreement(among: Mapping[str, Tensor], alone: Gradient, *, strict: bool =
 
 
 def norm(gradient: Tensor) -> Tensor:
-    """Of all numbers in it, at least in float32."""
+    """The norm of all numbers in a gradient, at least in float32."""
     dense = gradient.to_dense() if gradient.is_sparse else gradient
     return torch.linalg.vector_norm(dense, dtype=torch.promote_types(dense.dtype, torch.float32))

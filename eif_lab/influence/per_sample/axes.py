@@ -73,7 +73,7 @@ class Calls:
         self.known, self.count, self.made = known, count, 0
 
     def next(self, leaves: Sequence[Any]) -> Call:
-        """What is known of the next call, by its inputs.
+        """The recorded call that comes next, by its inputs.
 
         Raises:
             Disagreement: Such a call was never made for one stimulus.
@@ -171,7 +171,7 @@ def split(tensor: Tensor, axis: int, count: int) -> Tensor:
 
 
 def joined(parts: Tensor, axis: int) -> Tensor:
-    """What `split` took apart."""
+    """The inverse of `split`."""
     return parts.movedim(0, axis).flatten(axis, axis + 1)
 
 

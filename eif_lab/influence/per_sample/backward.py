@@ -34,7 +34,7 @@ class Gradients:
 
     @property
     def by_parameter(self) -> dict[str, list[Factors] | Tensor]:
-        """Both parts."""
+        """The gradients of all parameters, copied and factored."""
         return {**self.factors, **self.copies}
 
     @property
@@ -49,7 +49,7 @@ class Gradients:
 
 
 def sum_of(parts: Sequence[Tensor]) -> Tensor:
-    """Their sum."""
+    """The sum of the changes."""
     return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(0)
 
 

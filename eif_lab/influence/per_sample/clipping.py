@@ -13,7 +13,7 @@ from eif_lab.influence.update import Update
 
 
 def clip_factors(update: Update, gradients: Mapping[str, Sequence[Factors] | Tensor]) -> Tensor | float:
-    """What each sample's gradient is multiplied with so that its norm is at most ``update.gradient_clip``: (samples,).
+    """The factor of each sample's gradient by which its norm is at most ``update.gradient_clip``: (samples,).
 
     The norm of a gradient in factors follows from their Gram matrices.
 

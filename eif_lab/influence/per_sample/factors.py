@@ -34,7 +34,7 @@ class Outer:
         return torch.bmm(torch.bmm(x, self.right.mT), self.left)
 
     def columns(self, ids: Int[Tensor, "s m"]) -> Float[Tensor, "s n m"]:
-        """What the tokens put into the rows ``ids`` of the matrix."""
+        """Contributions of the tokens to the rows ``ids`` of the matrix."""
         return self.left.gather(2, ids[:, None].expand(-1, self.left.shape[1], -1))
 
     def dense(self) -> Float[Tensor, "s o i"]:
@@ -50,7 +50,7 @@ class Outer:
         return Outer(self.right, times_each(self.left, factor))
 
     def only(self, index: int) -> Outer:
-        """One stimulus's."""
+        """The change of one stimulus."""
         return Outer(self.right[index, None], self.left[index, None])
 
     def along(self, weight: Float[Tensor, "o i"]) -> Float[Tensor, " s"]:
@@ -89,7 +89,7 @@ class Rows:
         return empty.scatter_add(2, self.ids[:, None].expand_as(products), products)
 
     def columns(self, ids: Int[Tensor, "s m"]) -> Float[Tensor, "s n m"]:
-        """What the tokens put into the rows ``ids`` of the matrix: one where they are the same, else zero."""
+        """Contributions of the tokens to the rows ``ids`` of the matrix: one where they are the same, else zero."""
         return (self.ids[:, :, None] == ids[:, None]).to(self.right.dtype)
 
     def dense(self) -> Float[Tensor, "s o i"]:
@@ -106,7 +106,7 @@ class Rows:
         return Rows(times_each(self.right, factor), self.ids, self.count)
 
     def only(self, index: int) -> Rows:
-        """One stimulus's."""
+        """The change of one stimulus."""
         return Rows(self.right[index, None], self.ids[index, None], self.count)
 
     def along(self, weight: Float[Tensor, "o i"]) -> Float[Tensor, " s"]:

@@ -57,7 +57,7 @@ class Layout:
         return Chunks(max(1, min(LARGEST_CHUNK, int(room / (self.work + factors + copied)))), "stimuli")
 
     def calls_for(self, problem: Problem, batch: Batch) -> list[list[Call]]:
-        """What is known of each site's calls with stimuli of these shapes, found out now where nothing is.
+        """The axes of each site's calls with stimuli of these shapes; they are found by a trial at the first request.
 
         Args:
             problem: What is measured.

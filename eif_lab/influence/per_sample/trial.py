@@ -22,7 +22,7 @@ MOST_TRIED = 16
 """Stimuli that are tried for two whose gradients are finite and not zero."""
 
 FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
-"""What a model raises that stimuli cannot go through together."""
+"""Exceptions of a model through which stimuli cannot go together."""
 
 BY_LAYER, WHOLE = "layers", "whole"
 """Each layer computes with each stimulus's parameters, or the model is vectorised as a whole."""

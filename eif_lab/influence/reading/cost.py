@@ -1,4 +1,4 @@
-"""What the ways of computing the same thing cost, by rules that were measured (docs/decisions.md)."""
+"""Costs of ways to compute the same result, by rules that were measured (docs/decisions.md)."""
 
 from __future__ import annotations
 

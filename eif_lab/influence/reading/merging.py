@@ -37,7 +37,7 @@ class StimulusReader:
 
     @torch.no_grad()
     def read_rows(self, parameters: Parameters, index: int) -> Shaped[Tensor, "rows columns"]:
-        """What is read of each row under the parameters of the stimulus at ``index``."""
+        """Readings of each row under the parameters of the stimulus at ``index``."""
         plain: dict[str, Tensor] = {}
         beside: dict[str, FactoredWeight] = {}
         for name, parameter in parameters.items():

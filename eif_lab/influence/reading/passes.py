@@ -82,7 +82,7 @@ class Passes:
         return replace(passes, row_bytes=row_bytes, chunks=Chunks(size, "probes"))
 
     def plain(self, one_pass: bool) -> Passes:
-        """The same rows in the plain arrangement, not compiled."""
+        """Passes over the same rows in the plain arrangement, not compiled."""
         return replace(self, arrangement=Arrangement(), kernels=None, one_pass=one_pass)
 
     def of_other_rows(self, probes: Batch, candidates: Candidates | None = None) -> Passes:
@@ -101,19 +101,19 @@ class Passes:
 
     @property
     def pass_bytes(self) -> int:
-        """What one pass takes, beside the model."""
+        """Memory of one pass, in bytes, beside the model."""
         return self.row_bytes * self.size
 
     @cached_property
     def columns(self) -> list[Readout]:
-        """What is read of each row."""
+        """The readouts that are computed for each row."""
         if self.candidates is None:
             return list(self.readouts.values())
         return [READOUTS["log_prob"], *self.candidates.read_by_row(self.readouts).values()]
 
     @cached_property
     def base_rows(self) -> Shaped[Tensor, "rows columns"]:
-        """What is read of each row before any update."""
+        """Readings of each row before any update."""
         return self.read_rows({})
 
     def probe_readings(self, rows: Tensor) -> Tensor:
@@ -125,11 +125,11 @@ class Passes:
         return self.probe_readings(self.read_plainly(model))
 
     def read_plainly(self, model: Callable[..., Any]) -> Shaped[Tensor, "rows columns"]:
-        """What is read of each row under a model as it stands, rows as they are."""
+        """Readings of each row, rows as they are, under a model with its current parameters."""
         return self.over_rows(lambda place: self.read_pass(model, *self.probes.take(place)))
 
     def read_rows(self, parameters: Mapping[str, Tensor]) -> Shaped[Tensor, "rows columns"]:
-        """What is read of each row under the model with other parameters, in the fastest arrangement."""
+        """Readings of each row under the model with other parameters, in the fastest arrangement."""
         layout = self.arrangement
         values = {**layout.weights(self.base.model), **{n: layout.weight(value) for n, value in parameters.items()}}
 
@@ -150,7 +150,7 @@ class Passes:
 
     @torch.no_grad()
     def read_pass(self, model: Callable[..., Any], inputs: Inputs, targets: Tensor) -> Shaped[Tensor, "rows columns"]:
-        """What is read of the rows of one pass."""
+        """Readings of the rows of one pass."""
         output = call_model(model, inputs)
         columns: list[Score] = [one if one.reads_classes else on_copies(one) for one in self.columns]
         return torch.stack([readout(output, targets) for readout in columns], dim=-1)

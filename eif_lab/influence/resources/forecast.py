@@ -1,4 +1,4 @@
-"""What a measurement would take, from running small parts of it: operations, memory and time.
+"""A forecast of a measurement's operations, memory and time, from running small parts of it.
 
 Of n stimuli and m rows of probes each of them is ``a + b n + c m + d n m``: what is done once, for each stimulus, for
 each row, and for each pair. A few small sizes give the four numbers.
@@ -116,7 +116,7 @@ def timings(prepared: Prepared) -> dict[Size, float]:
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """What a call takes, until the accelerator has finished, too; the least of three calls where they are short."""
+    """Seconds that a call takes, until the accelerator has finished, too; the least of three short calls."""
     times: list[float] = []
     while not times or (len(times) < 3 and sum(times) < LONGEST):
         finish()
@@ -134,12 +134,12 @@ def finish() -> None:
 
 
 def part(prepared: Prepared, size: Size) -> Prepared:
-    """The same measurement of the first stimuli and rows alone, with what was found out about all."""
+    """The prepared measurement of the first stimuli and rows alone, with all findings about the whole kept."""
     return prepared.engine.prepare(prepared.setup.first(*map(int, size)))
 
 
 def outline_part(prepared: Prepared, size: Size) -> Prepared:
-    """The same operators as `part`, also on the meta device."""
+    """A measurement with the operators of `part`, also on the meta device."""
     return prepared.engine.outline().prepare(prepared.setup.first(*map(int, size)))
 
 

@@ -21,7 +21,7 @@ from eif_lab.readouts.classes import at_least_float32
 from eif_lab.readouts.readout import Readout
 
 LARGEST_LOSS = 0.1
-"""What share of an update may be lost. The influence's relative error is about as large, or smaller (measured:
+"""The share of an update that may be lost. The influence's relative error is about as large, or smaller (measured:
 docs/decisions.md)."""
 
 MOST_TRIED = 32
@@ -246,7 +246,7 @@ def would_move(problem: Problem, passes: Passes) -> bool:
 
 
 def after_large_step(problem: Problem, rows: Tensor) -> dict[str, Tensor]:
-    """What is trained after a first step of a size that any precision holds; nothing where the step is zero."""
+    """Trained parameters after a first step of a size that any precision holds; empty where the step is zero."""
     gradients = gradient_alone(problem, problem.samples.take(rows))
     known = [(name, problem.trained[name].detach(), g.to_dense()) for name, g in gradients.items() if g is not None]
     steps = {name: step_per_rate(problem.update, parameter, gradient) for name, parameter, gradient in known}

@@ -1,4 +1,4 @@
-"""What every channel is: the way by which a stimulus enters the model, and all of a job that depends on it."""
+"""The protocol of channels: the way by which a stimulus enters the model, and all of a job that depends on it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Channel(Protocol):
         """
 
     def determinants(self) -> dict[str, Any]:
-        """What stands in the array's key for a group whose options do not decide the array; empty where all do."""
+        """Replacements in the array's key for groups whose options do not decide the array; empty where all do."""
         return {}
 
     def load(self) -> JobData:
@@ -90,7 +90,7 @@ class Channel(Protocol):
         ...
 
     def plan(self, inputs: Any) -> Plan:
-        """What the measurement would take, the search for a learning rate included."""
+        """Time and memory that the measurement would take, the search for a learning rate included."""
         ...
 
     def counterparts(self) -> list[Job]:

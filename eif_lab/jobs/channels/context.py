@@ -76,7 +76,7 @@ class Context(Channel):
         return {"update": {"strength": update.strength, **options}, "engine": {}}
 
     def steps(self) -> list[int]:
-        """None is taken; the array says how many the update would have."""
+        """The number of steps that the update would have; none is taken."""
         return [self.job.update.steps]
 
     def check(self, inputs: Inputs) -> None:
@@ -93,7 +93,7 @@ class Context(Channel):
 
     @contextmanager
     def open_measurement(self, inputs: Inputs) -> Iterator[ContextMeasurement]:
-        """Nothing is to be prepared: each length of rows is looked at when it is first read."""
+        """Open a measurement without preparation: each length of rows is checked when it is first read."""
         yield ContextMeasurement(self.job, self.method, inputs)
 
     def plan(self, inputs: Inputs) -> Plan:
@@ -118,7 +118,7 @@ class Context(Channel):
 
 @dataclass
 class ContextMeasurement(ChannelMeasurement):
-    """What reading each stimulus does to each probe.
+    """The measurement of the influence of reading each stimulus on each probe.
 
     Attributes:
         job: The options.
@@ -143,7 +143,7 @@ class ContextMeasurement(ChannelMeasurement):
         return {**record, "calibration": {**found, "stimuli": len(gauge.rows), "yardstick": yardstick.name}}
 
     def influence_on(self, gauge: Gauge, yardstick: Yardstick) -> np.ndarray:
-        """What reading each stimulus does to the probes that count for it, (stimuli, probes); 0 for the others."""
+        """The influence of reading each stimulus on the probes that count for it, (stimuli, probes); 0 elsewhere."""
         influence, probes = np.zeros(yardstick.weights.shape), texts(gauge.probes)
         contexts = self.method.contexts(texts(self.inputs.clean.stimuli), self.job.seed)
         for i, row in enumerate(gauge.rows):
@@ -154,7 +154,7 @@ class ContextMeasurement(ChannelMeasurement):
         return influence
 
     def measure(self, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
-        """What reading each stimulus does to each probe; where there are companions, less what these do alone."""
+        """The influence of reading each stimulus on each probe; with companions, less their own influence."""
         contexts, companions = zip(*self.method.contexts(texts(self.inputs.task.stimuli), self.job.seed))
         array = self._read(contexts, left.parts("stimuli"), on_chunk)
         if any(companions):
@@ -168,7 +168,7 @@ class ContextMeasurement(ChannelMeasurement):
         self._read(contexts[rows], parts, parts.append)
 
     def _read(self, contexts: Sequence[str], known: Parts, on_chunk: OnChunk) -> xr.DataArray:
-        """What each context does to each probe behind it, (contexts, probes, readouts)."""
+        """The influence of each context on each probe behind it, (contexts, probes, readouts)."""
         return read_after_context(
             contexts,
             probe_texts(self.inputs),

@@ -25,7 +25,7 @@ from eif_lab.results.plan import Plan
 
 @dataclass(frozen=True)
 class RuleInputs:
-    """What a rule goes by.
+    """Inputs of a rule.
 
     Attributes:
         task: Perturbed.
@@ -56,7 +56,7 @@ class Rule(Channel):
         return {"method": {}, "update": {}, "engine": {}}
 
     def steps(self) -> list[int]:
-        """None is taken; the array says how many the update would have."""
+        """The number of steps that the update would have; none is taken."""
         return [self.job.update.steps]
 
     def load(self) -> RuleInputs:
@@ -83,11 +83,11 @@ class Rule(Channel):
 
     @contextmanager
     def open_measurement(self, inputs: RuleInputs) -> Iterator[RuleMeasurement]:
-        """Nothing is to be prepared."""
+        """Open a measurement without preparation."""
         yield RuleMeasurement(self, inputs)
 
     def plan(self, inputs: RuleInputs) -> Plan:
-        """Nothing that takes time."""
+        """An empty plan: a rule takes no time."""
         return Plan(engine="rule", notes=["a rule and no model: it takes no time"])
 
     def array(self, inputs: RuleInputs) -> xr.DataArray:
@@ -107,7 +107,7 @@ class Rule(Channel):
 
 @dataclass
 class RuleMeasurement(ChannelMeasurement):
-    """What a rule says that each stimulus does to each probe.
+    """The influence of each stimulus on each probe by a rule.
 
     Attributes:
         channel: Of the job.
@@ -128,5 +128,5 @@ class RuleMeasurement(ChannelMeasurement):
         return array
 
     def measure_rows(self, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
-        """What the rule says of some stimuli, kept."""
+        """Measure some stimuli by the rule, and store their parts."""
         parts.append(self.channel.array(self.inputs).values[0][rows][parts.rows :])

@@ -77,7 +77,7 @@ class Weights(Channel):
 
 @dataclass
 class WeightsMeasurement(ChannelMeasurement):
-    """What learning each stimulus does to each probe.
+    """The measurement of the influence of learning each stimulus on each probe.
 
     Attributes:
         job: The options.

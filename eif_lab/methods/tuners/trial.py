@@ -51,7 +51,7 @@ def compare_outputs(model: nn.Module, inputs: Tensor, before: Tensor | None, tra
 
 
 def layer_signature(layer: nn.Module) -> str:
-    """What is the same of layers that a tuner treats alike: their type with its sizes, and their dtype."""
+    """The signature of layers that a tuner treats alike: their type with its sizes, and their dtype."""
     return f"{layer!r} {next((parameter.dtype for parameter in layer.parameters()), None)}"
 
 
@@ -73,7 +73,7 @@ def example_input(layer: nn.Module) -> Tensor | None:
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, and that PEFT fails where it is no refusal."""
+    """The reason in an error's words; where it is no refusal, that PEFT fails."""
     if isinstance(error, ValueError | TypeError | NotImplementedError) and str(error):
         return str(error)
     return f"PEFT fails with {type(error).__name__} {error}"

@@ -166,7 +166,7 @@ class Tuner:
         return first
 
     def try_on(self, layer: nn.Module, sizes: dict[str, Any] | None = None) -> Trial:
-        """What the tuner makes of a copy of a layer with random weights."""
+        """The result of trying the tuner on a copy of a layer with random weights."""
         options = {name: value for name, value in self.options.items() if name not in OF_NAMES}
         options |= {**(sizes or {}), "target_modules": ["layer"]}
         if "feedforward_modules" in options:
@@ -265,12 +265,12 @@ class Tuner:
 
     @property
     def choice(self) -> str:
-        """What the user chose, as a command line says it."""
+        """The user's choice, as a command line says it."""
         return f"method.tuner={self.name}" if self.method == "peft" else f"method={self.method}"
 
     @property
     def prefix(self) -> str:
-        """What stands before the name of an option."""
+        """The prefix of an option's name."""
         return "method.options." if self.method == "peft" else "method."
 
     def error(self, reason: str, hint: str = "") -> ConfigError:

@@ -64,7 +64,7 @@ def document(domains: Sequence[type[Domain]], random: np.random.Generator) -> li
 def facts_and_questions(
     domain: type[Domain], random: np.random.Generator, share: float
 ) -> tuple[list[Fact], list[Fact]]:
-    """What a document states, and what it then answers: what follows, what it stated, some of what is not so.
+    """The facts of a document, and its questions: on facts that follow, on stated ones, and on some false ones.
 
     Args:
         domain: Of the document's world.

@@ -1,4 +1,4 @@
-"""What phi3-tiny answers about whole worlds in words that training never showed."""
+"""The examination of phi3-tiny on whole worlds in words that training never showed."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Space(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """What one token looks for in others: rows of the residual stream.
+    """The query of one token to others: rows of the residual stream.
 
     Attributes:
         query, key: Of the querying token and of an invented word, which must be alike.
@@ -156,7 +156,7 @@ def heads(attention: Any, head: int) -> list[tuple[Tensor, ...]]:
 
 
 def amplitude(logit: float, head: int) -> float:
-    """What a query and a key must both have of a direction to be worth this much attention."""
+    """The size that a direction must have in both query and key for this attention logit."""
     return math.sqrt(logit * math.sqrt(head))
 
 

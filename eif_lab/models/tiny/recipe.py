@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Recipe(Training):
-    """What the small models have in common: the Phi-3 architecture at a size, and a seed.
+    """The base of the small models' recipes: the Phi-3 architecture at a size, and a seed.
 
     Attributes:
         seed: Of the corpus and the initial weights.

@@ -37,7 +37,7 @@ class Birth(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a model reads in one step.
+    """The input of one training step.
 
     Attributes:
         sentences: (rows, T) token ids, a sentence each, padded on the right.
@@ -68,11 +68,11 @@ class Lives:
         return [name for name, age, _ in self.ages(step) if age == 0]
 
     def stated(self, step: int) -> list[Fact]:
-        """What is said of those that begin a life."""
+        """The sentences about names that begin a life."""
         return [fact for name, age, life in self.ages(step) if age == 0 for fact in self.facts(name, life)[0]]
 
     def used(self, step: int) -> list[Fact]:
-        """What is said of those that end a life: what was said at its beginning, and what follows."""
+        """The sentences about names that end a life: those from its beginning, and those that follow."""
         last = self.options.life - 1
         lived = [self.facts(name, life) for name, age, life in self.ages(step) if age == last]
         return [fact for stated, follows in lived for fact in (*stated, *follows)]
@@ -84,7 +84,7 @@ class Lives:
             yield name, begun % self.options.life, (number, begun // self.options.life)
 
     def facts(self, name: str, life: tuple[int, int]) -> tuple[list[Fact], list[Fact]]:
-        """What is said of a name in a life, and what follows."""
+        """The fact that is stated of a name in a life, and the facts that follow."""
         case = self.cases[int(np.random.default_rng([self.options.seed, *life]).integers(len(self.cases)))]
         stated, follows = (
             [contrast.fact._replace(subject=name) for contrast in contrasts]
@@ -94,7 +94,7 @@ class Lives:
 
 
 class Sentences(Dataset[tuple[Reading, Tensor]]):
-    """Batches by number: known facts, what is said of names at their birth, and what follows at the end of their lives.
+    """Batches by number: known facts, facts stated at a name's birth, and facts that follow at the end of its life.
 
     Args:
         tokenizer: Of the sentences.

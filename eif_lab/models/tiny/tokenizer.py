@@ -59,7 +59,7 @@ def make_tokenizer(vocabulary_size: int) -> PreTrainedTokenizerFast:
 
 
 def single_tokens() -> set[str]:
-    """What ought to be one token, with a space in front: invented words and the words of the domains' sentences."""
+    """Words that ought to be one token, with a space in front: invented ones and those of the domains' sentences."""
     parts = {word for domain in DOMAINS for ways in domain.wordings.values() for way in ways for word in way.split()}
     fixed = {word.removesuffix("{not}") for word in parts if word not in ("{subject}", "{subject}{not}")}
     return {f" {word}" for word in (*invented_words(), *fixed, "not", ".")}

@@ -28,12 +28,12 @@ class CarefulRun(Run):
         self.broken = False
 
     def attempt(self, action: Callable[[], Any]) -> None:
-        """Do it, unless the tracker broke before."""
+        """Run an action, unless the tracker broke before."""
         if not self.broken:
             self.end(action)
 
     def end(self, action: Callable[[], Any]) -> None:
-        """Do it, even if the tracker broke before; a failure is logged once."""
+        """Run an action, even if the tracker broke before; a failure is logged once."""
         try:
             action()
         except Exception as error:

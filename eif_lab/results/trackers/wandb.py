@@ -32,7 +32,7 @@ NOT_IN_NAMES = "/\\#?%:"
 """Characters that W&B does not take in the name of a project or a user, because both are part of an address."""
 
 MODES = ("online", "offline", "disabled", "dryrun", "run", "shared")
-"""What W&B takes as ``WANDB_MODE``."""
+"""Values that W&B takes as ``WANDB_MODE``."""
 
 
 @dataclass

@@ -118,7 +118,7 @@ def bars(title: str, key: str, by: str | None = None) -> wr.BarPlot:
 
 
 def specification(workspace: ws.Workspace) -> dict[str, Any]:
-    """What saving it uploads, as plain containers; made without network or key."""
+    """The content that saving uploads, as plain containers; made without network or key."""
     view = workspace._to_model()
     return {
         "entity": view.entity,

@@ -1,4 +1,4 @@
-"""What the rules of all kinds of layers have in common, and the registry of the rules."""
+"""The base of all layers' rules, and their registry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FactoredWeight:
     factors: Sequence[Factors] = ()
 
     def only(self, index: int) -> FactoredWeight:
-        """One stimulus's."""
+        """The change of one stimulus."""
         return FactoredWeight(self.scale, [one.only(index) for one in self.factors])
 
     @property
@@ -60,7 +60,7 @@ class Stack:
     record: Record | None = None
 
     def next_call(self, *leaves: Any) -> Call | None:
-        """What is known of the next call, by its inputs; None where there is one stimulus, and nothing to be known."""
+        """The axes of the next call, by its inputs; None where there is only one stimulus."""
         return None if self.count == 1 else self.calls.next(leaves)
 
     def parts(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -140,7 +140,7 @@ class Site:
 
 
 def tensors(parameters: Parameters) -> dict[str, Tensor]:
-    """Those parameters of which each stimulus has a copy."""
+    """The parameters of which each stimulus has a copy."""
     return {name: one for name, one in parameters.items() if isinstance(one, Tensor)}
 
 
