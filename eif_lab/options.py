@@ -158,9 +158,9 @@ def build(kind: type[Options], given: Mapping[str, Any], prefix: str) -> Options
     try:
         return kind(**values)
     except ConfigError as error:
-        told = str(error)
+        message = str(error)
         raise type(error)(
-            prefix + told[len(kind.group) :] if kind.group and told.startswith(kind.group) else told
+            prefix + message[len(kind.group) :] if kind.group and message.startswith(kind.group) else message
         ) from None
 
 

@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
     parser = make_parser("array")
     parser.add_argument("job", type=Path, help="the folder of a job that is done")
     parser.add_argument("picture", type=Path, help="the file to write, such as array.png or array.pdf")
-    asked = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     from eif_lab.figures.array import write_picture
 
-    return print_result(lambda: write_picture(asked.job, asked.picture))
+    return print_result(lambda: write_picture(args.job, args.picture))

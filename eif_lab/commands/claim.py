@@ -120,8 +120,8 @@ def must_have_free_job_folders(command: Command, sweep: Path) -> None:
         if numbered and begun_overrides(sweep / str(number)) in (None, tuple(overrides)):
             continue  # as far as can be seen at once; the job itself looks at all of its config
         composed = command.loader.load_job(config, number, overrides)
-        asked = job_config(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
-        must_be_free(sweep / str(composed.hydra.sweep.subdir), asked, "hydra.sweep.dir")
+        wanted_config = job_config(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
+        must_be_free(sweep / str(composed.hydra.sweep.subdir), wanted_config, "hydra.sweep.dir")
 
 
 def unresolved_value(node: DictConfig, name: str) -> str:

@@ -17,8 +17,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("results", nargs="+", type=Path, help="folders of jobs or sweeps")
     place = "where claims.md and claims.json go (%(default)s)"
     parser.add_argument("--output", type=Path, default=Path("outputs"), help=place)
-    asked = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     from eif_lab.figures.claims import claims, write_claims
     from eif_lab.figures.runs import find_jobs
 
-    return print_result(lambda: write_claims(claims(find_jobs(asked.results)), asked.output))
+    return print_result(lambda: write_claims(claims(find_jobs(args.results)), args.output))

@@ -59,15 +59,15 @@ class Command:
     """
 
     def __init__(self, arguments: list[str]) -> None:
-        asked = flags(arguments)
+        args = flags(arguments)
         version.setbase("1.3")
-        self.loader = Loader(search_path(asked.config_path or str(CONF), asked.config_dir))
+        self.loader = Loader(search_path(args.config_path or str(CONF), args.config_dir))
         self.hydra = ComposedHydra(task_name=detect_task_name(None, MODULE), config_loader=self.loader)
-        self.name = asked.config_name or PRIMARY
-        self.overrides = list(asked.overrides)
+        self.name = args.config_name or PRIMARY
+        self.overrides = list(args.overrides)
         with self.explain_refusals(self.overrides):
             mode = self.hydra.get_mode(self.name, self.overrides)
-        self.swept = asked.multirun or mode == RunMode.MULTIRUN
+        self.swept = args.multirun or mode == RunMode.MULTIRUN
         self.mode = RunMode.MULTIRUN if self.swept else RunMode.RUN
         if mode != self.mode:
             self.overrides.append(f"hydra.mode={self.mode.name}")
@@ -125,11 +125,11 @@ class Command:
         with self.explain_refusals(overrides):
             config = self.loader.load_job(self.config, number, overrides)
             try:
-                asked = job_config(config, "hydra.sweep.dir", "hydra.sweep.subdir")
+                composed = job_config(config, "hydra.sweep.dir", "hydra.sweep.subdir")
                 folders.add(config, number)
                 from eif_lab.jobs.read import read_job
 
-                return read_job(asked)
+                return read_job(composed)
             except NotApplicable as error:
                 return error
 

@@ -18,8 +18,8 @@ def main(given: Sequence[str] | None = None) -> int:
         given: Its words; None for those of this process.
 
     Returns:
-        The exit code: 0; 1 where a job failed or memory ran out; 2 for a mistake in what was asked, reported in one line,
-        with nothing written; 130 where it was interrupted.
+        The exit code: 0; 1 where a job failed or memory ran out; 2 for a mistake in the command line, reported in one
+        line before anything is written; 130 where it was interrupted.
     """
     arguments = list(sys.argv[1:] if given is None else given)
     first = arguments[0] if arguments else ""

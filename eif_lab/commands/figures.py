@@ -54,5 +54,5 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--output", type=Path, default=Path("outputs/figures"), help="where the figure goes (%(default)s)"
     )
-    asked = parser.parse_args(arguments)
-    return print_result(lambda: draw_figure(asked.figure, asked.results, asked.output))
+    args = parser.parse_args(arguments)
+    return print_result(lambda: draw_figure(args.figure, args.results, args.output))

@@ -23,7 +23,7 @@ def flags(arguments: list[str]) -> Namespace:
     reader = get_args_parser()
     reader.exit_on_error = False  # which would print several lines
     try:
-        asked, unknown = reader.parse_known_args(arguments)
+        args, unknown = reader.parse_known_args(arguments)
     except ArgumentError as error:
         raise ConfigError(f"{error}. Try eif-lab --hydra-help") from None
     if unknown and not unknown[0].startswith("-"):
@@ -31,12 +31,12 @@ def flags(arguments: list[str]) -> Namespace:
     if unknown:
         known = [flag for action in reader._actions for flag in action.option_strings if flag.startswith("--")]
         raise unknown_name("flag", unknown[0], known)
-    if asked.experimental_rerun:
-        told, hint = "be left out, since it loads a pickle", "Give the job's overrides again."
-        raise rule_error("--experimental-rerun", told, asked.experimental_rerun, hint)
-    if asked.run and asked.multirun:
+    if args.experimental_rerun:
+        rule, hint = "be left out, since it loads a pickle", "Give the job's overrides again."
+        raise rule_error("--experimental-rerun", rule, args.experimental_rerun, hint)
+    if args.run and args.multirun:
         raise rule_error("--run", "be left out where -m is given", "both", "Leave one out.")
-    return asked
+    return args
 
 
 def search_path(config_path: str, config_dir: str | None) -> ConfigSearchPath:

@@ -55,7 +55,7 @@ def help_text(arguments: Sequence[str], subcommands: Mapping[str, str]) -> str:
         marks = {name: "* " if name in group.default.strip("[]").split(", ") else "  " for name, _ in described}
         parts += table([(marks[name] + name, sentence) for name, sentence in described], "    ")
     parts += ["  hydra/launcher: where the jobs of a sweep run, if not in this process"]
-    parts += table([(f"  {name}", told) for name, told in choices("hydra/launcher", folders).items()], "    ")
+    parts += table([(f"  {name}", sentence) for name, sentence in choices("hydra/launcher", folders).items()], "    ")
     parts += ["", "options of every job:"]
     parts += table([(f"{one.name}={one.default}", one.sentence) for one in described_entries(indented=False)], "  ")
     return "\n".join([*parts, "", "flags:", *table(FLAGS.items(), "  ")])

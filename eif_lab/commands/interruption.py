@@ -59,20 +59,20 @@ def run(module: str) -> NoReturn:
 
 def on_signal(number: int, _: FrameType | None) -> None:
     """Interrupt what runs; where nothing is left to do, end the process."""
-    told, State.received = State.received, State.received or number
+    reported, State.received = State.received, State.received or number
     if State.over:
-        os.write(2, b"" if told else f"{TOLD}\n".encode())
+        os.write(2, b"" if reported else f"{TOLD}\n".encode())
         os._exit(exit_code())
     if not State.ending:
         raise KeyboardInterrupt
 
 
-def on_unraisable(told: Any) -> None:
+def on_unraisable(unraisable: Any) -> None:
     """Interrupt again a little later, where it first happened in a destructor, from which nothing can be raised."""
-    if issubclass(told.exc_type, KeyboardInterrupt):
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
         threading.Timer(0.05, _thread.interrupt_main).start()
     else:
-        sys.__unraisablehook__(told)
+        sys.__unraisablehook__(unraisable)
 
 
 @contextmanager

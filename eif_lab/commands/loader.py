@@ -68,9 +68,9 @@ class Loader(ConfigLoaderImpl):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        asked = [parse_override(one) for one in overrides]
-        values = [one for one in asked if self.sets_a_value(one, config_name, overrides)]
-        made_of = [one for one in asked if one not in values]
+        parsed = [parse_override(one) for one in overrides]
+        values = [one for one in parsed if self.sets_a_value(one, config_name, overrides)]
+        made_of = [one for one in parsed if one not in values]
         # a mapping given to a group is a value, too, whose turn among the values counts
         mapping = any(isinstance(one.value(), dict) and not one.is_hydra_override() for one in made_of)
         if mapping or not values or any(one.is_sweep_override() for one in made_of):
@@ -85,7 +85,7 @@ class Loader(ConfigLoaderImpl):
             self.made[key] = super()._load_configuration_impl(config_name, lines, run_mode, from_shell)
         config = copy.deepcopy(self.made[key])
         self._apply_overrides_to_config(values, config)
-        tasks = [one for one in asked if not one.is_hydra_override()]
+        tasks = [one for one in parsed if not one.is_hydra_override()]
         config.hydra.overrides.task = [one.input_line for one in tasks]
         dirname = config.hydra.job.config.override_dirname
         config.hydra.job.override_dirname = get_overrides_dirname(

@@ -18,11 +18,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--draws", type=int, default=100, help="simulated arrays per line and size (%(default)s)")
     parser.add_argument("--noise", type=float, nargs="+", default=[0.1, 0.3, 1.0], help="standard deviations of a cell")
     parser.add_argument("--effect", type=float, nargs="+", default=[0.1, 0.15, 0.2, 0.3], help="true effects")
-    asked = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     from eif_lab.desiderata.power import power_table
 
     def run() -> int:
-        for line in power_table(asked.worlds, asked.stimuli, asked.draws, asked.noise, asked.effect):
+        for line in power_table(args.worlds, args.stimuli, args.draws, args.noise, args.effect):
             print(line, flush=True)
         return 0
 

@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     """Run the recipe.
 
     Returns:
-        0; 2 for a mistake in what was asked, reported in one line.
+        0; 2 for a mistake in the command line, reported in one line.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait ruin a shared machine
     from eif_lab.jobs.device import must_be_usable
@@ -37,13 +37,13 @@ def main(arguments: list[str]) -> int:
         kind = type(field.default)
         how: dict[str, Any] = {"action": BooleanOptionalAction} if kind is bool else {"type": kind}
         parser.add_argument(f"--{field.name.replace('_', '-')}", default=field.default, help="%(default)s", **how)
-    asked = vars(parser.parse_args(arguments))
-    recipe, output, device = (asked.pop(name) for name in ("recipe", "output", "device"))
+    args = vars(parser.parse_args(arguments))
+    recipe, output, device = (args.pop(name) for name in ("recipe", "output", "device"))
     directory = output or OURS[recipe]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
     def made() -> str:
-        how = options(**asked)
+        how = options(**args)
         must_be_usable(device)
         return summary(make(how, directory, device), directory)
 
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
 
 def choose_recipe(arguments: list[str], recipes: list[str]) -> str:
-    """The recipe asked for, on which it depends what else may be asked; the first where none or an unknown one is."""
+    """The recipe that the command line names, whose fields are further flags; the first where it names none."""
     parser = ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--recipe", default=recipes[0])
     try:

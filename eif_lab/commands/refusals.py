@@ -74,10 +74,10 @@ def value_error(error: Exception, loader: Loader, name: str, overrides: Sequence
     None where there is no such override. Arguments are those of `explain_refusals`.
     """
     try:
-        asked = [parse_override(one) for one in overrides]
+        parsed = [parse_override(one) for one in overrides]
     except HydraException:
         return None
-    for one in asked:
+    for one in parsed:
         field, text = one.key_or_group, str(one.input_line).partition("=")[2]
         if one.is_delete():
             return rule_error(field, "be an option that can be left out", f"~{field}", "Leave it out for the default.")

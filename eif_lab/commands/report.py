@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     """Write the page.
 
     Returns:
-        0; 2 for a mistake in what was asked, reported in one line.
+        0; 2 for a mistake in the command line, reported in one line.
     """
     parser = make_parser("report")
     parser.add_argument("directory", type=Path, help="what a finished run or sweep left")
@@ -36,21 +36,21 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=modules)
     beside = "print the verdicts, and beside them those of the two bounding reference learners"
     parser.add_argument("--learners", action="store_true", help=beside)
-    asked = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     from eif_lab.page.page import write_page
     from eif_lab.page.pictures import Pictures
     from eif_lab.results.sweep import open_results
 
     def write() -> str:
-        claims = None if asked.claims is None else read_claims(asked.claims)
-        output = asked.output or asked.directory / "report.html"
-        for folder in asked.data:
+        claims = None if args.claims is None else read_claims(args.claims)
+        output = args.output or args.directory / "report.html"
+        for folder in args.data:
             if not folder.is_dir():
                 raise rule_error("--data", "be a folder", str(folder))
-        pictures = Pictures(asked.data, asked.plugin)
-        results = open_results(asked.directory)
+        pictures = Pictures(args.data, args.plugin)
+        results = open_results(args.directory)
         size = write_page(results, output, claims, pictures)
-        if asked.learners:
+        if args.learners:
             print_with_learners(results, pictures.trusted)
         return f"page: {output} ({size / 1e6:.1f} MB)"
 
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
 
 
 def print_with_learners(results: JobResults | SweepResults, trusted: Sequence[str]) -> None:
-    """Print the verdicts of a job or a sweep, and beside them what the two bounding reference learners would be told.
+    """Print the verdicts of a job or a sweep, and beside them those on the two bounding reference learners.
 
     Args:
         results: As `eif_lab.results.sweep.open_results` gives them.

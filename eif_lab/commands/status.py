@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     """Print where each job of a sweep is.
 
     Returns:
-        0; 2 for a mistake in what was asked, reported in one line.
+        0; 2 for a mistake in the command line, reported in one line.
     """
     parser = make_parser("status")
     parser.add_argument("sweep", type=Path, help="the folder that a sweep writes to")
@@ -85,12 +85,12 @@ def read_sweep(sweep: Path) -> tuple[list[JobStatus], str]:
         ConfigError: There is no sweep, or what describes it is damaged.
     """
     begun = [job_status(folder, sweep) for folder in job_folders(sweep)]
-    asked, command = requested_jobs(sweep) if (sweep / SWEEP).is_file() else ([], "")
-    if not begun and not asked:
+    requested, command = requested_jobs(sweep) if (sweep / SWEEP).is_file() else ([], "")
+    if not begun and not requested:
         rule = f"be a sweep (a folder with {SWEEP}, or of jobs)"
         raise rule_error("sweep", rule, str(sweep), "Give the folder that the sweep printed.")
     seen = Counter(job.overrides for job in begun)
-    absent = Counter(asked) - seen
+    absent = Counter(requested) - seen
     return [*begun, *(JobStatus("", LEFT, overrides, "not begun") for overrides in absent.elements())], command
 
 

@@ -21,10 +21,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--project", default="eif_lab", help="where the runs are listed (eif_lab)")
     parser.add_argument("--name", default="Desiderata", help="what the workspace is called (Desiderata)")
     parser.add_argument("--print", action="store_true", help="write it as JSON, without network or key")
-    asked = parser.parse_args(arguments)
-    if not asked.entity:
+    args = parser.parse_args(arguments)
+    if not args.entity:
         parser.error("--entity must name a user or a team, got ''")
-    return print_result(lambda: save_or_export(build(asked.entity, asked.project, asked.name), asked.print))
+    return print_result(lambda: save_or_export(build(args.entity, args.project, args.name), args.print))
 
 
 def save_or_export(workspace: Any, only_print: bool) -> str:

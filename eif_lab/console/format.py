@@ -13,7 +13,7 @@ ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
 """The same for a terminal without Unicode."""
 
 LEAST_P = 0.001
-"""A p-value below this is not told exactly."""
+"""A p-value below this is not printed exactly."""
 
 
 def spaced(name: str) -> str:

@@ -145,7 +145,7 @@ def print_sweep(table: pd.DataFrame, console: Console | None = None) -> None:
 
 def _print_hows(hows: Iterable[str], console: Console) -> None:
     """Print the meaning of each word for a kind of violation that occurs."""
-    known = [f"{how}: {told}" for how, told in HOW_IN_WORDS.items() if how in set(hows)]
+    known = [f"{how}: {meaning}" for how, meaning in HOW_IN_WORDS.items() if how in set(hows)]
     if known:
         console.print(Text(f"violated  {'   '.join(known)}"))
 
@@ -153,11 +153,11 @@ def _print_hows(hows: Iterable[str], console: Console) -> None:
 def _chances(table: pd.DataFrame) -> list[str]:
     """Each statistic whose chance is not zero, with its least and its largest over the jobs."""
     rows = table[table["chance"].notna() & (table["chance"] != 0)]
-    told = []
+    ranges = []
     for (name, statistic), chance in rows.groupby(["desideratum", "statistic"], sort=False)["chance"]:
         ends = dict.fromkeys(number_text(end, 2) for end in (chance.min(), chance.max()))
-        told.append(f"{spaced(name)} {spaced(statistic)} {' to '.join(ends)}")
-    return told
+        ranges.append(f"{spaced(name)} {spaced(statistic)} {' to '.join(ends)}")
+    return ranges
 
 
 _Row = Mapping[str, Any]
@@ -305,8 +305,8 @@ def _unmatched(table: pd.DataFrame) -> pd.Series:
 
 
 def _missed(reached: float | None, target: float) -> str:
-    told = f"{number_text(reached, 2)} where {target:.2g} nat were asked for"
-    return f"{told}: not matched to jobs that reached it"
+    reached_text = f"{number_text(reached, 2)} where {target:.2g} nat were asked for"
+    return f"{reached_text}: not matched to jobs that reached it"
 
 
 def _print_note(console: Console, head: str, why: str) -> None:

@@ -132,5 +132,5 @@ def power_table(
             for effect in effects:
                 now = power(name, effect, level, worlds=worlds, draws=draws, stimuli=stimuli)
                 needed = worlds_needed(name, effect, level, draws=draws, stimuli=stimuli)
-                told = f"{needed:.0f}" if needed <= MOST_WORLDS else f"> {MOST_WORLDS}"
-                yield f"{name:12}{level:8.2g}{effect:8.2g}{now:8.2f}{told:>8}"
+                worlds_text = f"{needed:.0f}" if needed <= MOST_WORLDS else f"> {MOST_WORLDS}"
+                yield f"{name:12}{level:8.2g}{effect:8.2g}{now:8.2f}{worlds_text:>8}"

@@ -102,7 +102,7 @@ class Sparsity(Desideratum):
 def precision_tables(
     influence: xr.DataArray, size: Float[np.ndarray, "stimulus probe"], units: Units
 ) -> dict[str, Float[np.ndarray, "units units"]]:
-    """By what related probes are told from, the average precision by (unit asked about, unit that answers)."""
+    """For each comparison, the average precision by (unit asked about, unit that answers)."""
     if units.name == "classes" and units.columns is not None:
         return {"other_classes": class_precisions(np.where(same_sample(influence), np.nan, size), units)}
     tables, elsewhere = {}, related_elsewhere(influence, units)

@@ -121,10 +121,10 @@ class Verdict:
         """The verdict in one line: outcome, how it fails, the effect with its interval, p-value, n, and the note."""
         outcome = self.outcome()
         one = self.failing if outcome == VIOLATED else self.findings[0]
-        told = f"{outcome}: {one.how}" if outcome == VIOLATED else outcome
+        description = f"{outcome}: {one.how}" if outcome == VIOLATED else outcome
         p_value = one.p_violated if outcome == VIOLATED else self.p_value
         effect = f"{one.statistic} {one.effect:.3g} [{one.low:.3g}, {one.high:.3g}] against {one.threshold:g}"
-        line = f"{self.desideratum}: {told} ({effect}, p = {p_value:.2g}, {one.n} {one.unit})"
+        line = f"{self.desideratum}: {description} ({effect}, p = {p_value:.2g}, {one.n} {one.unit})"
         return f"{line}; {self.note}" if self.note else line
 
     @property

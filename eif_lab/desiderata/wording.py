@@ -35,11 +35,11 @@ def explain(verdict: Verdict, unit: str = "nat") -> str:
         failing = verdict.failing
         how = "" if failing.statistic in SPARING else f", {HOW_IN_WORDS[failing.how]}"
         return f"Violated: {in_words(failing, unit)}{how}."
-    told = "; ".join(in_words(finding, unit) for finding in verdict.findings)
+    findings = "; ".join(in_words(finding, unit) for finding in verdict.findings)
     if outcome == SATISFIED:
-        return f"Satisfied: {told}."
+        return f"Satisfied: {findings}."
     # What a note explains has numbers that mean nothing, such as shares of a strength that may be zero.
-    return f"No verdict: {verdict.note}." if verdict.note else f"Inconclusive: {told}; {why_inconclusive(verdict)}."
+    return f"No verdict: {verdict.note}." if verdict.note else f"Inconclusive: {findings}; {why_inconclusive(verdict)}."
 
 
 def why_inconclusive(verdict: Verdict) -> str:

@@ -46,7 +46,7 @@ ENDS = ("", "_low", "_high")
 
 FILLINGS = {SATISFIED: GREY, INCONCLUSIVE: "0.85", VIOLATED: "white"}
 SET_APART = 0.04
-"""Marks of one job stand so much of their strength from each other, that their intervals can be told apart."""
+"""Marks of one job stand so much of their strength from each other, that their intervals can be distinguished."""
 
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
@@ -197,13 +197,13 @@ def draw_curve(axes: Axes, curve: pd.DataFrame, panel: str) -> None:
 
 def legend(table: pd.DataFrame) -> list[Line2D]:
     """A line for each optimizer, a mark for each readout and each verdict."""
-    told: dict[str, dict[str, Any]] = {
+    looks: dict[str, dict[str, Any]] = {
         name: {"color": OPTIMIZERS.get(name, "black")} for name in in_order(list(table["optimizer"]), list(OPTIMIZERS))
     }
     mark = {"color": GREY, "linestyle": ""}
-    told |= {
+    looks |= {
         fit_words(name): {**mark, "marker": READOUTS[name]} for name in in_order(list(table["readout"]), list(READOUTS))
     }
-    told |= {"first-order prediction": {"color": "black", "linewidth": 0.8, "linestyle": "--"}, "bar": {"color": GREY}}
-    told |= {outcome: {**mark, "marker": "o", "markerfacecolor": filling} for outcome, filling in FILLINGS.items()}
-    return [Line2D([], [], label=label, **look) for label, look in told.items()]
+    looks |= {"first-order prediction": {"color": "black", "linewidth": 0.8, "linestyle": "--"}, "bar": {"color": GREY}}
+    looks |= {outcome: {**mark, "marker": "o", "markerfacecolor": filling} for outcome, filling in FILLINGS.items()}
+    return [Line2D([], [], label=label, **look) for label, look in looks.items()]

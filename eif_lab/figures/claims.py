@@ -56,8 +56,8 @@ class _Verdicts(dict[tuple[str, str], str]):
     def count(self, jobs: Sequence[JobResults], desideratum: str) -> str:
         """How many of the jobs satisfy it, and how many violate it."""
         known = [self[key] for job in jobs if (key := (str(job.path), desideratum)) in self]
-        told = f"{spaced(desideratum)}: satisfied in {known.count(SATISFIED)} and violated in {known.count(VIOLATED)}"
-        return f"{told} of {len(known)} jobs" if known else f"{spaced(desideratum)} not applicable"
+        counts = f"{spaced(desideratum)}: satisfied in {known.count(SATISFIED)} and violated in {known.count(VIOLATED)}"
+        return f"{counts} of {len(known)} jobs" if known else f"{spaced(desideratum)} not applicable"
 
 
 Measure = Callable[[JobResults], Estimate | None]
@@ -403,10 +403,10 @@ def describe_update(jobs: Sequence[JobResults]) -> str:
     """The update, and how much it taught; of prompting how much was taught alone."""
     update, unit = jobs[0].manifest.update, jobs[0].manifest.unit
     taught = sorted(job.manifest.strength.effect or 0.0 for job in jobs)
-    told = [f"{taught[0]:.2g} to {taught[-1]:.2g} {unit} taught" if len(jobs) > 1 else f"{taught[0]:.2g} {unit} taught"]
+    text = [f"{taught[0]:.2g} to {taught[-1]:.2g} {unit} taught" if len(jobs) > 1 else f"{taught[0]:.2g} {unit} taught"]
     if update.optimizer:
-        told.insert(0, f"{update.steps} step{'' if update.steps == 1 else 's'} of {update.optimizer}")
-    return ", ".join(told)
+        text.insert(0, f"{update.steps} step{'' if update.steps == 1 else 's'} of {update.optimizer}")
+    return ", ".join(text)
 
 
 def count_domains(each: Sequence[Estimate], jobs: Sequence[JobResults]) -> str:

@@ -8,7 +8,7 @@ within it shows that there is little, and not only that nothing was found.
 Domains are listed and counted. They were chosen, not drawn, so that nothing is said of other ones: a mean over domains
 is that of these. A claim about domains on average is inconclusive where the mean agrees and a single domain disagrees.
 A claim about every domain agrees where each of at least two does, and disagrees where any does. Where single domains
-are told, they are so after Holm's correction over the domains.
+are named, they are so after Holm's correction over the domains.
 
 Seeds. A seed draws the base model (of images its training; of phi3-tiny, which is one model, the teaching of the
 background to a copy of it) and the samples. The effect is the mean over seeds. Its interval is the wider of two: that
@@ -228,7 +228,7 @@ def decide_every(estimates: Sequence[Estimate], allowed: Range) -> str:
 
 def stored(job: JobResults, desideratum: str, statistic: str | None = None) -> Estimate | None:
     """The stored finding of the job's desideratum, the headline where no statistic is named; None where it was not
-    judged or is about nothing.
+    judged, or has no effect to judge.
     """
     result = finding(job, desideratum, statistic)
     if result is None or not math.isfinite(result.finding_p_value):

@@ -59,7 +59,7 @@ class Axis(NamedTuple):
         label: What it is called.
         place: Where a job is.
         fixed: What is the same for all jobs of a line.
-        held: How that is told.
+        held: Words for that.
     """
 
     label: str
@@ -116,8 +116,8 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         for axes, (axis, statistic) in zip(grid[:, column], rows):
             for rule, found in learners.items():
                 if statistic in found:
-                    told = learner_title(rule).removeprefix("reference ")
-                    axes.axhline(found[statistic], color=GREY, linestyle=LEARNERS[rule], linewidth=0.8, label=told)
+                    label = learner_title(rule).removeprefix("reference ")
+                    axes.axhline(found[statistic], color=GREY, linestyle=LEARNERS[rule], linewidth=0.8, label=label)
             for place, (curve, each) in enumerate(lines(of_domain, axis).items()):
                 draw_line(axes, each, axis, statistic, curve, shift=APART**place)
             places = sorted({axis.place(job) for each in lines(of_domain, axis).values() for job in each})
@@ -171,8 +171,8 @@ def draw_line(
         axes.plot([place, place], ends, color=color)
         draw_mark(axes, job, judged[-1], top=min(max(ends), HIGHEST), color=color, marker=marker)
     if judged:
-        told = f"{fit_name(curve.optimizer)}, {fit_words(curve.method)}"
-        axes.plot(*zip(*judged), color=color, linewidth=0.9, marker=marker, markersize=0, label=told)
+        label = f"{fit_name(curve.optimizer)}, {fit_words(curve.method)}"
+        axes.plot(*zip(*judged), color=color, linewidth=0.9, marker=marker, markersize=0, label=label)
 
 
 def draw_mark(axes: Axes, job: JobResults, place: tuple[float, float], *, top: float, color: str, marker: str) -> None:
@@ -181,5 +181,5 @@ def draw_mark(axes: Axes, job: JobResults, place: tuple[float, float], *, top: f
     reached = calibration is None or calibration.reached
     axes.plot(*place, marker, color=color, markerfacecolor=color if reached else "white", markersize=4, zorder=3)
     if calibration is not None and not reached:
-        told = number(calibration.strength)
-        axes.annotate(told, (place[0], top), (0, 2), textcoords="offset points", fontsize=5.5, ha="center", color=color)
+        text = number(calibration.strength)
+        axes.annotate(text, (place[0], top), (0, 2), textcoords="offset points", fontsize=5.5, ha="center", color=color)

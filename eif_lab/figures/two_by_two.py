@@ -60,10 +60,10 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     methods = in_order([setting(job).method for job in jobs], list(METHODS))
     figure = canvas(8.0, 1.4 + 0.8 * len(names))
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
-    for row, (background, told) in zip(grid, BACKGROUNDS.items()):
+    for row, (background, title_start) in zip(grid, BACKGROUNDS.items()):
         for axes, (read, title) in zip(row, STIMULI.items()):
             draw_panel(axes, cell(jobs, background, read), names)
-            axes.set_title(f"{told}, {title}")
+            axes.set_title(f"{title_start}, {title}")
     for axes in grid[:, 0]:
         axes.set_yticks(range(len(names)), [fit_words(name) for name in names])
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
@@ -101,9 +101,9 @@ def draw_panel(axes: Axes, jobs: Sequence[JobResults], names: Sequence[str]) -> 
             if np.isfinite(result.finding_p_value):
                 draw_mark(axes, result, place + shift, setting(job).method)
             else:
-                told = f"{setting(job).method}: not clearly taught"
+                remark = f"{setting(job).method}: not clearly taught"
                 axes.annotate(
-                    told,
+                    remark,
                     (result.threshold, place + shift),
                     (6, 0),
                     textcoords="offset points",

@@ -102,7 +102,7 @@ def measure_influence(
     must_be_settings(perturbation, trajectory, on_chunk, rows)
     rows_of_probes = "one whole number for each row of probes"
     must_be("candidates", candidates, Tensor | np.ndarray | list | tuple | None, rows_of_probes)
-    named_readouts(readout)  # whose mistakes are told before anything is done
+    named_readouts(readout)  # so that a mistake in them is reported before anything is done
     recipe = update if isinstance(update, Update) else named_update(update)
     if recipe.learning_rate is None:
         raise rule_error("update.learning_rate", "be given", None, "Try 0.01, or find one with eif_lab.calibrate().")

@@ -34,7 +34,7 @@ class Settings(Options):
         data_seed: Of the samples that are drawn, and of the perturbation.
         device: As torch names it.
         deterministic: Whether the same machine gives the same bits again.
-        plan: Whether the job is not run, and only what it would take is told.
+        plan: Whether only the time and memory of the job are estimated, and it is not run.
         cache: The folder of arrays, models and data that jobs share.
     """
 

@@ -35,7 +35,7 @@ from eif_lab.results.trackers.tracker import Run
 log = logging.getLogger(__name__)
 
 MOST_NAMED = 8
-"""Stimuli that diverged whose names are told; the array has them all."""
+"""Number of diverged stimuli whose names are logged; the array has them all."""
 
 
 def measure(job: Job, inputs: JobData, run: Run, left: Checkpoint) -> tuple[xr.DataArray, Record]:
@@ -44,7 +44,7 @@ def measure(job: Job, inputs: JobData, run: Run, left: Checkpoint) -> tuple[xr.D
     Args:
         job: The options.
         inputs: What is measured.
-        run: The tracker's, which is told how far the measurement is.
+        run: The tracker's run, to which progress is logged.
         left: What is measured already.
 
     Returns:

@@ -22,7 +22,7 @@ CONTRACTS = {
     "desideratum": ("eif_lab.desiderata.desideratum", "Desideratum"),
 }
 """The base class or the protocol of each group's choices. They are imported group by group, so that a
-mistake in an early one is told before heavy packages are there."""
+mistake in an early one is reported before heavy packages are there."""
 
 GROUPS = tuple(CONTRACTS)[:-1]
 

@@ -783,7 +783,7 @@
       array.samples.stimulus.ids.map((_, i) => [i, nameOf(array, "stimulus", i)]),
       state.stimulus,
     );
-    $("#pictures").textContent = job.pictures_told;
+    $("#pictures").textContent = job.pictures_note;
     state.view = wholeView();
     tellWhatIsHeld();
     listStrongest();

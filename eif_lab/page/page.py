@@ -106,7 +106,7 @@ def render_page(
         verdicts=VERDICTS,
         hows=HOW_IN_WORDS,
         noise=NOISE,
-        arrays_told=note_on_arrays(jobs, len(arrays["jobs"])),
+        arrays_note=note_on_arrays(jobs, len(arrays["jobs"])),
         claims=claims,
         relations=RELATIONS,
         quantiles=QUANTILES,

@@ -69,8 +69,8 @@ def scorecard(table: pd.DataFrame) -> dict[str, Any]:
         p = p_text(row["verdict"], row["p_adjusted"], row["p_violated_adjusted"])
         bar = bar_text(row["statistic"], row["threshold"], row["chance"])
         how = row["finding_how"] if row["verdict"] == VIOLATED else ""
-        told = {"interval": effect_text(row), "p": p, "bar": bar, "failing": how}
-        groups.setdefault((row["job"], row["path"]), []).append({**row, **told})
+        texts = {"interval": effect_text(row), "p": p, "bar": bar, "failing": how}
+        groups.setdefault((row["job"], row["path"]), []).append({**row, **texts})
     for (job, path), group in groups.items():
         cells: dict[str, list[dict[str, Any]]] = {}
         for row in group:

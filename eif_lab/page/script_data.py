@@ -62,7 +62,7 @@ def describe_samples_and_array(
         **described,
         "samples": samples,
         "sheet": sheet and describe_sheet(sheet, contents),
-        "pictures_told": note,
+        "pictures_note": note,
     }
 
 

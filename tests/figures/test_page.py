@@ -348,7 +348,7 @@ def test_a_page_fetches_no_data_and_says_that_pictures_are_missing(tmp_path):
         data = data_of(render_page(job, pictures=Pictures(plugins=[__name__])))
         Remote(port).load(0)  # and there is again, afterwards
     assert data["jobs"][0]["sheet"] is None
-    assert "data was not found (a page is made without the network)" in data["jobs"][0]["pictures_told"]
+    assert "data was not found (a page is made without the network)" in data["jobs"][0]["pictures_note"]
 
 
 def test_pictures_are_of_the_draw_that_was_trained_on(tmp_path):
@@ -361,7 +361,7 @@ def test_pictures_are_of_the_draw_that_was_trained_on(tmp_path):
         job = write(tmp_path / name, array, config={**CONFIG, "perturbation": noise, **seeds})
         data = data_of(render_page(job))
         shown.append(data["contents"][data["jobs"][0]["sheet"]["picture"]])
-        assert data["jobs"][0]["pictures_told"] == ""
+        assert data["jobs"][0]["pictures_note"] == ""
     assert shown[0] == shown[1]
 
 
@@ -391,7 +391,7 @@ def test_no_picture_comes_from_a_folder_that_only_a_manifest_names(tmp_path, sec
     write(tmp_path / "job", array, config=CONFIG | {"dataset": dataset})
     assert main([str(tmp_path / "job")]) == 0
     told = data_of((tmp_path / "job" / "report.html").read_text())["jobs"][0]
-    assert told["sheet"] is None and "Give --data FOLDER" in told["pictures_told"]
+    assert told["sheet"] is None and "Give --data FOLDER" in told["pictures_note"]
     assert main([str(tmp_path / "job"), "--data", str(secret)]) == 0
     assert data_of((tmp_path / "job" / "report.html").read_text())["jobs"][0]["sheet"]
 

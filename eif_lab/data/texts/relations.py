@@ -39,7 +39,7 @@ class Relations(Dataset):
     A stimulus is a fact in the relation's first wording: the prompt is given, the object learnt. Its probes are itself
     (``direct``), the fact in other wordings (``entailed``), and subject and object exchanged in the first wording,
     which does not follow (``converse``; ``entailed`` where the set calls the relation symmetric). For the relations of
-    `INVERSES` the same fact is also told from its object ("Paris is the capital of | France"), which follows:
+    `INVERSES` the same fact is also stated from its object ("Paris is the capital of | France"), which follows:
     ``entailed``. Each has its three foils, in its wording: of another object, of another subject, and of both. Whatever
     else shares a subject or an object with the stimulus, within its relation, is a ``foil`` as well.
 

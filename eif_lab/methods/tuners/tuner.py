@@ -225,7 +225,7 @@ class Tuner:
             raise self.error(f"it needs {rule}, got {type(model).__name__}")
         options = {**DEFAULTS.get(self.name, {}), **self.options}
         if self.name == "TRAINABLE_TOKENS" and not options.get("token_indices"):
-            raise self.error("it has to be told which tokens it trains", "Try method.options.token_indices=[1,2,3].")
+            raise self.error("it needs the tokens that it trains", "Try method.options.token_indices=[1,2,3].")
         with seeded(seed), self.peft_errors_in_one_line():
             model.requires_grad_(False)
             before = None

@@ -75,8 +75,8 @@ def facts_and_questions(
     most = 1 + round(share * (CASES - 1))
     cases = [world.cases[c] for c in random.permutation(CASES)[: random.integers(1, most + 1)]]
     stated = [fact for case in cases for fact in case.facts]
-    told = (contrast.fact for case in cases for contrast in (*case.stated, *case.follows))
-    needed = {word for fact in told for word in words(fact)}
+    shown = (contrast.fact for case in cases for contrast in (*case.stated, *case.follows))
+    needed = {word for fact in shown for word in words(fact)}
     facts = stated + [f for f in world.background if needed & words(f) or random.random() < share]
     known = closure(facts, world.rules)
     follows = sorted(known.difference(facts))
