@@ -240,8 +240,8 @@ def main(folder: Path, seed: int, kills: int) -> dict[str, Any]:
             shutil.rmtree(folder / "killed")
             current = []
     killed = sum(one.killed for one in attempts)
-    told = {"killed": killed, "attempts": len(attempts), "changes": plain.changes, "jobs": jobs}
-    return told | {"cleared": killed_while_clearing(folder / "cleared")}
+    fields = {"killed": killed, "attempts": len(attempts), "changes": plain.changes, "jobs": jobs}
+    return fields | {"cleared": killed_while_clearing(folder / "cleared")}
 
 
 def left_below(folder: Path) -> list[str]:

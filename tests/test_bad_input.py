@@ -502,15 +502,15 @@ def whole(path: Path) -> bool:
     return path in (models, *models.parents) or any(entry in (path, *path.parents) for entry in made)
 
 
-def says(told: str, text: str) -> bool:
+def says(message: str, text: str) -> bool:
     """Whether the text has the parts of ``told``, which ``.*`` divides, in that order."""
-    return re.search(".*".join(map(re.escape, told.split(".*"))), text) is not None
+    return re.search(".*".join(map(re.escape, message.split(".*"))), text) is not None
 
 
-def must_be_one_line(ended: Ended, told: str) -> None:
+def must_be_one_line(ended: Ended, message: str) -> None:
     """Exit code 2, one line that says what is wrong, and nothing left but what is whole."""
     assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended
-    assert says(told, ended.err), ended.err
+    assert says(message, ended.err), ended.err
     assert re.search(r" must .*got |Try ", ended.err), ended.err
     assert "Traceback" not in ended.out
     assert not [path for path in ended.left if not whole(path)]
@@ -518,10 +518,10 @@ def must_be_one_line(ended: Ended, told: str) -> None:
 
 @pytest.mark.parametrize("row", RESULTS)
 def test_bad_results_make_no_page_and_are_told_in_one_line(row, ends):
-    files, arguments, told = RESULTS[row]
+    files, arguments, message = RESULTS[row]
     ended = ends(files, lambda: report.main(arguments.split()))
     assert (ended.code, len(ended.err.splitlines()), ended.left) == (2, 1, []), ended
-    assert says(told, ended.err), ended.err
+    assert says(message, ended.err), ended.err
 
 
 def test_the_tables_are_as_long_as_they_should_be():
@@ -530,14 +530,14 @@ def test_the_tables_are_as_long_as_they_should_be():
 
 @pytest.mark.parametrize("row", CONFIGS)
 def test_a_bad_command_line_ends_in_one_line_and_leaves_nothing(row, command):
-    files, arguments, told = CONFIGS[row]
-    must_be_one_line(command(files, arguments), told)
+    files, arguments, message = CONFIGS[row]
+    must_be_one_line(command(files, arguments), message)
 
 
 @pytest.mark.parametrize("row", FILES | CHECKPOINTS)
 def test_a_bad_file_ends_in_one_line_and_leaves_nothing(row, job):
-    files, arguments, told = (FILES | CHECKPOINTS)[row]
-    must_be_one_line(job(files, arguments), told)
+    files, arguments, message = (FILES | CHECKPOINTS)[row]
+    must_be_one_line(job(files, arguments), message)
 
 
 # What is no mistake, but leaves little to judge
@@ -557,14 +557,14 @@ STATES = {
 
 @pytest.mark.parametrize("row", STATES)
 def test_data_that_leave_little_to_judge_end_in_a_job_that_says_so(row, job, tmp_path):
-    files, arguments, told = STATES[row]
+    files, arguments, message = STATES[row]
     ended = job(files, arguments)
     assert (ended.code, ended.err) == (0, ""), ended
     assert "Traceback" not in ended.out
     results = open_results(tmp_path / "outputs" / "runs" / "job")
     assert results.manifest["status"] == "done"
     said = " ".join(map(str, [*results.verdicts.get("note", []), *results.verdicts.get("reason", []), ended.out]))
-    assert says(told, said), said
+    assert says(message, said), said
 
 
 def test_stimuli_that_diverge_are_named_and_the_others_are_what_they_are_alone(command, tmp_path):

@@ -101,8 +101,8 @@ def test_another_process_reads_the_configs_itself(command, tmp_path):
         "loader = pickle.load(open(sys.argv[1], 'rb'))\n"
         "print(loader.load_configuration('config', ['seed=2'], RunMode.RUN).seed)\n"
     )
-    told = subprocess.run([sys.executable, "-c", code, str(sent)], capture_output=True, text=True, timeout=120)
-    assert (told.stdout, told.stderr) == ("2\n", "")
+    result = subprocess.run([sys.executable, "-c", code, str(sent)], capture_output=True, text=True, timeout=120)
+    assert (result.stdout, result.stderr) == ("2\n", "")
 
 
 @pytest.mark.parametrize("text", ["outputs/x", "a b", "a,b", "x=(1)", "ä", "it's", "3", "null", "", "[a]", os.sep])

@@ -129,15 +129,15 @@ def test_rounding_is_found_on_the_device_too(tokenizer, device):
 
 
 @pytest.mark.parametrize(
-    ("device", "told"),
+    ("device", "message"),
     [
         ("tpux", r"device must be one that torch can use here \(.*\), got 'tpux'. Try cpu."),
         ("meta", r"device must be one that torch can use here \(Tensor.item\(\) cannot be called on meta tensors\)"),
         pytest.param("cuda:99", r"got 'cuda:99'. Try cpu."),
     ],
 )
-def test_device_that_cannot_compute_is_told_in_one_line(device, told):
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_device_that_cannot_compute_is_told_in_one_line(device, message):
+    with pytest.raises(ConfigError, match=message) as caught:
         must_be_usable(device)
     assert "\n" not in str(caught.value)
 

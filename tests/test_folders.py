@@ -67,15 +67,15 @@ def test_status_of_a_sweep_in_a_process_of_its_own_prints_the_command_that_goes_
     [ended] = at_once(tmp_path, [["-m", "method=glob(l*)", "seed=1", "hydra.sweep.dir=sweep"]])
     assert ended.returncode == 0, ended.stderr
     (tmp_path / "sweep" / "0" / "manifest.json").unlink()
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "eif_lab", "status", "sweep"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert told.returncode == 0 and "go on: eif-lab -m" in told.stdout, told
-    assert "hydra.sweep.dir=sweep" in told.stdout
+    assert result.returncode == 0 and "go on: eif-lab -m" in result.stdout, result
+    assert "hydra.sweep.dir=sweep" in result.stdout
 
 
 def test_status_imports_no_package_that_a_sweeps_folder_names(tmp_path):
@@ -89,8 +89,8 @@ def test_status_imports_no_package_that_a_sweeps_folder_names(tmp_path):
         "  overrides: {task: ['method=glob(*)'], hydra: []}\n"
     )
     command = [sys.executable, "-m", "eif_lab", "status", "sweep"]
-    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert not (tmp_path / "ran").exists() and "Traceback" not in told.stderr, told
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert not (tmp_path / "ran").exists() and "Traceback" not in result.stderr, result
 
 
 def test_two_sweeps_with_one_given_folder_do_not_mix(tmp_path):

@@ -211,7 +211,7 @@ def test_an_accelerator_that_is_not_here_is_planned_for(isolated, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ("model=phi3 model.checkpoint=./none", "model.checkpoint must be a directory that exists"),
         ("device=tpux", "device must be one that torch can use here"),
@@ -219,10 +219,10 @@ def test_an_accelerator_that_is_not_here_is_planned_for(isolated, tmp_path):
         ("method=peft method.tuner=LOHA +method.options.alpha=nan", "method.options.alpha must be a finite number"),
     ],
 )
-def test_what_cannot_be_run_is_not_planned_and_told_in_one_line(command, arguments, told):
+def test_what_cannot_be_run_is_not_planned_and_told_in_one_line(command, arguments, message):
     done = command(nothing, f"plan=true {arguments}")
     assert done.code == 2 and done.left == []
-    assert done.err.startswith(told) and len(done.err.splitlines()) == 1
+    assert done.err.startswith(message) and len(done.err.splitlines()) == 1
 
 
 def test_a_job_that_hydra_alone_knows_is_not_run_by_mistake(job):

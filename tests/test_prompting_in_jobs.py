@@ -138,7 +138,7 @@ def test_neither_update_nor_engine_decides_an_array_that_is_read(job):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["model=cnn"], "method must be one for images with model=cnn, got 'prompt'. Try method=full."),
         (["model=phi3", "perturbation=exclude"], "perturbation must take each stimulus alone with method=prompt"),
@@ -146,10 +146,10 @@ def test_neither_update_nor_engine_decides_an_array_that_is_read(job):
         (["model=phi3", "trajectory=true"], "trajectory must be false with method=prompt, got True. Leave it out."),
     ],
 )
-def test_what_has_no_meaning_without_training_is_not_applicable(options, told):
+def test_what_has_no_meaning_without_training_is_not_applicable(options, message):
     with pytest.raises(NotApplicable) as error:
         read("method=prompt", *options)
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(message)
 
 
 def test_noise_relabelling_and_a_recipe_go_with_it():

@@ -52,19 +52,19 @@ class Named(Options):
 
 
 @pytest.mark.parametrize(
-    ("group", "kind", "told"),
+    ("group", "kind", "message"),
     [
         ("dataset", "Loose", "dataset._target_ must name a Dataset (eif_lab.data.dataset.Dataset), got"),
         ("tracker", "Silent", "tracker._target_ must name a Tracker (eif_lab.results.trackers.tracker.Tracker), got"),
         ("method", "Whispered", "method.channel must be one of context, weights, got 'whisper'"),
     ],
 )
-def test_a_choice_that_breaks_the_contract_of_its_group_is_told_in_one_line(group, kind, told):
+def test_a_choice_that_breaks_the_contract_of_its_group_is_told_in_one_line(group, kind, message):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = OmegaConf.to_container(compose("config", ["tracker=none"]), resolve=True)
     with pytest.raises(ConfigError) as error:
         read_job(config | {group: {"_target_": f"{__name__}.{kind}"}})
-    assert str(error.value).startswith(told) and "\n" not in str(error.value)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 def test_an_identity_is_part_of_a_key_only_where_there_is_one():

@@ -14,7 +14,7 @@ import pytest
 KILLS = 50
 
 
-def told_by(script, folder, *arguments):
+def output_of(script, folder, *arguments):
     """What a script of attempts says came of them."""
     if not hasattr(os, "fork"):
         pytest.skip("this system has no os.fork, and a new process for each attempt would take too long")
@@ -27,13 +27,13 @@ def told_by(script, folder, *arguments):
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
     """What came of the jobs that were killed: see ``killed_jobs.py``."""
-    return told_by("killed_jobs.py", tmp_path_factory.mktemp("killed"), "0", str(KILLS))
+    return output_of("killed_jobs.py", tmp_path_factory.mktemp("killed"), "0", str(KILLS))
 
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
     """What came of the sweeps that were interrupted: see ``interrupted_jobs.py``."""
-    return told_by("interrupted_jobs.py", tmp_path_factory.mktemp("interrupted"))
+    return output_of("interrupted_jobs.py", tmp_path_factory.mktemp("interrupted"))
 
 
 def test_a_job_killed_at_any_moment_ends_bit_for_bit_as_if_it_had_not_been(killed):

@@ -200,8 +200,8 @@ def test_a_report_runs_no_code_that_a_manifest_names(tmp_path, ran, monkeypatch,
 
 @pytest.mark.parametrize("text", ["\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\r\x08", "\u202egnp"])
 def test_a_terminal_obeys_no_text_of_a_manifest(tmp_path, text, capsys):
-    told = {"name": f"job {text}", "reason": text, "overrides": [f"model={text}"]}
-    write_job(tmp_path / "sweep" / "1", {**told, "status": "failed"}, None, [], {})
+    fields = {"name": f"job {text}", "reason": text, "overrides": [f"model={text}"]}
+    write_job(tmp_path / "sweep" / "1", {**fields, "status": "failed"}, None, [], {})
     shutil.copytree(tmp_path / "sweep" / "1", tmp_path / "sweep" / text)
     print_sweep(write_sweep(tmp_path / "sweep"))
     print_job(open_results(tmp_path / "sweep" / "1"))

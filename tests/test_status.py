@@ -74,8 +74,8 @@ def test_a_job_whose_process_died_is_not_running(sweep, capsys):
 
 def test_a_folder_that_is_no_sweep_is_one_line(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
-    told = capsys.readouterr().err.strip()
-    assert told.startswith("sweep must be a sweep") and "\n" not in told
+    printed = capsys.readouterr().err.strip()
+    assert printed.startswith("sweep must be a sweep") and "\n" not in printed
 
 
 @pytest.mark.parametrize("text", ["", "~", "3", "{a: 1}"])

@@ -81,8 +81,8 @@ def test_status_prints_a_command_that_goes_on_with_configs_of_ones_own(isolated,
     command = Command([*given, "hydra.sweep.dir='a (b)'"])
     assert launched(isolated, command) == [job for job, _ in command.jobs()]
     assert status.main(["a (b)"]) == 0
-    told = capsys.readouterr().out.splitlines()[-1]
-    words = shlex.split(told.removeprefix("go on: "))
+    printed = capsys.readouterr().out.splitlines()[-1]
+    words = shlex.split(printed.removeprefix("go on: "))
     assert words[0] == "eif-lab"
     again = Command(words[1:])
     assert (again.jobs(), again.swept) == (command.jobs(), True)

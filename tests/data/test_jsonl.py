@@ -43,11 +43,11 @@ def cell(task, stimulus, probe):
 def test_the_documented_example_becomes_the_task_that_it_describes(example):
     task = example
     lines = [json.loads(line) for line in EXAMPLE.splitlines()]
-    told = {(line["stimulus"], line.get("probe", line.get("id"))): line for line in lines if "stimulus" in line}
+    fields = {(line["stimulus"], line.get("probe", line.get("id"))): line for line in lines if "stimulus" in line}
     known = " ".join(line["text"] for line in lines if line["kind"] == "background")
     for i, stimulus in enumerate(task.stimuli.ids):
         for j, probe in enumerate(task.probes.ids):
-            line = told.get((stimulus, probe), {"relation": "direct" if stimulus == probe else "unrelated"})
+            line = fields.get((stimulus, probe), {"relation": "direct" if stimulus == probe else "unrelated"})
             assert task.relation[i, j] == line["relation"]
             foils = {name: task.probes.ids[places[i, j]] for name, places in task.foils.items() if places[i, j] >= 0}
             assert foils == line.get("foils", {})
@@ -191,10 +191,10 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_told_in_one_line_with_file_line_and_field(load, mistake):
-    lines, told = MISTAKES[mistake]
+    lines, message = MISTAKES[mistake]
     with pytest.raises(ConfigError) as caught:
         load(*lines)
-    assert re.search(r"mine\.jsonl" + told, str(caught.value)), str(caught.value)
+    assert re.search(r"mine\.jsonl" + message, str(caught.value)), str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -31,7 +31,7 @@ def drawn(root):
     return Relations(relations=12, stimuli_per_relation=3, root=str(root)).load(0)
 
 
-def claimed(file, name, prompt, target):
+def matching_facts(file, name, prompt, target):
     """Every (relation, subject, object) that a cloze can be read as."""
     read = set()
     for template in (*file["prompt_templates"], *file["prompt_templates_zs"]):
@@ -48,7 +48,7 @@ def claimed(file, name, prompt, target):
 def test_labels_follow_from_what_the_texts_claim(task, files):
     def facts(texts, j):
         name = texts.coords["topic"][j]
-        return claimed(files[name], name, texts.prompts[j], texts.targets[j].strip())
+        return matching_facts(files[name], name, texts.prompts[j], texts.targets[j].strip())
 
     told = [facts(task.stimuli, i) for i in range(len(task.stimuli))]
     asked = [facts(task.probes, j) for j in range(len(task.probes))]
@@ -76,7 +76,7 @@ def test_foils_cross_two_subjects_with_two_objects_in_the_same_wording_and_are_n
         crossed = [j, *(places[i, j] for places in task.foils.values())]
         for k in crossed[1:]:
             assert task.relation[i, k] == "foil"
-            assert not claimed(files[name], name, task.probes.prompts[k], task.probes.targets[k].strip()) & known
+            assert not matching_facts(files[name], name, task.probes.prompts[k], task.probes.targets[k].strip()) & known
         prompts, targets = ([texts[k] for k in crossed] for texts in (task.probes.prompts, task.probes.targets))
         assert prompts[0] == prompts[1] != prompts[2] == prompts[3]
         assert targets[0] == targets[2] != targets[1] == targets[3]
@@ -99,7 +99,7 @@ def test_candidates_hold_one_answer_that_the_set_calls_right(task, files):
         assert target == candidates[0] and 2 <= len(set(candidates)) == len(candidates) <= 5
         if form in ("direct", "paraphrase", "inverse"):
             known = {(name, one["subject"], one["object"]) for one in files[name]["samples"]}
-            right = [one for one in candidates if claimed(files[name], name, prompt, one.strip()) & known]
+            right = [one for one in candidates if matching_facts(files[name], name, prompt, one.strip()) & known]
             assert right == [target]
 
 

@@ -25,34 +25,34 @@ from eif_lab.results.job import open_job, write_job
 def make_job():
     """Write a job with given influence, (stimuli, probes) or (stimuli, steps, probes), and open it."""
 
-    def make(folder, task, values, *, method="full", engine="stacked", rate=0.01, update=(), **told):
+    def make(folder, task, values, *, method="full", engine="stacked", rate=0.01, update=(), **fields):
         values = np.asarray(values, dtype=float)
         values = values[:, None] if values.ndim == 2 else values
         steps = list(range(1, values.shape[1] + 1))
-        told = {"model": "cnn", "dataset": "digits", "view": "", "noise": "", "levels": [], "seed": 0, **told}
-        dataset = {name: told[name] for name in ("view", "background") if told.get(name)}
+        fields = {"model": "cnn", "dataset": "digits", "view": "", "noise": "", "levels": [], "seed": 0, **fields}
+        dataset = {name: fields[name] for name in ("view", "background") if fields.get(name)}
         array = xr.DataArray(
             values[None, ..., None],
             dims=("seed", "stimulus", "step", "probe", "readout"),
             coords={"seed": [0], "step": steps, "readout": ["log_prob"]},
-            attrs={"units": json.dumps({"log_prob": "nat"}), "model": told["model"], "dataset": told["dataset"]},
+            attrs={"units": json.dumps({"log_prob": "nat"}), "model": fields["model"], "dataset": fields["dataset"]},
         )
         array = annotate(array, task, task.distances, default=next(iter(task.distances)))
-        array = array.assign_attrs(method=method, perturbation="noise" if told["noise"] else "include")
+        array = array.assign_attrs(method=method, perturbation="noise" if fields["noise"] else "include")
         verdicts, missing = judge(array)
         strength = strength_of(array, "log_prob")
         verdicts = withhold_if_untaught(verdicts, strength)  # as the pipeline has it
         trains = method != "prompt"
         manifest = {
-            "name": f"{told['model']} {told['dataset']} {method}",
+            "name": f"{fields['model']} {fields['dataset']} {method}",
             "status": "done",
             "config": {
-                "seed": told["seed"],
+                "seed": fields["seed"],
                 "dataset": dataset,
-                "perturbation": {"noise": told["noise"] or None, "levels": told["levels"]},
+                "perturbation": {"noise": fields["noise"] or None, "levels": fields["levels"]},
             },
             "seeds": [0],
-            "base_model": {"name": told["model"], "hash": "0", "accuracy": 0.5},
+            "base_model": {"name": fields["model"], "hash": "0", "accuracy": 0.5},
             "trained_parameters": {"count": 10 if trains else 0, "total": 20},
             "update": {
                 "optimizer": "sgd" if trains else None,
@@ -104,8 +104,8 @@ def runs(tmp_path_factory, make_job):
             task = knowledge(domain, view)
             for number, method in enumerate(("full", "prompt")):
                 values = moved(task, LOGICAL, random=number)
-                told = {"model": "phi3-tiny", "dataset": domain, "view": view, "method": method}
-                make_job(root / run / f"{domain}-{method}", task, values, **told)
+                fields = {"model": "phi3-tiny", "dataset": domain, "view": view, "method": method}
+                make_job(root / run / f"{domain}-{method}", task, values, **fields)
     make_two_by_two_run(root / "two_by_two", make_job)
     make_strength_runs(root, make_job)
     return {path.name: path for path in root.iterdir() if path.name != "cache"}
@@ -138,23 +138,23 @@ def make_two_by_two_run(folder, make_job):
     for background, reached in (("taught", 0.0), ("context", 0.8)):
         for method in ("full", "prompt"):
             values = moved(task, {"direct": 1.0, "entailed": reached})
-            told = {"model": "phi3-tiny", "dataset": "implication", "view": "probes", "background": background}
-            make_job(folder / f"{background}-{method}", task, values, method=method, **told)
+            fields = {"model": "phi3-tiny", "dataset": "implication", "view": "probes", "background": background}
+            make_job(folder / f"{background}-{method}", task, values, method=method, **fields)
 
 
 def make_strength_runs(root, make_job):
     """Reach falls with strength, of which the largest is not reached; and it is the same after any number of steps."""
     task = knowledge("implication")
-    told = {"model": "phi3-tiny", "dataset": "implication", "view": "probes"}
+    fields = {"model": "phi3-tiny", "dataset": "implication", "view": "probes"}
     for optimizer in ("sgd", "adam"):
         for target, reached in ((0.1, 0.8), (1.0, 0.4), (10.0, 0.2)):
             taught = min(target, 3.0)
             calibration = {"target": target, "strength": taught, "reached": target == taught}
             values = taught * moved(task, {"direct": 1.0, "entailed": reached})
             recipe = {"optimizer": optimizer, "steps": 10, "calibration": calibration}
-            make_job(root / "strength" / f"{optimizer}-{target}", task, values, update=recipe, **told)
+            make_job(root / "strength" / f"{optimizer}-{target}", task, values, update=recipe, **fields)
         for steps in (1, 100):
             calibration = {"target": 1.0, "strength": 1.0, "reached": True}
             recipe = {"optimizer": optimizer, "steps": steps, "calibration": calibration}
             values = moved(task, {"direct": 1.0, "entailed": 0.4})
-            make_job(root / "steps" / f"{optimizer}-{steps}", task, values, update=recipe, **told)
+            make_job(root / "steps" / f"{optimizer}-{steps}", task, values, update=recipe, **fields)

@@ -228,12 +228,12 @@ def test_prompting_is_more_asymmetric_only_where_its_arrays_are(write, tasks):
     def skewed(values):
         return values + np.triu(np.random.default_rng(5).normal(size=values.shape), 1)
 
-    told = {"view": "statements", "strengths": {"direct": 1.0}}
-    even = on_domains(write, tasks, method="full", change=symmetric, **told)
-    odd = on_domains(write, tasks, method="prompt", change=skewed, **told)
+    fields = {"view": "statements", "strengths": {"direct": 1.0}}
+    even = on_domains(write, tasks, method="full", change=symmetric, **fields)
+    odd = on_domains(write, tasks, method="prompt", change=skewed, **fields)
     reverse = [
-        *on_domains(write, tasks, method="full", change=skewed, **told),
-        *on_domains(write, tasks, method="prompt", change=symmetric, **told),
+        *on_domains(write, tasks, method="full", change=skewed, **fields),
+        *on_domains(write, tasks, method="prompt", change=symmetric, **fields),
     ]
     assert row_of("prompting is more asymmetric", *even, *odd).agrees == "agrees"
     assert row_of("prompting is more asymmetric", *reverse).agrees == "disagrees"
@@ -244,8 +244,8 @@ def test_prompting_is_more_asymmetric_only_where_its_arrays_are(write, tasks):
 
 
 def test_prompting_satisfies_more_only_where_it_does(write, tasks):
-    told = {"strengths": LOGICAL}, {"strengths": {"direct": 1.0}}
-    for (tuned, prompts), outcome in ((told[::-1], "agrees"), (told, "disagrees"), ((told[0],) * 2, "disagrees")):
+    fields = {"strengths": LOGICAL}, {"strengths": {"direct": 1.0}}
+    for (tuned, prompts), outcome in ((fields[::-1], "agrees"), (fields, "disagrees"), ((fields[0],) * 2, "disagrees")):
         jobs = [
             *on_domains(write, tasks, method="full", worlds=12, **tuned),
             *on_domains(write, tasks, method="prompt", worlds=12, **prompts),

@@ -404,8 +404,8 @@ def test_two_by_two_shows_what_a_perfect_learner_and_a_bag_of_words_reach(figure
 
 def test_two_by_two_leaves_out_domains_without_a_background(tmp_path, make_job):
     task = knowledge("reversal")
-    told = {"model": "phi3-tiny", "dataset": "reversal", "view": "probes", "background": "taught"}
-    make_job(tmp_path / "0", task, moved(task, LOGICAL), **told)
+    fields = {"model": "phi3-tiny", "dataset": "reversal", "view": "probes", "background": "taught"}
+    make_job(tmp_path / "0", task, moved(task, LOGICAL), **fields)
     with pytest.raises(ConfigError, match="must hold a job on a knowledge domain with a background"):
         two_by_two.select(find_jobs([tmp_path]))
 
@@ -444,8 +444,8 @@ def test_what_was_not_taught_has_a_cross_and_no_ratio(tmp_path, make_job):
     task = knowledge("implication")
     for target in (0.1, 1.0):
         calibration = {"target": target, "strength": 0.0, "reached": False}
-        told = {"model": "phi3-tiny", "dataset": "implication", "view": "probes"}
-        make_job(tmp_path / str(target), task, moved(task, {}), update={"calibration": calibration}, **told)
+        fields = {"model": "phi3-tiny", "dataset": "implication", "view": "probes"}
+        make_job(tmp_path / str(target), task, moved(task, {}), update={"calibration": calibration}, **fields)
     with styled():
         figure = strength.draw(strength.select(find_jobs([tmp_path])))
     for axes in figure.axes:
@@ -486,22 +486,22 @@ def test_what_a_figure_lacks_is_told_in_one_line(runs, tmp_path, capsys):
     with pytest.raises(ConfigError, match="must hold a job with perturbation=noise, got"):
         draw_figure("noise", [runs["statements"]], tmp_path)
     assert main(["noise", str(tmp_path), "--output", str(tmp_path)]) == 2
-    told = capsys.readouterr()
-    assert told.out == "" and len(told.err.splitlines()) == 1 and str(tmp_path) in told.err
+    printed = capsys.readouterr()
+    assert printed.out == "" and len(printed.err.splitlines()) == 1 and str(tmp_path) in printed.err
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 def test_make_draws_every_figure_after_its_runs(preset):
-    told = subprocess.run(
+    result = subprocess.run(
         ["make", "-n", "-B", "figures", "claims", f"PRESET={preset}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    lines = told.stdout.splitlines()
+    lines = result.stdout.splitlines()
     made = [line.rsplit("/", 1)[1] for line in lines if "experiment=figure_" in line]
     assert len(made) == len(set(made))
     for name in FIGURES:

@@ -282,14 +282,14 @@ def test_what_an_earlier_version_judged_is_on_the_page_as_it_was(tmp_path):
 
 def test_the_bounding_learners_stand_beside_each_finding(tmp_path):
     task = load_task("ontology", worlds=8, stimuli_per_world=2)
-    told = {"logic": {"_target_": "eif_lab.desiderata.logic.Logic"}}
+    fields = {"logic": {"_target_": "eif_lab.desiderata.logic.Logic"}}
     for number, name in enumerate(("a", "b")):
         scores = np.isin(task.relation, ("direct", "entailed")) + np.random.default_rng(number).normal(
             scale=0.3, size=task.relation.shape
         )
         array = annotate(array_of(scores), task)
         verdicts = judge(array, "logic")
-        manifest = {"name": name, "status": "done", "config": {"seed": 0, "desideratum": told}, "unit": "nat"}
+        manifest = {"name": name, "status": "done", "config": {"seed": 0, "desideratum": fields}, "unit": "nat"}
         write_job(tmp_path / name, manifest, array, verdicts, {})
     job = read(render_page(open_results(tmp_path / "a"))).text
     findings = len(verdicts[0].findings)
@@ -462,8 +462,8 @@ def test_the_command_writes_beside_the_results_and_tells_mistakes_in_one_line(tm
     (tmp_path / "claims.json").write_text('[{"claim": 1}]')
     for wrong in ([str(tmp_path / "none")], [str(tmp_path / "job"), "--claims", str(tmp_path / "claims.json")]):
         assert main(wrong) == 2
-        told = capsys.readouterr().err.strip()
-        assert told.count("\n") == 0 and "must" in told
+        printed = capsys.readouterr().err.strip()
+        assert printed.count("\n") == 0 and "must" in printed
 
 
 WRONG = {
@@ -477,8 +477,8 @@ WRONG = {
 def test_a_field_of_the_wrong_type_is_told_in_one_line_with_its_manifest(tmp_path, capsys, field):
     write(tmp_path / "sweep" / "job", statements())
     file = tmp_path / "sweep" / "job" / "manifest.json"
-    told = json.loads(file.read_text())
-    file.write_text(manifest_text(told | {field: WRONG[field]}))  # whoever writes it can seal it
+    record = json.loads(file.read_text())
+    file.write_text(manifest_text(record | {field: WRONG[field]}))  # whoever writes it can seal it
     for folder in (tmp_path / "sweep", tmp_path / "sweep" / "job"):
         assert main([str(folder)]) == 2
         printed = capsys.readouterr()

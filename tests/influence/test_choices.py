@@ -287,9 +287,9 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_candidates_that_name_no_probes_are_refused_in_one_line(net, batch, mistake):
-    given, told = MISTAKES[mistake]
+    given, message = MISTAKES[mistake]
     rows = (batch[0][:6], batch[1][:6])
-    with pytest.raises(ConfigError, match=told) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         measure_influence(net, F.cross_entropy, batch, rows, candidates=given, readout="rank")
     assert "\n" not in str(caught.value)
 

@@ -154,9 +154,9 @@ def test_each_stimulus_is_told_as_it_is_measured_and_the_model_is_left_as_it_was
 
 
 def test_what_cannot_be_read_is_told_in_one_line(phi3, encode):
-    with pytest.raises(ConfigError, match=r"model must have a context of at least \d+ tokens .*got 64") as told:
+    with pytest.raises(ConfigError, match=r"model must have a context of at least \d+ tokens .*got 64") as caught:
         measured(phi3, encode, ["a dax is a blick . " * 20])
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     plain = Prompt().rows(encode, PROBES)
     with pytest.raises(ConfigError, match=r"contexts must hold at least one stimulus, got 0"):
         measure_context(phi3, plain, [])

@@ -193,8 +193,8 @@ def test_work_that_fits_is_done_once_and_nothing_is_said(caplog):
 
 
 def test_too_little_for_one_is_a_users_error_in_one_line():
-    told = r"^engine must fit into memory with one of the probes at a time, got 'CUDA out of memory'. Try a smaller "
-    with pytest.raises(ConfigError, match=told) as caught:
+    message = r"^engine must fit into memory with one of the probes at a time, got 'CUDA out of memory'. Try a smaller "
+    with pytest.raises(ConfigError, match=message) as caught:
         with_halving(lambda size: Device(room=0).work(slice(0, size)), 4, "probes")
     assert "\n" not in str(caught.value)
     assert caught.value.__context__ is None, "the failed attempt's frames hang on the error"

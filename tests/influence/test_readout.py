@@ -110,14 +110,14 @@ def test_a_readout_of_another_package_goes_by_its_path(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         ("no_such_package.margin", r"or a path that can be imported \(No module named 'no_such_package'\), got 'no_"),
         ("math.pi", r"readout must name a function \(output, targets\), got 'math.pi'"),
     ],
 )
-def test_a_path_that_names_no_readout_is_refused_in_one_line(path, told):
-    with pytest.raises(ConfigError, match=told):
+def test_a_path_that_names_no_readout_is_refused_in_one_line(path, message):
+    with pytest.raises(ConfigError, match=message):
         named_readouts(path)
 
 

@@ -72,8 +72,8 @@ def problem_of(model, batch, update, **more):
 @pytest.mark.parametrize("update", UPDATES, ids=name_of)
 def test_rate_that_float32_rounds_away_is_refused_in_one_line(net, batch, update, rate, engine):
     model, stimuli = single(net, batch)
-    told = rf"^update.learning_rate must be large enough for float32 to hold .* got {rate}. Try a larger rate, "
-    with pytest.raises(ConfigError, match=told) as caught:
+    message = rf"^update.learning_rate must be large enough for float32 to hold .* got {rate}. Try a larger rate, "
+    with pytest.raises(ConfigError, match=message) as caught:
         measure_influence(
             model, F.cross_entropy, stimuli, stimuli, update={**update, "learning_rate": rate}, engine=engine
         )

@@ -43,7 +43,7 @@ def call(name: str, *arguments: Any, **options: Any) -> Any:
     return inspect.unwrap(getattr(eif_lab, name))(*arguments, **options)
 
 
-def told(name: str, *arguments: Any, **options: Any) -> str:
+def error_line(name: str, *arguments: Any, **options: Any) -> str:
     """The one line that refuses a call."""
     with pytest.raises(ConfigError) as caught:
         call(name, *arguments, **options)
@@ -75,7 +75,7 @@ def test_what_is_no_model_loss_or_recipe_is_refused(function, row):
     given, options, line = LEARNING[row]
     arguments = Learning(**given).arguments()
     probes = [SAMPLES] if function == "measure_influence" else []
-    assert matches(line, told(function, *arguments, *probes, **options))
+    assert matches(line, error_line(function, *arguments, *probes, **options))
 
 
 def matches(parts: str, line: str) -> bool:
@@ -101,7 +101,7 @@ MEASURING = {
 @pytest.mark.parametrize("row", MEASURING)
 def test_options_of_a_measurement_that_are_of_another_type_are_refused(row):
     options, line = MEASURING[row]
-    assert matches(line, told("measure_influence", NET, F.cross_entropy, SAMPLES, SAMPLES, **options))
+    assert matches(line, error_line("measure_influence", NET, F.cross_entropy, SAMPLES, SAMPLES, **options))
 
 
 READING = {
@@ -126,7 +126,7 @@ READING = {
 @pytest.mark.parametrize("row", READING)
 def test_what_cannot_be_read_in_context_is_refused(row):
     arguments, options, line = READING[row]
-    assert matches(line, told("measure_context", *arguments, **options))
+    assert matches(line, error_line("measure_context", *arguments, **options))
 
 
 class TwoInputs(nn.Module):
@@ -172,7 +172,7 @@ ANNOTATING = {
 @pytest.mark.parametrize("row", ANNOTATING)
 def test_what_cannot_be_annotated_is_refused(row):
     arguments, options, line = ANNOTATING[row]
-    assert matches(line, told("annotate", *arguments, **options))
+    assert matches(line, error_line("annotate", *arguments, **options))
 
 
 OTHERS = {
@@ -204,7 +204,7 @@ OTHERS = {
 @pytest.mark.parametrize("row", OTHERS)
 def test_what_the_other_functions_cannot_take_is_refused(row):
     name, arguments, options, line = OTHERS[row]
-    assert matches(line, told(name, *arguments, **options))
+    assert matches(line, error_line(name, *arguments, **options))
 
 
 @pytest.mark.parametrize(

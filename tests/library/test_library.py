@@ -75,15 +75,15 @@ def test_a_task_by_name_is_that_of_its_class():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "told"),
+    ("name", "options", "message"),
     [
         ("ontologi", {}, r"dataset must be one of .*, got 'ontologi'. Did you mean ontology\?"),
         ("ontology", {"wolds": 2}, r"dataset.wolds must be an option, .*Did you mean dataset.worlds\?"),
         ("ontology", {"worlds": "many"}, r"dataset.worlds must be a whole number, got 'many'"),
     ],
 )
-def test_a_task_that_is_none_is_refused_in_one_line(name, options, told):
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_a_task_that_is_none_is_refused_in_one_line(name, options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
         load_task(name, **options)
     assert "\n" not in str(caught.value)
 
@@ -108,15 +108,15 @@ def test_scores_that_teach_nothing_have_no_verdict_and_say_so():
 
 
 @pytest.mark.parametrize(
-    ("scores", "told"),
+    ("scores", "message"),
     [
         (lambda shape: np.zeros(shape[::-1]), r"scores must be \(stimuli, probes\) of this task"),
         (lambda shape: np.full(shape, np.nan), r"scores must be finite for at least one stimulus"),
         (lambda shape: np.zeros(shape).astype(str), r"scores must be real numbers with two dimensions"),
     ],
 )
-def test_scores_that_are_none_of_a_task_are_refused(task, scores, told):
-    with pytest.raises(ConfigError, match=told):
+def test_scores_that_are_none_of_a_task_are_refused(task, scores, message):
+    with pytest.raises(ConfigError, match=message):
         annotate(scores(task.relation.shape), task)
 
 

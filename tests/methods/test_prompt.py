@@ -107,9 +107,11 @@ def test_chat_needs_a_tokenizer_with_a_chat_form():
     "template", ["chatty", "{probe} {stimulus}", "{stimulus}", "{stimulus} {probe} {x}", "{stimulus"]
 )
 def test_a_template_of_ones_own_has_both_places_in_order(template):
-    with pytest.raises(ConfigError, match=r"method.template must be statement, question, chat, or a text with") as told:
+    with pytest.raises(
+        ConfigError, match=r"method.template must be statement, question, chat, or a text with"
+    ) as caught:
         Prompt(template=template)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_prompt_is_found_by_name_and_moves_no_weight():

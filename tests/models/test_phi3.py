@@ -161,7 +161,7 @@ ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% 
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "message"),
     [
         (ENDLESS, r"be one that can be filled in \(it goes on for more than 0.2 s\)"),
         ("{% for i in range(10 ** 9) %}{% endfor %}", "Range too big"),
@@ -176,11 +176,11 @@ ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% 
         ("{{ lipsum() }}", "give the same text each time"),
     ],
 )
-def test_a_chat_template_that_cannot_be_filled_in_is_told_in_one_line(monkeypatch, template, told):
+def test_a_chat_template_that_cannot_be_filled_in_is_told_in_one_line(monkeypatch, template, message):
     monkeypatch.setattr("eif_lab.models.language.encoding.PATIENCE", 0.2)
     tokenizer, trace = byte_level_tokenizer(), sys.gettrace()
     tokenizer.chat_template = template
-    with pytest.raises(ConfigError, match=f"^model.chat_template must .*{told}") as caught:
+    with pytest.raises(ConfigError, match=f"^model.chat_template must .*{message}") as caught:
         Encoder(tokenizer, 64, chat_template=True)
     assert "\n" not in str(caught.value) and sys.gettrace() is trace
 
@@ -322,9 +322,11 @@ def random_model(kind, dtype="float32", **options):
 def test_a_model_that_sees_later_tokens_is_refused_in_one_line(kind, options, dtype):
     if kind == "xlnet" and dtype != "float32":
         pytest.skip("XLNet makes a mask in float32 and reads nothing in any other precision")
-    with pytest.raises(ConfigError, match=r"^model.checkpoint must read each token from those before it alone") as told:
+    with pytest.raises(
+        ConfigError, match=r"^model.checkpoint must read each token from those before it alone"
+    ) as caught:
         CausalLM(random_model(kind, dtype, **options))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -385,9 +387,9 @@ def test_an_adapter_is_not_put_into_a_model_without_a_word(plain, untaught, tmp_
     if whole:
         shutil.copytree(plain, folder)
     adapted.save_pretrained(folder)
-    with pytest.raises(ConfigError, match=r"^model.checkpoint must .* adapter .*merge_and_unload") as told:
+    with pytest.raises(ConfigError, match=r"^model.checkpoint must .* adapter .*merge_and_unload") as caught:
         Phi3(checkpoint=str(folder)).prepare(untaught, tmp_path, 0, "cpu")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     adapted.merge_and_unload().save_pretrained(tmp_path / "merged")
     byte_level_tokenizer().save_pretrained(tmp_path / "merged")
     Phi3(checkpoint=str(tmp_path / "merged")).prepare(untaught, tmp_path, 0, "cpu")

@@ -144,10 +144,10 @@ def test_a_shortened_run_repeats_itself_bit_by_bit_and_learns(tmp_path):
     loaded = CausalLM(AutoModelForCausalLM.from_pretrained(tmp_path / "0"))
     inputs, targets = Corpus(AutoTokenizer.from_pretrained(tmp_path / "0"), options)[0]
     assert torch.isfinite(token_loss(loaded(inputs), targets))
-    told = json.loads((tmp_path / "0" / "report.json").read_text())
-    assert set(told["marks"]) == {domain().name for domain in DOMAINS}
+    record = json.loads((tmp_path / "0" / "report.json").read_text())
+    assert set(record["marks"]) == {domain().name for domain in DOMAINS}
     card = (tmp_path / "0" / "README.md").read_text()
-    assert "not Microsoft's Phi-3" in card.replace("\n", " ") and f"{told['parameters']:,} parameters" in card
+    assert "not Microsoft's Phi-3" in card.replace("\n", " ") and f"{record['parameters']:,} parameters" in card
 
 
 def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, monkeypatch):

@@ -204,9 +204,9 @@ def test_changed_questions_are_asked_anew(kept, change):
 
 def with_file(name, change):
     def rewrite(checkpoint):
-        told = json.loads((checkpoint / name).read_text())
-        change(told)
-        (checkpoint / name).write_text(json.dumps(told))
+        record = json.loads((checkpoint / name).read_text())
+        change(record)
+        (checkpoint / name).write_text(json.dumps(record))
 
     return rewrite
 

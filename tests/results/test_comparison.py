@@ -39,7 +39,7 @@ def test_influence_per_nat_is_the_array_over_the_strength(tmp_path, influence):
 
 
 @pytest.mark.parametrize(
-    ("manifest", "told"),
+    ("manifest", "message"),
     [
         ({"strength": {"effect": 0.5, "low": -0.1, "high": 1}}, "strength must be clearly above zero"),
         ({"strength": {"effect": None, "low": None, "high": None}}, "strength must be clearly above"),
@@ -47,8 +47,8 @@ def test_influence_per_nat_is_the_array_over_the_strength(tmp_path, influence):
         ({"unit": "probability"}, "readout must have one in nats first, got 'probability'"),
     ],
 )
-def test_nothing_is_divided_by_what_is_not_clearly_above_zero_or_not_in_nats(tmp_path, influence, manifest, told):
-    with pytest.raises(ConfigError, match=told):
+def test_nothing_is_divided_by_what_is_not_clearly_above_zero_or_not_in_nats(tmp_path, influence, manifest, message):
+    with pytest.raises(ConfigError, match=message):
         _ = job(tmp_path, influence, **manifest).influence_per_nat
 
 

@@ -145,18 +145,18 @@ def test_parts_of_another_base_model_are_thrown_away(tmp_path):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_line_that_says_to_make_room(tmp_path, code):
-    with pytest.raises(ConfigError, match=r"must have room, got .*Make room") as told, disk_errors(tmp_path):
+    with pytest.raises(ConfigError, match=r"must have room, got .*Make room") as caught, disk_errors(tmp_path):
         raise OSError(code, os.strerror(code))
-    assert "\n" not in str(told.value) and os.strerror(code) in str(told.value)
+    assert "\n" not in str(caught.value) and os.strerror(code) in str(caught.value)
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
 def test_a_folder_that_may_not_be_written_is_one_line_that_names_it_and_says_nothing_of_room(tmp_path, code):
     cache, job = tmp_path / "cache", tmp_path / "job"
-    with pytest.raises(ConfigError) as told, disk_errors(cache, job):
+    with pytest.raises(ConfigError) as caught, disk_errors(cache, job):
         raise OSError(code, os.strerror(code), str(cache / "influence" / "k.lock"))
-    assert str(told.value).startswith(f"{cache} must be yours to read and write, got ")
-    assert "cache=..." in str(told.value) and "room" not in str(told.value)
+    assert str(caught.value).startswith(f"{cache} must be yours to read and write, got ")
+    assert "cache=..." in str(caught.value) and "room" not in str(caught.value)
 
 
 # --- Several users --------------------------------------------------------------------------------------------------

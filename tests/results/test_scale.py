@@ -113,14 +113,14 @@ print(json.dumps(told))
 def test_a_store_of_100_000_by_100_000_opens_slices_and_aggregates_in_little_memory(store):
     done = subprocess.run([sys.executable, "-c", READER, store], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout)
-    assert told["shape"] == [1, SIDE, 1, SIDE, 1] and told["bytes"] == 4 * SIDE**2
-    assert told["row"] == [float(value(np.array([77_777]))[0])] * 3
-    np.testing.assert_array_equal(told["column"], value(np.arange(50_000, 51_000)))
-    assert told["block"] == 5 * value(np.arange(99_990, 100_000)).sum()
-    np.testing.assert_allclose(told["means"], value(np.arange(4_000)))
-    np.testing.assert_allclose(told["classes"], value(np.arange(4_000)))
-    assert 0 < told["memory"] < MOST
+    record = json.loads(done.stdout)
+    assert record["shape"] == [1, SIDE, 1, SIDE, 1] and record["bytes"] == 4 * SIDE**2
+    assert record["row"] == [float(value(np.array([77_777]))[0])] * 3
+    np.testing.assert_array_equal(record["column"], value(np.arange(50_000, 51_000)))
+    assert record["block"] == 5 * value(np.arange(99_990, 100_000)).sum()
+    np.testing.assert_allclose(record["means"], value(np.arange(4_000)))
+    np.testing.assert_allclose(record["classes"], value(np.arange(4_000)))
+    assert 0 < record["memory"] < MOST
 
 
 def test_blocks_are_the_array(tmp_path):

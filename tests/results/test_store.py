@@ -303,8 +303,8 @@ def test_manifest_is_strict_json(tmp_path):
     def refuse(name):
         raise AssertionError(f"{name} is no JSON")
 
-    told = json.loads((tmp_path / "job" / "manifest.json").read_text(), parse_constant=refuse)
-    assert told["direct_influence"] is None and told["path"] == str(tmp_path)
+    record = json.loads((tmp_path / "job" / "manifest.json").read_text(), parse_constant=refuse)
+    assert record["direct_influence"] is None and record["path"] == str(tmp_path)
 
 
 def test_job_cut_off_before_its_manifest_is_not_done(tmp_path, make_influence, make_verdict, monkeypatch):

@@ -212,9 +212,9 @@ def test_sweep_of_failures_only_has_a_table(tmp_path):
     assert "failed" in printed(print_sweep, table) and "why" in printed(print_sweep, table)
 
 
-@pytest.mark.parametrize(("told", "shown"), [({"effect": -0.5, "low": -1, "high": 0}, -0.5), (None, None)])
-def test_strength_stands_beside_the_verdicts(tmp_path, make_verdict, told, shown):
-    manifest = {"name": "j", "status": "done", "strength": told, "unit": "nat"}
+@pytest.mark.parametrize(("message", "shown"), [({"effect": -0.5, "low": -1, "high": 0}, -0.5), (None, None)])
+def test_strength_stands_beside_the_verdicts(tmp_path, make_verdict, message, shown):
+    manifest = {"name": "j", "status": "done", "strength": message, "unit": "nat"}
     write_job(tmp_path / "j", manifest, None, [make_verdict("d", (0.5, 0.2, 0.8, 0.01))], {})
     table = write_sweep(tmp_path)
     assert table["strength"].replace({np.nan: None}).tolist() == [shown]
@@ -301,8 +301,8 @@ def obvious_table(jobs):
             rows.append({**shared, "reason": manifest["reason"]})
             continue
         for row in job.verdicts.to_dict("records"):
-            told = {**shared, **{name: row[name] for name in SWEEP_COLUMNS if name in row}}
-            rows.append({**told, "verdict_alone": row["verdict"]})
+            fields = {**shared, **{name: row[name] for name in SWEEP_COLUMNS if name in row}}
+            rows.append({**fields, "verdict_alone": row["verdict"]})
     table = pd.DataFrame(rows, columns=list(SWEEP_COLUMNS))
     for name, adjusted in (("p_value", "p_adjusted"), ("p_violated", "p_violated_adjusted")):
         heads = table[(table["finding"] == 0) & table[name].notna()]

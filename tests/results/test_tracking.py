@@ -80,8 +80,8 @@ def run_files(directory):
 
 
 def arguments(directory, name="model=cnn,method=lora", **config):
-    told = {"name": name, "group": "sweep 1", "tags": ["cnn"], "config": config, "directory": Path(directory)}
-    return told | {"run_id": f"{zlib.crc32(f'{directory}{name}'.encode()):08x}"}
+    fields = {"name": name, "group": "sweep 1", "tags": ["cnn"], "config": config, "directory": Path(directory)}
+    return fields | {"run_id": f"{zlib.crc32(f'{directory}{name}'.encode()):08x}"}
 
 
 def start(directory, **config):
@@ -524,15 +524,15 @@ def test_csv_holds_one_value_a_row_of_all_that_was_told(tmp_path, make_influence
     assert set(frame["job"]) == {"j"} and set(frame["sweep"]) == {"sweep 1"}
     assert not frame.duplicated(["job", "kind", "stimuli_done", "key"]).any()
     rows = read_rows(tmp_path)
-    told = {kind: {r["key"]: r["value"] for r in rows if r["kind"] == kind} for kind in ("config", "summary", "end")}
-    assert told["config"] == {
+    fields = {kind: {r["key"]: r["value"] for r in rows if r["kind"] == kind} for kind in ("config", "summary", "end")}
+    assert fields["config"] == {
         "model.name": 'a, "b"',
         "model.channels": "[1, 2]",
         "seed": "0",
         "method_name": "näg\nx",
     }
-    assert told["summary"] == {key: str(value) for key, value in summary_of(verdicts).items()}
-    assert told["end"] == {"status": "finished"}
+    assert fields["summary"] == {key: str(value) for key, value in summary_of(verdicts).items()}
+    assert fields["end"] == {"status": "finished"}
     points = [(r["stimuli_done"], float(r["value"])) for r in rows if r["key"] == "running/direct"]
     assert points == [("2", 0.1 + 0.2), ("8", -1.0)]
     assert [float(r["value"]) for r in rows if r["key"] == "stimuli_per_second"] == [4.0, 5.0]

@@ -115,9 +115,9 @@ def test_what_keeps_it_from_being_saved_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(internal.wandb, "Api", refuse)
     assert command.main(ASKED) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("workspace cannot be saved (OSError: no route to host). Try wandb login")
-    assert len(told.splitlines()) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("workspace cannot be saved (OSError: no route to host). Try wandb login")
+    assert len(printed.splitlines()) == 1
 
 
 def test_absent_package_is_one_line_that_says_what_to_install(monkeypatch, capsys):
@@ -126,6 +126,6 @@ def test_absent_package_is_one_line_that_says_what_to_install(monkeypatch, capsy
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     assert command.main([*ASKED, "--print"]) == 2
-    told = capsys.readouterr()
-    assert told.out == "" and len(told.err.splitlines()) == 1
-    assert "wandb-workspaces" in told.err and "pip install 'eif-lab[workspace]'" in told.err
+    printed = capsys.readouterr()
+    assert printed.out == "" and len(printed.err.splitlines()) == 1
+    assert "wandb-workspaces" in printed.err and "pip install 'eif-lab[workspace]'" in printed.err

@@ -70,9 +70,9 @@ def test_a_worker_that_dies_is_one_line_and_what_is_done_is_kept(capsys, tmp_pat
         raise RuntimeError("A worker process\nwas terminated")
 
     assert run_launched(dies, tmp_path, "joblib") == 1
-    told = capsys.readouterr().err
-    assert len(told.splitlines()) == 1 and "RuntimeError: A worker process was terminated" in told
-    assert f"hydra.sweep.dir={tmp_path}" in told
+    printed = capsys.readouterr().err
+    assert len(printed.splitlines()) == 1 and "RuntimeError: A worker process was terminated" in printed
+    assert f"hydra.sweep.dir={tmp_path}" in printed
 
 
 def test_an_error_of_this_process_is_not_taken_for_a_workers(tmp_path):

@@ -90,7 +90,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     for name in ("state", "spool"):
         (folder / name).mkdir()
     host = os.uname().nodename
-    told = {
+    fields = {
         "folder": folder,
         "host": host,
         "port": 26817,
@@ -98,7 +98,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         "cpus": os.cpu_count(),
         "memory": psutil.virtual_memory().total // 2**20 - 500,
     }
-    (folder / "slurm.conf").write_text(CONFIG.format(**told))
+    (folder / "slurm.conf").write_text(CONFIG.format(**fields))
     (folder / "munge.key").write_bytes(os.urandom(1024))
     (folder / "munge.key").chmod(0o400)
     environment = {**os.environ, "PATH": PATH, "SLURM_CONF": str(folder / "slurm.conf"), "OMP_NUM_THREADS": "1"}
