@@ -18,7 +18,8 @@ def main(arguments: list[str]) -> int:
     place = "where claims.md and claims.json go (%(default)s)"
     parser.add_argument("--output", type=Path, default=Path("outputs"), help=place)
     args = parser.parse_args(arguments)
-    from eif_lab.figures.claims import claims, write_claims
+    from eif_lab.figures.claims import claims
+    from eif_lab.figures.claims_table import write_claims
     from eif_lab.figures.runs import find_jobs
 
     return print_result(lambda: write_claims(claims(find_jobs(args.results)), args.output))

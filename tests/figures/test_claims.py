@@ -13,6 +13,7 @@ from scipy import stats
 
 from eif_lab.data.images.digits import Digits
 from eif_lab.figures import claims, evidence
+from eif_lab.figures.claims_table import Row, count_agreeing, write_claims
 from eif_lab.figures.evidence import Estimate, Range, decide, decide_every
 from eif_lab.figures.runs import judged_array
 from eif_lab.perturbations.noise import Noise
@@ -24,7 +25,7 @@ DOMAINS = ("reversal", "implication")
 def write(tmp_path, make_job):
     """Write a job into a folder of its own."""
     count = iter(range(1000))
-    return lambda task, values, **told: make_job(tmp_path / str(next(count)), task, values, **told)
+    return lambda task, values, **fields: make_job(tmp_path / str(next(count)), task, values, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def tasks():
     return {(domain, view): knowledge(domain, view) for domain in DOMAINS for view in ("probes", "statements")}
 
 
-def on_domains(write, tasks, strengths, *, method, view="probes", worlds=6, change=lambda values: values, **told):
+def on_domains(write, tasks, strengths, *, method, view="probes", worlds=6, change=lambda values: values, **fields):
     """A job on each domain in which a relation decides the influence."""
     chosen = {domain: tasks[domain, view] if worlds == 6 else knowledge(domain, view, worlds) for domain in DOMAINS}
     return [
@@ -48,7 +49,7 @@ def on_domains(write, tasks, strengths, *, method, view="probes", worlds=6, chan
             dataset=domain,
             view=view,
             method=method,
-            **told,
+            **fields,
         )
         for number, (domain, task) in enumerate(chosen.items())
     ]
@@ -118,8 +119,8 @@ def test_a_single_domain_that_disagrees_is_told_and_keeps_a_mean_from_agreeing()
     assert decide(evidence.mean_of(each), claims.BARELY) == "agrees"
     assert evidence.decide_mean(each, claims.BARELY) == "inconclusive"
     assert evidence.decide_mean(each[:2], claims.BARELY) == "agrees"
-    told = claims.count_agreeing(each, claims.BARELY)
-    assert told.startswith("2 of 3 domains agree by themselves; far disagrees (0.14 [")
+    summary = count_agreeing(each, claims.BARELY)
+    assert summary.startswith("2 of 3 domains agree by themselves; far disagrees (0.14 [")
 
 
 def test_mean_of_domains_has_the_interval_of_their_own_errors_and_none_of_their_scatter():
@@ -298,9 +299,9 @@ def test_table_is_written_whole_and_names_the_tiny_model(write, tasks, digits, t
     values = moved(digits, {"direct": 1.0}, scatter=0.5)
     jobs = [write(digits, values + values.T), *on_domains(write, tasks, {}, method="full")]
     rows = claims.claims(jobs)
-    text = claims.write_claims(rows, tmp_path / "out").read_text()
+    text = write_claims(rows, tmp_path / "out").read_text()
     stored = json.loads((tmp_path / "out" / "claims.json").read_text())
-    assert [claims.Row(**one) for one in stored] == rows
+    assert [Row(**one) for one in stored] == rows
     assert set(stored[0]) == {"claim", "what", "effect", "low", "high", "verdict", "agrees", "note"}
     found = judged_array(jobs[0]).values
     apart = ~np.eye(len(found), dtype=bool)
