@@ -331,7 +331,7 @@ FILES = {
     "no path": (nothing, "model=phi3 dataset=jsonl", "dataset.path must name a file, got None"),
     "no file": (nothing, MINE, "dataset.path must name a file, got 'mine.jsonl'"),
     "a folder for a file": (file("mine.jsonl/x", ""), MINE, "dataset.path must name a file, got 'mine.jsonl'"),
-    "an empty file": (file("mine.jsonl", ""), MINE, "mine.jsonl:1: line must be a JSON object, got an empty line"),
+    "an empty file": (file("mine.jsonl", ""), MINE, "mine.jsonl must have a JSON object on each .*an empty file"),
     "an empty line": (texts(STIMULUS, "", PROBE), MINE, "mine.jsonl:2: line must be a JSON object, got an empty line"),
     "an empty line at the end": (texts(STIMULUS, PROBE, ""), MINE, "mine.jsonl:3: line must be a JSON object, got an"),
     "a line cut off": (texts(STIMULUS, '{"kind": "pro', end=b""), MINE, "mine.jsonl:2: line must be a JSON object"),

@@ -103,6 +103,8 @@ def measure_task(
         raise rule_error("method", f"be one for {kind}s", chosen.name, "Try full.")
     if kind == "image" and not isinstance(model, BaseModel):
         raise rule_error("task", "hold texts for a language model", "images", "Give a BaseModel for images.")
+    if isinstance(chosen, ContextMethod) and update is not None:
+        raise rule_error("update", f"be left out with method={chosen.name}, which trains nothing", update, "Remove it.")
     rows, candidates = rows_to_read(list(named_readouts(readout).values()), task.probes)
     if isinstance(chosen, ContextMethod):
         array = read_in_context(task, reader, chosen, rows, candidates=candidates, readout=readout, seed=seed)

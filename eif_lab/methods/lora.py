@@ -18,7 +18,7 @@ class LoRA(Method):
     On a fused ``qkv_proj`` one A is shared by query, key and value.
 
     Attributes:
-        rank: Columns of B and rows of A.
+        rank: Columns of B and rows of A; at most the longest side of a layer, or the default.
         alpha: Scale.
         target_modules: Names, or last parts of names, of linear layers and convolutions; None for all that LoRA takes
             but a language model's output head.

@@ -185,7 +185,7 @@ MISTAKES = {
     "a list": ([STIMULUS, "[1, 2]"], r":2: line must be a JSON object, got \[1, 2\]"),
     "no stimulus": ([PROBE], r" must have a line of kind stimulus, got none. See docs/data.md"),
     "no probe": ([STIMULUS], r" must have a line of kind probe, got none"),
-    "an empty file": ([""], r":1: line must be a JSON object, got an empty line"),
+    "an empty file": ([""], r" must have a JSON object on each line, got an empty file. See docs/data.md"),
 }  # fmt: skip
 
 

@@ -156,6 +156,12 @@ def test_prompting_measures_the_same_probes_through_the_context(task, language_m
     np.testing.assert_allclose(array.sel(readout="log_prob")[0], rows[0], rtol=1e-4, atol=1e-5)
 
 
+def test_an_update_is_refused_by_a_method_that_trains_nothing(task, language_model):
+    with pytest.raises(ConfigError, match=r"^update must be left out with method=prompt, .* Remove it\.$") as caught:
+        measure_task(task, *language_model, method="prompt", update=UPDATE)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("method", ["lora", "full", "prompt"])
 def test_the_model_is_left_as_it_was(task, language_model, method):
     model, tokenizer = language_model
@@ -164,7 +170,7 @@ def test_the_model_is_left_as_it_was(task, language_model, method):
     model.get_input_embeddings().eval()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     before = [(module.training) for module in model.modules()], [p.requires_grad for p in model.parameters()]
-    measure_task(task, model, tokenizer, method=method, update=UPDATE)
+    measure_task(task, model, tokenizer, method=method, update=None if method == "prompt" else UPDATE)
     assert before == ([module.training for module in model.modules()], [p.requires_grad for p in model.parameters()])
     after = model.state_dict()
     assert after.keys() == weights.keys() and all(torch.equal(after[name], weights[name]) for name in weights)

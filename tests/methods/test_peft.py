@@ -161,6 +161,11 @@ def test_torch_s_attention_whose_last_layer_is_never_called_is_no_target_there()
             {"name": "peft", "tuner": "LOHA", "options": {"target_modules": ["c_fc"]}},
             r"^method.options.target_modules must name layers that LOHA can be put on .*c_fc'. Try it without",
         ),
+        (
+            {"name": "lora", "rank": 10**9},
+            r"^method.rank must be at most \d+, the longest side of a layer, got 1000000000",
+        ),
+        ({"name": "peft", "tuner": "loha", "options": {"r": 10**9}}, r"^method.options.r must be at most \d+, the "),
         ({"name": "peft", "tuner": "XLORA"}, r"mixes LoRA adapters that were trained before"),
     ],
     ids=str,
@@ -169,6 +174,19 @@ def test_a_hint_is_true_of_the_method_that_was_asked_for(method, line):
     with pytest.raises(ConfigError, match=line) as caught:
         named_method(method).apply(small_model("gpt2"), 0)
     assert len(str(caught.value)) <= LONGEST
+
+
+@pytest.mark.parametrize("rank", [8, 40, 41])
+def test_a_rank_is_at_most_the_longest_side_of_a_layer_or_the_default(rank):
+    small, large = nn.Sequential(nn.Linear(3, 2)), nn.Sequential(nn.Linear(3, 2), nn.Conv2d(10, 1, 2))
+    for model, most in ((small, 8), (large, 40)):
+        if rank <= most:
+            assert any(
+                rank in p.shape for p in named_method({"name": "lora", "rank": rank}).apply(model, 0).parameters()
+            )
+        else:
+            with pytest.raises(ConfigError, match=f"^method.rank must be at most {most}, "):
+                named_method({"name": "lora", "rank": rank}).apply(model, 0)
 
 
 def test_a_line_names_a_few_of_many_layers():

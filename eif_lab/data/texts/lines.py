@@ -129,9 +129,11 @@ def lines_of(path: Path) -> Iterator[Line]:
     """The lines of a file, each checked by itself.
 
     Raises:
-        ConfigError: A line breaks a rule; place, field and rule are named.
+        ConfigError: The file is empty, or a line breaks a rule; place, field and rule are named.
     """
     content = path.read_bytes().removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n")
+    if not content.strip():
+        raise ConfigError(f"{path} must have a JSON object on each line, got an empty file. See docs/data.md.")
     for number, raw in enumerate(content.split(b"\n"), 1):
         yield line_of(raw, f"{path}:{number}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -78,6 +79,7 @@ class Tuner:
         Raises:
             ConfigError: There are none, or PEFT refuses.
         """
+        self.must_have_fitting_rank(model)
         names = self.options.get("target_modules")
         sizes: dict[str, Any] = {}
         if names is None:
@@ -96,6 +98,24 @@ class Tuner:
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise self.error("nothing would be trained")
         return model
+
+    def must_have_fitting_rank(self, model: nn.Module) -> None:
+        """Refuse a rank above every side of every layer, which PEFT would try to allocate for each of them.
+
+        PEFT's default rank is never refused, so that it needs no option on a small model.
+
+        Raises:
+            ConfigError: With the largest rank.
+        """
+        rank = self.options.get("r")
+        if not isinstance(rank, int):
+            return
+        shapes = [cast(Tensor, layer.weight).shape for layer in layers(model).values()]
+        sides = [side for shape in shapes for side in (shape[0], math.prod(shape[1:]))]
+        most = max([default_of(self.kind, "r"), *sides])
+        if rank > most:
+            name = f"{self.prefix}{'rank' if self.method == 'lora' else 'r'}"
+            raise rule_error(name, f"be at most {most}, the longest side of a layer", rank, "Try 8.")
 
     def install(self, model: nn.Module, options: dict[str, Any]) -> None:
         """Put the tuner in by PEFT's class for it, which also takes tuners whose layers share parameters."""
