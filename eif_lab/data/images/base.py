@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eif_lab.data.task import Images, Task
@@ -34,6 +34,12 @@ def image_task(training: Images, held_out: Images, stimuli: int, probes: int, se
             )
     chosen = held_out.take(order)
     return related_images(chosen.take(range(stimuli)), chosen.take(range(probes)), training, held_out)
+
+
+def held_out_task(images: Images, held_out: Bool[np.ndarray, " n"], stimuli: int, probes: int, seed: int) -> Task:
+    """Stimuli and probes from the images that are held out; the others train the base model. See `image_task`."""
+    training, rest = (images.take(np.flatnonzero(mask)) for mask in (~held_out, held_out))
+    return image_task(training, rest, stimuli, probes, seed)
 
 
 def related_images(stimuli: Images, probes: Images, training: Images | None, validation: Images | None) -> Task:

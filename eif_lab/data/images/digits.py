@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from eif_lab.data.dataset import Dataset
-from eif_lab.data.images.base import image_task
+from eif_lab.data.images.base import held_out_task
 from eif_lab.data.task import Images, Task
 from eif_lab.options import option
 
@@ -36,10 +36,4 @@ class Digits(Dataset):
             ids=np.array([f"digits-{i}" for i in range(len(bunch.target))]),
         )
         held_out = np.arange(len(images)) % 2 == 1
-        return image_task(
-            images.take(np.flatnonzero(~held_out)),
-            images.take(np.flatnonzero(held_out)),
-            self.stimuli,
-            self.probes,
-            seed,
-        )
+        return held_out_task(images, held_out, self.stimuli, self.probes, seed)

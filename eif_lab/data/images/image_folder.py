@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eif_lab.data.dataset import Dataset
-from eif_lab.data.images.base import image_task
+from eif_lab.data.images.base import held_out_task
 from eif_lab.data.task import Images, Task
 from eif_lab.errors import fits_a_line, reason_of, rule_error
 from eif_lab.files.fingerprint import fingerprint
@@ -82,14 +82,7 @@ class ImageFolder(Dataset):
             classes=tuple(files),
             ids=np.array(ids),
         )
-        held_out = one_in_two(labels, seed)
-        return image_task(
-            images.take(np.flatnonzero(~held_out)),
-            images.take(np.flatnonzero(held_out)),
-            self.stimuli,
-            self.probes,
-            seed,
-        )
+        return held_out_task(images, one_in_two(labels, seed), self.stimuli, self.probes, seed)
 
     def _files(self) -> dict[str, list[Path]]:
         """The files of each class, in the order of their names."""
