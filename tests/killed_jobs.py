@@ -63,7 +63,7 @@ def note(**told: Any) -> None:
 
 @dataclass
 class Noting(Options):
-    """A tracker that notes what it is told."""
+    """A tracker that notes what is logged."""
 
     group: ClassVar[str] = "tracker"
     leaves: ClassVar[tuple[str, ...]] = ()
@@ -164,7 +164,7 @@ def attempt(
 
     Args:
         config: The job's.
-        directory: Likewise.
+        directory: The job's.
         moment: The change of a file at which it is killed; 0 for none.
         half_written: Whether that file is left half-written.
         after: Seconds after which it is killed; 0 for never.

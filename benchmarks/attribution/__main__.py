@@ -22,7 +22,7 @@ from benchmarks.case import CACHE, Case
 from benchmarks.machine import machine
 from benchmarks.peers import peer_scores
 from benchmarks.report import reason
-from eif_lab.figures.style import save, styled
+from eif_lab.figures.style import paper_style, save
 from eif_lab.influence.resources.precision import LostToRounding
 
 READOUTS = ("log_prob", "log_odds")
@@ -156,7 +156,7 @@ def write(table: pd.DataFrame, described: dict[str, Any], notes: Sequence[str], 
     folder.mkdir(parents=True, exist_ok=True)
     table.to_parquet(folder / "table.parquet")
     (folder / "table.md").write_text(page(table, described, notes), encoding="utf-8")
-    with styled():
+    with paper_style():
         save(draw(table), SHOWS, folder, "figure")
 
 

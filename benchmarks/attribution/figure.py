@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmarks.attribution.judgement import CONFIDENCE, STATISTICS, TOP
 from benchmarks.attribution.table import title
-from eif_lab.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, canvas, in_order
+from eif_lab.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, canvas, order_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def draw(table: pd.DataFrame) -> Figure:
 def draw_panel(axes: Axes, rows: pd.DataFrame, statistic: str) -> None:
     """One statistic over the learning rate, a curve with its band for each prediction."""
     named = rows.assign(name=list(map(title, rows["prediction"], rows["readout"])))
-    for name in in_order(list(named["name"]), list(LOOKS)):
+    for name in order_names(list(named["name"]), list(LOOKS)):
         curve = named[named["name"] == name].sort_values("learning_rate")
         look = LOOKS[name]
         axes.plot(curve["learning_rate"], curve["effect"], label=name, markersize=3.5, **look)

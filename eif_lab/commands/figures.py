@@ -8,7 +8,7 @@ from pathlib import Path
 from eif_lab.commands.answer import make_parser, print_result
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs
-from eif_lab.figures.style import save, styled
+from eif_lab.figures.style import paper_style, save
 
 FIGURES = (
     "symmetry",
@@ -38,7 +38,7 @@ def draw_figure(name: str, folders: list[Path], output: Path) -> Path:
     """
     module = importlib.import_module(f"eif_lab.figures.{name.replace('-', '_')}")
     jobs = module.select(find_jobs(folders))
-    with styled():
+    with paper_style():
         return save(module.draw(jobs), caption(f"figure-{name}", module.SHOWS, jobs), output, name)
 
 

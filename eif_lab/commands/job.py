@@ -118,10 +118,10 @@ def run_unless_done(job: ComposedJob) -> int:
     """
     from eif_lab.results.cache import ArrayCache
     from eif_lab.results.checkpoint import clear_finished
-    from eif_lab.results.job import finished
+    from eif_lab.results.job import finished_job
 
     key = requested_key(job.config)
-    done = None if key is None else finished(job.directory, job.config, key)
+    done = None if key is None else finished_job(job.directory, job.config, key)
     if done is None:
         return run_here(job)
     log.info("%s is done: remove it to run it again", job.directory)

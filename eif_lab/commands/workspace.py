@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     if not args.entity:
         parser.error("--entity must name a user or a team, got ''")
-    return print_result(lambda: save_or_export(build(args.entity, args.project, args.name), args.print))
+    return print_result(lambda: save_or_export(build_workspace(args.entity, args.project, args.name), args.print))
 
 
 def save_or_export(workspace: Any, only_print: bool) -> str:
@@ -37,14 +37,14 @@ def save_or_export(workspace: Any, only_print: bool) -> str:
         The JSON; empty where the workspace was saved, since W&B prints its address.
     """
     if not only_print:
-        save(workspace)
+        save_workspace(workspace)
         return ""
     from eif_lab.results.trackers.wandb_workspace import specification
 
     return json.dumps(specification(workspace), indent=2)
 
 
-def build(entity: str, project: str, name: str) -> Any:
+def build_workspace(entity: str, project: str, name: str) -> Any:
     """The workspace (`eif_lab.results.trackers.wandb_workspace.workspace`), with all desiderata.
 
     Raises:
@@ -60,7 +60,7 @@ def build(entity: str, project: str, name: str) -> Any:
     return workspace(entity, project, name, list(choices("desideratum")))
 
 
-def save(workspace: Any) -> None:
+def save_workspace(workspace: Any) -> None:
     """Save it as a new view of its project; W&B prints its address.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from eif_lab.errors import rule_error
-from eif_lab.figures.style import LONGEST_CLASS, color_limit, fit_name, one_font_warning, styled
+from eif_lab.figures.style import LONGEST_CLASS, color_limit, fit_name, one_font_warning, paper_style
 from eif_lab.results.summary import last_step, unit
 from eif_lab.results.sweep import SweepResults, open_results
 
@@ -82,7 +82,7 @@ def write_picture(folder: Path, file: Path) -> Path:
     if isinstance(job, SweepResults):
         raise rule_error("results path", "be a job", str(folder), "Try one of the folders in it.")
     kind = file.suffix.removeprefix(".")
-    with styled():
+    with paper_style():
         figure = draw_array(job.influence)
         known = sorted(figure.canvas.get_supported_filetypes())
         if kind not in known:

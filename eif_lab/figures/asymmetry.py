@@ -15,7 +15,7 @@ from eif_lab.desiderata.symmetry import Symmetry
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED, Verdict
 from eif_lab.errors import rule_error
 from eif_lab.figures.runs import dataset_title, finding, model_title, select_jobs, setting
-from eif_lab.figures.style import BLUE, GREY, ORANGE, VERMILION, canvas, fit_words, in_order, log_scale, wrapped
+from eif_lab.figures.style import BLUE, GREY, ORANGE, VERMILION, canvas, fit_words, log_scale, order_names, wrap_title
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def verdict_on(job: JobResults, readout: str) -> Verdict:
     return verdict
 
 
-def measured(jobs: Sequence[JobResults]) -> pd.DataFrame:
+def symmetry_rows(jobs: Sequence[JobResults]) -> pd.DataFrame:
     """A row for each exact job and readout.
 
     Returns:
@@ -142,7 +142,7 @@ def excess(job: JobResults, predicted: JobResults, readout: str) -> dict[str, fl
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
     """A row of panels for each dataset, model and draw."""
-    table = measured(jobs)
+    table = symmetry_rows(jobs)
     subjects = table["job"].map(lambda place: subject(jobs[place]))
     rows = list(dict.fromkeys(subject(job) for job in jobs if setting(job).exact))
     figure = canvas(10.0, 0.9 + 2.5 * len(rows))
@@ -168,7 +168,7 @@ def draw_row(axes: Sequence[Axes], table: pd.DataFrame, job: JobResults, jobs: S
         place.axhline(desideratum(job).threshold, color=GREY, linewidth=1, zorder=0)
     if (predicted := prediction_of(job, jobs)) is not None:
         draw_prediction(axes, predicted)
-    axes[0].set_ylabel(wrapped(f"{dataset_title(job)}, {model_title(job)}"))
+    axes[0].set_ylabel(wrap_title(f"{dataset_title(job)}, {model_title(job)}"))
 
 
 def draw_prediction(axes: Sequence[Axes], predicted: JobResults) -> None:
@@ -198,11 +198,13 @@ def draw_curve(axes: Axes, curve: pd.DataFrame, panel: str) -> None:
 def legend(table: pd.DataFrame) -> list[Line2D]:
     """A line for each optimizer, a mark for each readout and each verdict."""
     looks: dict[str, dict[str, Any]] = {
-        name: {"color": OPTIMIZERS.get(name, "black")} for name in in_order(list(table["optimizer"]), list(OPTIMIZERS))
+        name: {"color": OPTIMIZERS.get(name, "black")}
+        for name in order_names(list(table["optimizer"]), list(OPTIMIZERS))
     }
     mark = {"color": GREY, "linestyle": ""}
     looks |= {
-        fit_words(name): {**mark, "marker": READOUTS[name]} for name in in_order(list(table["readout"]), list(READOUTS))
+        fit_words(name): {**mark, "marker": READOUTS[name]}
+        for name in order_names(list(table["readout"]), list(READOUTS))
     }
     looks |= {"first-order prediction": {"color": "black", "linewidth": 0.8, "linestyle": "--"}, "bar": {"color": GREY}}
     looks |= {outcome: {**mark, "marker": "o", "markerfacecolor": filling} for outcome, filling in FILLINGS.items()}

@@ -55,7 +55,7 @@ def row_of(job: JobResults) -> dict[str, str]:
         "perturbation": run.perturbation + (f" ({run.noise})" if run.noise else ""),
         "n": f"{manifest.stimuli} stimuli x {manifest.probes} probes",
         "seed": ", ".join(map(str, manifest.seeds)),
-        "how measured": measured(run, manifest),
+        "how measured": engine_and_update(run, manifest),
         "strength": f"{number(taught.effect)} {manifest.unit} [{number(taught.low)}, {number(taught.high)}]",
     }
 
@@ -66,7 +66,7 @@ def quality(base: BaseModel) -> str:
     return "".join(f", {spaced(name)} {value:.3f}" for name, value in known)
 
 
-def measured(run: Setting, manifest: Manifest) -> str:
+def engine_and_update(run: Setting, manifest: Manifest) -> str:
     """The engine and the update."""
     update = manifest.update
     if not update.optimizer:

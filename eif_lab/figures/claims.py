@@ -210,7 +210,7 @@ def by_domain(jobs: Sequence[JobResults], measure: Measure) -> list[Estimate]:
 
 def of_images(claim: Claim, jobs: Sequence[JobResults], verdicts: _Verdicts) -> Row:
     """A claim about one data set."""
-    each = by_domain(jobs, lambda job: evidence.stored(job, claim.desideratum, claim.statistic))
+    each = by_domain(jobs, lambda job: evidence.stored_finding(job, claim.desideratum, claim.statistic))
     estimate = each[0] if each else Estimate()
     return row(
         claim.text,
@@ -224,7 +224,7 @@ def of_images(claim: Claim, jobs: Sequence[JobResults], verdicts: _Verdicts) -> 
 
 def of_domains(claim: Claim, jobs: Sequence[JobResults], verdicts: _Verdicts) -> Row:
     """A claim about domains on average."""
-    each = by_domain(jobs, lambda job: evidence.stored(job, claim.desideratum, claim.statistic))
+    each = by_domain(jobs, lambda job: evidence.stored_finding(job, claim.desideratum, claim.statistic))
     return row(
         claim.text,
         jobs,
@@ -281,7 +281,7 @@ def share_lost_to_noise(job: JobResults, name: str) -> Estimate | None:
     result = finding(job, "noise_invariance")
     if result is None or not math.isfinite(result.finding_p_value):
         return None
-    if (found := evidence.stored(job, "noise_invariance", name)) is not None:
+    if (found := evidence.stored_finding(job, "noise_invariance", name)) is not None:
         return found
     known = json.loads(result.details)
     effect, low, high = (float(known.get(key, math.nan)) for key in (name, f"{name}_low", f"{name}_high"))

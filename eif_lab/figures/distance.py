@@ -14,7 +14,7 @@ from jaxtyping import Float
 from eif_lab.desiderata.selection import clean, clusters, same_sample
 from eif_lab.desiderata.statistics import divide, jackknife
 from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs
-from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, finding_text, fit_words, wrapped
+from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, finding_text, fit_words, wrap_title
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
     axes.errorbar(decay.distance, decay.mean, error, fmt="o", color=BLUE, markersize=3, linewidth=1)
     low, high = np.nanmin(decay.low), np.nanmax(decay.high)
     axes.set_ylim(low - 0.4 * (high - low), high + 0.4 * (high - low))
-    title = wrapped(f"{dataset_title(job)}, {model_title(job)}")
+    title = wrap_title(f"{dataset_title(job)}, {model_title(job)}")
     result = finding(job, desideratum)
     if result is not None:
         title += f"\n{finding_text(result)}"

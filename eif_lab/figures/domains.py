@@ -12,7 +12,7 @@ from jaxtyping import Float
 from eif_lab.desiderata.selection import texts
 from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs
-from eif_lab.figures.style import BLACK, canvas, color_limit, finding_text, fit_name, show_array, wrapped
+from eif_lab.figures.style import BLACK, canvas, color_limit, finding_text, fit_name, show_array, wrap_title
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def draw_domain(axes: Axes, job: JobResults) -> None:
     axes.set_yticks(range(len(labels)), [f"{label}  {n}" for label, n in zip(labels, numbers)], fontsize=5.6)
     axes.set_xticks(range(len(labels)), numbers, fontsize=5.6, rotation=90)
     axes.tick_params(length=0)
-    title = wrapped(f"{dataset_title(job)}, {model_title(job)}, {worlds} worlds")
+    title = wrap_title(f"{dataset_title(job)}, {model_title(job)}, {worlds} worlds")
     result = finding(job, "symmetry")
     if result is not None:
         title += f"\ncorrelation with its transpose {finding_text(result)}"

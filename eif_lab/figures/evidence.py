@@ -226,7 +226,7 @@ def decide_every(estimates: Sequence[Estimate], allowed: Range) -> str:
 # Statistics of jobs ---------------------------------------------------------------------------------------------------
 
 
-def stored(job: JobResults, desideratum: str, statistic: str | None = None) -> Estimate | None:
+def stored_finding(job: JobResults, desideratum: str, statistic: str | None = None) -> Estimate | None:
     """The stored finding of the job's desideratum, the headline where no statistic is named; None where it was not
     judged, or has no effect to judge.
     """
@@ -242,7 +242,10 @@ def less_symmetric(job: JobResults, other: JobResults) -> Estimate | None:
 
     None where the two are not over the same samples, or one of them taught nothing.
     """
-    if stored(job, "symmetry", "correlation") is None or stored(other, "symmetry", "correlation") is None:
+    if (
+        stored_finding(job, "symmetry", "correlation") is None
+        or stored_finding(other, "symmetry", "correlation") is None
+    ):
         return None
     return more_symmetric(job, other)
 

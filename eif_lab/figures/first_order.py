@@ -33,7 +33,7 @@ MOST_CURVES = 5
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """An exact array beside its prediction.
 
     Attributes:
@@ -78,17 +78,17 @@ def pairs(jobs: Sequence[JobResults]) -> list[tuple[JobResults, JobResults]]:
     return sorted(both, key=lambda pair: pair[0].manifest.update.learning_rate or 0.0)
 
 
-def compare(exact: JobResults, predicted: JobResults) -> list[Compared]:
+def compare(exact: JobResults, predicted: JobResults) -> list[Comparison]:
     """The two arrays after each number of steps that both hold, in the first readout and seed."""
     readout = str(exact.influence["readout"].values[0])
     one, other = (job.influence.sel(readout=[readout]).isel(seed=[0]).load() for job in (exact, predicted))
     shared = [int(step) for step in one["step"].values if step in other["step"].values]
-    return [compared(exact, one.sel(step=[step]), other.sel(step=[step]), readout) for step in shared]
+    return [compare_after(exact, one.sel(step=[step]), other.sel(step=[step]), readout) for step in shared]
 
 
-def compared(job: JobResults, exact: xr.DataArray, predicted: xr.DataArray, readout: str) -> Compared:
+def compare_after(job: JobResults, exact: xr.DataArray, predicted: xr.DataArray, readout: str) -> Comparison:
     """The two arrays after one number of steps."""
-    return Compared(
+    return Comparison(
         learning_rate=job.manifest.update.learning_rate or 0.0,
         steps=int(exact["step"].values[0]),
         direct=direct_influence(exact, readout).effect,
@@ -128,7 +128,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     return figure
 
 
-def draw_strength(axes: Axes, compared_arrays: Sequence[Compared], colors: Colormap) -> None:
+def draw_strength(axes: Axes, compared_arrays: Sequence[Comparison], colors: Colormap) -> None:
     """Error against direct influence, coloured by the number of steps."""
     known = [one for one in compared_arrays if one.direct > 0]
     most = max((one.steps for one in compared_arrays), default=1)

@@ -11,7 +11,7 @@ import pandas as pd
 from eif_lab.console.format import verdict_text
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.figures.runs import model_title, select_jobs, setting
-from eif_lab.figures.style import GREY, HOW_MARKS, METHODS, VERDICTS, canvas, fit_name, fit_words, in_order
+from eif_lab.figures.style import GREY, HOW_MARKS, METHODS, VERDICTS, canvas, fit_name, fit_words, order_names
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE
 from eif_lab.results.tables import sweep_table
@@ -41,7 +41,7 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
 def draw(jobs: Sequence[JobResults]) -> Figure:
     """A panel for each desideratum that applies to any job."""
     table = scores(jobs)
-    groups = in_order(list(table["group"]), sorted(set(table["group"]), key=place_of))
+    groups = order_names(list(table["group"]), sorted(set(table["group"]), key=place_of))
     names = [name for name in DESIDERATA if (table["desideratum"] == name).any()]
     figure = canvas(1.6 + 1.95 * len(names), 0.9 + 0.75 * len(groups))
     grid = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]

@@ -12,7 +12,7 @@ from eif_lab.desiderata.noise_invariance import Teaching, measure_teaching, nois
 from eif_lab.desiderata.statistics import jackknife
 from eif_lab.errors import NotApplicable
 from eif_lab.figures.runs import dataset_title, judged_array, model_title, select_jobs, setting
-from eif_lab.figures.style import BLACK, BLUE, ORANGE, PURPLE, canvas, fit_words, in_order
+from eif_lab.figures.style import BLACK, BLUE, ORANGE, PURPLE, canvas, fit_words, order_names
 from eif_lab.figures.symmetry import short
 from eif_lab.results.job import JobResults
 
@@ -76,7 +76,7 @@ def shown_classes(array: xr.DataArray) -> list[str]:
     labels, classes = array["stimulus_label"].values, array["stimulus_class"].values
     named = [str(labels[classes == number][0]) for number in np.unique(classes)]
     picked = np.linspace(0, len(named) - 1, min(SHOWN_CLASSES, len(named))).round().astype(int)
-    return in_order([named[place] for place in picked], [])
+    return order_names([named[place] for place in picked], [])
 
 
 def of_class(array: xr.DataArray, label: str) -> xr.DataArray:
@@ -97,7 +97,7 @@ def teach_each_other(array: xr.DataArray) -> tuple[Point, dict[str, dict[float, 
     curves = {
         "noisy to clean": {sigma: point(teaching, sigma, 0.0) for sigma in levels},
         "clean to noisy": {sigma: point(teaching, 0.0, sigma) for sigma in levels},
-        "noisy to noisy": {sigma: point(measure_teaching(alike(array, sigma), []), 0.0, 0.0) for sigma in levels},
+        "noisy to noisy": {sigma: point(measure_teaching(as_clean(array, sigma), []), 0.0, 0.0) for sigma in levels},
     }
     return clean, curves
 
@@ -108,7 +108,7 @@ def point(teaching: Teaching, a: float, b: float) -> Point:
     return Point(estimate.value, *estimate.interval(0.95))
 
 
-def alike(array: xr.DataArray, sigma: float) -> xr.DataArray:
+def as_clean(array: xr.DataArray, sigma: float) -> xr.DataArray:
     """The stimuli and the probes of one strength, as if they were clean."""
     part = array.isel({dim: np.flatnonzero(array[f"{dim}_sigma"].values == sigma) for dim in array.dims})
     return part.assign_coords({f"{dim}_sigma": (dim, np.zeros(part.sizes[dim])) for dim in part.dims})

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
-from eif_lab.figures.style import GREY, HOW_LETTERS, MARKERS, METHODS, canvas, fit_words, in_order
+from eif_lab.figures.style import GREY, HOW_LETTERS, MARKERS, METHODS, canvas, fit_words, order_names
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
     """A panel for each statistic."""
-    domains = in_order([setting(job).dataset for job in jobs], DOMAINS)
-    methods = in_order([setting(job).method for job in jobs], list(METHODS))
+    domains = order_names([setting(job).dataset for job in jobs], DOMAINS)
+    methods = order_names([setting(job).method for job in jobs], list(METHODS))
     figure = canvas(11.0, 1.2 + 0.42 * len(domains) * 2)
     grid = figure.subplots(2, 3, sharey=True)
     for axes, (view, desideratum, statistic) in zip(grid.ravel(), PANELS):

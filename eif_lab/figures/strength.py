@@ -11,7 +11,7 @@ from eif_lab.errors import rule_error
 from eif_lab.figures.bounding import of_learners
 from eif_lab.figures.caption import number
 from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
-from eif_lab.figures.style import BLACK, BLUE, GREY, ORANGE, PURPLE, canvas, fit_name, fit_words, in_order
+from eif_lab.figures.style import BLACK, BLUE, GREY, ORANGE, PURPLE, canvas, fit_name, fit_words, order_names
 from eif_lab.learners.imitation import title as learner_title
 from eif_lab.results.job import JobResults
 
@@ -105,7 +105,7 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
     """A column for each domain."""
-    names = in_order([setting(job).dataset for job in jobs], DOMAINS)
+    names = order_names([setting(job).dataset for job in jobs], DOMAINS)
     axes_of = [axis for axis in AXES if lines(jobs, axis)]
     rows = [(axis, statistic) for axis in axes_of for statistic in STATISTICS]
     figure = canvas(max(5.0, 0.8 + 2.4 * len(names)), 0.9 + 1.7 * len(rows))

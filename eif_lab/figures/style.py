@@ -96,7 +96,7 @@ def canvas(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def styled() -> Any:
+def paper_style() -> Any:
     """A context in which figures are drawn and written by `RULES`."""
     from matplotlib.font_manager import fontManager
 
@@ -111,7 +111,7 @@ def fit_name(name: object, longest: int = LONGEST_NAME) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
-def wrapped(text: str) -> str:
+def wrap_title(text: str) -> str:
     """A panel's title in lines that are not wider than the panel."""
     return "\n".join(textwrap.wrap(text, LONGEST_LINE))
 
@@ -149,7 +149,7 @@ def finding_text(row: pd.Series) -> str:
     return f"{row.effect:.2f} [{row.low:.2f}, {row.high:.2f}], {verdict_text(row.verdict, row.how)}"
 
 
-def in_order(names: Sequence[str], known: Sequence[str]) -> list[str]:
+def order_names(names: Sequence[str], known: Sequence[str]) -> list[str]:
     """The distinct names, those that are known first and in that order."""
     distinct = list(dict.fromkeys(names))
     return [name for name in known if name in distinct] + [name for name in distinct if name not in known]

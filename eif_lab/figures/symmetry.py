@@ -23,7 +23,7 @@ from eif_lab.figures.style import (
     fit_name,
     fit_words,
     show_array,
-    wrapped,
+    wrap_title,
 )
 from eif_lab.results.job import JobResults
 
@@ -79,7 +79,7 @@ def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) ->
         place.set_title(title)
     if predicted is None:
         axes[1].set_axis_off()
-    axes[0].set_ylabel(wrapped(f"{dataset_title(job)}, {model_title(job)}") + "\nstimulus, by class")
+    axes[0].set_ylabel(wrap_title(f"{dataset_title(job)}, {model_title(job)}") + "\nstimulus, by class")
     axes[0].figure.colorbar(image, ax=list(axes[:2]), label=f"influence ({unit})", shrink=0.8, extend="both")
     draw_classes(axes[2], array, unit)
     draw_pairs(axes[3], array, unit)

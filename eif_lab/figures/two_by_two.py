@@ -12,7 +12,7 @@ from eif_lab.data.worlds import domains
 from eif_lab.figures.bounding import of_learners
 from eif_lab.figures.prompting import WIDEST, draw_mark, legend
 from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
-from eif_lab.figures.style import BLACK, GREY, METHODS, canvas, fit_words, in_order
+from eif_lab.figures.style import BLACK, GREY, METHODS, canvas, fit_words, order_names
 from eif_lab.results.bounds import LEARNERS
 from eif_lab.results.job import JobResults
 
@@ -56,8 +56,8 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
     """Four panels."""
-    names = in_order([setting(job).dataset for job in jobs], DOMAINS)
-    methods = in_order([setting(job).method for job in jobs], list(METHODS))
+    names = order_names([setting(job).dataset for job in jobs], DOMAINS)
+    methods = order_names([setting(job).method for job in jobs], list(METHODS))
     figure = canvas(8.0, 1.4 + 0.8 * len(names))
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
     for row, (background, title_start) in zip(grid, BACKGROUNDS.items()):

@@ -117,18 +117,18 @@ def containers_of(module: nn.Module) -> Iterator[tuple[Container, bool]]:
     yield attributes, True
     for name, one in attributes.items():
         if name not in HOOKS or name.startswith("_forward"):
-            for container in nested(one):
+            for container in nested_containers(one):
                 yield container, name not in HOOKS
 
 
-def nested(value: Any, depth: int = 0) -> Iterator[Container]:
+def nested_containers(value: Any, depth: int = 0) -> Iterator[Container]:
     """The dictionaries and lists in a value, itself included."""
     if depth > DEEPEST or not isinstance(value, dict | list | tuple):
         return
     if not isinstance(value, tuple):
         yield value
     for one in value.values() if isinstance(value, dict) else value:
-        yield from nested(one, depth + 1)
+        yield from nested_containers(one, depth + 1)
 
 
 DEEPEST = 8

@@ -16,7 +16,7 @@ from eif_lab.models.language.encoding import Encoder
 from eif_lab.readouts.classes import IGNORED
 
 
-class Encoded:
+class EncodedSamples:
     """Every distinct sample as a row.
 
     Args:

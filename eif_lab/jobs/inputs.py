@@ -17,7 +17,7 @@ from eif_lab.data.task import Samples, Task
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.influence.batch import Batch
 from eif_lab.jobs.device import must_be_usable
-from eif_lab.jobs.encoded import Encoded
+from eif_lab.jobs.encoded import EncodedSamples
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
 from eif_lab.library.measure import rows_to_read
@@ -75,7 +75,7 @@ class Inputs:
     stimuli: Batch
     probes: Batch
     candidates: np.ndarray | None
-    encoded: Encoded
+    encoded: EncodedSamples
     distances: dict[str, np.ndarray]
     base: BaseModel
     model: nn.Module
@@ -119,7 +119,7 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
     clean = without_neutral(plain)
     gauge = gauge_of(clean, job.update.calibration_stimuli)
     answers, candidates = rows_to_read(list(named_readouts(job.readout).values()), task.probes)
-    encoded = Encoded(base.encode, [task.stimuli, gauge.stimuli, task.probes, gauge.probes, answers])
+    encoded = EncodedSamples(base.encode, [task.stimuli, gauge.stimuli, task.probes, gauge.probes, answers])
     stimuli, probes = encoded.rows(task.stimuli), encoded.rows(task.probes)
     if next(base.module.parameters()).is_meta:
         feature, record = np.zeros(task.relation.shape), dict[str, Any]()

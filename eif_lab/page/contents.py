@@ -61,6 +61,6 @@ class Contents:
         return name
 
 
-def embedded(value: Any) -> Markup:
+def script_json(value: Any) -> Markup:
     """JSON for a script element: no text in it can end the element."""
     return Markup(json.dumps(value, allow_nan=False).replace("<", "\\u003c"))

@@ -22,7 +22,7 @@ from eif_lab.desiderata.wording import HOW_IN_WORDS
 from eif_lab.errors import rule_error
 from eif_lab.files.checksums import replace_file
 from eif_lab.page.arrays import QUANTILES, shorten
-from eif_lab.page.contents import BUDGETS, Budget, Contents, embedded
+from eif_lab.page.contents import BUDGETS, Budget, Contents, script_json
 from eif_lab.page.facts import FACTS, effect_text, facts, mark
 from eif_lab.page.pictures import Pictures
 from eif_lab.page.scorecard import LONGEST_NAME, Learners, comparisons, scorecard, tally, tested_rows
@@ -110,7 +110,7 @@ def render_page(
         claims=claims,
         relations=RELATIONS,
         quantiles=QUANTILES,
-        data=embedded(arrays | {"contents": contents.items}),
+        data=script_json(arrays | {"contents": contents.items}),
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
     )

@@ -90,11 +90,11 @@ class CheckedStore(LocalStore):
         whole = await super().get(key, prototype)
         place = f"{self.root.name}/{key}"
         if change := difference(place, None if whole is None else whole.to_bytes(), self.sums):
-            raise damaged(self.root.parent, change)
+            raise damage_error(self.root.parent, change)
         return whole if byte_range is None or whole is None else await super().get(key, prototype, byte_range)
 
 
-def damaged(folder: Path, change: str) -> ConfigError:
+def damage_error(folder: Path, change: str) -> ConfigError:
     """The error of results that are not what was written; ``change`` says which file differs, and how."""
     return ConfigError(f"{folder} must be as it was written, got damage: {change}. Run the job again.")
 

@@ -43,7 +43,7 @@ def job_folders(sweep: Path) -> list[Path]:
             below = [] if ended else below
         names[:] = [] if real in seen else below
         seen.add(real)
-    return sorted(jobs, key=lambda job: in_order(job.relative_to(sweep)))
+    return sorted(jobs, key=lambda job: sort_key(job.relative_to(sweep)))
 
 
 def ended_jobs(sweep: Path) -> list[Path]:
@@ -62,6 +62,6 @@ def begun_overrides(folder: Path) -> tuple[str, ...] | None:
     return tuple(map(str, overrides)) if isinstance(overrides, list) else None
 
 
-def in_order(place: Path) -> list[tuple[int, str]]:
+def sort_key(place: Path) -> list[tuple[int, str]]:
     """The sort key of jobs' places: part by part, numbers by their value and before names."""
     return [(int(part) if part.isdecimal() else sys.maxsize, part) for part in place.parts]

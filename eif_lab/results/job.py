@@ -37,7 +37,7 @@ from eif_lab.files.checksums import (
     write_sums,
 )
 from eif_lab.files.locks import is_locked, locked
-from eif_lab.results.arrays import damaged, open_array, write_array
+from eif_lab.results.arrays import damage_error, open_array, write_array
 from eif_lab.results.comparison import above_neutral, per_nat
 from eif_lab.results.folders import MANIFEST
 from eif_lab.results.manifest import (
@@ -102,7 +102,7 @@ class JobResults:
         file = self.path / SUMS
         content = file.read_bytes() if file.is_file() else None
         if change := difference(SUMS, content, {SUMS: self.manifest.checksum}):
-            raise damaged(self.path, change)
+            raise damage_error(self.path, change)
         assert content is not None
         return read_sums(content.decode())
 
@@ -151,11 +151,11 @@ class JobResults:
             return []
         content = (self.path / VERDICTS).read_bytes()
         if self.sums is not None and (change := difference(VERDICTS, content, self.sums)):
-            raise damaged(self.path, change)
+            raise damage_error(self.path, change)
         try:
             return rows_of(content)
         except ValueError as error:
-            raise damaged(self.path, f"{VERDICTS} holds no verdicts: {one_line(error)}") from None
+            raise damage_error(self.path, f"{VERDICTS} holds no verdicts: {one_line(error)}") from None
 
 
 def write_job(
@@ -228,7 +228,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     replace_file(directory / MANIFEST, manifest_text(whole).encode())
 
 
-def finished(directory: Path, config: Mapping[str, Any], key: str) -> JobResults | None:
+def finished_job(directory: Path, config: Mapping[str, Any], key: str) -> JobResults | None:
     """The job in ``directory`` if it is done and whole, and the same would be measured again by the same packages.
 
     Args:

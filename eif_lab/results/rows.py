@@ -125,7 +125,7 @@ def by_desideratum(rows: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, 
     return [sorted(group, key=lambda row: row["finding"] or 0) for group in findings.values()]
 
 
-def judged_before(row: Mapping[str, Any]) -> bool:
+def judged_by_older_rule(row: Mapping[str, Any]) -> bool:
     """Whether a row was judged as violated when that took no p-value of its own."""
     return row["verdict"] == VIOLATED and math.isnan(row["p_violated"])
 

@@ -20,7 +20,7 @@ from eif_lab.results.rows import (
     TEXT,
     VERDICT_COLUMNS,
     by_desideratum,
-    judged_before,
+    judged_by_older_rule,
     typed_frame,
     verdict_of,
 )
@@ -139,7 +139,7 @@ def _strength(manifest: Manifest) -> dict[str, Any]:
 
 def _sweep_row(row: Mapping[str, Any]) -> dict[str, Any]:
     copied = {name: row[name] for name in COPIED}
-    return {**copied, "verdict_alone": row["verdict"], "judged_before": judged_before(row)}
+    return {**copied, "verdict_alone": row["verdict"], "judged_before": judged_by_older_rule(row)}
 
 
 def write_frame(path: Path, table: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ from eif_lab.desiderata.symmetry import Symmetry
 from eif_lab.errors import ConfigError
 from eif_lab.figures import asymmetry
 from eif_lab.figures.runs import find_jobs, setting
-from eif_lab.figures.style import styled
+from eif_lab.figures.style import paper_style
 
 ASKED = ("log_prob", "prob")
 
@@ -49,7 +49,7 @@ def with_array(job, array, **changed):
 
 def test_rows_are_the_desideratums_own_findings_on_each_readout(jobs):
     predicted = jobs[1]
-    table = asymmetry.measured(jobs)
+    table = asymmetry.symmetry_rows(jobs)
     assert sorted(zip(table["job"], table["readout"])) == [(0, "log_prob"), (0, "prob"), (2, "log_prob"), (2, "prob")]
     for row in table.itertuples():
         array, partner = (
@@ -68,9 +68,9 @@ def test_rows_are_the_desideratums_own_findings_on_each_readout(jobs):
 def test_a_readout_that_no_prediction_has_is_shown_without_excess(jobs):
     exact, predicted, _ = jobs
     without = with_array(predicted, predicted.influence.isel(readout=[0]))
-    table = asymmetry.measured([exact, without]).set_index("readout")
+    table = asymmetry.symmetry_rows([exact, without]).set_index("readout")
     assert np.isfinite(table.loc["log_prob", "excess"]) and np.isnan(table.loc["prob", "excess"])
-    assert np.isnan(asymmetry.measured([exact])["excess"]).all()
+    assert np.isnan(asymmetry.symmetry_rows([exact])["excess"]).all()
 
 
 def test_a_predictions_symmetry_is_that_at_any_rate(jobs):
@@ -83,8 +83,8 @@ def test_a_predictions_symmetry_is_that_at_any_rate(jobs):
 
 
 def test_curves_and_dashes_are_the_rows_and_the_predictions(jobs):
-    table = asymmetry.measured(jobs)
-    with styled():
+    table = asymmetry.symmetry_rows(jobs)
+    with paper_style():
         figure = asymmetry.draw(jobs)
         figure.draw_without_rendering()
     for axes, panel in zip(figure.axes, asymmetry.PANELS):

@@ -36,7 +36,7 @@ from eif_lab.figures import (
 )
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs, judged_array, setting
-from eif_lab.figures.style import save, styled
+from eif_lab.figures.style import paper_style, save
 from eif_lab.results.manifest import manifest_text
 from eif_lab.results.tables import sweep_table
 
@@ -82,7 +82,7 @@ def jobs_of(runs, name):
 @pytest.fixture(scope="module")
 def figures(runs):
     """Each figure as matplotlib has it."""
-    with styled():
+    with paper_style():
         return {name: MODULES[name].draw(jobs_of(runs, name)) for name in FIGURES}
 
 
@@ -90,7 +90,7 @@ def figures(runs):
 def drawn(runs, figures, tmp_path_factory):
     """Each figure as files."""
     folder = tmp_path_factory.mktemp("figures")
-    with styled():
+    with paper_style():
         for name, figure in figures.items():
             save(figure, caption(f"figure-{name}", MODULES[name].SHOWS, jobs_of(runs, name)), folder, name)
     return folder
@@ -217,7 +217,7 @@ def oddly_named(tmp_path_factory, make_job):
 )
 def test_any_name_is_drawn_as_text_and_fits(oddly_named, name, run, tmp_path, caplog, recwarn):
     jobs = MODULES[name].select(find_jobs([oddly_named / run]))
-    with styled():
+    with paper_style():
         figure = MODULES[name].draw(jobs)
         save(figure, caption(f"figure-{name}", MODULES[name].SHOWS, jobs), tmp_path, name)
         assert len(caplog.records) <= 1 and [one for one in recwarn if "Glyph" in str(one.message)] == []
@@ -252,7 +252,7 @@ def test_undefined_and_lonely_cells_take_nothing_from_the_other_classes(runs, re
         defined = [cell for cell in cells if np.isfinite(cell)]
         assert means[a, b] == pytest.approx(np.mean(defined) if defined else np.nan, rel=1e-5, abs=1e-7, nan_ok=True)
     assert np.isnan(means[7, 7]) and np.isnan(means).sum() == 1
-    with styled():
+    with paper_style():
         figure = matplotlib.figure.Figure()
         symmetry.draw_pairs(figure.subplots(), found, "nat")
         symmetry.draw_classes(figure.subplots(), found, "nat")
@@ -446,7 +446,7 @@ def test_what_was_not_taught_has_a_cross_and_no_ratio(tmp_path, make_job):
         calibration = {"target": target, "strength": 0.0, "reached": False}
         fields = {"model": "phi3-tiny", "dataset": "implication", "view": "probes"}
         make_job(tmp_path / str(target), task, moved(task, {}), update={"calibration": calibration}, **fields)
-    with styled():
+    with paper_style():
         figure = strength.draw(strength.select(find_jobs([tmp_path])))
     for axes in figure.axes:
         assert len(marks(axes, "x")) == 2 and marks(axes, "o") == []

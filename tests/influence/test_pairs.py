@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from eif_lab.influence.per_sample.factors import Outer, Rows, crossed, inner, joined, rows_of
+from eif_lab.influence.per_sample.factors import Outer, Rows, inner, merge_parts, pairwise_inner, rows_of
 
 
 @pytest.fixture
@@ -52,16 +52,16 @@ def test_every_use_equals_the_same_with_the_dense_matrix(pairs):
 def test_inner_products_follow_from_the_gram_matrices(pairs):
     for a, b in itertools.product(pairs, repeat=2):
         expected = torch.einsum("soi,poi->sp", a.dense(), b.dense())
-        assert torch.allclose(crossed(a, b), expected)
+        assert torch.allclose(pairwise_inner(a, b), expected)
         assert torch.allclose(inner(a, b), expected.diagonal())
 
 
 def test_crossed_takes_the_matrices_where_there_are_many_tokens_and_gets_the_same(pairs):
     many = Outer(pairs[0].right.repeat(1, 20, 1), pairs[0].left.repeat(1, 20, 1))
-    assert torch.allclose(crossed(many, pairs[1]), 20 * crossed(pairs[0], pairs[1]))
+    assert torch.allclose(pairwise_inner(many, pairs[1]), 20 * pairwise_inner(pairs[0], pairs[1]))
 
 
 def test_joined_pairs_are_their_sum(pairs):
-    whole = joined(pairs)
+    whole = merge_parts(pairs)
     assert [type(pair) for pair in whole] == [Outer, Rows]
     assert torch.allclose(sum(p.dense() for p in whole), sum(p.dense() for p in pairs))

@@ -23,7 +23,7 @@ from eif_lab.files.checksums import SUMS
 from eif_lab.results import arrays
 from eif_lab.results.arrays import CHUNK_BYTES, open_array, write_array
 from eif_lab.results.cache import ArrayCache, array_key
-from eif_lab.results.job import JobResults, finished, open_job, write_job
+from eif_lab.results.job import JobResults, finished_job, open_job, write_job
 from eif_lab.results.manifest import FORMAT
 from eif_lab.results.provenance import git_state, package_versions, provenance
 from eif_lab.results.rows import verdict_frame
@@ -365,7 +365,7 @@ def test_result_of_a_newer_format_is_refused(tmp_path):
 
 def test_every_flipped_bit_of_a_manifest_is_told(tmp_path, make_influence):
     write_job(tmp_path, {**manifest(), "config": {"seed": 1, "digest": ""}, "array": "k"}, make_influence(), [], {})
-    assert finished(tmp_path, {"seed": 1, "digest": ""}, "k") is not None
+    assert finished_job(tmp_path, {"seed": 1, "digest": ""}, "k") is not None
     file = tmp_path / "manifest.json"
     content = file.read_bytes()
     for place in range(len(content)):
@@ -383,16 +383,16 @@ def test_a_manifest_from_before_there_were_digests_is_opened_but_its_job_is_not_
     old = {name: value for name, value in told.items() if name != "digest"} | {"format": 1}
     (tmp_path / "manifest.json").write_text(json.dumps(old))
     assert open_results(tmp_path).manifest["status"] == "done"
-    assert finished(tmp_path, told["config"], "k") is None
+    assert finished_job(tmp_path, told["config"], "k") is None
 
 
 def test_a_job_is_finished_only_for_the_array_config_and_packages_that_it_has(tmp_path, make_influence, monkeypatch):
     write_job(tmp_path, {**manifest(), "config": {"seed": 1}, "array": "k"}, make_influence(), [], {})
-    assert finished(tmp_path, {"seed": 1}, "k") is not None
-    assert finished(tmp_path, {"seed": 1}, "another key") is None
-    assert finished(tmp_path, {"seed": 2}, "k") is None
+    assert finished_job(tmp_path, {"seed": 1}, "k") is not None
+    assert finished_job(tmp_path, {"seed": 1}, "another key") is None
+    assert finished_job(tmp_path, {"seed": 2}, "k") is None
     monkeypatch.setattr("eif_lab.results.job.package_versions", lambda: {"torch": "0"})
-    assert finished(tmp_path, {"seed": 1}, "k") is None
+    assert finished_job(tmp_path, {"seed": 1}, "k") is None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])

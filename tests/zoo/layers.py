@@ -367,7 +367,7 @@ class Rounded(torch.autograd.Function):
 
 
 class RoundedWithRule(torch.autograd.Function):
-    """As above, with a rule for vmap."""
+    """Rounding with a straight-through gradient, and a rule for vmap."""
 
     generate_vmap_rule = True
 

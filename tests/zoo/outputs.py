@@ -16,7 +16,7 @@ EXCLUDE = {"perturbation": "exclude", "readout": ALL, "update": {"learning_rate"
 
 
 class Segmenter(nn.Module):
-    """(n, channels, height, width) to (n, classes, height, width); likewise of lines and volumes."""
+    """(n, channels, height, width) to (n, classes, height, width); of lines and volumes with one axis less or more."""
 
     def __init__(self, classes: int, dims: int = 2) -> None:
         super().__init__()

@@ -283,7 +283,7 @@ class TrainingNorm(nn.Module):
 
 
 class TrainOverridden(TrainingNorm):
-    """As above, by the method that ``eval`` calls."""
+    """Puts a norm into training mode in ``train``, the method that ``eval`` calls."""
 
     def train(self, mode: bool = True) -> nn.Module:
         super().train(mode)

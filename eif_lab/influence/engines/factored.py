@@ -13,7 +13,7 @@ from eif_lab.influence.engines.engine import Prepared, Refused
 from eif_lab.influence.per_sample.axes import Disagreement
 from eif_lab.influence.per_sample.backward import Gradients
 from eif_lab.influence.per_sample.clipping import clip_factors, times_each
-from eif_lab.influence.per_sample.factors import Factors, joined
+from eif_lab.influence.per_sample.factors import Factors, merge_parts
 from eif_lab.influence.per_sample.layers.layer import FactoredWeight, Parameter
 from eif_lab.influence.per_sample.layout import Layout
 from eif_lab.influence.problem import Problem
@@ -111,7 +111,7 @@ class Coefficients:
         trained, parameters = self.problem.trained, dict[str, Parameter]()
         for name in self.layout.factored:
             parts = [part.scaled(s.clip * s.weight) for s in self.steps for part in s.factors.get(name, ())]
-            parameters[name] = FactoredWeight(self.scale_of(name), joined(parts))
+            parameters[name] = FactoredWeight(self.scale_of(name), merge_parts(parts))
         for name in self.layout.copied:
             base = trained[name].detach().to(torch.promote_types(trained[name].dtype, torch.float32))
             scaled = (base * self.scale_of(name)).expand(self.count, *base.shape)

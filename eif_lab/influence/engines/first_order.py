@@ -16,7 +16,7 @@ from eif_lab.influence.engines.engine import EVERY, Engine, Prepared, Refused, r
 from eif_lab.influence.per_sample.axes import Disagreement
 from eif_lab.influence.per_sample.backward import backward
 from eif_lab.influence.per_sample.clipping import clip_factors, times_each, total
-from eif_lab.influence.per_sample.factors import Factors, by_matrices, crossed
+from eif_lab.influence.per_sample.factors import Factors, by_matrices, pairwise_inner
 from eif_lab.influence.per_sample.layout import Layout
 from eif_lab.influence.per_sample.trial import Layouts
 from eif_lab.influence.problem import GIB, Problem
@@ -160,7 +160,7 @@ def inner_products(a: PerSampleGradients, b: PerSampleGradients) -> Tensor:
         if isinstance(one, Tensor) and isinstance(other, Tensor):
             parts.append(one.flatten(1) @ other.flatten(1).T)
         else:
-            parts += [crossed(p, q) for p in one for q in other]
+            parts += [pairwise_inner(p, q) for p in one for q in other]
     return total(parts)
 
 

@@ -170,7 +170,7 @@ def split(tensor: Tensor, axis: int, count: int) -> Tensor:
     return tensor.unflatten(axis, (count, -1)).movedim(axis, 0)
 
 
-def joined(parts: Tensor, axis: int) -> Tensor:
+def join(parts: Tensor, axis: int) -> Tensor:
     """The inverse of `split`."""
     return parts.movedim(0, axis).flatten(axis, axis + 1)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eif_lab.influence.batch import Batch, call_model
-from eif_lab.influence.per_sample.factors import Factors, Outer, Rows, joined
+from eif_lab.influence.per_sample.factors import Factors, Outer, Rows, merge_parts
 from eif_lab.influence.per_sample.layers.layer import Parameters, tensors
 from eif_lab.influence.per_sample.layout import Layout
 from eif_lab.influence.per_sample.sites import with_stimulus_parameters
@@ -102,7 +102,7 @@ def backward(problem: Problem, layout: Layout, parameters: Parameters, batch: Ba
         if loss.requires_grad:
             gradients = torch.autograd.grad(loss, variables, allow_unused=True)
     dense = {name: gradient for name, gradient in zip(copies, gradients) if gradient is not None}
-    return Gradients({name: joined(several) for name, several in factors.items()}, dense)
+    return Gradients({name: merge_parts(several) for name, several in factors.items()}, dense)
 
 
 @contextmanager

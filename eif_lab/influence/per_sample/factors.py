@@ -143,7 +143,7 @@ def inner(a: Factors, b: Factors) -> Float[Tensor, " s"]:
     return (torch.bmm(a.right, b.right.mT) * left).sum((1, 2))
 
 
-def crossed(a: Factors, b: Factors) -> Float[Tensor, "s p"]:
+def pairwise_inner(a: Factors, b: Factors) -> Float[Tensor, "s p"]:
     """``<dW_a of one sample, dW_b of another>`` for all pairs of samples: (samples of a, samples of b).
 
     From the Gram matrices, or from the matrices themselves where those take fewer multiplications.
@@ -172,7 +172,7 @@ def times_each(values: Float[Tensor, "s n d"], factor: Tensor | float) -> Float[
     return values * (factor.to(values.dtype)[:, None, None] if isinstance(factor, Tensor) else factor)
 
 
-def joined(parts: Sequence[Factors]) -> list[Factors]:
+def merge_parts(parts: Sequence[Factors]) -> list[Factors]:
     """Their sum, as at most one of each kind."""
     outer = [p for p in parts if isinstance(p, Outer)]
     rows = [p for p in parts if isinstance(p, Rows)]

@@ -51,9 +51,9 @@ def document(domains: Sequence[type[Domain]], random: np.random.Generator) -> li
     facts, questions = facts_and_questions(domain, random, random.random() if random.random() < EASIER else 1.0)
     wordings = 1 if random.random() < DEFAULT_WORDING else 3
     pieces = []
-    for fact in shuffled(facts, random):
+    for fact in shuffle_facts(facts, random):
         pieces.append(Piece(f" {domain.sentence(fact, int(random.integers(wordings)))}", whole))
-    for fact in shuffled(questions, random):
+    for fact in shuffle_facts(questions, random):
         pieces += [
             Piece(f" {domain.prompt(fact, int(random.integers(wordings)))}", whole),
             Piece(f" {fact.object} .", True),
@@ -87,8 +87,8 @@ def facts_and_questions(
         if domain.closed and foil not in known and not foil.negated
     )
     return facts, [
-        *shuffled(follows, random)[:MOST_FOLLOWING],
-        *shuffled(facts, random)[:MOST_RECALLED],
+        *shuffle_facts(follows, random)[:MOST_FOLLOWING],
+        *shuffle_facts(facts, random)[:MOST_RECALLED],
         *denied[: random.integers(0, 2)],
     ]
 
@@ -98,7 +98,7 @@ def words(fact: Fact) -> set[str]:
     return {fact.subject, *fact.object.split()}
 
 
-def shuffled(facts: Sequence[Fact], random: np.random.Generator) -> list[Fact]:
+def shuffle_facts(facts: Sequence[Fact], random: np.random.Generator) -> list[Fact]:
     """The facts in a random order."""
     return [facts[i] for i in random.permutation(len(facts))]
 
@@ -116,7 +116,7 @@ def examination(
         unseen: Whether its words are those that pre-training never shows.
     """
     world = domain.world(invent(domain.size(CASES), random, unseen=unseen), CASES)
-    facts = shuffled([*world.background, *(fact for case in world.cases for fact in case.facts)], random)
+    facts = shuffle_facts([*world.background, *(fact for case in world.cases for fact in case.facts)], random)
     known = closure(facts, world.rules)
     context = domain.text(facts)
     near = consequences(facts, world.rules)

@@ -12,12 +12,12 @@ from torch.func import functional_call, vmap
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from eif_lab.influence.per_sample.axes import Disagreement, joined, split, spread
-from eif_lab.influence.per_sample.layers.embedding import unpadded
+from eif_lab.influence.per_sample.axes import Disagreement, join, split, spread
+from eif_lab.influence.per_sample.layers.embedding import without_padding_gradient
 from eif_lab.influence.per_sample.layers.layer import Forward, LayerRule, Parameters, Site, Stack, tensors
 
 
-def vectorised(site: Site, parameters: Parameters, stack: Stack) -> Forward:
+def vmapped_forward(site: Site, parameters: Parameters, stack: Stack) -> Forward:
     """The forward by ``vmap`` over the parameters and each input that has an axis of stimuli."""
     module = copy.copy(site.module)
     for hooks in HOOKS:  # the module itself calls them, once for all
@@ -55,7 +55,7 @@ def vectorised(site: Site, parameters: Parameters, stack: Stack) -> Forward:
                 return leaf
             part = next(every)
             if call is not None:
-                part = spread(part, stack.size) if axis is None else joined(part, axis)
+                part = spread(part, stack.size) if axis is None else join(part, axis)
             return part.to(like) if narrow and like is not None and part.is_floating_point() else part
 
         return pytree.tree_unflatten([together(*one) for one in zip(outputs, output_axes)], output_structure)
@@ -93,8 +93,8 @@ class Embeddings(TorchFunctionMode):
         ids, weight, padding_idx = arguments["input"], arguments["weight"], arguments.get("padding_idx")
         if padding_idx is not None and padding_idx < 0:
             padding_idx += weight.shape[0]
-        return unpadded(func(ids, weight), ids, padding_idx)
+        return without_padding_gradient(func(ids, weight), ids, padding_idx)
 
 
-ANY = LayerRule(lambda module: True, vectorised)
+ANY = LayerRule(lambda module: True, vmapped_forward)
 """For modules that no other rule is for; it is not registered, so that it never goes before another one."""

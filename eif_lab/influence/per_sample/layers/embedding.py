@@ -35,13 +35,13 @@ def embedding(site: Site, parameters: Parameters, stack: Stack) -> Forward:
                 y = y + rows_of(one, flat)
         if stack.record is not None and isinstance(weight, FactoredWeight):
             y = stack.record(site.names["weight"], flat, y)
-        y = unpadded(y, flat, module.padding_idx)
+        y = without_padding_gradient(y, flat, module.padding_idx)
         return together(y.view(*parts.shape, y.shape[-1]))
 
     return forward
 
 
-def unpadded(y: Tensor, ids: Tensor, padding_idx: int | None) -> Tensor:
+def without_padding_gradient(y: Tensor, ids: Tensor, padding_idx: int | None) -> Tensor:
     """Rows of an embedding with no gradient where padding stands."""
     return y if padding_idx is None else torch.where((ids == padding_idx)[..., None], y.detach(), y)
 

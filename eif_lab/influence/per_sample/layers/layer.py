@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from eif_lab.influence.per_sample.axes import Call, Calls, joined, split, spread
+from eif_lab.influence.per_sample.axes import Call, Calls, join, split, spread
 from eif_lab.influence.per_sample.factors import Factors
 
 
@@ -76,7 +76,7 @@ class Stack:
         [axis] = call.input_axes
         if axis is None:
             return x.expand(self.count, *x.shape), lambda y: spread(y, self.size)
-        return split(x, axis, self.count), lambda y: joined(y, axis)
+        return split(x, axis, self.count), lambda y: join(y, axis)
 
 
 @dataclass(frozen=True)
