@@ -1,4 +1,4 @@
-"""What is measured: a model, stimuli, probes, a method and an update."""
+"""Cases of benchmarks: a model, stimuli, probes, a method and an update."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class Case:
         return f"{len(self.stimuli[1])} x {len(self.probes[1])}"
 
     def take(self, stimuli: int, probes: int) -> Case:
-        """The first so many of each."""
+        """The case with the first stimuli and probes only."""
         head = {"stimuli": stimuli, "probes": probes}
         return replace(self, **{name: tuple(t[:count] for t in getattr(self, name)) for name, count in head.items()})
 
     def with_steps(self, steps: int) -> Case:
-        """The same, updated for so many steps."""
+        """The case with another number of steps."""
         return replace(self, update=replace(self.update, steps=steps))
 
     def influence(self, engine: str | Engine = "auto", readout: str | Sequence[str] = "log_prob") -> np.ndarray:

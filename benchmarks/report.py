@@ -99,7 +99,7 @@ class Report:
         print("  " + "".join(self.noise(part)), flush=True)
 
     def write(self) -> None:
-        """Both files, as far as the measurement has come."""
+        """Write both files with all rows measured so far."""
         minutes = round((time.perf_counter() - self.started) / 60, 1)
         described = self.machine | {"command": self.command, "minutes": minutes}
         parts = {

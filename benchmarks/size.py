@@ -29,7 +29,7 @@ NOISE = 0.3
 """Standard deviation of a cell, as a share of the strength."""
 
 MOST = 8
-"""So many times as many arrays as are to be judged are drawn at most."""
+"""The largest number of arrays that are drawn, as a multiple of those to be judged."""
 
 Values = Float[np.ndarray, "worlds stimuli forms"]
 Effect = Callable[[Generator, Values], Values]

@@ -14,7 +14,7 @@ HEADER = ("model and data", "statistic", "steps", "learning rate", "direct influ
 
 
 def page(table: pd.DataFrame, described: Mapping[str, Any], notes: Sequence[str]) -> str:
-    """The page: on what it was run, what is missing, and a row for each setting and statistic.
+    """The page: the machine, missing settings, and a row for each setting and statistic.
 
     Args:
         table: A row for each statistic of each prediction in each setting.

@@ -125,5 +125,5 @@ def must_have_free_job_folders(command: Command, sweep: Path) -> None:
 
 
 def unresolved_value(node: DictConfig, name: str) -> str:
-    """A value as it is written, its interpolations not resolved."""
+    """A value of a config with its interpolations unresolved."""
     return str(cast(dict[str, Any], OmegaConf.to_container(node, resolve=False))[name])

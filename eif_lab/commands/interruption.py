@@ -58,7 +58,7 @@ def run(module: str) -> NoReturn:
 
 
 def on_signal(number: int, _: FrameType | None) -> None:
-    """Interrupt what runs; where nothing is left to do, end the process."""
+    """Interrupt the running command; where nothing is left to do, end the process."""
     reported, State.received = State.received, State.received or number
     if State.over:
         os.write(2, b"" if reported else f"{TOLD}\n".encode())

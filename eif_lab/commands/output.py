@@ -169,7 +169,7 @@ def read_config(directory: Path) -> Mapping[str, Any] | None:
 
 
 def differences(there: Any, here: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two values of JSON differ: (name with dots, the one, the other); None stands for what is not there."""
+    """The differences of two JSON values: (name with dots, one value, the other); None stands for a missing one."""
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         for name in sorted(there.keys() | here.keys()):
             yield from differences(there.get(name), here.get(name), f"{place}.{name}".lstrip("."))

@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
 
 
 def set_environment() -> None:
-    """Set what libraries read from the environment, as far as the user has not."""
+    """Set variables of the environment that libraries read and the user has not set."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would otherwise print and exit with
     if os.path.expanduser("~") == "~":
         os.environ["HOME"] = os.devnull  # of a user whom the system does not know: libraries break where there is none

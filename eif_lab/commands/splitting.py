@@ -49,7 +49,7 @@ def split_jobs(sweeper: Mapping[str, Any], overrides: Sequence[str], loader: Loa
 
 
 def count_values(override: Override) -> int:
-    """How many values a sweep gives an option; 1 where there are few, such as those of a glob."""
+    """The number of values that a sweep gives an option; 1 where there are few, such as those of a glob."""
     sweep = override.value()
     if isinstance(sweep, RangeSweep):
         start, stop, step = sweep.start or 0, sweep.stop or 0, sweep.step or 1

@@ -22,14 +22,14 @@ def spaced(name: str) -> str:
 
 
 def number_text(value: float | str | None, digits: int = 3) -> str:
-    """A number with so many significant digits; a dash where there is none, and text as it is."""
+    """A number with ``digits`` significant digits; a dash for None, and text unchanged."""
     if isinstance(value, str):
         return value
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
 
 
 def interval_text(low: float, high: float, digits: int) -> str:
-    """An interval with so many significant digits: ``[0.38, 0.41]``."""
+    """An interval with ``digits`` significant digits: ``[0.38, 0.41]``."""
     return "no interval" if math.isnan(low) or math.isnan(high) else f"[{low:.{digits}g}, {high:.{digits}g}]"
 
 
@@ -40,7 +40,7 @@ def p_text(verdict: str, p_value: float, p_violated: float) -> str:
 
 
 def verdict_text(verdict: str, how: str) -> str:
-    """A verdict in words, and how what is violated fails: ``violated: absent``."""
+    """A verdict in words, with the way in which a violated claim fails: ``violated: absent``."""
     return f"{verdict}: {how}" if how else verdict
 
 

@@ -90,7 +90,7 @@ def page(file: Any = None) -> Console:
 def print_job(
     job: JobResults, console: Console | None = None, learners: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
 ) -> None:
-    """Print a job's verdicts, one line per finding, and below them why what is missing is missing.
+    """Print a job's verdicts, one line per finding, and below them the reasons for missing ones.
 
     Args:
         job: Which.
@@ -316,7 +316,7 @@ def _print_note(console: Console, head: str, why: str) -> None:
 
 
 def grid() -> Table:
-    """A table in the style of all that is printed."""
+    """An empty table in the console's style."""
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 

@@ -61,7 +61,7 @@ def row_of(job: JobResults) -> dict[str, str]:
 
 
 def quality(base: BaseModel) -> str:
-    """How good the base model is, as far as the manifest says."""
+    """The base model's quality, as the manifest states it."""
     known = [(name, base[name]) for name in ("accuracy", "background_accuracy") if isinstance(base.get(name), float)]
     return "".join(f", {spaced(name)} {value:.3f}" for name, value in known)
 

@@ -31,13 +31,13 @@ EXPLAINED = Range(least=0.9)
 """Correlation of the exact array with the first-order one."""
 
 BARELY = Range(least=-0.1, most=0.1)
-"""A share so small that nothing came of it, on either side of zero."""
+"""A share that counts as no effect, on either side of zero."""
 
 MORE = Range(least=0.0)
 """A difference that has the sign claimed."""
 
 COUNTED = ("distance_decay", "sparsity", "logic", "negation")
-"""The desiderata of clozes. Symmetry is none of them: that what is stated should be believed backwards is no logic."""
+"""The desiderata of clozes. Symmetry is not among them: logic does not ask that a statement hold backwards."""
 
 
 class _Verdicts(dict[tuple[str, str], str]):
@@ -179,7 +179,7 @@ def group_jobs(jobs: Sequence[JobResults], but_for_domains: bool = True) -> list
 
 
 def is_include(job: JobResults) -> bool:
-    """Whether each stimulus is trained on, or read, as it is."""
+    """Whether each stimulus is trained on, or read, unchanged."""
     return setting(job).perturbation == "include"
 
 

@@ -49,7 +49,7 @@ class Decay(NamedTuple):
 
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
-    """The exact arrays of all weights; of knowledge domains those of clozes."""
+    """The jobs with exact arrays under training of all weights; of knowledge domains, those on clozes."""
     return select_jobs(
         jobs,
         "an exact array with method=full",

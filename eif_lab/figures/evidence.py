@@ -83,7 +83,7 @@ class Estimate:
 
     @classmethod
     def of_interval(cls, effect: float, low: float, high: float, units: int, domain: str = "") -> Estimate:
-        """One whose 95 % interval is known, from so many independent units."""
+        """An estimate from its 95 % interval and its number of independent units."""
         freedom = units - 1
         if freedom < 1 or not all(map(math.isfinite, (effect, low, high))):
             return cls(effect, domain=domain)

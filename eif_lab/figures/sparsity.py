@@ -34,7 +34,7 @@ POINTS = 101
 
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
-    """The exact arrays of all weights; of knowledge domains those of clozes."""
+    """The jobs with exact arrays under training of all weights; of knowledge domains, those on clozes."""
     return select_jobs(
         jobs,
         "an exact array with method=full",

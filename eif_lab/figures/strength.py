@@ -1,4 +1,4 @@
-"""figure-strength: how far what is taught reaches, by how much was taught and in how many steps."""
+"""figure-strength: reach and converse by strength and by the number of steps."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ VERDICTS: dict[str, dict[str, Any]] = {
 """Marks of the verdicts, distinguished by shape and filling as well as by colour."""
 
 HOW_MARKS = {REVERSED: "<", ABSENT: "X", SHORT: ">"}
-"""Marks of what is violated, by how: it points to where it lies, below chance or above."""
+"""Marks of violated findings, by how they fail: each points to its side of chance, below or above."""
 
 HOW_LETTERS = {REVERSED: "r", ABSENT: "a", SHORT: "s"}
 """Beside a mark whose shape says something else."""

@@ -1,4 +1,4 @@
-"""figure-two-by-two: what is known in weights or in the context, by what is new in weights or in the context."""
+"""figure-two-by-two: the background in weights or in the context, by the stimulus in weights or in the context."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class HashedFile:
         return self.file.write(content)
 
     def flush(self) -> None:
-        """Pass what is buffered on to the system."""
+        """Pass buffered bytes on to the system."""
         self.file.flush()
 
 

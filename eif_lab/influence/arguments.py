@@ -1,4 +1,4 @@
-"""Arguments of the public functions: what is of another type than it should be is refused in one line, at the door."""
+"""Checks of the public functions' arguments: a value of another type is refused in one line before any work."""
 
 from __future__ import annotations
 

@@ -149,5 +149,5 @@ def collate(data: Dataset, field: str) -> Any:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's parameters lie."""
+    """The device of a model's parameters."""
     return next(model.parameters()).device

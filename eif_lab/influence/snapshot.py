@@ -1,4 +1,4 @@
-"""A model as it is before any update, so that what a call changes is noticed, and put back."""
+"""A snapshot of a model before any update, by which changes that a call makes are found and undone."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def has_same_numbers(tensor: Tensor, copied: Tensor) -> bool:
-    """Whether a tensor has the numbers of its copy; what is not a number is the same as itself."""
+    """Whether a tensor has the numbers of its copy; NaN equals NaN."""
     if tensor.shape != copied.shape:
         return False
     return torch.equal(tensor, copied) or torch.equal(tensor.nan_to_num(), copied.nan_to_num())

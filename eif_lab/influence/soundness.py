@@ -30,7 +30,7 @@ OFTEN = 8
 """Times that a model which draws random numbers is called again."""
 
 MOST_TRIED = 16
-"""Stimuli that are looked at for one whose loss depends on what is trained."""
+"""Number of stimuli among which one is searched whose loss depends on the trained parameters."""
 
 
 def must_be_callable(loss: Any) -> None:

@@ -30,7 +30,7 @@ def key_of(job: Job) -> str:
 
 
 def determinants(job: Job) -> dict[str, Any]:
-    """All that decides the values of a job's array to the last bit, as do the device and its algorithms."""
+    """Everything that, with the device and its algorithms, decides the values of a job's array to the last bit."""
     choices: dict[str, Options] = {
         "dataset": job.dataset,
         "model": job.model,

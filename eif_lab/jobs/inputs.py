@@ -1,4 +1,4 @@
-"""All that a measurement needs: data, base model, perturbation and method, put together and checked."""
+"""Inputs of a measurement: data, base model, perturbation and method, put together and checked."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class JobData(Protocol):
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that a measurement needs.
+    """Inputs of a measurement.
 
     Attributes:
         task: Perturbed, without the worlds that were not learnt.

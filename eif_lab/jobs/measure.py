@@ -108,7 +108,7 @@ def prepare(job: Job, update: Mapping[str, Any]) -> Iterator[Rows]:
 
 
 class PartHandler(ExitStack):
-    """Keeps what is measured, and tells the tracker, and the console, how far the measurement is."""
+    """Stores each measured part, and reports progress to the tracker and the console."""
 
     def __init__(self, run: Run, total: int, parts: Parts) -> None:
         super().__init__()

@@ -84,7 +84,7 @@ class Record:
 
 
 def foreign_packages(record: Record) -> str:
-    """Under which other packages an array was measured, in words; empty where these are the ones at hand."""
+    """The packages under which an array was measured, in words; empty where they are those installed now."""
     then = record.measured.get("versions") or {}
     now = package_versions()
     other = [f"{name} {version}" for name, version in then.items() if now.get(name) != version]

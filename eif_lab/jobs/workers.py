@@ -139,7 +139,7 @@ class RayWorkers(Workers):
                 log.warning("others use the cluster: this waits until it has %g %s free", actors * each, resource)
 
     def share(self, actors: list[Any], places: list[slice]) -> None:
-        """Give out the places, the next one to whoever is done, and wait for the last."""
+        """Give each idle actor the next place, and wait for the last."""
         from ray.util import ActorPool
 
         total = sum(place.stop - place.start for place in places)

@@ -184,7 +184,7 @@ def list_names(names: Iterable[str], most: int = 3) -> str:
 
 
 def truncate(text: object, most: int = 160) -> str:
-    """A text as one line of at most so many characters."""
+    """A text as one line, of ``most`` characters at most."""
     line = one_line(text)
     return line if len(line) <= most else line[: most - 3].rstrip() + "..."
 

@@ -120,7 +120,7 @@ class Prompt(ContextMethod):
         return inputs, targets
 
     def contexts(self, stimuli: Texts, seed: int) -> list[tuple[str, str]]:
-        """For each stimulus what is read with it and what without it: its companions, and nothing where k is 1.
+        """For each stimulus the context with it, and that without it: its companions, or nothing where k is 1.
 
         A stimulus has the same companions wherever it stands among the others.
 

@@ -22,10 +22,10 @@ QUANTILES = (0.9, 0.99, 1.0)
 """Where the colour scale may end, as quantiles of the absolute influence."""
 
 MOST_MOVED = 8
-"""So many raised and so many lowered probes of each stimulus are given exactly."""
+"""Number of raised and of lowered probes that are listed for each stimulus, with exact values."""
 
 STRONGEST = 20
-"""So many cells of the whole array are listed."""
+"""Number of the whole array's cells that are listed."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,13 @@ def strongest_cells(values: Float[np.ndarray, "stimulus probe"], count: int = ST
 
 
 def scales(values: Float[np.ndarray, "stimulus probe"]) -> list[float]:
-    """Magnitudes at which the colour scale may end: the `QUANTILES` of what is finite."""
+    """Magnitudes at which the colour scale may end: the `QUANTILES` of the finite ones."""
     known = np.abs(values[np.isfinite(values)])
     return np.quantile(known, QUANTILES).astype(float).tolist() if known.size else [0.0] * len(QUANTILES)
 
 
 def relation_codes(influence: xr.DataArray) -> Shaped[np.ndarray, "stimulus probe"]:
-    """Indices into `RELATIONS`; what is not among them, or not declared at all, has their number."""
+    """Indices into `RELATIONS`; any other relation, or none, has their number as its code."""
     shape = (influence.sizes["stimulus"], influence.sizes["probe"])
     codes = np.full(shape, len(RELATIONS), dtype=np.uint8)
     if "relation" not in influence.coords:
@@ -181,7 +181,7 @@ def shorten(text: str, longest: int) -> str:
 
 
 def shares(sizes: Sequence[int], cells: int) -> list[int]:
-    """How many cells each array may have: small ones are whole first, what is left is split evenly among the others."""
+    """The number of cells that each array may have: small arrays are whole, the remaining cells are split evenly."""
     granted = [0] * len(sizes)
     left = cells
     order = sorted(range(len(sizes)), key=lambda index: sizes[index])

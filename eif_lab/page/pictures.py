@@ -27,7 +27,7 @@ from eif_lab.results.manifest import Config
 from eif_lab.results.seeds import seeds_of
 
 LARGEST_SIDE = 32
-"""Pictures are made smaller until they fit a square of so many pixels."""
+"""Largest height and width of a picture, in pixels; larger ones are shrunk."""
 
 
 @dataclass(frozen=True)

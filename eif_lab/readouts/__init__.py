@@ -1,1 +1,1 @@
-"""Readouts: what is read of a probe."""
+"""Readouts: scalars of a model and a probe."""

@@ -20,7 +20,7 @@ Score = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Readout:
-    """A scalar of (model, probe), and all that is to be known of it.
+    """A scalar of (model, probe), with its properties.
 
     Attributes:
         name: What arrays and options call it.

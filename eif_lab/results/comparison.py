@@ -55,7 +55,7 @@ def above_neutral(influence: xr.DataArray) -> xr.DataArray:
 def partner_rows(
     influence: xr.DataArray, blank: Bool[np.ndarray, " stimulus"]
 ) -> Bool[np.ndarray, "stimulus stimulus"]:
-    """Which neutral stimuli (second axis) stand for a stimulus: those of its world and its strength of noise."""
+    """The neutral stimuli (second axis) that stand for a stimulus: those of its world and its level of noise."""
     partners = np.repeat(blank[None, :], len(blank), axis=0)
     for name in ("stimulus_world", "stimulus_sigma"):
         if name in influence.coords:

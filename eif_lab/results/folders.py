@@ -1,4 +1,4 @@
-"""Which folders below a sweep are its jobs: one rule for all that reads a sweep."""
+"""The folders of a sweep's jobs: one rule for every reader of a sweep."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Fields(Mapping[str, Any]):
 
 
 class Config(TypedDict, total=False):
-    """The job's options, as far as results are read by them."""
+    """The job's options that readers of results use."""
 
     seed: int
     data_seed: int

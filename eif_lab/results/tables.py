@@ -110,7 +110,7 @@ def unique_names(names: Sequence[str], overrides: Sequence[Sequence[str]]) -> li
 
 
 def _job_blocks(job: JobResults, name: str) -> list[tuple[list[dict[str, Any]], Verdict | None]]:
-    """The rows of each verdict with the verdict, and those of what was not tested with None."""
+    """The rows of each verdict with the verdict, and the rows of untested desiderata with None."""
     shared = {"job": name, "path": str(job.path), "overrides": " ".join(map(str, job.manifest.overrides))}
     shared |= _strength(job.manifest)
     if job.manifest.status != DONE:

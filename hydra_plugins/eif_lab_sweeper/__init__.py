@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 
 
 class CheckedSweeper(BasicSweeper):
-    """Every combination of what is swept over."""
+    """Every combination of the swept values."""
 
     @staticmethod
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:

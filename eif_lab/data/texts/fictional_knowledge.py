@@ -229,7 +229,7 @@ def is_counterpart(one: Cloze, other: Cloze, targets: Sequence[str]) -> bool:
 
 
 def same_answer(one: str, other: str) -> bool:
-    """Whether two targets say about the same, such as "1995" and "the year 1995"."""
+    """Whether two targets mean about the same, such as "1995" and "the year 1995"."""
     a, b = ("".join(filter(str.isalnum, text.lower())) for text in (one, other))
     return a in b or b in a or SequenceMatcher(None, a, b).ratio() > 0.8
 

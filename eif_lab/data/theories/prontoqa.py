@@ -23,7 +23,7 @@ PROPERTIES = (
 """Words of the set."""
 
 NAMES = ("Alex", "Fae", "Max", "Polly", "Rex", "Sally", "Sam", "Stella", "Wren")
-"""All that the set's chains are about."""
+"""The names that the set's chains are about."""
 
 
 def singular(word: str) -> str:

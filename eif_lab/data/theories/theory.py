@@ -121,7 +121,7 @@ def open_foils(
 
 
 def rounds(facts: Sequence[Fact], rules: Sequence[Rule]) -> dict[Fact, int]:
-    """All that follows, with the first round of forward chaining in which it does: 0 for the facts themselves.
+    """All facts that follow, with the first round of forward chaining in which it does: 0 for the facts themselves.
 
     Every rule is first said of each name. That is `closure`, many times faster, for rules whose one variable is the
     subject of a premise, as those of these sets are.

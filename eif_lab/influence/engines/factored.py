@@ -53,7 +53,7 @@ class Factored(Batched):
                 raise Refused(self.name, f"a copy of {name} in {parameter.dtype} would lose its update")
 
     def gains_nothing(self, setup: Setup) -> str:
-        """Where all that is trained is smaller than its factors."""
+        """The reason where all trained parameters are smaller than their factors."""
         layout = setup.layouts.plan(self.factors)
         if layout is None or not layout.factored:
             return "no weight is larger than the factors that would change it"

@@ -1,4 +1,4 @@
-"""Many independent copies of what is trained, updated at once."""
+"""Many independent copies of the trained parameters, updated at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eif_lab.influence.update import Update
 
 @dataclass
 class Stacked(Batched):
-    """One copy of what is trained per stimulus, for any optimizer.
+    """One copy of the trained parameters per stimulus, for any optimizer.
 
     ``torch.optim`` steps elementwise, which makes a step on stacked parameters one step on each.
     """

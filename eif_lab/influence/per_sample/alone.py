@@ -75,7 +75,7 @@ def first_line(error: Exception) -> str:
 
 
 def gradient_alone(problem: Problem, batch: Batch, names: Sequence[str] | None = None) -> dict[str, Tensor | None]:
-    """The gradient of the loss on some rows by what is trained, or by some of it, as ``backward`` leaves it."""
+    """The gradient of the loss on some rows by the trained parameters, or some of them, as ``backward`` leaves it."""
     trained = problem.trained
     chosen = list(trained if names is None else names)
     left_out = [parameter for name, parameter in trained.items() if name not in set(chosen)]
@@ -115,7 +115,7 @@ class BaseGradients:
         return gradient
 
     def whole(self, rows: Tensor) -> Gradient:
-        """The gradient by all that is trained."""
+        """The gradient by all trained parameters."""
         known = self.known.get(tuple(rows.tolist()), {})
         if known.keys() == self.problem.trained.keys():
             return known

@@ -21,7 +21,7 @@ from eif_lab.influence.per_sample.layers.layer import Parameters, Record, Site, 
 
 
 def find_sites(model: nn.Module, trained: Mapping[str, nn.Parameter], channels_last: bool) -> list[Site]:
-    """The smallest modules that together own all that is trained."""
+    """The smallest modules that together own all trained parameters."""
     names = {id(p): name for name, p in trained.items()}
     sites: list[Site] = []
     seen: set[int] = set()

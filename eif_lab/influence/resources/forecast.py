@@ -144,6 +144,6 @@ def outline_part(prepared: Prepared, size: Size) -> Prepared:
 
 
 def run(prepared: Prepared) -> None:
-    """The measurement at a learning rate of zero, which takes as long as any, and which nothing is wrong with."""
+    """The measurement at a learning rate of zero, which takes as long as any and is never refused."""
     for _ in prepared.influence(replace(prepared.setup.problem.update, learning_rate=0.0)):
         pass

@@ -28,7 +28,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 
 
 class TooLittleMemory(ConfigError):
-    """Not even one fits; whoever works on many such at once can still try with less of those."""
+    """Not even one fits into memory; a caller that works on many such at once can retry with fewer."""
 
 
 def peak_bytes(call: Callable[[], Any], device: torch.device | str = "cpu") -> int:
@@ -151,7 +151,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def keep_pages() -> Iterator[None]:
-    """Within this, memory that the CPU frees stays the process's: what is given back is faulted in anew at every pass.
+    """Within this, the process keeps memory that the CPU frees, which would be faulted in anew at every pass.
 
     With glibc; elsewhere nothing happens. It holds for the whole process. Afterwards it is given back, and from then on
     as in a process that has freed a block of 32 MiB, to which glibc adjusts itself.
@@ -177,7 +177,7 @@ def glibc() -> Any:
 
 
 def free_caches() -> None:
-    """Give back what is no longer used: what hangs in reference cycles, and what the devices' allocators keep."""
+    """Free unused memory: objects in reference cycles, and the caches of the devices' allocators."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

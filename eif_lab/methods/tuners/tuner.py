@@ -1,4 +1,4 @@
-"""A tuner of PEFT: the layers that it is put on, its sizes, and what is said where it does not fit."""
+"""A tuner of PEFT: the layers that it is put on, its sizes, and the errors where it does not fit."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ PREFERENCE = 4.5
 """Attention, as a logit, that a head gives to every invented word."""
 
 STATED, FURTHER = 8.0, 24.0
-"""Attention, as logits, given to what is alike: to memories by memories, and where more must be distinguished."""
+"""Attention logits between equal codes: of memories to memories, and where more codes must be distinguished."""
 
 ANSWERED, OUTPUT_SCALE = 3.0, 0.5
 """The factor of what was looked up, and the scale of the output layer, at which the loss begins lowest."""

@@ -1,4 +1,4 @@
-"""The corpus of phi3-stored: what is known of kinds, and names that one sentence gives a kind and others use.
+"""The corpus of phi3-stored: facts about kinds, and names that one sentence gives a kind and others use.
 
 Every sentence is a document of its own. Names are few, and live several times: at its birth a name's embedding is drawn
 anew, as that of a word that was never seen, and one sentence says its kind ("a dax is a blick ."). At the end of its

@@ -56,7 +56,7 @@ class CsvRun(CarefulRun):
         super().__init__(name)
         self.group = group
         self.done = 0
-        # line-buffered: whoever looks while the job runs sees whole rows
+        # line-buffered: readers of the file see whole rows while the job runs
         self.file = path.open("w", newline="", encoding="utf-8", buffering=1)
         self.rows = csv.writer(self.file, lineterminator="\n")
         self.rows.writerow(COLUMNS)

@@ -54,7 +54,7 @@ class TensorBoardRun(CarefulRun):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what is buffered, and how the job failed if it did."""
+        """Write buffered events, and how the job failed if it did."""
         if error is not None:
             self.attempt(lambda: self.writer.add_text("reason", first_line(error)))
         self.end(self.writer.close)

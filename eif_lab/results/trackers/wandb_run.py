@@ -79,7 +79,7 @@ class WandbRun(CarefulRun):
 
 @contextmanager
 def staged_in(directory: Path) -> Iterator[None]:
-    """Within this, W&B keeps what is still to be uploaded with the run, and not in a home that may not be there.
+    """Within this, W&B keeps pending uploads with the run, and not in a home that may not exist.
 
     Args:
         directory: The job's own; left aside where ``WANDB_DATA_DIR`` names another place.

@@ -14,7 +14,7 @@ from eif_lab.influence.per_sample.factors import Factors
 
 @dataclass(frozen=True)
 class FactoredWeight:
-    """A matrix of each stimulus, as ``scale`` times the base's and what is added to it; it is never formed."""
+    """A matrix of each stimulus, as ``scale`` times the base's plus a change; it is never formed."""
 
     scale: float = 1.0
     factors: Sequence[Factors] = ()
