@@ -50,9 +50,11 @@ def compare(name: str, overrides: str) -> Iterator[Row]:
     note = f"planned: {parts}; measured: {measured['trials']} rates tried, measuring {measured['measuring']:.3g}"
     yield Row(f"{name}: time, planned against measured", ratio_of(both), goal=TIME, seconds=both, note=note)
     sizes = {"planned": planned["peak"], "measured": measured["peak"]}
-    told = ", ".join(f"{which} {size:.0f} MiB" for which, size in sizes.items())
+    sizes_text = ", ".join(f"{which} {size:.0f} MiB" for which, size in sizes.items())
     above = f"{measured['base']:.0f} MiB of it before: Python and its libraries"
-    yield Row(f"{name}: peak memory, planned against measured", ratio_of(sizes), goal=MEMORY, note=f"{told}; {above}")
+    yield Row(
+        f"{name}: peak memory, planned against measured", ratio_of(sizes), goal=MEMORY, note=f"{sizes_text}; {above}"
+    )
 
 
 def ratio_of(both: Mapping[str, float]) -> float:
@@ -85,21 +87,21 @@ def main() -> None:
     parser.add_argument("task", choices=["plan", "run"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("overrides", nargs="*")
-    asked = parser.parse_args()
-    overrides = [*asked.overrides, "tracker=none", f"cache={asked.folder}/cache"]
+    args = parser.parse_args()
+    overrides = [*args.overrides, "tracker=none", f"cache={args.folder}/cache"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = to_plain_containers(compose("config", overrides))
     base = peak()
-    if asked.task == "plan":
+    if args.task == "plan":
         plan = plan_job(read_job(config), set())
-        told = {"seconds": plan.total_seconds, "parts": dict(plan.seconds), "peak": plan.peak / MIB}
+        result = {"seconds": plan.total_seconds, "parts": dict(plan.seconds), "peak": plan.peak / MIB}
     else:
-        run_job(read_job(config), config, asked.folder / "job", "", overrides)
-        done = open_job(asked.folder / "job").manifest
+        run_job(read_job(config), config, args.folder / "job", "", overrides)
+        done = open_job(args.folder / "job").manifest
         search = done["update"]["calibration"] or {"trials": 0}
-        told = {"seconds": done["seconds"], "measuring": done["measuring_seconds"], "trials": search["trials"]}
-        told |= {"peak": peak(), "base": base}
-    print(json.dumps(told))
+        result = {"seconds": done["seconds"], "measuring": done["measuring_seconds"], "trials": search["trials"]}
+        result |= {"peak": peak(), "base": base}
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

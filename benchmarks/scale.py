@@ -144,10 +144,10 @@ def fit(found: Sequence[Measured]) -> np.ndarray:
 
 def fit_table(found: Sequence[Measured]) -> str:
     """Measured beside fitted, and beside what a fit without that row says."""
-    told, (once, stimulus, operation) = machine(), fit(found)
+    here, (once, stimulus, operation) = machine(), fit(found)
     lines = [
         f"`seconds = {once:.2g} + {stimulus:.2g} * stimuli + operations / {1 / operation:.3g} per second`,",
-        f"on {told['processor']} with {told['cores']} cores, float32, Phi-3 with random weights, `factored`, one step:",
+        f"on {here['processor']} with {here['cores']} cores, float32, Phi-3 with random weights, `factored`, one step:",
         "",
         "| what | operations | measured, s | fitted, s | fitted without it, s |",
         "| --- | --- | --- | --- | --- |",

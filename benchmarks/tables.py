@@ -45,11 +45,11 @@ def copies(job: Path, sweep: Path, count: int) -> Path:
     """So many jobs that differ in their seed; the folder of all."""
     from eif_lab.results.manifest import manifest_text
 
-    told = json.loads((job / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads((job / "manifest.json").read_text(encoding="utf-8"))
     for seed in range(count):
         shutil.copytree(job, sweep / str(seed))
-        own = {"overrides": [*told["overrides"], f"seed={seed}"], "config": {**told["config"], "seed": seed}}
-        (sweep / str(seed) / "manifest.json").write_text(manifest_text({**told, **own}), encoding="utf-8")
+        own = {"overrides": [*manifest["overrides"], f"seed={seed}"], "config": {**manifest["config"], "seed": seed}}
+        (sweep / str(seed) / "manifest.json").write_text(manifest_text({**manifest, **own}), encoding="utf-8")
     return sweep
 
 
@@ -67,11 +67,11 @@ def main() -> None:
         times.append(time.perf_counter())
         print_sweep(table)
         times.append(time.perf_counter())
-        told = {"table": times[1] - times[0], "printed": times[2] - times[1]}
+        times_taken = {"table": times[1] - times[0], "printed": times[2] - times[1]}
     else:
         size = write_page(results, folder.parent / "page.html")
-        told = {"report": time.perf_counter() - times[0], "page": size / 1e6}
-    print(json.dumps(told))
+        times_taken = {"report": time.perf_counter() - times[0], "page": size / 1e6}
+    print(json.dumps(times_taken))
 
 
 if __name__ == "__main__":

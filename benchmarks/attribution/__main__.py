@@ -81,19 +81,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="everything small, to try it")
     parser.add_argument("--output", type=Path, default=Path("outputs/attribution"), help="where table and figure go")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where trained models are found again")
-    asked = parser.parse_args()
-    size = QUICK if asked.quick else FULL
+    args = parser.parse_args()
+    size = QUICK if args.quick else FULL
     warnings.filterwarnings("ignore")
     started, rows, notes = time.perf_counter(), list[dict[str, Any]](), list[str]()
-    for make in (lambda: cnn(size.samples, size.training, asked.cache), lambda: phi3_tiny(size.worlds, asked.cache)):
+    for make in (lambda: cnn(size.samples, size.training, args.cache), lambda: phi3_tiny(size.worlds, args.cache)):
         rows += compare(make(), size, notes)
         minutes = round((time.perf_counter() - started) / 60, 1)
-        told = machine() | {
-            "command": f"python -m benchmarks.attribution{' --quick' * asked.quick}",
+        description = machine() | {
+            "command": f"python -m benchmarks.attribution{' --quick' * args.quick}",
             "minutes": minutes,
         }
-        write(pd.DataFrame(rows), told, notes, asked.output)
-    print(f"written to {asked.output}", flush=True)
+        write(pd.DataFrame(rows), description, notes, args.output)
+    print(f"written to {args.output}", flush=True)
 
 
 def compare(subject: Subject, size: Size, notes: list[str]) -> Iterator[dict[str, Any]]:
@@ -102,7 +102,7 @@ def compare(subject: Subject, size: Size, notes: list[str]) -> Iterator[dict[str
     Args:
         subject: What is measured and predicted.
         size: How much.
-        notes: Where it is told which prediction could not be had, and which setting not, or not wholly, be measured.
+        notes: A list to which failed predictions and settings that were not, or only partly, measured are appended.
     """
     predicted = dict(predict(subject, notes))
     for factor, steps in ((factor, steps) for steps in size.steps for factor in size.factors):
@@ -114,8 +114,8 @@ def compare(subject: Subject, size: Size, notes: list[str]) -> Iterator[dict[str
             continue
         diverged = int((~np.isfinite(exact)).any(axis=(1, 2)).sum())
         if diverged:
-            told = f"{diverged} of {len(exact)} stimuli diverged and are left out"
-            notes.append(f"{subject.name}, {steps} steps at {update.learning_rate:.3g}: {told}")
+            note = f"{diverged} of {len(exact)} stimuli diverged and are left out"
+            notes.append(f"{subject.name}, {steps} steps at {update.learning_rate:.3g}: {note}")
         setting = {
             "subject": subject.name,
             "steps": steps,

@@ -67,6 +67,6 @@ def reducing(loss: Callable[[Tensor, Tensor], Tensor], reduction: str) -> Callab
     def named(output: Tensor, targets: Tensor) -> Tensor:
         return loss(output, targets)
 
-    told: Any = named
-    told.reduction = reduction
+    with_reduction: Any = named
+    with_reduction.reduction = reduction
     return named

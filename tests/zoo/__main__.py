@@ -98,14 +98,14 @@ def main() -> int:
     parser.add_argument("--only", default="", help="cases whose kind or name this regular expression matches")
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--quick", action="store_true", help="leave the slow ones out")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    cases = [case for case in CASES if re.search(asked.only, f"{case.kind}: {case.name}")]
-    if asked.quick:
+    cases = [case for case in CASES if re.search(args.only, f"{case.kind}: {case.name}")]
+    if args.quick:
         cases = [case for case in cases if not case.slow]
-    return race(cases) if asked.time else min(1, check(cases, asked.engines.split(",")))
+    return race(cases) if args.time else min(1, check(cases, args.engines.split(",")))
 
 
 if __name__ == "__main__":
