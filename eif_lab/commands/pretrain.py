@@ -42,12 +42,12 @@ def main(arguments: list[str]) -> int:
     directory = output or OURS[recipe]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
-    def made() -> str:
+    def make_model() -> str:
         how = options(**args)
         must_be_usable(device)
         return summary(make(how, directory, device), directory)
 
-    return print_result(made)
+    return print_result(make_model)
 
 
 def choose_recipe(arguments: list[str], recipes: list[str]) -> str:

@@ -20,7 +20,7 @@ from eif_lab.commands.flags import MODULE
 from eif_lab.commands.interruption import ignore_further_signals, interruptible, report_interruption
 from eif_lab.configs import CONF
 from eif_lab.errors import ConfigError, rule_error, unwritable
-from eif_lab.files.trouble import disk_errors
+from eif_lab.files.disk_errors import disk_errors
 from eif_lab.jobs.job import Job
 
 SHOWN_BY_HYDRA = (

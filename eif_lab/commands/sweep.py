@@ -16,7 +16,7 @@ from eif_lab.commands.compose import Command
 from eif_lab.commands.interruption import ignore_further_signals, interruptible
 from eif_lab.commands.job import run_in_sweep
 from eif_lab.errors import ConfigError, one_line
-from eif_lab.files.trouble import disk_errors
+from eif_lab.files.disk_errors import disk_errors
 from eif_lab.results.folders import ended_jobs
 
 

@@ -128,14 +128,14 @@ def claims(jobs: Sequence[JobResults]) -> list[Row]:
     """
     jobs, verdicts = distinct(jobs), _Verdicts.of(distinct(jobs))
 
-    def those(fits: Callable[[Setting], bool]) -> list[list[JobResults]]:
+    def groups_of(fits: Callable[[Setting], bool]) -> list[list[JobResults]]:
         return group_jobs([job for job in jobs if fits(setting(job))], but_for_domains=False)
 
     rows = []
-    for exact in those(lambda s: s.images and s.method == "full" and s.perturbation == "include" and s.exact):
+    for exact in groups_of(lambda s: s.images and s.method == "full" and s.perturbation == "include" and s.exact):
         rows += [of_images(CNN_SYMMETRIC, exact, verdicts), *first_order_explains(exact, jobs)]
         rows += [of_images(NO_DECAY, exact, verdicts), of_images(NOT_SPARSE, exact, verdicts)]
-    for noisy in those(lambda s: s.images and bool(s.noise) and s.exact):
+    for noisy in groups_of(lambda s: s.images and bool(s.noise) and s.exact):
         rows += [teach_alike(noisy, verdicts, ending) for ending in ("at_equal_rate", "per_nat")]
     arms = group_jobs([job for job in jobs if setting(job).view and setting(job).exact and is_include(job)])
     for tuned in (arm for arm in arms if setting(arm[0]).method != "prompt"):

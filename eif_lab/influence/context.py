@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from eif_lab.errors import must_be, rule_error
 from eif_lab.influence.arguments import must_be_callback, must_be_outside_inference_mode
 from eif_lab.influence.batch import Batch, Data, as_batch, device_of, kind_of
-from eif_lab.influence.borrowing import prepared_for_training
+from eif_lab.influence.caller_model import prepared_for_training
 from eif_lab.influence.measurement import OnChunk, must_have_classes
 from eif_lab.influence.problem import GIB
 from eif_lab.influence.reading.passes import Passes

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from eif_lab.errors import rule_error
 from eif_lab.influence.batch import Batch, Data, as_batch, device_of
-from eif_lab.influence.borrowing import prepared_for_training
+from eif_lab.influence.caller_model import prepared_for_training
 from eif_lab.influence.engines import Engine, named_engine
 from eif_lab.influence.engines.auto import Auto
 from eif_lab.influence.engines.engine import EVERY, Prepared

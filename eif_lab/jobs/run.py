@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eif_lab.files.trouble import disk_errors
+from eif_lab.files.disk_errors import disk_errors
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.device import deterministic_algorithms

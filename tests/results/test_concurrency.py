@@ -25,8 +25,8 @@ from eif_lab.configs import CONF
 from eif_lab.errors import ConfigError
 from eif_lab.files.build_once import build_once
 from eif_lab.files.checksums import SUMS, damage
+from eif_lab.files.disk_errors import disk_errors
 from eif_lab.files.locks import locked
-from eif_lab.files.trouble import disk_errors
 from eif_lab.jobs.read import read_job
 from eif_lab.jobs.run import run_job
 from eif_lab.results.cache import ArrayCache
