@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 SHOWS = (
     "Reach, the influence on what follows less its controls, over the strength: the influence on what is stated less "
-    "its controls. A row of panels for where the background is (what is known beforehand: taught to the weights, or "
-    "read in the context), a column for where the stimulus is; a line in each for each knowledge domain that has a "
+    "its controls. A row of panels for where the background is (what is known beforehand: in the weights, where it was "
+    "taught or is from pre-training, or read in the context), a column for where the stimulus is; a line in each for "
+    "each knowledge domain that has a "
     "background, a mark for each job. Bars are 95 % intervals (Fieller's, over worlds). Dotted: 0, which is chance. "
     "Dashed: the bar. Filled: satisfied; grey: inconclusive; white: violated, with r: reversed (below "
     "the control), a: absent (not above it), or s: short (above it, below the bar). Where the stimuli were not clearly "
@@ -33,24 +34,18 @@ SHOWS = (
     "context, the background was not at hand; where it is low in the left column and high in the right one, the "
     "stimulus was learnt, and not used. The horizontal axes end where the middle of the data does."
 )
-BACKGROUNDS = {"taught": "background in weights", "context": "background in the context"}
+BACKGROUNDS = {("taught", "known"): "background in weights", ("context",): "background in the context"}
 STIMULI = {False: "stimulus in weights", True: "stimulus in the context"}
 LEARNER_MARKS = {"perfect": "2", "bag_of_words": "x"}
 
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
-    """The jobs on clozes of domains that have a background, which is taught or in the context."""
+    """The jobs on clozes of domains that have a background."""
     without = {domain().name for domain in domains.DOMAINS if not any(domain.settled(1))}
     return select_jobs(
         jobs,
         "a job on a knowledge domain with a background",
-        lambda s: (
-            s.view == "probes"
-            and s.background in BACKGROUNDS
-            and s.dataset not in without
-            and s.exact
-            and s.perturbation == "include"
-        ),
+        lambda s: s.view == "probes" and s.dataset not in without and s.exact and s.perturbation == "include",
     )
 
 
@@ -60,9 +55,9 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     methods = order_names([setting(job).method for job in jobs], list(METHODS))
     figure = canvas(8.0, 1.4 + 0.8 * len(names))
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
-    for row, (background, title_start) in zip(grid, BACKGROUNDS.items()):
+    for row, (backgrounds, title_start) in zip(grid, BACKGROUNDS.items()):
         for axes, (read, title) in zip(row, STIMULI.items()):
-            draw_panel(axes, cell(jobs, background, read), names)
+            draw_panel(axes, cell(jobs, backgrounds, read), names)
             axes.set_title(f"{title_start}, {title}")
     for axes in grid[:, 0]:
         axes.set_yticks(range(len(names)), [fit_words(name) for name in names])
@@ -81,10 +76,10 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     return figure
 
 
-def cell(jobs: Sequence[JobResults], background: str, read: bool) -> list[JobResults]:
-    """The jobs with this background whose stimuli are read, or else trained on."""
+def cell(jobs: Sequence[JobResults], backgrounds: Collection[str], read: bool) -> list[JobResults]:
+    """The jobs with one of these backgrounds whose stimuli are read, or else trained on."""
     those = [(job, setting(job)) for job in jobs]
-    return [job for job, run in those if run.background == background and (run.method == "prompt") == read]
+    return [job for job, run in those if run.background in backgrounds and (run.method == "prompt") == read]
 
 
 def draw_panel(axes: Axes, jobs: Sequence[JobResults], names: Sequence[str]) -> None:
