@@ -101,6 +101,26 @@ def test_intervals_resample_units_so_that_a_stimulus_said_twice_tells_nothing_ne
         assert narrower.high - narrower.low < 0.9 * (one.high - one.low)
 
 
+def test_interval_of_a_mean_over_few_units_is_students():
+    """Plain percentiles of the bootstrap are a third narrower with six units."""
+    random = np.random.default_rng(1)
+    units = np.repeat(np.arange(6), 4)
+    x, y = random.normal(size=(2, 24, 30))
+    y += x * np.repeat(random.uniform(0, 2, 6), 4)[:, None]
+    means = overlap(x, y).reshape(6, 4).mean(axis=1)
+    found = next(one for one in judge(x, y, units, resamples=4000) if one.statistic == "overlap")
+    expected = stats.ttest_1samp(means, 0).confidence_interval()
+    assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.1)
+
+
+def test_a_prediction_that_does_not_vary_and_a_single_unit_have_no_interval(arrays):
+    predicted, exact = arrays
+    constant = {one.statistic: one for one in judge(np.ones_like(predicted), exact, np.arange(12), resamples=9)}
+    assert np.isnan([constant["spearman"].effect, constant["pearson"].effect, constant["pearson"].low]).all()
+    assert all(np.isnan(one.low) for one in judge(predicted, exact, np.zeros(12, int), resamples=9))
+    assert all(np.isnan(one.effect) for one in judge(predicted, np.full((12, 30), np.nan), np.arange(12), resamples=9))
+
+
 def test_log_odds_have_the_slope_of_their_formula_where_a_class_is_hopeless_or_certain():
     output = torch.tensor([[0.0, 30, 1], [3, 0, 1], [20, 0, 1]], requires_grad=True)
     [found] = torch.autograd.grad(log_odds(output, torch.zeros(3, dtype=int)).sum(), output)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-
-from eif_lab.desiderata import statistics
+from scipy import special, stats
 
 CONFIDENCE, RESAMPLES = 0.95, 999
 
@@ -22,6 +23,10 @@ STATISTICS = {
 }
 
 
+Statistic = Callable[[Int[np.ndarray, " drawn"]], float]
+"""Rows of stimuli, one of which may be there several times, to the statistic."""
+
+
 @dataclass(frozen=True)
 class Judgement:
     """One statistic of a prediction and what was measured.
@@ -29,7 +34,7 @@ class Judgement:
     Attributes:
         statistic: One of `STATISTICS`.
         effect: From -1 to 1, for the overlap from 0 to 1; NaN where one of the two does not vary.
-        low, high: Its interval.
+        low, high: Its 95 % interval.
     """
 
     statistic: str
@@ -44,7 +49,7 @@ def judge(
     units: Int[np.ndarray, " stimuli"],
     resamples: int = RESAMPLES,
 ) -> list[Judgement]:
-    """All statistics, over the cells that are finite in both arrays; intervals resample whole units of stimuli.
+    """All statistics, over the stimuli whose rows are finite in both arrays.
 
     ``spearman`` and ``pearson`` are over all cells; ``overlap`` is, on average over stimuli, the share of the `TOP`
     probes that a stimulus raises most which are among the `TOP` predicted ones.
@@ -52,41 +57,48 @@ def judge(
     Args:
         predicted: Up to any positive factor.
         exact: Influence as measured.
-        units: Numbered from 0.
+        units: The independent unit of each stimulus, which is resampled whole.
         resamples: Of the bootstrap.
     """
-    cells = np.isfinite(predicted) & np.isfinite(exact)
-    x, y = predicted[cells].astype(float), exact[cells].astype(float)
-    rows = np.nonzero(cells)[0]
-    whole = cells.all(axis=1).astype(float)
-    shares = np.where(whole > 0, overlap(predicted, exact), 0.0)
-
-    def pearson(drawn: Float[np.ndarray, "draws stimuli"]) -> Float[np.ndarray, " draws"]:
-        return np.array([statistics.correlation(x, y, weights[rows]) for weights in drawn])
-
-    found = {
-        "spearman": lambda drawn: statistics.row_spearman(predicted, exact, cells, drawn),
-        "pearson": pearson,
-        "overlap": lambda drawn: statistics.divide(drawn @ shares, drawn @ whole),
+    rows = (np.isfinite(predicted) & np.isfinite(exact)).all(axis=1)
+    x, y = predicted[rows].astype(float), exact[rows].astype(float)
+    shares = overlap(x, y)
+    statistics: dict[str, Statistic] = {
+        "spearman": lambda drawn: float(stats.spearmanr(x[drawn], y[drawn], axis=None).statistic),
+        "pearson": lambda drawn: float(stats.pearsonr(x[drawn], y[drawn], axis=None).statistic),
+        "overlap": lambda drawn: float(shares[drawn].mean()),
     }
-    return [Judgement(name, *estimate(statistic, units, resamples)) for name, statistic in found.items()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)
+        return [Judgement(name, *estimate(one, units[rows], resamples)) for name, one in statistics.items()]
 
 
-def estimate(
-    statistic: Callable[[Float[np.ndarray, "draws stimuli"]], Float[np.ndarray, " draws"]],
-    units: Int[np.ndarray, " stimuli"],
-    resamples: int,
-) -> tuple[float, float, float]:
-    """A statistic of how often each stimulus was drawn, with the ends of its interval."""
-    [effect] = statistic(np.ones((1, len(units))))
-    low, high = statistics.bootstrap_interval(
-        lambda counts: statistic(counts[:, units]),
-        int(units.max()) + 1,
-        CONFIDENCE,
-        resamples,
-        np.random.default_rng(0),
-    )
-    return float(effect), low, high
+def estimate(statistic: Statistic, units: Int[np.ndarray, " stimuli"], resamples: int) -> tuple[float, float, float]:
+    """A statistic of the stimuli, with the ends of its expanded percentile interval.
+
+    Plain percentiles are too narrow for few units: they miss the factor ``sqrt((n - 1) / n)`` and use the normal
+    quantile for Student's.
+    Source: Hesterberg (2015), What Teachers Should Know About the Bootstrap, The American Statistician 69(4).
+
+    Returns:
+        All of them NaN where the statistic is not defined, the ends also with fewer than two units.
+    """
+    members = [np.flatnonzero(units == unit) for unit in np.unique(units)]
+    n = len(members)
+    effect = statistic(np.arange(len(units))) if n else math.nan
+    if n < 2 or math.isnan(effect):
+        return effect, math.nan, math.nan
+    tail = special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - CONFIDENCE) / 2))
+    low, high = stats.bootstrap(
+        (np.arange(n),),
+        lambda drawn: statistic(np.concatenate([members[unit] for unit in drawn])),
+        vectorized=False,
+        n_resamples=resamples,
+        confidence_level=1 - 2 * tail,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    return effect, float(low), float(high)
 
 
 def overlap(
