@@ -51,7 +51,7 @@ class Source(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Judged:
+class LearnerVerdict:
     """One verdict beside the right one."""
 
     source: str
@@ -107,14 +107,14 @@ def sources(worlds: int) -> list[Source]:
 @cache
 def blank(source: str, worlds: int, seed: int) -> xr.DataArray:
     """The coordinates of a source's task, on zeros."""
-    found = next(one for one in sources(worlds) if one.name == source)
-    task = load_task(found.dataset, seed=seed, **found.options)
-    if found.noisy:
+    origin = next(one for one in sources(worlds) if one.name == source)
+    task = load_task(origin.dataset, seed=seed, **origin.options)
+    if origin.noisy:
         task = Noise(levels=[0.5]).apply(task, seed)
     return annotate(np.zeros(task.relation.shape), task)
 
 
-def judged(source: str, worlds: int, noise: float, rule: str, seed: int = 0) -> Iterator[Judged]:
+def learner_verdicts(source: str, worlds: int, noise: float, rule: str, seed: int = 0) -> Iterator[LearnerVerdict]:
     """The verdicts on one learner; none where its rule has nothing to go by."""
     array = blank(source, worlds, seed)
     try:
@@ -122,26 +122,26 @@ def judged(source: str, worlds: int, noise: float, rule: str, seed: int = 0) -> 
     except NotApplicable:
         return
     for verdict in judge(made, seed=seed):
-        yield Judged(source, worlds, noise, rule, right_verdict(rule, verdict.desideratum, array), verdict)
+        yield LearnerVerdict(source, worlds, noise, rule, right_verdict(rule, verdict.desideratum, array), verdict)
 
 
-def grid(worlds: Iterable[int], noises: Iterable[float], only: Iterable[str] = ()) -> Iterator[Judged]:
+def grid(worlds: Iterable[int], noises: Iterable[float], only: Iterable[str] = ()) -> Iterator[LearnerVerdict]:
     """The verdicts on all learners, on all sources or on those that are named."""
     noises, only = list(noises), list(only)
     for size in worlds:
         for source in sources(size):
             if not only or source.name in only:
                 for noise, rule in product(noises, RULES):
-                    yield from judged(source.name, size, noise, rule)
+                    yield from learner_verdicts(source.name, size, noise, rule)
 
 
-def counts(verdicts: Iterable[Judged]) -> str:
+def counts(verdicts: Iterable[LearnerVerdict]) -> str:
     """How many are satisfied, violated and inconclusive: "12 s", "3 s 9 i"; empty for none."""
     number = Counter(one.given for one in verdicts)
     return " ".join(f"{number[name]} {name[0]}" for name in VERDICTS if number[name])
 
 
-def rights(verdicts: Iterable[Judged]) -> str:
+def rights(verdicts: Iterable[LearnerVerdict]) -> str:
     """The right verdicts of the sources, with their numbers where they differ."""
     by_source = {one.source: one.right or "open" for one in verdicts}
     number = Counter(by_source.values())
@@ -153,22 +153,22 @@ def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
 
 
-def overview(found: Sequence[Judged]) -> list[str]:
+def overview(verdicts: Sequence[LearnerVerdict]) -> list[str]:
     """Learner by desideratum: the right verdict, and how many sources were given which, by worlds and noise."""
-    cells = sorted({(one.worlds, one.noise) for one in found})
-    groups: dict[tuple[str, str, str], list[Judged]] = {}
-    for one in found:
+    cells = sorted({(one.worlds, one.noise) for one in verdicts})
+    groups: dict[tuple[str, str, str], list[LearnerVerdict]] = {}
+    for one in verdicts:
         groups.setdefault((one.rule, one.verdict.desideratum, one.kind), []).append(one)
     rows = []
-    for (rule, desideratum, kind), verdicts in sorted(groups.items(), key=lambda item: list(RULES).index(item[0][0])):
-        given = [counts(one for one in verdicts if (one.worlds, one.noise) == cell) for cell in cells]
-        rows.append([spoken(rule), spoken(desideratum), kind, rights(verdicts), *given])
+    for (rule, desideratum, kind), group in sorted(groups.items(), key=lambda item: list(RULES).index(item[0][0])):
+        given = [counts(one for one in group if (one.worlds, one.noise) == cell) for cell in cells]
+        rows.append([spoken(rule), spoken(desideratum), kind, rights(group), *given])
     return table(["learner", "desideratum", "of", "right", *(f"{size}, {noise:.0%}" for size, noise in cells)], rows)
 
 
-def by_source(found: Iterable[Judged], worlds: int, noise: float) -> list[str]:
+def by_source(verdicts: Iterable[LearnerVerdict], worlds: int, noise: float) -> list[str]:
     """Source and learner by desideratum at one size: the verdict given, and the right one where it is another."""
-    these = [one for one in found if (one.worlds, one.noise) == (worlds, noise)]
+    these = [one for one in verdicts if (one.worlds, one.noise) == (worlds, noise)]
     names = list(dict.fromkeys(one.verdict.desideratum for one in these))
     given: dict[tuple[str, str], dict[str, str]] = {}
     for one in these:
@@ -183,7 +183,7 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def describe(one: Judged) -> str:
+def describe(one: LearnerVerdict) -> str:
     """A verdict that is not the right one, in a line."""
     return f"{one.source}, {one.worlds} worlds, noise {one.noise:.0%}, {spoken(one.rule)}: {one.verdict}"
 
@@ -202,7 +202,7 @@ probe; every cell has Gaussian noise, in shares of what is taught.
 | copying | raises the stimulus's words wherever they are the answer | all: foils have the same answer |
 | negation blind | perfect, but what is contradicted rises too | negation |
 | symmetric | perfect, but the converse rises too, and a noisy image teaches as it is taught | logic; noise invariance |
-| faint | learns what is stated, and passes on a twentieth | logic: reach is below the bar |
+| faint | learns what is stated, and passes on a twentieth | logic and negation: reach and gap are below their bars |
 
 From Python, on the coordinates of any annotated array:
 
@@ -228,25 +228,26 @@ and ontology with noise. "10, 2%" is 10 worlds (theories, relations, passages; 6
 and 30 passages) and cell noise of 2 %. "12 s" says that 12 are satisfied, "v" violated, "i" inconclusive.
 Inconclusive is right where nothing was taught: what such a learner raises on the stated cloze it raises on its foils
 as well; and for symmetry where no statement says anything about another. Open is what the rule does not decide: what
-a faint learner passes on may or may not be seen through the noise, its negation lies on the bar, and a learner that
-raises the converse moves one probe too many.
+a faint learner passes on may or may not be seen through the noise, and a learner that raises the converse moves one
+probe too many.
 
 """
 
 
-def document(found: Sequence[Judged]) -> str:
+def document(verdicts: Sequence[LearnerVerdict]) -> str:
     """The whole page."""
-    wrong = [one for one in found if one.wrong]
-    missed = [one for one in found if one.missed]
-    told = [
-        f"Of {len(found)} verdicts **{len(wrong)}** are satisfied where they must not be, or violated on the perfect",
-        f"learner; **{len(missed)}** on the perfect one, from 20 worlds on and at noise up to 10 %, are not satisfied.",
+    wrong = [one for one in verdicts if one.wrong]
+    missed = [one for one in verdicts if one.missed]
+    summary = [
+        f"Of {len(verdicts)} verdicts **{len(wrong)}** are satisfied where they must not be, or violated on the",
+        f"perfect learner; **{len(missed)}** on the perfect one, from 20 worlds on and at noise up to 10 %, are not",
+        "satisfied.",
         "",
-        *(f"- {describe(one)}" for one in found if one.wrong or one.missed),
+        *(f"- {describe(one)}" for one in verdicts if one.wrong or one.missed),
         *[""] * bool(wrong or missed),
     ]
-    sizes = ["## By data set, 20 worlds and 10 % noise", "", *by_source(found, 20, 0.1), ""]
-    return HEAD + "\n".join([*overview(found), "", *told, *sizes])
+    sizes = ["## By data set, 20 worlds and 10 % noise", "", *by_source(verdicts, 20, 0.1), ""]
+    return HEAD + "\n".join([*overview(verdicts), "", *summary, *sizes])
 
 
 def main() -> None:
@@ -258,15 +259,15 @@ def main() -> None:
     only, worlds, noises = arguments.only, WORLDS, NOISE
     if arguments.quick:
         only, worlds, noises = ["negation"], (6,), (0.1,)
-    found = []
+    verdicts = []
     for one in grid(worlds, noises, only):
-        found.append(one)
+        verdicts.append(one)
         if one.wrong or one.missed:
             print(describe(one), flush=True)
     if only:
-        print("\n".join(overview(found)))
+        print("\n".join(overview(verdicts)))
     else:
-        Path("docs/learners.md").write_text(document(found), encoding="utf-8")
+        Path("docs/learners.md").write_text(document(verdicts), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class Truth:
 TRUTHS = (
     Truth(Logic(), {"converse": 0.2}, {"gain": 0.0}, whole=False),
     Truth(Logic(), {"entailed": 0.1, "converse": 0.5}, {"reach": 0.1, "converse_held": 0.5}),
-    Truth(Negation(), {"entailed": 0.1}, {"fall": 0.0, "gap": 0.1}),
+    Truth(Negation(), {"entailed": 0.2}, {"fall": 0.0, "gap": 0.2}),
 )
 
 

@@ -19,16 +19,16 @@ from eif_lab.desiderata.relation_test import RelationEffects
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.errors import rule_error
 
-JUDGED = ("direct", "entailed", "contradicted", "converse")
-FORMS = tuple(form for relation in JUDGED for form in (relation, *("foil",) * len(SIGNS)))
+RELATIONS = ("direct", "entailed", "contradicted", "converse")
+FORMS = tuple(form for relation in RELATIONS for form in (relation, *("foil",) * len(SIGNS)))
 """The probes of a stimulus: one of each relation, and behind it its three foils."""
 
 FAMILIES: Mapping[str, tuple[type[Logic | Negation], Mapping[str, float]]] = {
     "logic": (Logic, {"entailed": 1.0}),
-    "negation": (Negation, {"contradicted": -1.0}),
+    "negation": (Negation, {"entailed": 1.0, "contradicted": -1.0}),
 }
-"""By desideratum, what an effect of 1 does: what is entailed rises, or what is contradicted falls, as far as the stated
-rises."""
+"""By desideratum, what an effect of 1 does: entailed probes rise, and for `Negation` contradicted ones fall, as far as
+the stated ones rise."""
 
 GOAL = 0.8
 MOST_WORLDS = 1280
@@ -55,7 +55,7 @@ def simulate(
 
 
 def effects_of(values: Float[np.ndarray, "worlds stimuli forms"]) -> RelationEffects:
-    """The effects that `Logic` and `Negation` judge, of stimuli whose own probes are the columns; see `FORMS`."""
+    """The influence by relation of stimuli whose own probes are the columns; see `FORMS`."""
     worlds, stimuli, forms = values.shape
     relation = np.tile(FORMS, (worlds * stimuli, 1))
     foils = {name: np.where(relation != "foil", np.arange(forms) + k, -1) for k, name in enumerate(SIGNS, start=1)}
@@ -71,7 +71,7 @@ def power(
 
     Args:
         name: One of `FAMILIES`.
-        effect: What entailed probes gain, or contradicted ones lose, as a share of the strength.
+        effect: What entailed probes gain, and contradicted ones lose, as a share of the strength.
         noise: See `simulate`.
         worlds: How many.
         draws: Number of arrays.
@@ -81,7 +81,8 @@ def power(
     kind, family = FAMILIES[name]
     test, influence = kind(), {relation: effect * share for relation, share in family.items()}
     seeds = range(first_seed, first_seed + draws)
-    outcomes = [test.verdict(effects_of(simulate(influence, noise, worlds, stimuli, seed))).outcome() for seed in seeds]
+    arrays = (simulate(influence, noise, worlds, stimuli, seed) for seed in seeds)
+    outcomes = [test.verdict(effects_of(values)).outcome() for values in arrays]
     return outcomes.count(SATISFIED) / draws
 
 
@@ -124,8 +125,8 @@ def power_table(
     for name, (bound, lowest) in least.items():
         if not lowest >= bound:
             raise rule_error(f"--{name}", f"be at least {bound}", lowest, f"Try {bound}.")
-    yield f"power at {worlds} worlds, and worlds for 80 %; {stimuli} stimuli a world, {draws} arrays each. Noise of a"
-    yield "cell and effect (how far what is entailed rises, or what is contradicted falls) are shares of the strength"
+    yield f"power at {worlds} worlds, and worlds for 80 %; {stimuli} stimuli a world, {draws} arrays each. Noise and"
+    yield "effect (how far entailed probes rise, and for negation contradicted ones fall) are shares of the strength"
     yield f"{'desideratum':12}{'noise':>8}{'effect':>8}{'power':>8}{'worlds':>8}"
     for name in FAMILIES:
         for level in noise:

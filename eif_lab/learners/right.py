@@ -9,7 +9,7 @@ from eif_lab.desiderata.selection import clean, related, same_sample, texts
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.learners.rules import has_words
 
-UNTAUGHT = ("bag_of_words", "format", "copying")
+WITHOUT_STRENGTH = ("bag_of_words", "format", "copying")
 """What these raise, their foils take away: of texts they learn nothing by our measure, and so have no verdict."""
 
 OPEN = ""
@@ -19,7 +19,7 @@ RIGHT = {
     ("negation_blind", "negation"): VIOLATED,
     ("symmetric", "sparsity"): OPEN,
     ("faint", "logic"): VIOLATED,
-    ("faint", "negation"): OPEN,
+    ("faint", "negation"): VIOLATED,
     ("faint", "distance_decay"): OPEN,
     ("faint", "sparsity"): OPEN,
     ("faint", "symmetry"): OPEN,
@@ -39,7 +39,7 @@ def right_verdict(rule: str, desideratum: str, array: xr.DataArray) -> str:
     Returns:
         ``satisfied``, ``violated``, ``inconclusive`` where there is nothing to judge, or `OPEN`.
     """
-    if rule in UNTAUGHT:
+    if rule in WITHOUT_STRENGTH:
         return INCONCLUSIVE if has_words(array) else VIOLATED
     if desideratum == "symmetry" and has_words(array):
         return OPEN if statements_related(array) else INCONCLUSIVE
@@ -47,7 +47,15 @@ def right_verdict(rule: str, desideratum: str, array: xr.DataArray) -> str:
         return OPEN if has_words(array) else VIOLATED
     if (rule, desideratum) == ("symmetric", "logic"):
         return VIOLATED if np.any(texts(array, "relation") == "converse") else SATISFIED
+    if (rule, desideratum) == ("faint", "negation") and not has_gap(array):
+        return OPEN
     return RIGHT.get((rule, desideratum), SATISFIED)
+
+
+def has_gap(array: xr.DataArray) -> bool:
+    """Whether some stimulus entails one probe and contradicts another, so that it has a gap between the two."""
+    follows, contradicted = (texts(array, "relation") == name for name in ("entailed", "contradicted"))
+    return bool(np.any(follows.any(axis=1) & contradicted.any(axis=1)))
 
 
 def statements_related(array: xr.DataArray) -> bool:

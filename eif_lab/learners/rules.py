@@ -32,8 +32,8 @@ def perfect(array: xr.DataArray, random: Generator) -> Values:
     above: a test that is not satisfied by it asks for what no model could do.
     """
     relation = texts(array, "relation")
-    said = {"direct": 1.0, "entailed": 1.0, "contradicted": -1.0}
-    values = images_by_nearness(array) if of_images(array) else np.vectorize(lambda name: said.get(name, 0.0))(relation)
+    sign = {"direct": 1.0, "entailed": 1.0, "contradicted": -1.0}
+    values = images_by_nearness(array) if of_images(array) else np.vectorize(lambda name: sign.get(name, 0.0))(relation)
     return np.where(relation == "direct", values, values * clean_share(array)[:, None])
 
 
@@ -129,7 +129,7 @@ def clean_share(array: xr.DataArray) -> Float[np.ndarray, " stimulus"]:
 
 def images_by_nearness(array: xr.DataArray) -> Values:
     """1 for the sample itself, 0.7 to 1 for its class by nearness, 0 to -0.4 for other classes by theirs."""
-    distance = nearest_known(array)
+    distance = feature_or_pixel_distance(array)
     same = same_sample(array)
     stimulus, probe = (np.asarray(array[f"{dim}_class"].values) for dim in ("stimulus", "probe"))
     classes = np.unique(np.concatenate([stimulus, probe]))
@@ -145,7 +145,7 @@ def images_by_nearness(array: xr.DataArray) -> Values:
     )
 
 
-def nearest_known(array: xr.DataArray) -> Values:
+def feature_or_pixel_distance(array: xr.DataArray) -> Values:
     """The distance between the base model's features, or else between pixels.
 
     Raises:

@@ -57,10 +57,11 @@ def test_worlds_found_have_the_power_stated_in_new_arrays_and_a_third_of_them_ha
     assert power(name, 0.5, noise, worlds=max(6, worlds // 3), draws=draws) < GOAL
 
 
-def test_effect_at_the_bar_takes_more_worlds_than_there_are(monkeypatch):
+@pytest.mark.parametrize("name", FAMILIES)
+def test_effect_at_the_bar_takes_more_worlds_than_there_are(monkeypatch, name):
     monkeypatch.setattr("eif_lab.desiderata.power.MOST_WORLDS", 50)
-    assert np.isinf(worlds_needed("logic", 0.1, 0.1, draws=10))
-    assert worlds_needed("logic", 1.0, 0.05, draws=10) == Logic().least_units
+    assert np.isinf(worlds_needed(name, 0.1, 0.1, draws=10))
+    assert worlds_needed(name, 1.0, 0.05, draws=10) == Logic().least_units
 
 
 def test_command_prints_power_and_worlds_for_each_desideratum_noise_and_effect(capsys):

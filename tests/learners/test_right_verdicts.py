@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.learners import Judged, blank, describe, document, judged, sources
+from benchmarks.learners import LearnerVerdict, blank, describe, document, learner_verdicts, sources
 from eif_lab import judge
-from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
+from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, SHORT, VIOLATED
 from eif_lab.learners import RULES, imitate
 from eif_lab.learners.right import OPEN, right_verdict
 
@@ -14,8 +14,8 @@ REAL = ("relations", "fictional_knowledge", "proofwriter", "prontoqa", "mnist")
 SMALL = [source.name for source in sources(10)]
 
 
-def verdicts(source: str, worlds: int, noise: float, rules=RULES) -> list[Judged]:
-    return [one for rule in rules for one in judged(source, worlds, noise, rule)]
+def verdicts(source: str, worlds: int, noise: float, rules=RULES) -> list[LearnerVerdict]:
+    return [one for rule in rules for one in learner_verdicts(source, worlds, noise, rule)]
 
 
 def needs(source: str, request: pytest.FixtureRequest) -> None:
@@ -49,6 +49,7 @@ def test_a_perfect_learner_is_satisfied_everywhere_from_twenty_worlds_on(source,
         ("symmetric", "logic", "ontology"),
         ("symmetric", "noise_invariance", "digits, noisy"),
         ("faint", "logic", "ontology"),
+        ("faint", "negation", "ontology"),
         ("format", "symmetry", "digits"),
         ("format", "sparsity", "digits"),
     ],
@@ -56,6 +57,21 @@ def test_a_perfect_learner_is_satisfied_everywhere_from_twenty_worlds_on(source,
 def test_each_learner_violates_what_it_was_made_to_violate(rule, desideratum, source):
     found = {one.verdict.desideratum: one for one in verdicts(source, 20, 0.02, [rule])}
     assert found[desideratum].right == found[desideratum].given == VIOLATED
+
+
+@pytest.mark.parametrize(("desideratum", "statistic"), [("logic", "reach"), ("negation", "gap")])
+def test_what_a_faint_learner_passes_on_is_above_chance_and_short_of_the_bar(desideratum, statistic):
+    found = {one.verdict.desideratum: one.verdict for one in verdicts("implication", 20, 0.02, ["faint"])}
+    failing = found[desideratum].failing
+    assert (failing.statistic, failing.how) == (statistic, SHORT)
+
+
+def test_of_a_faint_learner_negation_is_open_where_no_stimulus_both_entails_and_contradicts():
+    array = blank("negation", 10, 0)
+    relation = array["relation"]
+    only = array.assign_coords(relation=relation.where(relation != "entailed", "unrelated"))
+    assert right_verdict("faint", "negation", array) == VIOLATED
+    assert right_verdict("faint", "negation", only) == OPEN
 
 
 @pytest.mark.parametrize("rule", ["bag_of_words", "format", "copying"])
@@ -78,7 +94,7 @@ def test_a_test_that_is_satisfied_wrongly_is_told_on_the_page():
     blind = next(one for one in found if (one.rule, one.verdict.desideratum) == ("negation_blind", "negation"))
     assert "**0** are satisfied where they must not be" in document(found)
     satisfied = next(one for one in found if one.rule == "perfect" and one.verdict.desideratum == "negation").verdict
-    wrong = Judged(blind.source, blind.worlds, blind.noise, blind.rule, blind.right, satisfied)
+    wrong = LearnerVerdict(blind.source, blind.worlds, blind.noise, blind.rule, blind.right, satisfied)
     assert wrong.wrong and "**1** are satisfied where they must not be" in document([*found, wrong])
 
 
