@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,15 +14,15 @@ from scipy import stats
 from eif_lab.configs import named_choice, names
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import require, select_readout
-from eif_lab.desiderata.strength import UNTAUGHT, strength_of
+from eif_lab.desiderata.strength import NOTHING_TAUGHT, strength_of
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.errors import NotApplicable, must_be, rule_error
 
 log = logging.getLogger(__name__)
 
-TAUGHT_ALPHA = 0.001
-"""Level at which strength must be above zero. All verdicts on an array hang on it: at the level of one verdict, one in
-forty learners that are taught nothing by our measure, such as a bag of words, would be judged all the same."""
+TAUGHT_ALPHA = 0.005
+"""Level at which strength must be above zero: a tenth of a verdict's own, since all verdicts on an array hang on it. Of
+learners that are taught nothing by our measure, such as a bag of words, one in 200 is judged all the same."""
 
 
 def judge(
@@ -103,15 +102,11 @@ def withhold_if_untaught(verdicts: Sequence[Verdict], strength: Finding) -> list
     if strength.verdict(TAUGHT_ALPHA) == SATISFIED:
         return list(verdicts)
     interval = f"{strength.effect:.3g} [{strength.low:.3g}, {strength.high:.3g}], {strength.n} {strength.unit}"
-    note = f"strength is not clearly above zero ({interval}): {UNTAUGHT}"
+    note = f"strength is not clearly above zero ({interval}): {NOTHING_TAUGHT}"
     return [
-        dataclasses.replace(verdict, note=note, findings=[_without_p_values(one) for one in verdict.findings])
+        dataclasses.replace(verdict, note=note, findings=[one.without_p_values() for one in verdict.findings])
         for verdict in verdicts
     ]
-
-
-def _without_p_values(finding: Finding) -> Finding:
-    return dataclasses.replace(finding, p_value=math.nan, p_violated=math.nan)
 
 
 def evaluate_all(

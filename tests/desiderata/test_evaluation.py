@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
-from eif_lab.desiderata.evaluation import adjust, evaluate_all, judge, withhold_if_untaught
+from eif_lab.desiderata.evaluation import TAUGHT_ALPHA, adjust, evaluate_all, judge, withhold_if_untaught
 from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.symmetry import Symmetry
 from eif_lab.desiderata.verdict import ABSENT, INCONCLUSIVE, REVERSED, SATISFIED, SHORT, VIOLATED, Finding, Verdict
@@ -159,7 +159,9 @@ def test_nothing_is_satisfied_or_violated_where_strength_is_not_clearly_above_ze
 
 def test_strength_is_clear_at_a_level_of_its_own():
     verdicts = [Verdict("logic", "", [one(0.01, 0.99)], 0.05)]
-    clear, unclear = (Finding("strength", 1.0, 0.01, 2.0, p_value, 9, "worlds", 0.0) for p_value in (0.0009, 0.0011))
+    clear, unclear = (
+        Finding("strength", 1.0, 0.01, 2.0, share * TAUGHT_ALPHA, 9, "worlds", 0.0) for share in (0.9, 1.1)
+    )
     assert withhold_if_untaught(verdicts, clear) == verdicts
     assert np.isnan(withhold_if_untaught(verdicts, unclear)[0].p_value)
     undefined = Finding("strength", np.nan, np.nan, np.nan, np.nan, 1, "worlds", 0.0)
