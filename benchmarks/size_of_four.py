@@ -1,6 +1,4 @@
-"""How often the verdicts on symmetry, distance decay, sparsity and noise err: a table in Markdown.
-
-    python -m benchmarks.size_of_four > table.md
+"""How often the verdicts on symmetry, distance decay, sparsity and noise err: ``python -m benchmarks.size_of_four``.
 
 Arrays are drawn with effects that make their cells dependent: of stimuli, of probes, of pairs of classes or worlds,
 with heavy tails. The truth of a statistic is its mean over the draws. A bar is put there, where "satisfied" and
@@ -14,6 +12,7 @@ import argparse
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +26,9 @@ from eif_lab.desiderata.sparsity import Sparsity
 from eif_lab.desiderata.symmetry import Symmetry
 from eif_lab.desiderata.verdict import Finding
 
+RESULT = Path("benchmarks/results/size_of_four.md")
+UNITS = (6, 20)
+DRAWS = 1000
 EFFECTS = ("none", "stimuli", "probes", "pairs of units", "heavy tails", "all of these")
 
 
@@ -37,7 +39,7 @@ class Size(NamedTuple):
         statistic: Its name.
         truth: Mean of the statistic over the draws.
         satisfied, violated: The share of draws with a p-value of at most 5 % where the bar is at the truth.
-        covered: The share of draws whose 95 % interval holds the truth.
+        covered: The share of 95 % intervals that hold the truth; a ratio to what may be zero has none.
         by_default: The share of draws with a p-value of at most 5 % for "satisfied" at the default bar.
     """
 
@@ -186,15 +188,15 @@ def of_noise(units: int, signal: float, effects: Effects, random: np.random.Gene
 
 Maker = Callable[[int, float, Effects, np.random.Generator], xr.DataArray]
 
-CASES: dict[str, tuple[Desideratum, Maker, tuple[float, ...], tuple[int, ...]]] = {
-    "symmetry": (Symmetry(), mirrored, (0.0, 0.5), (6, 10, 20)),
-    "distance decay, worlds": (DistanceDecay(), of_worlds, (0.0, 1.0), (6, 10, 20)),
-    "distance decay, classes": (DistanceDecay(), of_classes, (0.0, 1.0), (6, 10, 20)),
-    "sparsity, worlds": (Sparsity(), of_worlds, (0.0, 1.0), (6, 10, 20)),
-    "sparsity, classes": (Sparsity(), of_classes, (0.0, 1.0), (6, 10, 20)),
-    "noise": (NoiseInvariance(), of_noise, (0.0, 1.0), (10, 20, 40)),
+CASES: dict[str, tuple[Desideratum, Maker, tuple[float, ...]]] = {
+    "symmetry": (Symmetry(), mirrored, (0.0, 0.5)),
+    "distance decay, worlds": (DistanceDecay(), of_worlds, (0.0, 1.0)),
+    "distance decay, classes": (DistanceDecay(), of_classes, (0.0, 1.0)),
+    "sparsity, worlds": (Sparsity(), of_worlds, (0.0, 1.0)),
+    "sparsity, classes": (Sparsity(), of_classes, (0.0, 1.0)),
+    "noise": (NoiseInvariance(), of_noise, (0.0, 1.0)),
 }
-"""By name: the desideratum, what draws an array, the signals in it, and how many units there are."""
+"""By name: the desideratum, what draws an array, and the signals in it."""
 
 
 def scale(statistic: str, value: np.ndarray | float) -> np.ndarray:
@@ -203,10 +205,10 @@ def scale(statistic: str, value: np.ndarray | float) -> np.ndarray:
 
 
 def size_of(desideratum: Desideratum, drawn: Iterable[xr.DataArray]) -> list[Size]:
-    """How often each finding errs over many draws."""
+    """How often each finding errs over many draws, which need no preparation: they are finite and sorted."""
     found: dict[str, list[Finding]] = {}
     for one in drawn:
-        for finding in desideratum.evaluate(one, 0).findings:
+        for finding in desideratum.judge(one, np.random.default_rng(0)).findings:
             found.setdefault(finding.statistic, []).append(finding)
     return [summary(statistic, findings) for statistic, findings in found.items()]
 
@@ -222,34 +224,73 @@ def summary(statistic: str, findings: list[Finding]) -> Size:
         float(np.sin(truth)) if statistic == "correlation" else float(truth),
         satisfied=float(np.mean(effect - narrower * (effect - low) > truth)),
         violated=float(np.mean(effect + narrower * (high - effect) < truth)),
-        covered=float(np.mean((low <= truth) & (truth <= high))),
+        covered=float(np.mean(((low <= truth) & (truth <= high))[np.isfinite(low)])),
         by_default=float(np.mean([f.p_value <= 0.05 for f in findings])),
     )
 
 
-def rows(cases: Iterable[str], draws: int, sizes: list[int] | None = None) -> Iterator[tuple[str, Size]]:
-    """Every case with every effect, signal and number of units: its place in the table, and a line for each finding."""
+class Line(NamedTuple):
+    """A line of the table: what was drawn, and how often one finding erred."""
+
+    case: str
+    units: int
+    effects: str
+    signal: float
+    size: Size
+
+    def __str__(self) -> str:
+        shares = " | ".join(f"{100 * share:.1f}" for share in self.size[2:])
+        place = f"{self.case} | `{self.size.statistic}` | {self.units} | {self.effects} | {self.signal:g}"
+        return f"| {place} | {self.size.truth:.3f} | {shares} |"
+
+
+def lines(cases: Iterable[str], draws: int, units: Iterable[int] = UNITS) -> Iterator[Line]:
+    """A line for each case, number of units, effect, signal and finding."""
     for case in cases:
-        desideratum, make, signals, counts = CASES[case]
-        for units, name, signal in itertools.product(sizes or counts, EFFECTS, signals):
-            seeds = (np.random.default_rng([draw, units]) for draw in range(draws))
-            drawn = (make(units, signal, Effects.named(name), random) for random in seeds)
+        desideratum, make, signals = CASES[case]
+        for count, name, signal in itertools.product(units, EFFECTS, signals):
+            seeds = (np.random.default_rng([draw, count]) for draw in range(draws))
+            drawn = (make(count, signal, Effects.named(name), random) for random in seeds)
             for size in size_of(desideratum, drawn):
-                yield f"{case} | `{size.statistic}` | {units} | {name} | {signal:g}", size
+                yield Line(case, count, name, signal, size)
+
+
+def overview(found: Iterable[Line]) -> Iterator[str]:
+    """The extremes over effects and signals: a line for each case, finding and number of units."""
+    groups: dict[tuple[str, str, int], list[Size]] = {}
+    for line in found:
+        groups.setdefault((line.case, line.size.statistic, line.units), []).append(line.size)
+    yield "| case | statistic | units | satisfied, at most | violated, at most | covered |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for (case, statistic, units), sizes in groups.items():
+        satisfied, violated = (100 * max(shares) for shares in list(zip(*sizes))[2:4])
+        covered = [100 * size.covered for size in sizes]
+        yield (
+            f"| {case} | `{statistic}` | {units} | {satisfied:.1f} | {violated:.1f} |"
+            f" {min(covered):.1f} to {max(covered):.1f} |"
+        )
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draws", type=int, default=1000)
-    parser.add_argument("--only", nargs="*", default=list(CASES))
-    parser.add_argument("--units", nargs="*", type=int)
+    """Print the table, and write it to ``benchmarks/results`` where it is the full one."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.size_of_four", description=__doc__)
+    parser.add_argument("--draws", type=int, default=DRAWS, help="simulated arrays a line (%(default)s)")
+    parser.add_argument("--only", nargs="*", default=list(CASES), help="cases")
+    parser.add_argument("--units", nargs="*", type=int, default=UNITS, help="numbers of classes, worlds or sources")
     options = parser.parse_args()
-    print("| case | statistic | units | effects of | signal | truth | satisfied | violated | covered | at the bar |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for place, one in rows(options.only, options.draws, options.units):
-        shares = " | ".join(f"{100 * share:.1f}" for share in one[2:])
-        print(f"| {place} | {one.truth:.3f} | {shares} |", flush=True)
+    head = [
+        "| case | statistic | units | effects of | signal | truth | satisfied | violated | covered | at the bar |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    print("\n".join(head))
+    found = []
+    for line in lines(options.only, options.draws, options.units):
+        print(line, flush=True)
+        found.append(line)
+    short = list(overview(found))
+    print("", *short, sep="\n")
+    if (options.draws, options.only, options.units) == (DRAWS, list(CASES), UNITS):
+        RESULT.write_text("\n".join([*short, "", *head, *map(str, found), ""]), encoding="utf-8")
 
 
 if __name__ == "__main__":

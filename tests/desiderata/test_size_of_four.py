@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.size_of_four import CASES, EFFECTS, Effects, rows, size_of
+from benchmarks.size_of_four import CASES, EFFECTS, Effects, lines, overview, size_of
 from eif_lab import annotate, load_task
 from eif_lab.data.worlds.domains import DOMAINS
 from eif_lab.desiderata.distance_decay import DistanceDecay
@@ -21,7 +21,7 @@ DRAWS = 100
 
 @pytest.mark.parametrize("case", CASES)
 def test_neither_verdict_is_given_more_often_than_its_level_where_the_bar_is_at_the_truth(case):
-    desideratum, make, signals, _ = CASES[case]
+    desideratum, make, signals = CASES[case]
     every = Effects.named("all of these")
     drawn = (make(10, signals[-1], every, np.random.default_rng(draw)) for draw in range(DRAWS))
     # A test of level 5 % errs more often than this in one of 10,000 runs.
@@ -31,9 +31,12 @@ def test_neither_verdict_is_given_more_often_than_its_level_where_the_bar_is_at_
 
 
 def test_table_has_a_line_for_each_effect_and_signal():
-    lines = [place for place, _ in rows(["distance decay, worlds"], draws=2, sizes=[6])]
-    assert len(lines) == 2 * len(EFFECTS)
-    assert all(line.startswith("distance decay, worlds | `rank_correlation_path` | 6 | ") for line in lines)
+    found = list(lines(["distance decay, worlds"], draws=2, units=[6]))
+    assert len(found) == 2 * len(EFFECTS)
+    assert all(str(line).startswith("| distance decay, worlds | `rank_correlation_path` | 6 | ") for line in found)
+    short = list(overview(found))[2:]
+    worst = max(100 * line.size.violated for line in found)
+    assert len(short) == 1 and f" | {worst:.1f} | " in short[0]
 
 
 def mean_of_pairs(values, counts):
