@@ -99,11 +99,13 @@ class DistanceDecay(Desideratum):
     ) -> Finding:
         """Whether the classes that are nearer to a class are moved more by it."""
         moved, apart = (class_means(values, np.isfinite(distance), units) for values in (influence, distance))
-        known = np.isfinite(apart + np.eye(len(apart))).all(axis=1)
-        moved, apart = moved[np.ix_(known, known)], apart[np.ix_(known, known)]
+        defined = np.isfinite(apart + np.eye(len(apart))).all(axis=1)
+        moved, apart = moved[np.ix_(defined, defined)], apart[np.ix_(defined, defined)]
 
         def weighted(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
-            return np.array([decay_between(np.abs(moved[np.ix_(k, k)]), apart[np.ix_(k, k)]) for k in counts > 0])
+            kept = np.nonzero(counts)[1].reshape(len(counts), -1)  # each draw of a jackknife leaves out as many
+            cells = kept[:, :, None], kept[:, None, :]
+            return decay_between(np.abs(moved[cells]), apart[cells])
 
         return self.finding(f"between_classes_{name}", weighted, len(moved), units.name, self.threshold, pairs=True)
 
@@ -133,11 +135,11 @@ def comparable(
 
     In a world that has distances, those without one count: nothing leads from the stimulus to them.
     """
-    known, other = np.isfinite(distance), ~same_sample(influence)
+    defined, other = np.isfinite(distance), ~same_sample(influence)
     if units.columns is None:
-        return known & other
+        return defined & other
     own = other & (units.rows[:, None] == units.columns[None, :])
-    return own & known.any(axis=1, keepdims=True) if units.name == "worlds" else own & known
+    return own & defined.any(axis=1, keepdims=True) if units.name == "worlds" else own & defined
 
 
 def rank_correlations(
@@ -147,41 +149,39 @@ def rank_correlations(
     elsewhere: Bool[np.ndarray, "stimulus probe"],
     units: Units,
 ) -> Float[np.ndarray, "units units"]:
-    """By (unit asked about, unit that answers), how well size of influence follows nearness to the stimuli asked about.
+    """By (target unit, scored unit), how well size of influence follows nearness to the stimuli of the target unit.
 
-    Ranks are taken over the probes of the unit asked about; a row that does not vary there follows nothing, and has 0.
+    Ranks are taken over the probes of the target unit; a row that does not vary there has 0.
 
     Args:
         size: Of influence.
-        distance: From the stimulus asked about to the probe.
+        distance: From the target unit's stimulus to the probe.
         cells: Where distances are compared.
         elsewhere: Where a stimulus is related to probes of another unit.
         units: The array's.
     """
-    own, other, asked = [], [], []
+    own, other, targets = [], [], []
     groups = np.zeros(len(size), dtype=int) if units.columns is None else units.rows
     for rows in (np.flatnonzero(groups == group) for group in np.unique(groups)):
         columns = np.flatnonzero(cells[rows].any(axis=0))
-        near = np.stack([centred_ranks(-distance[row, columns], cells[row, columns]) for row in rows])
+        near = centred_ranks(-distance[np.ix_(rows, columns)], cells[np.ix_(rows, columns)])
         block = size[:, columns]
         block[rows] = np.where(cells[np.ix_(rows, columns)], block[rows], np.inf)  # so that others' ranks have no gap
         scores = row_correlations(near, cells[np.ix_(rows, columns)].astype(float), rankdata(block, axis=1))
         varies = (near != 0).any(axis=1)
         own.append(scores[np.arange(len(rows)), rows][varies])
         other.append(np.where(elsewhere[:, columns].any(axis=1), np.nan, scores)[varies])
-        asked.append(units.rows[rows][varies])
-    return average_scores(np.concatenate(own), np.concatenate(other), np.concatenate(asked), units)
+        targets.append(units.rows[rows][varies])
+    return average_scores(np.concatenate(own), np.concatenate(other), np.concatenate(targets), units)
 
 
 def centred_ranks(
-    values: Float[np.ndarray, " probe"], cells: Bool[np.ndarray, " probe"]
-) -> Float[np.ndarray, " probe"]:
-    """Ranks among ``cells`` about their mean, and 0, which weighs nothing, elsewhere."""
-    centred = np.zeros(values.shape)
-    if cells.any():
-        ranks = rankdata(values[cells])
-        centred[cells] = ranks - ranks.mean()
-    return centred
+    values: Float[np.ndarray, "stimulus probe"], cells: Bool[np.ndarray, "stimulus probe"]
+) -> Float[np.ndarray, "stimulus probe"]:
+    """Each row's ranks among ``cells`` about their mean, and 0, which weighs nothing, elsewhere."""
+    ranks = np.where(cells, rankdata(np.where(cells, values, np.inf), axis=1), 0.0)
+    mean = statistics.divide(ranks.sum(axis=1, keepdims=True), cells.sum(axis=1, keepdims=True))
+    return np.where(cells, ranks - mean, 0.0)
 
 
 def row_correlations(
@@ -212,44 +212,48 @@ def class_means(
     return statistics.divide(total, count)[:-1, :-1]
 
 
-def decay_between(moved: Float[np.ndarray, "classes classes"], apart: Float[np.ndarray, "classes classes"]) -> float:
+def decay_between(
+    moved: Float[np.ndarray, "*draws classes classes"], apart: Float[np.ndarray, "*draws classes classes"]
+) -> Float[np.ndarray, " *draws"]:
     """Rank correlation of ``moved`` with nearness off the diagonal, given the row and the column.
 
     What a class does to all others, what is done to it by all others, and how central it is, cancel. NaN for fewer
     than four classes, which leave nothing over; 0 where nothing varies.
     """
-    if len(moved) <= FEWEST:
-        return float("nan")
-    cells = ~np.eye(len(moved), dtype=bool)
-    near, taught = (beyond_rows_and_columns(off_diagonal_ranks(values))[cells] for values in (-apart, moved))
-    scale = np.sqrt(near @ near * (taught @ taught))
-    return float(near @ taught / scale) if scale > 1e-9 else 0.0
+    n = moved.shape[-1]
+    if n <= FEWEST:
+        return np.full(moved.shape[:-2], np.nan)
+    cells = ~np.eye(n, dtype=bool)
+    near, taught = (beyond_rows_and_columns(off_diagonal_ranks(values))[..., cells] for values in (-apart, moved))
+    scale = np.sqrt((near**2).sum(axis=-1) * (taught**2).sum(axis=-1))
+    return np.where(scale > 1e-9, statistics.divide((near * taught).sum(axis=-1), scale), 0.0)
 
 
-def off_diagonal_ranks(square: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+def off_diagonal_ranks(square: Float[np.ndarray, "*draws n n"]) -> Float[np.ndarray, "*draws n n"]:
     """Ranks of the cells off the diagonal, which holds 0; means that differ by rounding only are tied."""
-    ranks, cells = np.zeros(square.shape), ~np.eye(len(square), dtype=bool)
-    largest = np.abs(square[cells]).max()
-    ranks[cells] = rankdata(np.round(square[cells] / (largest if largest > 0 else 1.0), 10))
+    ranks, cells = np.zeros(square.shape), ~np.eye(square.shape[-1], dtype=bool)
+    values = square[..., cells]
+    largest = np.abs(values).max(axis=-1, keepdims=True)
+    ranks[..., cells] = rankdata(np.round(values / np.where(largest > 0, largest, 1.0), 10), axis=-1)
     return ranks
 
 
-def beyond_rows_and_columns(square: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """Residuals of the cells off the diagonal after a least-squares fit of row and column effects.
+def beyond_rows_and_columns(square: Float[np.ndarray, "*draws n n"]) -> Float[np.ndarray, "*draws n n"]:
+    """What is left of the cells off the diagonal when row and column effects are fitted by least squares.
 
     Args:
         square: With a diagonal of zeros.
 
     Source: Warner, Kenny and Stoto (1979), A new round robin analysis of variance for social interaction data.
     """
-    n = len(square)
-    row, column = (square.sum(axis=axis) / (n - 1) for axis in (1, 0))
-    mean = row.mean()
+    n = square.shape[-1]
+    row, column = (square.sum(axis=axis, keepdims=True) / (n - 1) for axis in (-1, -2))
+    mean = row.mean(axis=-2, keepdims=True)
     of_row, of_column = (
-        ((n - 1) ** 2 * one + (n - 1) * other) / (n * (n - 2)) - (n - 1) / (n - 2) * mean
+        ((n - 1) ** 2 * one + (n - 1) * np.swapaxes(other, -1, -2)) / (n * (n - 2)) - (n - 1) / (n - 2) * mean
         for one, other in ((row, column), (column, row))
     )
-    return square - mean - of_row[:, None] - of_column[None, :]
+    return square - mean - of_row - of_column
 
 
 def decay_length(distance: Float[np.ndarray, " cells"], influence: Float[np.ndarray, " cells"]) -> float:

@@ -13,7 +13,7 @@ from scipy import sparse
 from eif_lab.desiderata.selection import clusters, texts
 
 MOST_UNITS = 0.5
-"""A word in the texts of more than this share of the worlds belongs to the language, not to what is said."""
+"""A word in the texts of more than this share of the worlds belongs to the language and not to the content."""
 
 
 def shared_words(influence: xr.DataArray) -> Float[np.ndarray, "stimulus probe"]:
@@ -35,16 +35,16 @@ def content_words(influence: xr.DataArray) -> list[str]:
     Args:
         influence: With the coordinates ``stimulus_label``, ``probe_label`` and ``relation``.
     """
-    said, read = (texts(influence, f"{side}_label") for side in ("stimulus", "probe"))
-    known = sorted({word for text in (*said, *read) for word in words(text)})
-    of_stimulus, of_probe = (incidence(side, known) for side in (said, read))
+    labels = [texts(influence, f"{side}_label") for side in ("stimulus", "probe")]
+    vocabulary = sorted({word for side in labels for text in side for word in words(text)})
+    of_stimulus, of_probe = (incidence(side, vocabulary) for side in labels)
     units, _ = clusters(influence)
     member = sparse.csr_array((np.ones(len(units)), (units, np.arange(len(units)))))
     own = sparse.csr_array((texts(influence, "relation") != "unrelated").astype(float))
     in_unit = (member @ (of_stimulus + own @ of_probe)) > 0
     share = in_unit.mean(axis=0)
     content = np.flatnonzero((share <= MOST_UNITS) | (share.min(initial=1.0) > MOST_UNITS))
-    return [known[place] for place in content]
+    return [vocabulary[place] for place in content]
 
 
 def words(text: str) -> set[str]:
@@ -52,9 +52,9 @@ def words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text.lower()))
 
 
-def incidence(sentences: Sequence[str] | np.ndarray, counted: Sequence[str]) -> sparse.csr_array:
-    """1 where a text (row) has a word of those that are counted (column)."""
-    place = {word: column for column, word in enumerate(counted)}
-    held = [(row, place[word]) for row, text in enumerate(sentences) for word in words(text) if word in place]
-    rows, columns = np.array(held, dtype=int).reshape(-1, 2).T
-    return sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(sentences), len(counted)))
+def incidence(sentences: Sequence[str] | np.ndarray, vocabulary: Sequence[str]) -> sparse.csr_array:
+    """1 where a text (row) has a word of the vocabulary (column)."""
+    place = {word: column for column, word in enumerate(vocabulary)}
+    cells = [(row, place[word]) for row, text in enumerate(sentences) for word in words(text) if word in place]
+    rows, columns = np.array(cells, dtype=int).reshape(-1, 2).T
+    return sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(sentences), len(vocabulary)))

@@ -24,7 +24,7 @@ class Logic(RelationTest):
     Every influence is taken less its control, the matched foils under the same stimulus
     (`eif_lab.data.contrast.less_control`), so that what any such training does to any such sentence cancels:
 
-    - ``gain``: the mean of what is entailed, in the readout's unit; held to 0.
+    - ``gain``: the mean of what is entailed, in the readout's unit; its bar is 0.
     - ``reach``: gain over the strength of the same stimuli, which is what they were taught, less its control too.
     - ``converse_held``: 1 less the converse over the strength, both of the stimuli that have a converse; left out where
       fewer than two worlds have one.
@@ -58,31 +58,31 @@ class Logic(RelationTest):
         influence = clean(influence)
         return self.verdict(RelationEffects.measure(influence), discrimination(influence, "entailed"))
 
-    def verdict(self, raised: RelationEffects, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
-        """The verdict on what stimuli did to their own probes.
+    def verdict(self, influence: RelationEffects, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
+        """The verdict on how stimuli moved their own probes.
 
         Args:
-            raised: What they did.
+            influence: Their influence by relation.
             details: Added to the verdict's own.
         """
-        raised.require("entailed")
-        entailed, strength = raised.together(raised["entailed"], raised.strength)
-        require_units(len(strength), f"{raised.unit} with an entailed and a stated probe", at_least=2)
-        reach = self.ratio("reach", entailed, strength, unit=raised.unit, threshold=self.reach_threshold)
-        judged = [
-            GuardedFinding(self.mean("gain", entailed, raised.unit), strength),
+        influence.require("entailed")
+        entailed, strength = influence.world_means(influence["entailed"], influence.strength)
+        require_units(len(strength), f"{influence.unit} with an entailed and a stated probe", at_least=2)
+        reach = self.ratio("reach", entailed, strength, unit=influence.unit, threshold=self.reach_threshold)
+        tested = [
+            GuardedFinding(self.mean("gain", entailed, influence.unit), strength),
             GuardedFinding(reach, strength),
-            *self.converse_held(raised),
+            *self.converse_held(influence),
         ]
-        findings, note = self.if_taught(judged, raised.unit)
-        details = {**raised.averages(), "strength": float(strength.mean()), **details}
+        findings, note = self.withhold_untaught(tested, influence.unit)
+        details = {**influence.averages(), "strength": float(strength.mean()), **details}
         return Verdict("logic", self.claim, findings, self.alpha, details, note)
 
-    def converse_held(self, raised: RelationEffects) -> list[GuardedFinding]:
+    def converse_held(self, influence: RelationEffects) -> list[GuardedFinding]:
         """Whether the converse stays; nothing where fewer than two worlds have one."""
-        converse, strength = raised.together(raised["converse"], raised.strength)
+        converse, strength = influence.world_means(influence["converse"], influence.strength)
         if len(strength) < 2:
             return []
         kept = strength - converse
-        finding = self.ratio("converse_held", kept, strength, unit=raised.unit, threshold=self.converse_threshold)
+        finding = self.ratio("converse_held", kept, strength, unit=influence.unit, threshold=self.converse_threshold)
         return [GuardedFinding(finding, strength)]

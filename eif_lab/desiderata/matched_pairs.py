@@ -42,7 +42,7 @@ def matched_pairs(influence: xr.DataArray, relation: str) -> dict[str, Pairs]:
 
 
 def discrimination(influence: xr.DataArray, relation: str, sign: int = 1) -> dict[str, float]:
-    """How often a probe of the relation moves beyond its foil, as claimed; 1/2 is chance.
+    """How often a probe of the relation moves beyond its foil in the claimed direction; 1/2 is chance.
 
     Args:
         influence: See `eif_lab.desiderata.selection.with_probe_numbers`.
@@ -56,8 +56,8 @@ def discrimination(influence: xr.DataArray, relation: str, sign: int = 1) -> dic
     """
     by_foil = matched_pairs(influence, relation)
     both = Pairs(*(np.concatenate(parts) for parts in zip(*by_foil.values())))
-    said = {"stimulus_label", "probe_label"} <= set(influence.coords)
-    count = shared_words(influence) if said else np.full(influence.shape, np.nan)
+    has_labels = {"stimulus_label", "probe_label"} <= set(influence.coords)
+    count = shared_words(influence) if has_labels else np.full(influence.shape, np.nan)
     return {
         "auc": auc(influence, sign * influence.values, both),
         **{f"auc_{name}": auc(influence, sign * influence.values, pairs) for name, pairs in by_foil.items()},

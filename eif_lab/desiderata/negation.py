@@ -26,9 +26,9 @@ class Negation(RelationTest):
 
     As in `Logic`, every influence is taken less its control:
 
-    - ``fall``: minus the mean of what is contradicted, in the readout's unit; held to 0. The control takes away what
-      any training on such a sentence does to all sentences of that form, so that a fall which all of them share is
-      none.
+    - ``fall``: minus the mean of what is contradicted, in the readout's unit; its bar is 0. The control takes away
+      what any training on such a sentence does to all sentences of that form, so that a fall which all of them share
+      is none.
     - ``gap``: what is entailed less what is contradicted, over the strength, all three of the stimuli that have both;
       left out where fewer than two worlds have such a stimulus. A network that does not read the "not" raises both
       alike.
@@ -38,8 +38,8 @@ class Negation(RelationTest):
     Details: ``negation_leak``, what is contradicted over the strength of the same stimuli, above zero where the
     opposite of what was taught rises; ``rising_together``, the Spearman correlation, over stimuli, of what is entailed
     with what is contradicted, near 1 where the two are moved as one and near -1 where one falls as the other rises;
-    ``influence_<relation>``, ``strength``, ``auc`` (how often what is contradicted falls below its foil) and the others
-    of `eif_lab.desiderata.matched_pairs.discrimination`.
+    ``influence_<relation>``, ``strength``; and what `eif_lab.desiderata.matched_pairs.discrimination` returns, ``auc``
+    being how often what is contradicted falls below its foil.
 
     Attributes:
         gap_threshold: Share of the strength that must lie between what follows and what is contradicted.
@@ -55,43 +55,45 @@ class Negation(RelationTest):
         influence = clean(influence)
         return self.verdict(RelationEffects.measure(influence), discrimination(influence, "contradicted", sign=-1))
 
-    def verdict(self, raised: RelationEffects, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
-        """The verdict on what stimuli did to their own probes.
+    def verdict(self, influence: RelationEffects, details: Mapping[str, float] = MappingProxyType({})) -> Verdict:
+        """The verdict on how stimuli moved their own probes.
 
         Args:
-            raised: What they did.
+            influence: Their influence by relation.
             details: Added to the verdict's own.
         """
-        raised.require("contradicted")
-        contradicted, strength = raised.together(raised["contradicted"], raised.strength)
-        require_units(len(strength), f"{raised.unit} with a contradicted and a stated probe", at_least=2)
-        fall = GuardedFinding(self.mean("fall", -contradicted, raised.unit), strength)
-        findings, note = self.if_taught([fall, *self.gap(raised)], raised.unit)
+        influence.require("contradicted")
+        contradicted, strength = influence.world_means(influence["contradicted"], influence.strength)
+        require_units(len(strength), f"{influence.unit} with a contradicted and a stated probe", at_least=2)
+        fall = GuardedFinding(self.mean("fall", -contradicted, influence.unit), strength)
+        findings, note = self.withhold_untaught([fall, *self.gap(influence)], influence.unit)
         details = {
-            **raised.averages(),
+            **influence.averages(),
             "strength": float(strength.mean()),
             "negation_leak": float(divide(contradicted.sum(), strength.sum())),
-            "rising_together": rising_together(raised),
+            "rising_together": rising_together(influence),
             **details,
         }
         return Verdict("negation", self.claim, findings, self.alpha, details, note)
 
-    def gap(self, raised: RelationEffects) -> list[GuardedFinding]:
+    def gap(self, influence: RelationEffects) -> list[GuardedFinding]:
         """How far what follows is above what is contradicted; nothing where fewer than two worlds have both."""
-        entailed, contradicted, strength = raised.together(raised["entailed"], raised["contradicted"], raised.strength)
+        entailed, contradicted, strength = influence.world_means(
+            influence["entailed"], influence["contradicted"], influence.strength
+        )
         if len(strength) < 2:
             return []
         apart = entailed - contradicted
-        finding = self.ratio("gap", apart, strength, unit=raised.unit, threshold=self.gap_threshold)
+        finding = self.ratio("gap", apart, strength, unit=influence.unit, threshold=self.gap_threshold)
         return [GuardedFinding(finding, strength)]
 
 
-def rising_together(raised: RelationEffects) -> float:
+def rising_together(influence: RelationEffects) -> float:
     """Spearman correlation over the stimuli that have both; NaN where there are fewer than two or either is
     constant.
     """
-    both = np.isfinite(raised["entailed"]) & np.isfinite(raised["contradicted"])
-    follows, denied = raised["entailed"][both], raised["contradicted"][both]
+    both = np.isfinite(influence["entailed"]) & np.isfinite(influence["contradicted"])
+    follows, denied = influence["entailed"][both], influence["contradicted"][both]
     if len(follows) < 2 or np.ptp(follows) == 0 or np.ptp(denied) == 0:
         return float("nan")
     return float(stats.spearmanr(follows, denied).statistic)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -24,6 +23,9 @@ from eif_lab.options import option
 
 _HINT = "This desideratum needs perturbation=noise."
 
+_MOST_PAIRED = 100
+"""Of more sources pairs are not left out, since the time grows with their cube; intervals are then too wide."""
+
 
 @dataclass(frozen=True)
 class Teaching:
@@ -37,7 +39,7 @@ class Teaching:
         cells: Per (a, b), the number of those cells.
         strength: Per a, the strengths summed over the stimuli of each unit.
         stimuli: Per a, the number of stimuli of each unit that have a strength.
-        taught: For each unit as probe, its place among the units as stimulus; -1 where it is a probe only.
+        stimulus_unit: For each unit as probe, its place among the units as stimulus; -1 where it is a probe only.
         unit: Name of the units.
     """
 
@@ -45,7 +47,7 @@ class Teaching:
     cells: dict[tuple[float, float], Float[np.ndarray, "units probe_units"]]
     strength: dict[float, Float[np.ndarray, " units"]]
     stimuli: dict[float, Float[np.ndarray, " units"]]
-    taught: Int[np.ndarray, " probe_units"]
+    stimulus_unit: Int[np.ndarray, " probe_units"]
     unit: str
 
     @property
@@ -55,7 +57,7 @@ class Teaching:
 
     def mean(self, a: float, b: float, counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
         """``T(a, b)`` where each unit counts so often, in both its roles; other probes stay."""
-        as_probe = np.where(self.taught >= 0, counts[:, self.taught], 1.0)
+        as_probe = np.where(self.stimulus_unit >= 0, counts[:, self.stimulus_unit], 1.0)
         pair_sum = [((counts @ table[a, b]) * as_probe).sum(axis=1) for table in (self.total, self.cells)]
         return statistics.divide(*pair_sum)
 
@@ -64,11 +66,18 @@ class Teaching:
         return statistics.divide(counts @ self.strength[a], counts @ self.stimuli[a])
 
     def transfer(
-        self, a: float, b: float, counts: Float[np.ndarray, "draws units"], per_nat: bool
+        self, a: float, b: float, sigma: float, counts: Float[np.ndarray, "draws units"], per_nat: bool
     ) -> Float[np.ndarray, " draws"]:
-        """``T(a, b)``, per nat of strength ``T(a, b) / S(a)``."""
+        """``T(a, b)``; per nat ``T(a, b) / S(a)`` times ``S(0) S(sigma)``, which cancels in a ratio.
+
+        Args:
+            a, b: Of the stimuli and of the probes; a is 0 or sigma.
+            sigma: The level that is compared with clean.
+            counts: How often each unit counts.
+            per_nat: Whether per nat of strength.
+        """
         mean = self.mean(a, b, counts)
-        return statistics.divide(mean, self.mean_strength(a, counts)) if per_nat else mean
+        return mean * self.mean_strength(0.0 if a else sigma, counts) if per_nat else mean
 
 
 @dataclass
@@ -92,7 +101,8 @@ class NoiseInvariance(Desideratum):
     Unit: the source, whose clean and noisy versions count together, as stimulus and as probe, since a probe's noise is
     shared by all that teach it; sources that are probes only stay as they are. Where samples belong to worlds, the unit
     is the world. Where clean stimuli do not clearly teach, or those of some level do not clearly learn themselves,
-    there is nothing to compare: no p-value, and a note.
+    there is nothing to compare: no p-value, and a note. Both findings are ratios, tested like those of `Logic`, on
+    the jackknife's values by unit (`statistics.unit_values`).
 
     Details: ``ratio_at_<sigma> = T(sigma, 0) / T(0, 0)``, ``asymmetry_at_<sigma>``, both with ``_per_nat``,
     ``strength_at_<sigma>`` and ``clean_to_clean = T(0, 0)``.
@@ -118,7 +128,7 @@ class NoiseInvariance(Desideratum):
         teaching = measure_teaching(influence, levels)
         note = self.why_not_comparable(teaching, levels)
         findings = [
-            one if not note else without_p_values(one) for one in self.compare_levels(teaching, levels, per_nat=True)
+            one.without_p_values() if note else one for one in self.compare_levels(teaching, levels, per_nat=True)
         ]
         details = curve(teaching, levels)
         for one in self.compare_levels(teaching, levels, per_nat=False):
@@ -127,39 +137,30 @@ class NoiseInvariance(Desideratum):
 
     def compare_levels(self, teaching: Teaching, levels: Sequence[float], per_nat: bool) -> list[Finding]:
         """How much less is taught, and the asymmetry: per nat of strength or at equal rate."""
-
-        def taught_less(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
-            return np.mean([1 - ratio(teaching, sigma, counts, per_nat) for sigma in levels], axis=0)
-
-        def asymmetric(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
-            return np.mean([asymmetry(teaching, sigma, counts, per_nat) for sigma in levels], axis=0)
-
         ending = "per_nat" if per_nat else "at_equal_rate"
-        return [
-            self.finding(f"taught_less_{ending}", taught_less, teaching.units, teaching.unit, self.less_threshold),
-            self.finding(f"asymmetry_{ending}", asymmetric, teaching.units, teaching.unit, self.asymmetry_threshold),
-        ]
+        bars = {"taught_less": (loss, self.less_threshold), "asymmetry": (asymmetry, self.asymmetry_threshold)}
+        findings = []
+        for name, (share, bar) in bars.items():
+            parts = mean_over_levels(share, teaching, levels, per_nat)
+            pairs = teaching.unit == "sources" and teaching.units <= _MOST_PAIRED
+            values = statistics.unit_values(*parts, teaching.units, pairs=pairs)
+            findings.append(self.ratio(f"{name}_{ending}", *values, unit=teaching.unit, threshold=bar))
+        return findings
 
     def why_not_comparable(self, teaching: Teaching, levels: Sequence[float]) -> str:
-        """Why there is nothing to compare: what is not clearly above zero; empty where all is."""
+        """A note on which mean is not clearly above zero, so that there is nothing to compare; empty where all are."""
         means: dict[str, Weighted] = {
             "what clean stimuli teach clean probes of their class": partial(teaching.mean, 0, 0)
         }
         for sigma in (0.0, *levels):
             means[f"what stimuli at sigma = {sigma:g} teach of themselves"] = partial(teaching.mean_strength, sigma)
         for name, mean in means.items():
-            found = self.finding("mean", mean, teaching.units, teaching.unit, 0.0)
-            if not found.p_value <= self.alpha:
-                return (
-                    f"{name} is not clearly above zero (mean {found.effect:.3g}, interval {found.low:.3g} to"
-                    f" {found.high:.3g}, p {found.p_value:.3g}, {found.n} {found.unit}): there is nothing to compare"
-                )
+            finding = self.finding("mean", mean, teaching.units, teaching.unit, 0.0)
+            if not finding.p_value <= self.alpha:
+                numbers = f"mean {finding.effect:.3g}, interval {finding.low:.3g} to {finding.high:.3g}"
+                count = f"p {finding.p_value:.3g}, {finding.n} {finding.unit}"
+                return f"{name} is not clearly above zero ({numbers}, {count}): there is nothing to compare"
         return ""
-
-
-def without_p_values(finding: Finding) -> Finding:
-    """The finding without p-values."""
-    return replace(finding, p_value=math.nan, p_violated=math.nan)
 
 
 def noise_levels(influence: xr.DataArray) -> list[float]:
@@ -195,26 +196,26 @@ def measure_teaching(influence: xr.DataArray, levels: Sequence[float]) -> Teachi
     if "stimulus_world" in influence.coords:
         names, rows = np.unique(influence["stimulus_world"].values[rows_used], return_inverse=True)
         # A stimulus entails probes of its own world only: drawn with it, they need no place of their own.
-        columns, taught, unit = np.zeros(len(probe_source), dtype=int), np.array([-1]), "worlds"
+        columns, stimulus_unit, unit = np.zeros(len(probe_source), dtype=int), np.array([-1]), "worlds"
     else:
         names, rows = np.unique(source[rows_used], return_inverse=True)
         probe_names, columns = np.unique(probe_source, return_inverse=True)
         place = {name: index for index, name in enumerate(names)}
-        taught, unit = np.array([place.get(name, -1) for name in probe_names]), "sources"
+        stimulus_unit, unit = np.array([place.get(name, -1) for name in probe_names]), "sources"
     require_units(len(names), f"{unit} with stimuli at every noise level and an entailed probe of another source")
     by_row = np.eye(len(names))[:, rows]
-    by_column = np.eye(len(taught))[columns]
+    by_column = np.eye(len(stimulus_unit))[columns]
     weights = strength_weights(texts(influence, "relation"), foils(influence), same_sample(influence))
-    learnt = weighted_rows(influence.values, weights)[rows_used]
-    at = {level: (sigma[rows_used] == level) & np.isfinite(learnt) for level in (0.0, *levels)}
+    strength = weighted_rows(influence.values, weights)[rows_used]
+    at = {level: (sigma[rows_used] == level) & np.isfinite(strength) for level in (0.0, *levels)}
     return Teaching(
         total={
             key: by_row @ np.where(mask, influence.values, 0.0)[rows_used] @ by_column for key, mask in masks.items()
         },
         cells={key: by_row @ mask[rows_used].astype(float) @ by_column for key, mask in masks.items()},
-        strength={level: by_row @ np.where(here, learnt, 0.0) for level, here in at.items()},
+        strength={level: by_row @ np.where(here, strength, 0.0) for level, here in at.items()},
         stimuli={level: by_row @ here.astype(float) for level, here in at.items()},
-        taught=taught,
+        stimulus_unit=stimulus_unit,
         unit=unit,
     )
 
@@ -227,19 +228,40 @@ def complete_sources(source: np.ndarray, masks: Iterable[Bool[np.ndarray, "stimu
     return np.array(sorted(complete), dtype=source.dtype)
 
 
-def ratio(
-    teaching: Teaching, sigma: float, counts: Float[np.ndarray, "draws units"], per_nat: bool
-) -> Float[np.ndarray, " draws"]:
-    """``T(sigma, 0) / T(0, 0)``, or ``P(sigma, 0) / P(0, 0)``."""
-    return statistics.divide(*(teaching.transfer(a, 0.0, counts, per_nat) for a in (sigma, 0.0)))
+Parts = tuple[Float[np.ndarray, " draws"], Float[np.ndarray, " draws"]]
+"""A numerator and its denominator."""
+
+Share = Callable[[Teaching, float, Float[np.ndarray, "draws units"], bool], Parts]
 
 
-def asymmetry(
-    teaching: Teaching, sigma: float, counts: Float[np.ndarray, "draws units"], per_nat: bool
-) -> Float[np.ndarray, " draws"]:
-    """``(T(0, sigma) - T(sigma, 0)) / (|T(0, sigma)| + |T(sigma, 0)|)``, or the same of P."""
-    to_noisy, to_clean = (teaching.transfer(a, b, counts, per_nat) for a, b in ((0.0, sigma), (sigma, 0.0)))
-    return statistics.divide(to_noisy - to_clean, np.abs(to_noisy) + np.abs(to_clean))
+def loss(teaching: Teaching, sigma: float, counts: Float[np.ndarray, "draws units"], per_nat: bool) -> Parts:
+    """``T(0, 0) - T(sigma, 0)`` over ``T(0, 0)``, or the same of P."""
+    clean, noisy = (teaching.transfer(a, 0.0, sigma, counts, per_nat) for a in (0.0, sigma))
+    return clean - noisy, clean
+
+
+def asymmetry(teaching: Teaching, sigma: float, counts: Float[np.ndarray, "draws units"], per_nat: bool) -> Parts:
+    """``T(0, sigma) - T(sigma, 0)`` over ``|T(0, sigma)| + |T(sigma, 0)|``, or the same of P."""
+    levels = ((0.0, sigma), (sigma, 0.0))
+    to_noisy, to_clean = (teaching.transfer(a, b, sigma, counts, per_nat) for a, b in levels)
+    return to_noisy - to_clean, np.abs(to_noisy) + np.abs(to_clean)
+
+
+def mean_over_levels(
+    share: Share, teaching: Teaching, levels: Sequence[float], per_nat: bool
+) -> tuple[Weighted, Weighted]:
+    """A numerator and a denominator, whose ratio is the mean of the levels' shares.
+
+    Each level is divided by its denominator where all units count once, so that the levels weigh alike.
+    """
+    once = np.ones((1, teaching.units))
+    scales = [share(teaching, sigma, once, per_nat)[1] for sigma in levels]
+
+    def part(place: int, counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
+        parts = [share(teaching, sigma, counts, per_nat)[place] for sigma in levels]
+        return np.mean([statistics.divide(one, scale) for one, scale in zip(parts, scales)], axis=0)
+
+    return partial(part, 0), partial(part, 1)
 
 
 def curve(teaching: Teaching, levels: Sequence[float]) -> dict[str, float]:
@@ -250,6 +272,7 @@ def curve(teaching: Teaching, levels: Sequence[float]) -> dict[str, float]:
         details[f"strength_at_{sigma:g}"] = float(teaching.mean_strength(sigma, once)[0])
     for sigma in levels:
         for ending, per_nat in (("", False), ("_per_nat", True)):
-            details[f"ratio{ending}_at_{sigma:g}"] = float(ratio(teaching, sigma, once, per_nat)[0])
-            details[f"asymmetry{ending}_at_{sigma:g}"] = float(asymmetry(teaching, sigma, once, per_nat)[0])
+            lost, more = (statistics.divide(*share(teaching, sigma, once, per_nat)) for share in (loss, asymmetry))
+            details[f"ratio{ending}_at_{sigma:g}"] = 1 - float(lost[0])
+            details[f"asymmetry{ending}_at_{sigma:g}"] = float(more[0])
     return details

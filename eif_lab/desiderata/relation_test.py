@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from eif_lab.data.contrast import Foils, has_foils, less_control, strength_weigh
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import clusters, foils, same_sample, texts
-from eif_lab.desiderata.strength import UNTAUGHT, weighted_rows
+from eif_lab.desiderata.strength import NOTHING_TAUGHT, weighted_rows
 from eif_lab.desiderata.verdict import Finding
 from eif_lab.errors import NotApplicable
 
@@ -31,7 +31,7 @@ class RelationEffects:
         means: By relation, the mean over a stimulus's probes that have a control of influence less control; NaN where
             it has none.
         plain: By relation, the mean influence over a stimulus's probes; NaN where it has none.
-        strength: What each stimulus was taught; NaN where it states none of the probes.
+        strength: That of each stimulus; NaN where it states none of the probes.
         worlds: The independent unit ``0 .. n - 1`` of each stimulus.
         unit: What those units are.
     """
@@ -70,11 +70,11 @@ class RelationEffects:
             worlds: The independent unit of each stimulus.
             unit: What those units are.
         """
-        held = has_foils(columns, values.shape)
-        less = np.where(held, less_control(values, columns), 0.0)
+        controlled = has_foils(columns, values.shape)
+        less = np.where(controlled, less_control(values, columns), 0.0)
         cells = {name: relation == name for name in np.unique(relation).tolist()}
         return cls(
-            means={name: _row_means(less, of & held) for name, of in cells.items()},
+            means={name: _row_means(less, of & controlled) for name, of in cells.items()},
             plain={name: _row_means(values, of) for name, of in cells.items()},
             strength=weighted_rows(values, strength_weights(relation, columns, same)),
             worlds=worlds,
@@ -92,7 +92,7 @@ class RelationEffects:
                 " Choose a text dataset that has them."
             )
 
-    def together(self, *values: Float[np.ndarray, " stimulus"]) -> Float[np.ndarray, "values worlds"]:
+    def world_means(self, *values: Float[np.ndarray, " stimulus"]) -> Float[np.ndarray, "values worlds"]:
         """World by world, the means over the stimuli that have all of the values; worlds without any are left out."""
         whole = np.isfinite(values).all(axis=0)
         worlds = np.unique(self.worlds[whole], return_inverse=True)[1]
@@ -101,7 +101,7 @@ class RelationEffects:
 
     def averages(self) -> dict[str, float]:
         """``influence_<relation>``: the mean over the worlds that have probes of that relation."""
-        return {f"influence_{name}": float(self.together(values)[0].mean()) for name, values in self.plain.items()}
+        return {f"influence_{name}": float(self.world_means(values)[0].mean()) for name, values in self.plain.items()}
 
 
 def _row_means(
@@ -111,7 +111,7 @@ def _row_means(
 
 
 class GuardedFinding(NamedTuple):
-    """A finding, and what decides whether it keeps its p-values.
+    """A finding, and the strength that decides whether it keeps its p-values.
 
     Attributes:
         finding: With its p-values.
@@ -127,7 +127,7 @@ class RelationTest(Desideratum):
     """A desideratum about what stimuli say of their probes."""
 
     def mean(self, statistic: str, values: Float[np.ndarray, " worlds"], unit: str) -> Finding:
-        """A mean over worlds, held to zero."""
+        """A mean over worlds, tested against zero."""
         return self.finding(
             statistic,
             lambda counts: statistics.divide(counts @ values, counts.sum(axis=1)),
@@ -136,24 +136,23 @@ class RelationTest(Desideratum):
             threshold=0.0,
         )
 
-    def if_taught(self, judged: Sequence[GuardedFinding], unit: str) -> tuple[list[Finding], str]:
-        """The findings, with p-values where the stimuli that they are about were clearly taught what they say; and why
-        not.
+    def withhold_untaught(self, tested: Sequence[GuardedFinding], unit: str) -> tuple[list[Finding], str]:
+        """The findings, without p-values where their stimuli's strength is not clearly above zero; and a note on why.
 
         Nothing can follow from what was not taught, and a share of it is a share of noise.
         """
         findings: list[Finding] = []
         untaught: dict[str, list[str]] = {}
-        for finding, strength in judged:
+        for finding, strength in tested:
             taught = self.mean("strength", strength, unit)
             if taught.low > 0:
                 findings.append(finding)
             else:
-                findings.append(replace(finding, p_value=float("nan"), p_violated=float("nan")))
+                findings.append(finding.without_p_values())
                 numbers = f"{taught.effect:.3g} [{taught.low:.3g}, {taught.high:.3g}], {taught.n} {unit}"
                 untaught.setdefault(numbers, []).append(finding.statistic)
         notes = [
-            f"strength is not clearly above zero ({numbers}): {UNTAUGHT}, and {', '.join(names)} have no verdict"
+            f"strength is not clearly above zero ({numbers}): {NOTHING_TAUGHT}, and {', '.join(names)} have no verdict"
             for numbers, names in untaught.items()
         ]
         return findings, "; ".join(notes)

@@ -102,24 +102,24 @@ class Sparsity(Desideratum):
 def precision_tables(
     influence: xr.DataArray, size: Float[np.ndarray, "stimulus probe"], units: Units
 ) -> dict[str, Float[np.ndarray, "units units"]]:
-    """For each comparison, the average precision by (unit asked about, unit that answers)."""
+    """By what related probes are told from, the average precision by (target unit, scored unit)."""
     if units.name == "classes" and units.columns is not None:
         return {"other_classes": class_precisions(np.where(same_sample(influence), np.nan, size), units)}
     tables, elsewhere = {}, related_elsewhere(influence, units)
-    for name, right, wrong in questions(influence, units):
-        asked = np.flatnonzero(right.any(axis=1) & wrong.any(axis=1))
-        if len(np.unique(units.rows[asked])) < FEWEST:
+    for name, right, wrong in contrasts(influence, units):
+        targets = np.flatnonzero(right.any(axis=1) & wrong.any(axis=1))
+        if len(np.unique(units.rows[targets])) < FEWEST:
             continue
-        scores = np.full((len(asked), len(size)), np.nan)
-        for place, i in enumerate(asked):
+        scores = np.full((len(targets), len(size)), np.nan)
+        for place, i in enumerate(targets):
             columns = np.flatnonzero(right[i] | wrong[i])
             strangers = ~elsewhere[:, columns].any(axis=1) | (np.arange(len(size)) == i)
             scores[place, strangers] = average_precision(size[np.ix_(strangers, columns)], right[i, columns])
-        tables[name] = average_scores(scores[np.arange(len(asked)), asked], scores, units.rows[asked], units)
+        tables[name] = average_scores(scores[np.arange(len(targets)), targets], scores, units.rows[targets], units)
     return tables
 
 
-def questions(
+def contrasts(
     influence: xr.DataArray, units: Units
 ) -> Iterator[tuple[str, Bool[np.ndarray, "stimulus probe"], Bool[np.ndarray, "stimulus probe"]]]:
     """The comparisons: a name, the cells of the related probes, and those of the probes to distinguish them from."""
@@ -127,7 +127,7 @@ def questions(
     related_to = related(influence) & ~itself
     beyond = related_to & (relation != "direct")
     right = beyond if beyond.any() else related_to
-    held = False
+    has_foils = False
     for name, foil in foils(influence).items():
         paired = right & (foil >= 0)
         if paired.any() and name != "neither":
@@ -135,8 +135,8 @@ def questions(
             rows, columns = np.nonzero(paired)
             foiled[rows, foil[rows, columns]] = True
             yield name, paired, (foiled | ((relation == "converse") & paired.any(axis=1, keepdims=True))) & ~paired
-            held = True
-    if not held:
+            has_foils = True
+    if not has_foils:
         own = True if units.columns is None else units.rows[:, None] == units.columns[None, :]
         yield "unrelated", right, ~related_to & ~itself & own
 
@@ -149,19 +149,22 @@ def class_precisions(size: Float[np.ndarray, "stimulus probe"], units: Units) ->
         units: The classes.
     """
     assert units.columns is not None
-    table = np.full((units.count, units.count, units.count), np.nan)
-    members = [np.flatnonzero(units.columns == u) for u in range(units.count)]
-    for a in range(units.count):
-        for b in range(units.count):
-            if a != b and len(members[a]) and len(members[b]):
-                columns = np.concatenate([members[a], members[b]])
-                scores = average_precision(size[:, columns], np.arange(len(columns)) < len(members[a]))
-                table[a, b] = statistics.group_means(scores, units.rows, units.count)
-                table[a, b, b] = np.nan
-    with np.errstate(invalid="ignore"):
-        means = statistics.divide(np.nansum(table, axis=1), np.isfinite(table).sum(axis=1))
-    known = np.isfinite(np.diag(means))
-    return means[np.ix_(known, known)]
+    n, members = units.count, [np.flatnonzero(units.columns == u) for u in range(units.count)]
+    width = max(map(len, members))
+    by_class = np.full((n, len(size), width), np.nan)  # classes differ in size, and NaN is left out of a ranking
+    for columns, values in zip(members, by_class):
+        values[:, : len(columns)] = size[:, columns]
+    cells = (units.rows + n * np.arange(n)[:, None]).ravel()
+    means = np.full((n, n), np.nan)
+    for a, values in enumerate(by_class):
+        both = np.concatenate([np.broadcast_to(values, by_class.shape), by_class], axis=2)
+        scores = average_precision(both.reshape(-1, 2 * width), np.arange(2 * width) < width)
+        by_other = statistics.group_means(scores, cells, n * n).reshape(n, n)
+        by_other[a] = by_other[np.arange(n), np.arange(n)] = np.nan
+        counted = np.isfinite(by_other)
+        means[a] = statistics.divide(np.where(counted, by_other, 0.0).sum(axis=0), counted.sum(axis=0))
+    scored = np.isfinite(np.diag(means))
+    return means[np.ix_(scored, scored)]
 
 
 def average_precision(
@@ -204,12 +207,12 @@ def ranked_precision(
     last = np.ones(scores.shape, dtype=bool)
     last[:, :-1] = first[:, 1:]
     end = np.minimum.accumulate(np.where(last, place, place[-1])[:, ::-1], axis=1)[:, ::-1]
-    found = np.concatenate([np.zeros((len(scores), 1)), np.cumsum(hit, axis=1)], axis=1)
-    before = np.take_along_axis(found, start, axis=1)
-    tied, tied_right = end - start + 1, np.take_along_axis(found, end + 1, axis=1) - before
+    hits = np.concatenate([np.zeros((len(scores), 1)), np.cumsum(hit, axis=1)], axis=1)
+    before = np.take_along_axis(hits, start, axis=1)
+    tied, tied_right = end - start + 1, np.take_along_axis(hits, end + 1, axis=1) - before
     others = np.where(tied > 1, (place - start) * (tied_right - 1) / np.maximum(tied - 1, 1), 0.0)
     gained = np.where(tied_right > 0, tied_right / tied * (before + 1 + others) / (place + 1), 0.0)
-    return statistics.divide(gained.sum(axis=1), found[:, -1])
+    return statistics.divide(gained.sum(axis=1), hits[:, -1])
 
 
 def concentrations(size: Float[np.ndarray, "stimulus probe"], units: Units) -> Float[np.ndarray, "units units"]:
@@ -233,5 +236,5 @@ def concentrations(size: Float[np.ndarray, "stimulus probe"], units: Units) -> F
         moments.append(OWN_SHARE * mean + (1 - OWN_SHARE) * statistics.divide(others, rest))
     scores = np.where(there > 0, 1 - statistics.divide(moments[0], np.sqrt(moments[1])), np.nan)
     table = np.stack([statistics.group_means(of, units.rows, units.count) for of in scores.T])
-    known = np.isfinite(np.diag(table))
-    return table[np.ix_(known, known)]
+    scored = np.isfinite(np.diag(table))
+    return table[np.ix_(scored, scored)]

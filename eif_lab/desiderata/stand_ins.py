@@ -1,8 +1,8 @@
 """Stand-ins: what stimuli of other units do to a unit's probes, by which distance decay and sparsity are judged.
 
-A probe may move under any stimulus, because of its form, its words or its class. So whatever is said of how a stimulus
-moves the probes of its own unit (its world, its class) is said in comparison with the stimuli of other units, put in
-its place: they move the same probes, and have nothing to do with them. What is the same for every stimulus cancels.
+A probe may move under any stimulus, because of its form, its words or its class. So how a stimulus moves the
+probes of its own unit (its world, its class) is compared with how the stimuli of other units, put in its place, move
+the same probes, to which they are not related. What is the same for every stimulus cancels.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def units_of(influence: xr.DataArray) -> Units:
     coordinate = {"classes": "class", "worlds": "world"}.get(name)
     if coordinate is None or f"probe_{coordinate}" not in influence.coords:
         return Units(rows, None, count, name)
-    known = np.unique(influence[f"stimulus_{coordinate}"].values)
-    asked = influence[f"probe_{coordinate}"].values
-    place = np.minimum(np.searchsorted(known, asked), count - 1)
-    return Units(rows, np.where(known[place] == asked, place, -1), count, name)
+    of_stimuli = np.unique(influence[f"stimulus_{coordinate}"].values)
+    of_probes = influence[f"probe_{coordinate}"].values
+    place = np.minimum(np.searchsorted(of_stimuli, of_probes), count - 1)
+    return Units(rows, np.where(of_stimuli[place] == of_probes, place, -1), count, name)
 
 
 def related_elsewhere(influence: xr.DataArray, units: Units) -> Bool[np.ndarray, "stimulus probe"]:
@@ -58,35 +58,35 @@ def related_elsewhere(influence: xr.DataArray, units: Units) -> Bool[np.ndarray,
 
 
 def average_scores(
-    own: Float[np.ndarray, " questions"],
-    other: Float[np.ndarray, "questions stimulus"],
-    asked: Int[np.ndarray, " questions"],
+    own: Float[np.ndarray, " targets"],
+    others: Float[np.ndarray, "targets stimulus"],
+    target_units: Int[np.ndarray, " targets"],
     units: Units,
-) -> Float[np.ndarray, "known known"]:
-    """Scores by (unit asked about, unit that answers); the diagonal holds what each unit's own stimuli reach.
+) -> Float[np.ndarray, "scored scored"]:
+    """Mean scores by (target unit, scored unit); the diagonal holds those of each unit's own stimuli.
 
-    Units about which nothing is asked are left out.
+    A target is a stimulus with its own probes. Units without one are left out.
 
     Args:
-        own: The score of the stimulus that each question is about.
-        other: The score of each stimulus on each question, NaN where it is no stand-in; those of a question's own unit
-            do not count.
-        asked: The unit that each question is about.
+        own: The score of each target's stimulus on its own probes.
+        others: The score of each stimulus, put in its place, on the same probes; NaN where it is no stand-in. Those of
+            the target's unit do not count.
+        target_units: The unit of each target.
         units: The array's.
     """
-    asker, answer = np.eye(units.count)[asked], np.eye(units.count)[units.rows]
-    counted = np.isfinite(other)
-    table = divide(asker.T @ np.where(counted, other, 0.0) @ answer, asker.T @ counted @ answer)
-    np.fill_diagonal(table, group_means(own, asked, units.count))
-    known = np.isfinite(np.diag(table))
-    return table[np.ix_(known, known)]
+    of_target, of_stimulus = np.eye(units.count)[target_units], np.eye(units.count)[units.rows]
+    counted = np.isfinite(others)
+    table = divide(of_target.T @ np.where(counted, others, 0.0) @ of_stimulus, of_target.T @ counted @ of_stimulus)
+    np.fill_diagonal(table, group_means(own, target_units, units.count))
+    scored = np.isfinite(np.diag(table))
+    return table[np.ix_(scored, scored)]
 
 
 def above_stand_ins(table: Float[np.ndarray, "units units"], best: float | None = None) -> Weighted:
     """How much higher the diagonal is than the rest of its row, averaged over units that count so often.
 
     Args:
-        table: What `average_scores` gives.
+        table: That of `average_scores`.
         best: The highest score there is: the difference is given as a share of what is left to it.
     """
     own, others = np.diag(table), ~np.eye(len(table), dtype=bool) & np.isfinite(table)

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from numpy.random import Generator
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 _TIE = 1e-12
 """Relative round-off below which two values of one statistic count as equal."""
@@ -53,64 +52,7 @@ def effective_number(values: Float[np.ndarray, "*rows probes"]) -> Float[np.ndar
     return divide(size.sum(-1) ** 2, (size**2).sum(-1))
 
 
-# Discrimination and correlation -------------------------------------------------------------------------------------
-
-
-def auc(positive: Float[np.ndarray, " a"], negative: Float[np.ndarray, " b"]) -> float:
-    """Area under the ROC curve: ``P(positive > negative) + P(positive = negative) / 2``; NaN if either is empty."""
-    if not len(positive) or not len(negative):
-        return float("nan")
-    return float(stats.mannwhitneyu(positive, negative, method="asymptotic").statistic / len(positive) / len(negative))
-
-
-def mid_ranks(
-    levels: Int[np.ndarray, " cells"], weights: Float[np.ndarray, " cells"] | None = None
-) -> Float[np.ndarray, " cells"]:
-    """Ranks (ties share their mean rank), up to a constant, of cells that were drawn ``weights`` times.
-
-    Args:
-        levels: Each cell's place among the sorted distinct values (``np.unique(..., return_inverse=True)``).
-        weights: How often each cell was drawn; once each where omitted.
-    """
-    mass = np.bincount(levels, weights)
-    return (np.cumsum(mass) - mass / 2)[levels]
-
-
-def correlation(
-    x: Float[np.ndarray, " cells"], y: Float[np.ndarray, " cells"], weights: Float[np.ndarray, " cells"] | None = None
-) -> float:
-    """Pearson correlation of weighted cells; NaN where either side does not vary."""
-    weights = np.ones_like(x) if weights is None else weights
-    total = weights.sum()
-    if total <= 0:
-        return float("nan")
-    mean_x, mean_y = weights @ x / total, weights @ y / total
-    x, y = x - mean_x, y - mean_y
-    variance_x, variance_y = weights @ x**2 / total, weights @ y**2 / total
-    if np.sqrt(variance_x) <= _TIE * abs(mean_x) or np.sqrt(variance_y) <= _TIE * abs(mean_y):
-        return float("nan")
-    scale = np.sqrt(variance_x) * np.sqrt(variance_y)
-    return float(weights @ (x * y) / total / scale) if scale > 0 else float("nan")
-
-
-def row_spearman(
-    x: Float[np.ndarray, "rows columns"],
-    y: Float[np.ndarray, "rows columns"],
-    cells: Bool[np.ndarray, "rows columns"],
-    row_weights: Float[np.ndarray, "draws rows"],
-) -> Float[np.ndarray, " draws"]:
-    """Spearman correlation over ``cells`` when row i was drawn ``row_weights[draw, i]`` times.
-
-    Each draw is ranked anew, as a resample must be: ranks kept from the full sample would understate the variance.
-    """
-    rows = np.nonzero(cells)[0]
-    levels_x = np.unique(x[cells], return_inverse=True)[1]
-    levels_y = np.unique(y[cells], return_inverse=True)[1]
-    correlations = np.empty(len(row_weights))
-    for draw, weights in enumerate(row_weights):
-        weight = weights[rows]
-        correlations[draw] = correlation(mid_ranks(levels_x, weight), mid_ranks(levels_y, weight), weight)
-    return correlations
+# Symmetry -----------------------------------------------------------------------------------------------------------
 
 
 def transpose_correlation(
@@ -145,41 +87,6 @@ def transpose_correlation(
 
 
 # Intervals ----------------------------------------------------------------------------------------------------------
-
-
-def bootstrap_interval(
-    statistic: Callable[[Float[np.ndarray, "draws units"]], Float[np.ndarray, " draws"]],
-    units: int,
-    confidence: float,
-    resamples: int,
-    generator: Generator,
-) -> tuple[float, float]:
-    """Two-sided expanded percentile interval from resampling whole units with replacement.
-
-    Plain percentiles are too narrow for few units: they miss the factor ``sqrt((n - 1) / n)`` and use the normal
-    quantile for Student's. The expanded percentile corrects both, by taking the quantiles at
-    ``Phi(-+ sqrt(n / (n - 1)) t)``, and equals the t interval for a normal mean.
-    Source: Hesterberg (2015), What Teachers Should Know About the Bootstrap, The American Statistician 69(4).
-
-    Args:
-        statistic: Maps how often each unit was drawn to the statistic of each resample (NaN where undefined).
-        units: Number of independent units n.
-        confidence: Two-sided level.
-        resamples: Number of resamples.
-        generator: Source of the resamples.
-
-    Returns:
-        The ends; NaN where the statistic is undefined in more than half of the resamples.
-    """
-    if units < 2:
-        return float("nan"), float("nan")
-    draws = statistic(generator.multinomial(units, np.full(units, 1 / units), size=resamples).astype(float))
-    draws = draws[np.isfinite(draws)]
-    if 2 * len(draws) < resamples:
-        return float("nan"), float("nan")
-    tail = special.ndtr(np.sqrt(units / (units - 1)) * special.stdtrit(units - 1, (1 - confidence) / 2))
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 class Estimate(NamedTuple):
@@ -257,6 +164,40 @@ def pair_jackknife(
     twice = (units - 2) / units**3 * ((extra - extra.mean()) ** 2).sum()
     variance = max(estimate.error**2 - twice, 0.6 * estimate.error**2)
     return estimate._replace(error=float(np.sqrt(variance)))
+
+
+def unit_values(
+    numerator: Callable[[Float[np.ndarray, "draws units"]], Float[np.ndarray, " draws"]],
+    denominator: Callable[[Float[np.ndarray, "draws units"]], Float[np.ndarray, " draws"]],
+    units: int,
+    *,
+    pairs: bool,
+) -> tuple[Float[np.ndarray, " units"], Float[np.ndarray, " units"]]:
+    """One value by unit of either statistic, whose means are the statistics and whose covariance is the jackknife's.
+
+    So a ratio of any two statistics can be tested like a ratio of means. They are Tukey's pseudo-values, moved to the
+    statistic. Of pairs of units they are drawn together by as much as `pair_jackknife` takes off the error of
+    ``numerator - ratio * denominator``.
+    Source: Tukey (1958), Bias and confidence in not-quite large samples, Annals of Mathematical Statistics 29.
+
+    Args:
+        numerator, denominator: Those of `jackknife`.
+        units: Number of units.
+        pairs: Whether they are statistics of pairs of units.
+    """
+    once = np.ones((1, units))
+    ratio = float(divide(numerator(once), denominator(once))[0])
+
+    def residual(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
+        return numerator(counts) - ratio * denominator(counts)
+
+    plain = jackknife(residual, units).error
+    shrink = pair_jackknife(residual, units).error / plain if pairs and plain > 0 else 1.0
+    values = []
+    for statistic in (numerator, denominator):
+        without = statistic(1.0 - np.eye(units))
+        values.append(statistic(once) + shrink * (units - 1) * (without.mean() - without))
+    return values[0], values[1]
 
 
 def fieller_interval(

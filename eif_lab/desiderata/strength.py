@@ -1,4 +1,4 @@
-"""Strength: what a stimulus was taught, to which all that follows from it is held."""
+"""Strength: how much a stimulus taught of what it states, in shares of which its consequences are given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eif_lab.desiderata.selection import clean, clusters, foils, same_sample, se
 from eif_lab.desiderata.statistics import divide, group_means, jackknife
 from eif_lab.desiderata.verdict import Finding
 
-UNTAUGHT = "beyond what all such sentences gain, nothing was clearly taught"
+NOTHING_TAUGHT = "beyond what all such sentences gain, nothing was clearly taught"
 
 
 def strength_of(influence: xr.DataArray, readout: str, confidence: float = 0.95) -> Finding:
@@ -52,9 +52,9 @@ def weighted_rows(
         values: Influence.
         weights: Those of `eif_lab.data.contrast.strength_weights`, by which the sum is a stimulus's strength.
     """
-    known = np.isfinite(values).all(axis=1) & weights.any(axis=1)
-    sums = (weights * np.where(known[:, None], values, 0.0)).sum(axis=1)
-    return np.where(known, sums, np.nan)
+    finite = np.isfinite(values).all(axis=1) & weights.any(axis=1)
+    sums = (weights * np.where(finite[:, None], values, 0.0)).sum(axis=1)
+    return np.where(finite, sums, np.nan)
 
 
 def _selected(influence: xr.DataArray, readout: str) -> xr.DataArray:
@@ -65,8 +65,8 @@ def _mean_above_zero(statistic: str, array: xr.DataArray, columns: Foils, confid
     weights = strength_weights(texts(array, "relation"), columns, same_sample(array))
     values = weighted_rows(array.values.astype(float), weights)
     index, unit = clusters(array, ["world"])
-    known = np.isfinite(values)
-    means = group_means(values[known], index[known], int(index.max(initial=-1)) + 1)
+    finite = np.isfinite(values)
+    means = group_means(values[finite], index[finite], int(index.max(initial=-1)) + 1)
     means = means[np.isfinite(means)]
     if len(means) < 2:
         return Finding(statistic, math.nan, math.nan, math.nan, math.nan, len(means), unit, 0.0)

@@ -65,7 +65,7 @@ class Symmetry(Desideratum):
         if not np.isfinite(headline.effect):
             note = "influence between different samples does not vary: nothing to compare"
         elif not square.related:
-            headline = replace(headline, p_value=float("nan"), p_violated=float("nan"))
+            headline = headline.without_p_values()
             note = "no statement says anything about another: no influence between them is right, and no verdict"
         return Verdict("symmetry", self.claim, [headline], self.alpha, details, note)
 
@@ -98,10 +98,10 @@ class Symmetry(Desideratum):
             return np.arcsin(np.clip(correlation(counts), -1, 1))
 
         bar = float(np.arcsin(threshold))
-        found = self.finding(name, transformed, square.count, square.unit, bar, pairs=True)
-        ends = np.clip([found.effect, found.low, found.high], -np.pi / 2, np.pi / 2)
+        finding = self.finding(name, transformed, square.count, square.unit, bar, pairs=True)
+        ends = np.clip([finding.effect, finding.low, finding.high], -np.pi / 2, np.pi / 2)
         effect, low, high = (float(value) for value in np.sin(ends))
-        return replace(found, effect=effect, low=low, high=high, threshold=threshold)
+        return replace(finding, effect=effect, low=low, high=high, threshold=threshold)
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class Square:
         count = int(units.max(initial=-1)) + 1
         require_units(count, f"{unit} with samples that are both stimulus and probe")
         cells = np.ix_(rows, columns)
-        said = related(influence)[cells] & off_diagonal(influence.values[cells])
-        return cls(influence.values[cells], units, count, unit, ids, unit != "worlds" or bool(said.any()))
+        related_cells = related(influence)[cells] & off_diagonal(influence.values[cells])
+        return cls(influence.values[cells], units, count, unit, ids, unit != "worlds" or bool(related_cells.any()))
 
     def symmetry(self, ranks: bool = False) -> Weighted:
         """Correlation with the transpose where units count so often; by ranks it is ranked once, over all cells."""
@@ -148,12 +148,12 @@ class Square:
             values = rank_off_diagonal(self.values) if ranks else self.values
             return lambda counts: statistics.transpose_correlation(values, self.units, counts)
         worlds = [self.values[np.ix_(self.units == w, self.units == w)] for w in range(self.count)]
-        within = np.array([transposed(rank_off_diagonal(world) if ranks else world) for world in worlds])
-        known = np.isfinite(within)
-        return lambda counts: statistics.divide(counts[:, known] @ within[known], counts[:, known].sum(axis=1))
+        within = np.array([symmetry_of(rank_off_diagonal(world) if ranks else world) for world in worlds])
+        defined = np.isfinite(within)
+        return lambda counts: statistics.divide(counts[:, defined] @ within[defined], counts[:, defined].sum(axis=1))
 
 
-def transposed(square: Float[np.ndarray, "n n"]) -> float:
+def symmetry_of(square: Float[np.ndarray, "n n"]) -> float:
     """Correlation of one square array with its transpose, off the diagonal."""
     if len(square) < 2:
         return float("nan")
@@ -170,12 +170,6 @@ def rank_off_diagonal(square: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n 
 def off_diagonal(square: Float[np.ndarray, "n n"]) -> Bool[np.ndarray, "n n"]:
     """Where two samples are different ones."""
     return ~np.eye(len(square), dtype=bool)
-
-
-def shared_square(influence: xr.DataArray) -> tuple[Float[np.ndarray, "n n"], Int[np.ndarray, " n"], str]:
-    """Influence among the samples that are both stimulus and probe, in one order, with the unit of each."""
-    square = Square.of(influence)
-    return square.values, square.units, square.unit
 
 
 def symmetric_parts(square: Float[np.ndarray, "n n"]) -> dict[str, float]:

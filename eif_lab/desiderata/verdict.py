@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 VERDICTS = SATISFIED, VIOLATED, INCONCLUSIVE = "satisfied", "violated", "inconclusive"
 
@@ -53,6 +53,10 @@ class Finding:
         if (self.p_value if p_value is None else p_value) <= alpha:  # NaN is never below
             return SATISFIED
         return VIOLATED if (self.p_violated if p_violated is None else p_violated) <= alpha else INCONCLUSIVE
+
+    def without_p_values(self) -> Finding:
+        """The same finding, on which there is no verdict."""
+        return replace(self, p_value=math.nan, p_violated=math.nan)
 
     @property
     def how(self) -> str:
@@ -114,8 +118,8 @@ class Verdict:
     @property
     def failing(self) -> Finding:
         """The finding that fails most clearly."""
-        known = [finding for finding in self.findings if math.isfinite(finding.p_violated)]
-        return min(known, key=lambda finding: finding.p_violated, default=self.findings[0])
+        tested = [finding for finding in self.findings if math.isfinite(finding.p_violated)]
+        return min(tested, key=lambda finding: finding.p_violated, default=self.findings[0])
 
     def __str__(self) -> str:
         """The verdict in one line: outcome, how it fails, the effect with its interval, p-value, n, and the note."""

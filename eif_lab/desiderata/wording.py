@@ -13,8 +13,8 @@ HOW_IN_WORDS = {
     SHORT: "above chance but too little",
 }
 
-SPARING = ("converse_held",)
-"""Statistics of what is to stay: how they fail is in the sentence itself."""
+SELF_EXPLANATORY = ("converse_held",)
+"""Statistics whose sentence itself says how they fail."""
 
 
 def explain(verdict: Verdict, unit: str = "nat") -> str:
@@ -33,7 +33,7 @@ def explain(verdict: Verdict, unit: str = "nat") -> str:
     outcome = verdict.outcome()
     if outcome == VIOLATED:
         failing = verdict.failing
-        how = "" if failing.statistic in SPARING else f", {HOW_IN_WORDS[failing.how]}"
+        how = "" if failing.statistic in SELF_EXPLANATORY else f", {HOW_IN_WORDS[failing.how]}"
         return f"Violated: {in_words(failing, unit)}{how}."
     findings = "; ".join(in_words(finding, unit) for finding in verdict.findings)
     if outcome == SATISFIED:
@@ -56,9 +56,9 @@ def in_words(finding: Finding, unit: str = "nat") -> str:
     name = finding.statistic
     if not math.isfinite(finding.effect):
         return f"{readable(name)} is not defined"
-    for beginning, say in SENTENCES.items():
+    for beginning, phrase in SENTENCES.items():
         if name.startswith(beginning):
-            return say(finding, unit)
+            return phrase(finding, unit)
     return f"{readable(name)} is {finding.effect:.2g} {_bar(finding)}"
 
 

@@ -31,9 +31,9 @@ def of_learners(job: JobResults, rules: Sequence[str]) -> dict[str, dict[str, fl
     array, found = judged_array(job), {}
     for rule in rules:
         try:
-            raised = RelationEffects.measure(clean(prepare(imitate(array, rule, NOISE))))
+            moved = RelationEffects.measure(clean(prepare(imitate(array, rule, NOISE))))
         except NotApplicable:
             continue
-        means = {statistic: raised.together(raised[relation])[0] for statistic, relation in RELATIONS.items()}
+        means = {statistic: moved.world_means(moved[relation])[0] for statistic, relation in RELATIONS.items()}
         found[rule] = {statistic: float(mean.mean()) for statistic, mean in means.items() if len(mean)}
     return found

@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 from skbio.diversity.alpha import gini_index, inv_simpson
-from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
 from eif_lab.desiderata import statistics
@@ -40,28 +38,6 @@ def test_effective_number_is_the_inverse_simpson_index(random):
     assert statistics.effective_number(np.array([3.0, -3, 3, 0])) == pytest.approx(3)
 
 
-def test_auc_agrees_with_scikit_learn_with_ties(random):
-    positive, negative = random.integers(0, 5, 30) + 1.0, random.integers(0, 5, 20) + 0.0
-    expected = roc_auc_score([1] * 30 + [0] * 20, np.concatenate([positive, negative]))
-    assert statistics.auc(positive, negative) == pytest.approx(expected)
-
-
-def test_correlation_counts_a_weighted_cell_as_often_as_its_weight(random):
-    x, y, weights = random.normal(size=12), random.normal(size=12), random.integers(0, 4, 12)
-    expected = stats.pearsonr(np.repeat(x, weights), np.repeat(y, weights)).statistic
-    assert statistics.correlation(x, y, weights.astype(float)) == pytest.approx(expected)
-    assert np.isnan(statistics.correlation(np.full(12, 0.1), y))
-
-
-def test_row_spearman_is_scipys_on_the_rows_written_out(random):
-    x, y = random.integers(0, 6, (7, 5)) + 0.0, random.integers(0, 4, (7, 5)) + 0.0
-    cells = random.random((7, 5)) < 0.8
-    drawn = [np.arange(7), random.integers(0, 7, 7), random.integers(0, 7, 7)]
-    found = statistics.row_spearman(x, y, cells, np.array([np.bincount(rows, minlength=7) for rows in drawn], float))
-    expected = [stats.spearmanr(x[rows][cells[rows]], y[rows][cells[rows]]).statistic for rows in drawn]
-    np.testing.assert_allclose(found, expected)
-
-
 def test_transpose_correlation_is_that_of_the_resample_written_out(random):
     square = random.normal(size=(6, 6)) + 3
     for rows in (np.arange(6), random.integers(0, 6, 6)):
@@ -84,34 +60,6 @@ def test_transpose_correlation_of_resampled_clusters_pairs_samples_within_each_c
 def test_transpose_correlation_is_undefined_where_nothing_varies_off_the_diagonal():
     square = np.full((5, 5), 0.1) + np.diag(np.arange(5.0))
     assert np.isnan(statistics.transpose_correlation(square, np.arange(5), np.ones((1, 5)))[0])
-
-
-def test_bootstrap_interval_is_scipys_percentile_interval_at_the_expanded_level(random):
-    values = random.exponential(size=25)
-    low, high = statistics.bootstrap_interval(lambda w: w @ values / 25, 25, 0.9, 20_000, random)
-    tail = stats.norm.cdf(-np.sqrt(25 / 24) * stats.t.ppf(0.95, 24))
-    expected = stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, confidence_level=1 - 2 * tail, method="percentile", rng=random
-    ).confidence_interval
-    np.testing.assert_allclose([low, high], expected, atol=0.02)
-
-
-def test_bootstrap_interval_covers_with_few_units_what_plain_percentiles_miss():
-    draws, units, random = 600, 6, np.random.default_rng(3)
-    covered = plain = 0
-    for _ in range(draws):
-        values = random.normal(size=units)
-        low, high = statistics.bootstrap_interval(lambda w: w @ values / units, units, 0.9, 199, random)  # noqa: B023
-        means = values[random.integers(0, units, (199, units))].mean(axis=1)
-        covered += low <= 0 <= high
-        plain += np.quantile(means, 0.05) <= 0 <= np.quantile(means, 0.95)
-    bound = stats.binom.ppf(0.001, draws, 0.9)
-    assert plain < bound <= covered
-
-
-def test_bootstrap_interval_is_undefined_where_most_resamples_are(random):
-    assert np.isnan(statistics.bootstrap_interval(lambda w: np.full(len(w), np.nan), 9, 0.95, 99, random)).all()
-    assert np.isnan(statistics.bootstrap_interval(lambda w: w[:, 0], 1, 0.95, 99, random)).all()
 
 
 def test_adjusted_p_values_equal_statsmodels_and_pass_over_missing_ones(random):

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from eif_lab.desiderata.logic import Logic
-from eif_lab.desiderata.statistics import Estimate, fieller_interval, jackknife
+from eif_lab.desiderata.statistics import Estimate, fieller_interval, jackknife, pair_jackknife, unit_values
 
 
 def mean_of(values):
@@ -46,6 +46,29 @@ def test_ratio_to_what_may_be_zero_has_no_interval():
     top, bottom = np.array([1.0, 2.0, 3.0]), np.array([-1.0, 1.0, 2.0])
     assert np.isnan(fieller_interval(top, bottom, 0.95)).all()
     assert np.isnan(fieller_interval(top[:1], bottom[:1], 0.95)).all()
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_values_by_unit_have_the_statistics_for_means_and_the_jackknifes_error(pairs):
+    random = np.random.default_rng(4)
+    square = random.normal(1.0, 0.5, size=(9, 9)) * (1 - np.eye(9))
+    top, bottom = (
+        lambda counts, part=part: np.array([c @ part @ c / (c.sum() ** 2 - c @ c) for c in counts])
+        for part in (square + square**2, square)
+    )
+    numerator, denominator = unit_values(top, bottom, 9, pairs=pairs)
+    once = np.ones((1, 9))
+    assert (numerator.mean(), denominator.mean()) == pytest.approx((top(once)[0], bottom(once)[0]))
+    ratio = numerator.mean() / denominator.mean()
+    residual = numerator - ratio * denominator
+    estimate = (pair_jackknife if pairs else jackknife)(lambda counts: top(counts) - ratio * bottom(counts), 9)
+    assert residual.std(ddof=1) / 3 == pytest.approx(estimate.error)
+
+
+def test_values_by_unit_of_a_mean_are_its_values():
+    top, bottom = np.random.default_rng(5).normal(1.0, 0.2, size=(2, 7))
+    values = unit_values(mean_of(top), mean_of(bottom), 7, pairs=False)
+    np.testing.assert_allclose(values, [top, bottom])
 
 
 def test_ratio_is_satisfied_or_violated_where_the_whole_interval_is_on_one_side():

@@ -36,8 +36,8 @@ def test_ratio_by_the_jackknife_alone_would_be_one_sided():
     """Why ratios have Fieller's interval: with a noisy strength the t interval about the ratio misses on one side."""
     above = below = 0
     for seed in range(300):
-        raised = effects_of(simulate({"entailed": 0.5}, noise=1.0, worlds=10, seed=seed))
-        entailed, strength = raised.together(raised["entailed"], raised.strength)
+        influence = effects_of(simulate({"entailed": 0.5}, noise=1.0, worlds=10, seed=seed))
+        entailed, strength = influence.world_means(influence["entailed"], influence.strength)
         ratio = Logic().finding("reach", lambda counts: (counts @ entailed) / (counts @ strength), 10, "worlds", 0.5)  # noqa: B023
         above += ratio.p_value <= 0.05
         below += ratio.p_violated <= 0.05
