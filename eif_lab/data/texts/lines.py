@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from eif_lab.data.task import FOILS, RELATIONS
 from eif_lab.data.texts.joining import CLOZES, joined_fields, label
-from eif_lab.errors import ConfigError, reason_of, rule_error, unknown_name
+from eif_lab.errors import ConfigError, one_line, reason_of, rule_error, unknown_name
 
 
 class Field(NamedTuple):
@@ -173,7 +173,7 @@ def listed_lines(values: Iterable[Any], delimiter: str) -> Iterator[Line]:
         try:
             raw = json.dumps(value).encode()
         except (TypeError, ValueError, RecursionError) as error:
-            raise rule_error(place, f"hold what JSON can ({reason_of(error)})", value) from None
+            raise rule_error(place, f"hold what JSON can ({reason_of(error)})", one_line(value)) from None
         yield line_of(raw, place, delimiter)
 
 
