@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {
     "functions": [
         "library.tasks.load_task",
+        "library.tasks.make_task",
         "library.measure.measure_task",
         "influence.measure.measure_influence",
         "influence.context.measure_context",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from eif_lab.influence.context import measure_context
     from eif_lab.influence.measure import measure_influence
     from eif_lab.library.measure import measure_task
-    from eif_lab.library.tasks import load_task
+    from eif_lab.library.tasks import load_task, make_task
     from eif_lab.results.sweep import open_results
 
     __version__: str
@@ -22,6 +22,7 @@ __all__ = [
     "calibrate",
     "judge",
     "load_task",
+    "make_task",
     "measure_context",
     "measure_influence",
     "measure_task",
@@ -33,6 +34,7 @@ _MODULES = {
     "calibrate": "eif_lab.influence.calibrate",
     "judge": "eif_lab.desiderata.evaluation",
     "load_task": "eif_lab.library.tasks",
+    "make_task": "eif_lab.library.tasks",
     "measure_context": "eif_lab.influence.context",
     "measure_influence": "eif_lab.influence.measure",
     "measure_task": "eif_lab.library.measure",

@@ -86,7 +86,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest
     monkeypatch.setattr(hub, "hub_answers", lambda: False)
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     monkeypatch.setitem(
-        sys.modules, "eif_lab.models.training", SimpleNamespace(train=train, unseen=lambda batches: batches)
+        sys.modules, "eif_lab.models.training", SimpleNamespace(train=train, remaining_batches=lambda batches: batches)
     )
     yield monkeypatch
     root.handlers[:], root.level = handlers, level

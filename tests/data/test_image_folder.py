@@ -79,7 +79,7 @@ def test_one_in_two_of_each_class_is_held_out_and_never_trained_on(folder):
 
 def test_the_network_follows_the_images(folder, tmp_path, monkeypatch):
     # Lightning alone takes ten seconds to import
-    untrained = SimpleNamespace(train=lambda *_, **__: 0.0, unseen=lambda batches: batches)
+    untrained = SimpleNamespace(train=lambda *_, **__: 0.0, remaining_batches=lambda batches: batches)
     monkeypatch.setitem(sys.modules, "eif_lab.models.training", untrained)
     task = options(folder, size=[13, 7], colour=True).load(0)
     base = CNN(channels=[4, 4], hidden=8).prepare(task, tmp_path / "cache", 0, "cpu")

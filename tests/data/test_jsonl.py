@@ -1,5 +1,6 @@
 """One's own texts: the documented example, what each line becomes, and every mistake told with file, line and field."""
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eif_lab.data.task import RELATIONS
+from eif_lab import make_task
+from eif_lab.data.contrast import has_foils
+from eif_lab.data.task import FOILS, RELATIONS
 from eif_lab.data.texts.jsonl import JSONL
 from eif_lab.data.texts.lines import KINDS
 from eif_lab.errors import ConfigError
@@ -16,17 +19,18 @@ from eif_lab.perturbations.template import Template
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
 EXAMPLE = re.search(r"```jsonl\n(.*?)```", DOCUMENT, re.DOTALL)[1]
+SHORT = [json.loads(line) for line in re.search(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)[1].splitlines()]
 
 
 @pytest.fixture
 def load(tmp_path):
     """Loads lines, texts or objects, as a file of their own."""
 
-    def load(*lines, background="context"):
+    def load(*lines, background="context", delimiter=" "):
         file = tmp_path / "mine.jsonl"
         texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
         file.write_text("\n".join(texts) + "\n", encoding="utf-8")
-        return JSONL(path=str(file), background=background).load(0)
+        return JSONL(path=str(file), background=background, delimiter=delimiter).load(0)
 
     return load
 
@@ -99,6 +103,21 @@ MISTAKES = {
     "a missing field": ([{"kind": "stimulus", "id": "a"}], r":1: stimulus.target must be text .*got None"),
     "a blank target": ([STIMULUS | {"target": "  "}], r":1: stimulus.target must be text that is not blank"),
     "a target that is no text": ([STIMULUS | {"target": 3}], r":1: stimulus.target must be text .*got 3"),
+    "a statement of two lines without an id": (
+        [{"kind": "stimulus", "target": "A\nB."}], r":1: stimulus.id must be text that names it, .*got None. Add it."),
+    "clozes that are sentences": (
+        [STIMULUS | {"direct": ["A is", "B"]}], r":1: stimulus.direct must be a list of clozes, each \[prompt, "),
+    "a cloze without a prompt": ([STIMULUS | {"direct": [["", "B"]]}], r":1: stimulus.direct must be a list of clozes"),
+    "a cloze named twice": (
+        [STIMULUS | {"direct": [["A is", "B"]], "contradicted": [["A is ", " B"]]}],
+        r":1: stimulus.contradicted must be named once by a stimulus, got \['A is', ' B'\]"),
+    "a cloze that nothing gives a foil": (
+        [STIMULUS | {"direct": [["A is", "B"]]}, STIMULUS | {"id": "b", "direct": [["C is", "B"]]}],
+        r":1: stimulus.direct must have its foils from another stimulus, .*got \['A is', ' B'\]. Add such a stimulus"),
+    "a cloze whose foil the stimulus names": (
+        [STIMULUS | {"direct": [["A is", "B"]], "contradicted": [["A is", "D"]]},
+         STIMULUS | {"id": "b", "direct": [["C is", "D"]], "contradicted": [["C is", "B"]]}],
+        r":1: stimulus.direct must have its foils from another stimulus"),
     "an id that is no text": ([STIMULUS | {"id": 7}], r":1: stimulus.id must be text that names it, in one .*got 7"),
     "a world that is no number": ([STIMULUS | {"world": "x"}], r":1: stimulus.world must be a whole number"),
     "a world that is true": ([STIMULUS | {"world": True}], r":1: stimulus.world must be a whole number"),
@@ -198,6 +217,20 @@ def test_a_mistake_is_told_in_one_line_with_file_line_and_field(load, mistake):
     assert "\n" not in str(caught.value)
 
 
+LISTED = [name for name, (lines, _) in MISTAKES.items() if all(isinstance(line, dict) for line in lines)]
+
+
+@pytest.mark.parametrize("mistake", LISTED)
+def test_a_list_has_the_mistakes_of_a_file_by_the_place_in_the_list(mistake):
+    lines, told = MISTAKES[mistake]
+    with pytest.raises(ConfigError) as caught:
+        make_task(lines)
+    place = re.sub(r"^:(\d+)", lambda found: rf"lines\[{int(found[1]) - 1}\]", told)
+    place = re.sub(r"\bline (\d+)", lambda found: rf"lines\[{int(found[1]) - 1}\]", place)
+    assert re.search(place, str(caught.value)), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_other_encodings_are_named_by_byte_and_column(tmp_path):
     file = tmp_path / "latin.jsonl"
     file.write_bytes(json.dumps(STIMULUS).encode() + b"\n" + '{"kind": "é"}'.encode("latin-1") + b"\n")
@@ -257,3 +290,117 @@ def test_identity_follows_the_contents(load, tmp_path):
     before = JSONL(path=path).identity()
     load(STIMULUS, PROBE | {"target": " B"})
     assert JSONL(path=path).identity() != before
+
+
+def said(task):
+    """All that a task holds, in plain containers."""
+    relation, foils = task.relation.tolist(), {name: places.tolist() for name, places in task.foils.items()}
+    texts = [(part.ids.tolist(), part.prompts, part.targets, part.candidates) for part in task.texts]
+    coords = [{name: values.tolist() for name, values in part.coords.items()} for part in task.texts]
+    return texts, coords, relation, foils
+
+
+@pytest.mark.parametrize("lines", [SHORT, [json.loads(line) for line in EXAMPLE.splitlines()]], ids=["short", "long"])
+def test_a_list_is_the_task_that_its_lines_are_in_a_file(load, lines):
+    assert said(make_task(iter(lines))) == said(load(*lines))
+    taught = [make_task(lines, background="taught"), load(*lines, background="taught")]
+    assert said(taught[0]) == said(taught[1])
+
+
+def test_named_clozes_are_probes_each_crossed_with_that_of_another_stimulus(load):
+    task = load(*SHORT)
+    text = [f"{prompt}{target}" for prompt, target in zip(task.probes.prompts, task.probes.targets)]
+    named = [name for name in ("direct", "entailed", "converse") for _ in SHORT[0][name]]
+    for i, line in enumerate(SHORT):
+        assert task.relation[i, text.index(line["target"])] == "direct"
+        for relation in set(named):
+            for prompt, target in line[relation]:
+                j = text.index(f"{prompt} {target}")
+                assert task.relation[i, j] == relation
+                places = [task.foils[name][i, j] for name in FOILS]
+                assert (task.relation[i, places] == "foil").all()
+                others = [one[relation][0] for one in SHORT if one is not line]
+                crossed = [[f"{prompt} {b}", f"{a} {target}", f"{a} {b}"] for a, b in others]
+                assert [text[place] for place in places] in crossed
+        assert has_foils(task.foils, task.relation.shape)[i].sum() == len(named)
+    for target, candidates, prompt in zip(task.probes.targets, task.probes.candidates, task.probes.prompts):
+        behind = {other for other, before in zip(task.probes.targets, task.probes.prompts) if before == prompt}
+        assert set(candidates) == (behind if prompt else set()) and candidates[:1] in ((), (target,))
+
+
+def test_a_cloze_is_crossed_within_its_world_and_then_with_what_is_most_like_it(load):
+    lines = [
+        {"kind": "stimulus", "world": world, "id": name, "target": f"{name}.", "entailed": [[prompt, target]]}
+        for name, world, prompt, target in [
+            ("a", 0, "A dax can", "fly"),
+            ("b", 1, "A wug can", "swim"),
+            ("c", 0, "The fep eats", "seeds"),
+            ("d", 1, "The toma eats", "grass"),
+            ("e", 1, "A kiki can", "jump"),
+        ]
+    ]
+    task = load(*lines)
+    partners = {i: task.probes.ids[task.foils["neither"][row][task.relation[row] == "entailed"][0]]
+                for row, i in enumerate(task.stimuli.ids)}  # fmt: skip
+    assert partners == {
+        "a": "The fep eats | seeds",
+        "b": "A kiki can | jump",
+        "c": "A dax can | fly",
+        "d": "A kiki can | jump",
+        "e": "A wug can | swim",
+    }
+
+
+def test_lines_of_their_own_stand_beside_named_clozes(load):
+    own = {"kind": "probe", "prompt": "A dax can", "target": "fly", "candidates": ["fly", "sing"]}
+    further = {
+        "kind": "probe",
+        "prompt": "A bird can",
+        "target": "fly",
+        "stimulus": "A dax is a bird.",
+        "relation": "entailed",
+    }
+    task = load(*SHORT, own, further)
+    place = task.probes.ids.tolist().index("A dax can | fly")
+    assert task.probes.candidates[place] == (" fly", " sing") and task.relation[0, place] == "entailed"
+    assert task.relation[0, task.probes.ids.tolist().index("A bird can | fly")] == "entailed"
+
+
+@pytest.mark.parametrize(("prompt", "target"), [("what is", "A"), ("what is ", "A"), ("what is ", "  A")])
+def test_spaces_before_a_target_mean_the_same_wherever_they_stand(load, prompt, target):
+    candidates = {"candidates": [target, "B"]}
+    task = load(STIMULUS, RELATED | {"candidates": [" A", " B"]}, FOIL)
+    assert said(load(STIMULUS, RELATED | candidates | {"prompt": prompt, "target": target}, FOIL)) == said(task)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target", "delimiter", "joined"),
+    [
+        ("what is", "A", "", ("what is", "A")),
+        ("what is ", "A", "", ("what is", " A")),
+        ("what is:\n", "A", " ", ("what is:", "\nA")),
+        ("什么是", "鸟", "", ("什么是", "鸟")),
+        (" ", " A is B.", " ", ("", "A is B.")),
+        ("what is", "A", ": ", ("what is", ": A")),
+    ],
+)
+def test_the_delimiter_stands_in_every_gap_of_spaces_and_in_no_other(load, prompt, target, delimiter, joined):
+    task = load(STIMULUS, PROBE | {"prompt": prompt, "target": target}, delimiter=delimiter)
+    assert (task.probes.prompts[0], task.probes.targets[0]) == joined
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("facts.jsonl", r"lines must be a list of mappings, got 'str'. Try load_task\('jsonl', path=...\) for a file."),
+        (STIMULUS, r"lines must be a list of mappings, got 'dict'. Put it into a list."),
+        (None, r"lines must be a list of mappings, got 'NoneType'"),
+        ([STIMULUS, 3], r"lines\[1\]: line must be a JSON object, got 3"),
+        ([STIMULUS | {"world": np.arange(99)}], r"lines\[0\] must hold what JSON can \(Object of type ndarray"),
+        ([STIMULUS | {"target": "\ud800"}], r"lines\[0\]: line must hold text without NUL"),
+    ],
+)
+def test_what_is_no_list_of_lines_is_refused_in_one_line(lines, told):
+    with pytest.raises(ConfigError, match=told) as caught:
+        inspect.unwrap(make_task)(lines)
+    assert "\n" not in str(caught.value)

@@ -1,16 +1,17 @@
-"""From the checked lines of a data file to a task: references, relations, foils, worlds and background."""
+"""From the checked lines of one's own data to a task: references, relations, foils, worlds and background."""
 
 from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from eif_lab.data.task import FOILS, RELATED, Background, Task, Texts
+from eif_lab.data.task import FOILS, RELATED, Background, Task, Texts, background_in_context
+from eif_lab.data.texts.clozes import with_probes
 from eif_lab.data.texts.lines import KINDS, RELATION, Line
 from eif_lab.errors import ConfigError, rule_error
 
@@ -18,19 +19,42 @@ MOST_CHARACTERS = 2**28
 """Of one column of the array's coordinates, in which each text takes the room of the longest: 1 GiB."""
 
 
-class Assembly:
-    """All lines of a file together: their references to each other are resolved, and they become a task.
+BACKGROUNDS = ("context", "taught")
+"""Where a world's background is: before each of its probes, or taught to the base model first."""
+
+
+def task_of(lines: Iterable[Line], source: str, background: str) -> Task:
+    """The task that lines say.
 
     Args:
         lines: Each checked by itself.
-        path: The file, for errors.
+        source: The file or the list, as errors call it.
+        background: One of `BACKGROUNDS`.
+
+    Raises:
+        ConfigError: A line breaks a rule; place and field are named.
+    """
+    assembly = Assembly(with_probes(list(lines)), source)
+    assembly.must_fit(in_context=background == "context")
+    if background == "context":
+        return background_in_context(assembly.task())
+    assembly.must_ask()
+    return assembly.task()
+
+
+class Assembly:
+    """All lines together: their references to each other are resolved, and they become a task.
+
+    Args:
+        lines: Each checked by itself.
+        source: The file or the list, as errors call it.
     """
 
-    def __init__(self, lines: Sequence[Line], path: str) -> None:
+    def __init__(self, lines: Sequence[Line], source: str) -> None:
         self.of = {kind: [line for line in lines if line.kind == kind] for kind in KINDS}
         for kind in ("stimulus", "probe"):
             if not self.of[kind]:
-                raise ConfigError(f"{path} must have a line of kind {kind}, got none. See docs/data.md.")
+                raise ConfigError(f"{source} must have a line of kind {kind}, got none. See docs/data.md.")
         self.stimuli, self.probes = self.of["stimulus"], self.of["probe"]
         self.rows, self.columns = places(self.stimuli), places(self.probes)
         self.pairs = self._pairs()
@@ -73,7 +97,7 @@ class Assembly:
             name = "id" if line.kind == "probe" else "probe"
             cell = self._place(line, "stimulus", self.rows), self._place(line, name, self.columns)
             if cell in pairs:
-                raise line.wrong("stimulus", f"be paired with the probe once, as in line {pairs[cell].number}")
+                raise line.wrong("stimulus", f"be paired with the probe once, as in {pairs[cell].name}")
             if line["stimulus"] == line[name] and line["relation"] != "direct":
                 raise line.wrong("relation", "be direct between a stimulus and itself")
             pairs[cell] = line
@@ -122,9 +146,7 @@ class Assembly:
             if line["id"] in self.rows:
                 stimulus = self.stimuli[self.rows[line["id"]]]
                 if (stimulus["prompt"], stimulus["target"]) != (line["prompt"], line["target"]):
-                    raise line.wrong(
-                        "id", f"be another one than that of line {stimulus.number}, which says something else"
-                    )
+                    raise line.wrong("id", f"be another one than that of {stimulus.name}, which says something else")
 
     def _worlds(self) -> tuple[list[int], list[int]] | None:
         """The worlds of stimuli and probes; None where there are none."""
@@ -178,7 +200,7 @@ class Assembly:
             facts=Texts(
                 prompts=("",) * len(facts),
                 targets=tuple(line["text"] for line in facts),
-                ids=np.array([f"line {line.number}" for line in facts]),
+                ids=np.array([line.name for line in facts]),
                 coords={"world": np.array([line["world"] for line in facts])},
             ),
             questions=texts_of(questions, {"world": np.array([line["world"] for line in questions], dtype=int)}),
@@ -221,7 +243,7 @@ def places(lines: Sequence[Line]) -> dict[str, int]:
     place_of: dict[str, int] = {}
     for place, line in enumerate(lines):
         if line["id"] in place_of:
-            raise line.wrong("id", f"differ from that of line {lines[place_of[line['id']]].number}")
+            raise line.wrong("id", f"differ from that of {lines[place_of[line['id']]].name}")
         place_of[line["id"]] = place
     return place_of
 
@@ -237,7 +259,7 @@ def must_differ(lines: Sequence[Line]) -> None:
         content = line["world"], line.fields.get("text"), line.fields.get("prompt"), line.fields.get("target")
         if content in earlier:
             field = "text" if line.kind == "background" else "target"
-            raise line.wrong(field, f"say something else than line {earlier[content].number}", "Remove the line.")
+            raise line.wrong(field, f"say something else than {earlier[content].name}", "Remove the line.")
         earlier[content] = line
 
 
@@ -248,7 +270,7 @@ def texts_of(lines: Sequence[Line], coords: Mapping[str, np.ndarray]) -> Texts:
     return Texts(
         prompts=tuple(line["prompt"] for line in lines),
         targets=tuple(line["target"] for line in lines),
-        ids=np.array([line.fields.get("id", f"line {line.number}") for line in lines]),
+        ids=np.array([line.fields.get("id", line.name) for line in lines]),
         coords=coords,
         candidates=tuple(candidates) if any(candidates) else None,
     )

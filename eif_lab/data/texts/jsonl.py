@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from eif_lab.data.dataset import Dataset
-from eif_lab.data.task import Task, Texts, background_in_context
-from eif_lab.data.texts.assembly import Assembly
+from eif_lab.data.task import Task, Texts
+from eif_lab.data.texts.assembly import BACKGROUNDS, task_of
 from eif_lab.data.texts.lines import lines_of
 from eif_lab.errors import rule_error
 from eif_lab.files.fingerprint import fingerprint
@@ -22,13 +22,15 @@ class JSONL(Dataset):
     Attributes:
         path: The file; docs/data.md says what stands in it.
         background: Whether a world's background stands in the ``context`` of its probes or is ``taught``.
+        delimiter: What stands between a prompt and its target; empty for what they hold themselves.
     """
 
     kind: ClassVar[str] = Texts.kind
     incidental: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str | None = option(None)
-    background: str = option("context", one_of=["context", "taught"])
+    background: str = option("context", one_of=BACKGROUNDS)
+    delimiter: str = option(" ")
 
     def identity(self) -> list[list[str]]:
         """The file's contents."""
@@ -42,9 +44,4 @@ class JSONL(Dataset):
         """
         if not self.path or not Path(self.path).is_file():
             raise rule_error("dataset.path", "name a file", self.path, "Try dataset.path=examples.jsonl.")
-        assembly = Assembly(list(lines_of(Path(self.path))), self.path)
-        assembly.must_fit(in_context=self.background == "context")
-        if self.background == "context":
-            return background_in_context(assembly.task())
-        assembly.must_ask()
-        return assembly.task()
+        return task_of(lines_of(Path(self.path), self.delimiter), self.path, self.background)

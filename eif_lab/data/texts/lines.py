@@ -1,17 +1,18 @@
-"""The lines of a data file of one's own: which kinds there are, their fields, and the check of each line by itself."""
+"""The lines of one's own data, in a file or a list: their kinds, their fields, and the check of each line by itself."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from eif_lab.data.task import FOILS, RELATIONS
-from eif_lab.errors import ConfigError, rule_error, unknown_name
+from eif_lab.data.texts.joining import CLOZES, joined_fields, label
+from eif_lab.errors import ConfigError, one_line, reason_of, rule_error, unknown_name
 
 
 class Field(NamedTuple):
@@ -31,6 +32,13 @@ def is_text(value: Any) -> bool:
 def are_texts(value: Any) -> bool:
     """Whether a value is a list of texts that differ and are not blank."""
     return isinstance(value, list) and all(map(is_text, value)) and len(set(value)) == len(value)
+
+
+def are_clozes(value: Any) -> bool:
+    """Whether a value is a list of prompts with their targets, none of them blank."""
+    return isinstance(value, list) and all(
+        isinstance(cloze, list) and len(cloze) == 2 and all(map(is_text, cloze)) for cloze in value
+    )
 
 
 def is_name(value: Any) -> bool:
@@ -57,7 +65,7 @@ def are_distances(value: Any) -> bool:
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 DISTANCE = re.compile(r"\w(?:[\w -]{0,48}\w)?")
 
-ID = Field("be text that names it, in one line", is_name, required=True)
+ID = Field("be text that names it, in one line", is_name)
 PROMPT = Field("be text", lambda value: isinstance(value, str), default="")
 TARGET = Field("be text that is not blank", is_text, required=True)
 WORLD = Field("be a whole number from 0 on, below 2**31", lambda value: type(value) is int and 0 <= value < 2**31)
@@ -72,11 +80,13 @@ DISTANCES = Field(
 )
 CANDIDATES = Field("be at least two different texts", lambda value: are_texts(value) and len(value) > 1, default=())
 WORDINGS = Field("be a list of different texts", are_texts, default=())
+ASKED = Field("be a list of clozes, each [prompt, target], of texts that are not blank", are_clozes, default=())
 
 KINDS: Mapping[str, Mapping[str, Field]] = {
     "stimulus": {
         "id": ID, "prompt": PROMPT, "target": TARGET, "world": WORLD, "wordings": WORDINGS,
         "negation": Field("be text that is not blank", is_text),
+        **dict.fromkeys(CLOZES, ASKED),
     },
     "probe": {
         "id": ID, "prompt": PROMPT, "target": TARGET, "world": WORLD, "candidates": CANDIDATES,
@@ -102,7 +112,7 @@ UNWRITABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000|[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Line:
-    """A checked line: its place (``FILE:12``), its kind and all its fields."""
+    """A checked line: its place (``FILE:12``, or ``lines[12]`` of a list), its kind and all its fields."""
 
     place: str
     kind: str
@@ -112,9 +122,15 @@ class Line:
         return self.fields[name]
 
     @property
-    def number(self) -> str:
-        """The number of the line in the file."""
-        return self.place.rpartition(":")[2]
+    def name(self) -> str:
+        """The line as others of the same file or list call it."""
+        _, in_file, number = self.place.rpartition(":")
+        return f"line {number}" if in_file else self.place
+
+    def made(self, kind: str, **values: Any) -> Line:
+        """A line of another kind at the same place; the fields that are not given have their defaults."""
+        defaults = {name: field.default for name, field in KINDS[kind].items()}
+        return Line(self.place, kind, {**defaults, **values})
 
     def naming(self, field: str, value: Any) -> Line:
         """The line with a single value in a field."""
@@ -125,8 +141,12 @@ class Line:
         return rule_error(f"{self.place}: {self.kind}.{field}", rule, self.fields.get(field), hint)
 
 
-def lines_of(path: Path) -> Iterator[Line]:
+def lines_of(path: Path, delimiter: str) -> Iterator[Line]:
     """The lines of a file, each checked by itself.
+
+    Args:
+        path: The file.
+        delimiter: What stands between a prompt and its target.
 
     Raises:
         ConfigError: The file is empty, or a line breaks a rule; place, field and rule are named.
@@ -135,10 +155,29 @@ def lines_of(path: Path) -> Iterator[Line]:
     if not content.strip():
         raise ConfigError(f"{path} must have a JSON object on each line, got an empty file. See docs/data.md.")
     for number, raw in enumerate(content.split(b"\n"), 1):
-        yield line_of(raw, f"{path}:{number}")
+        yield line_of(raw, f"{path}:{number}", delimiter)
 
 
-def line_of(raw: bytes, place: str) -> Line:
+def listed_lines(values: Iterable[Any], delimiter: str) -> Iterator[Line]:
+    """Python's values as the lines that a file would have with them in JSON, each checked by itself.
+
+    Args:
+        values: A mapping for each line.
+        delimiter: What stands between a prompt and its target.
+
+    Raises:
+        ConfigError: A line breaks a rule; place, field and rule are named.
+    """
+    for number, value in enumerate(values):
+        place = f"lines[{number}]"
+        try:
+            raw = json.dumps(value).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise rule_error(place, f"hold what JSON can ({reason_of(error)})", one_line(value)) from None
+        yield line_of(raw, place, delimiter)
+
+
+def line_of(raw: bytes, place: str, delimiter: str) -> Line:
     """A line with its fields, those left out as their default."""
     values = decode(raw, place)
     kind = values.pop("kind", None)
@@ -153,9 +192,24 @@ def line_of(raw: bytes, place: str) -> Line:
             raise rule_error(f"{place}: {kind}.{name}", field.rule, None, "Add it.")
         if name in values and not field.holds(values[name]):
             raise rule_error(f"{place}: {kind}.{name}", field.rule, values[name])
-    line = Line(place, kind, {name: values.get(name, field.default) for name, field in fields.items()})
-    if line.fields.get("candidates") and line["target"] not in line["candidates"]:
-        raise line.wrong("candidates", f"include the target {line['target']!r}")
+    line = Line(place, kind, {}).made(kind, **joined_fields(values, delimiter))
+    if "candidates" in values:
+        if not CANDIDATES.holds(line["candidates"]):
+            raise line.wrong("candidates", CANDIDATES.rule)
+        if line["target"] not in line["candidates"]:
+            raise line.wrong("candidates", f"include the target {line['target']!r}")
+    return named(line) if "id" in fields else line
+
+
+def named(line: Line) -> Line:
+    """The line with an id: its own, or what it says.
+
+    Raises:
+        ConfigError: What it says is no name, and it has no other.
+    """
+    line = line.naming("id", line["id"] or label(line["prompt"], line["target"]))
+    if not is_name(line["id"]):
+        raise line.naming("id", None).wrong("id", ID.rule, "Add it.")
     return line
 
 

@@ -51,10 +51,12 @@ def spell_out(texts: Texts) -> tuple[Texts, Int[np.ndarray, " rows"]]:
 class Encoder:
     """Texts to ``(inputs, targets)``, both (n, T - 1): ``targets[:, t]`` is what ``logits[:, t]`` predicts.
 
-    A prompt and its target are tokenized as one string, and a token belongs to the target when it ends inside it, so
-    that the ids are those of the whole string whatever the tokenizer does to spaces. A token that spans the boundary
-    therefore counts as target. The prompt and the padding have the target `IGNORED`; rows are padded on the right,
-    where causal attention never looks, so that a model needs no mask.
+    A prompt and its target are tokenized as one string, so that the ids are those of the whole string whatever the
+    tokenizer does to spaces, and white space at the prompt's end is the target's, as in lm-evaluation-harness: " bird"
+    is one token behind "a dax is a". A token belongs to the target when it ends inside it, one that spans the boundary
+    too. The scored log-probability is then that of the whole string less that of the ids before the target, which are
+    the prompt's own where no token spans the boundary. The prompt and the padding have the target `IGNORED`; rows are
+    padded on the right, where causal attention never looks, so that a model needs no mask.
 
     The tokenizer's BOS stands in front, so that every token of a whole statement is scored; without a BOS the first
     token of a statement has nothing to be predicted from and is not scored.
@@ -116,9 +118,11 @@ class Encoder:
     def tokens(self, prompt: str, target: str) -> tuple[list[int], int]:
         """The ids of one text, BOS first, and the index of the target's first token."""
         prompt, target = self._as_chat(prompt, target) if self.chat_template else (prompt, target)
+        # the opening of a reply ends in white space that is no part of it
+        boundary = len(prompt) if self.chat_template else len(prompt.rstrip())
         encoded = self.tokenizer(prompt + target, add_special_tokens=False, return_offsets_mapping=True)
         ids = list(encoded["input_ids"])
-        start = next((i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > len(prompt)), len(ids))
+        start = next((i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > boundary), len(ids))
         bos = self.tokenizer.bos_token_id
         if bos is not None and ids[:1] != [bos]:
             ids, start = [bos, *ids], start + 1
