@@ -121,7 +121,7 @@ def card(report: Mapping[str, Any]) -> str:
     source = {"file": "File", "folder": "Folder", "hub": "On the hub", "commit": "Commit", "sha256": "SHA-256"}
     rows = {"origin": "Origin", **source, "license": "Licence", "quantisation": "Quantisation"}
     made_of = [f"- {title}: {report[name]}" for name, title in rows.items() if report.get(name)]
-    bos = f"\nIts tokenizer's BOS is `{report['bos']}`, where that of the source is another one.\n" if report["bos"] else ""
+    bos = f"\nIts tokenizer's BOS was set to `{report['bos']}`.\n" if report["bos"] else ""
     return f"""---
 {licence}library_name: transformers
 pipeline_tag: text-generation
@@ -130,10 +130,10 @@ tags: [phi3]
 
 # {report["name"]}
 
-The weights of a model of Llama's form, {report["parameters"]:,} parameters, in the form of Phi-3: the rows of q, k and v
-stand in one matrix (`qkv_proj`), and those of gate and up in another (`gate_up_proj`). **These are not Microsoft's Phi-3
-weights.** Weights that were quantised are dequantised to float32. On a text of {TRIED} tokens the largest difference
-between its logits and the source's was {report["logits_differ_by"]:g}.
+A model of Llama's form, {report["parameters"]:,} parameters, in the form of Phi-3: the rows of q, k and v stand in one
+matrix (`qkv_proj`), and those of gate and up in another (`gate_up_proj`). **These are not Microsoft's Phi-3 weights.**
+Weights that were quantised are dequantised to float32. On a text of {TRIED} tokens the largest difference between its
+logits and the source's was {report["logits_differ_by"]:g}.
 {bos}
 Made by `eif-lab convert` of:
 

@@ -37,7 +37,7 @@ def load_gguf(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             file.parent, dtype=torch.float32, output_loading_info=True, **options
         )
-    return whole(*loaded, str(file)).eval(), tokenizer
+    return whole(str(file), *loaded), tokenizer
 
 
 def facts_of_gguf(file: Path) -> dict[str, str]:

@@ -62,16 +62,16 @@ def load_checkpoint(
             use_safetensors=True,  # any other format is a pickle
             **options,
         )
-    return whole(*loaded, checkpoint).eval(), tokenizer
+    return whole(checkpoint, *loaded), tokenizer
 
 
-def whole(model: PreTrainedModel, loading: Mapping[str, Any], checkpoint: str) -> PreTrainedModel:
-    """A model that was loaded.
+def whole(checkpoint: str, model: PreTrainedModel, loading: Mapping[str, Any]) -> PreTrainedModel:
+    """A model that was loaded, in eval mode.
 
     Args:
-        model: It.
-        loading: What transformers says of that.
         checkpoint: Where it came from.
+        model: What was loaded.
+        loading: What transformers says of its loading.
 
     Raises:
         ConfigError: It lacks weights, or has some that are no numbers.
@@ -81,7 +81,7 @@ def whole(model: PreTrainedModel, loading: Mapping[str, Any], checkpoint: str) -
     for name, weight in model.named_parameters():
         if not weight.isfinite().all():
             raise rule_error(FIELD, f"hold finite numbers, {name} has NaN or infinity", checkpoint)
-    return model
+    return model.eval()
 
 
 def load_outline(

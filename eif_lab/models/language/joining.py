@@ -1,4 +1,4 @@
-"""A model of Llama's form in Phi-3's form: the same numbers, with q, k and v in one matrix, and gate and up in another."""
+"""A model of Llama's form in Phi-3's: the same numbers, with q, k and v in one matrix, and gate and up in another."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SAME = (
 
 
 def join(model: PreTrainedModel) -> Phi3ForCausalLM:
-    """A model of Llama's form as one of Phi-3's that gives the same logits; both hold the weights that stay as they are.
+    """A model of Llama's form as one of Phi-3's with the same logits; the two share the weights that stay as they are.
 
     Args:
         model: A ``LlamaForCausalLM`` without biases, scaled positions or heads of a size of their own.
@@ -78,7 +78,7 @@ def joined_config(model: PreTrainedModel) -> Phi3Config:
         hint = "Give it to model.checkpoint as it is."
         raise rule_error(FIELD, "be of Llama's form to be joined into Phi-3's", type(model).__name__, hint)
     config: LlamaConfig = model.config
-    rotation = config.rope_parameters
+    rotation: Any = config.rope_parameters  # which transformers always fills in
     for name, value, possible in (
         ("attention_bias", config.attention_bias, False),
         ("mlp_bias", config.mlp_bias, False),
