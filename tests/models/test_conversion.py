@@ -13,8 +13,11 @@ from gguf import GGMLQuantizationType, GGUFWriter, quants
 from language import byte_level_tokenizer, save_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, Phi3ForCausalLM
 
+from eif_lab import open_results
+from eif_lab.commands import dispatch
 from eif_lab.commands.convert import main
 from eif_lab.errors import ConfigError
+from eif_lab.figures.runs import model_title
 from eif_lab.models.language.joining import join
 from eif_lab.models.language.phi3 import Phi3
 
@@ -303,6 +306,25 @@ def test_the_card_says_where_a_model_is_from_and_how_it_was_quantised(from_gguf)
         "- Quantisation: Q8_0 (15 tensors), F32 (5 tensors)",
     ):
         assert line in card.splitlines()
+
+
+def test_a_made_models_name_is_shown_wherever_a_job_is(from_gguf, tmp_path, monkeypatch, capsys):
+    _, folder = from_gguf
+    monkeypatch.chdir(tmp_path)
+    given = f"model=phi3 model.checkpoint={folder / 'made'} dataset.worlds=2 dataset.stimuli_per_world=1 tracker=csv"
+    learnt = "model.teaching.steps=1 model.minimum_background_accuracy=0 update.learning_rate=0.01 hydra.run.dir=job"
+    assert dispatch.main([*given.split(), *learnt.split()]) == 0
+    name = "Tiny (Phi-3 architecture)"
+    printed = " ".join(capsys.readouterr().out.split())
+    results = open_results("job")
+    assert name in printed and results.manifest.base_model.name == name and results.influence.attrs["model"] == name
+    assert (
+        results.manifest.base_model.parameters == AutoModelForCausalLM.from_pretrained(folder / "made").num_parameters()
+    )
+    assert model_title(results) == name
+    assert dispatch.main(["report", "job"]) == 0 and name in Path("job/report.html").read_text()
+    [taught] = Path("outputs/cache/models").glob("*-taught-*[0-9a-f]")
+    assert taught.name.startswith("made-taught-")  # a folder is called by the checkpoint's
 
 
 def test_without_the_package_gguf_one_line_says_how_to_get_it(tmp_path, monkeypatch, capsys):
