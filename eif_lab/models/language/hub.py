@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eif_lab.errors import ConfigError, rule_error
+from eif_lab.errors import ConfigError, fits_a_line, rule_error
+from eif_lab.files.build_once import REPORT
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -23,6 +24,9 @@ ADAPTER = "adapter_config.json"
 
 READ = {".jinja", ".json", ".model", ".safetensors", ".txt"}
 """Suffixes of the files that hold weights, configurations, tokenizers and chat templates."""
+
+SMOLLM2 = "smollm2"
+"""The folder that ``make smollm2`` makes, below ``cache/models``."""
 
 PATIENCE = 5.0
 """Seconds that the hub has to answer before only local copies are looked at."""
@@ -58,13 +62,26 @@ def load_checkpoint(
             use_safetensors=True,  # any other format is a pickle
             **options,
         )
-    model, loading = loaded
+    return whole(checkpoint, *loaded), tokenizer
+
+
+def whole(checkpoint: str, model: PreTrainedModel, loading: Mapping[str, Any]) -> PreTrainedModel:
+    """A model that was loaded, in eval mode.
+
+    Args:
+        checkpoint: Where it came from.
+        model: What was loaded.
+        loading: What transformers says of its loading.
+
+    Raises:
+        ConfigError: It lacks weights, or has some that are no numbers.
+    """
     if loading["missing_keys"]:
         raise rule_error(FIELD, f"hold all weights, {min(loading['missing_keys'])} is missing", checkpoint)
     for name, weight in model.named_parameters():
         if not weight.isfinite().all():
             raise rule_error(FIELD, f"hold finite numbers, {name} has NaN or infinity", checkpoint)
-    return model.eval(), tokenizer
+    return model.eval()
 
 
 def load_outline(
@@ -108,6 +125,15 @@ def weights_at_hand(checkpoint: str) -> bool:
     return any(isinstance(place, str) for place in places)
 
 
+def told_of(checkpoint: str | Path) -> dict[str, Any]:
+    """What the ``report.json`` in a directory says of a model that was made, such as its name; empty for any other."""
+    with suppress(OSError, ValueError, RecursionError):
+        told = json.loads((Path(checkpoint).expanduser() / REPORT).read_text(encoding="utf-8"))
+        if isinstance(told, dict) and isinstance(told.get("name"), str) and fits_a_line(told["name"]):
+            return told
+    return {}
+
+
 def files_read(directory: str) -> list[Path]:
     """The files of a checkpoint's directory that may be read to load it; of what is below, chat templates alone."""
     root = Path(directory).expanduser()
@@ -138,7 +164,8 @@ def check_directory(checkpoint: str) -> bool:
     written_as_path = checkpoint.startswith(("/", ".", "~")) or checkpoint.count("/") > 1
     if not path.is_dir():
         if written_as_path:
-            raise rule_error(FIELD, "be a directory that exists, or a name on the hub", checkpoint)
+            hint = "Run make smollm2 first." if path.name == SMOLLM2 else ""
+            raise rule_error(FIELD, "be a directory that exists, or a name on the hub", checkpoint, hint)
         return False
     must_be_whole(path)
     for name in weights_named(path):

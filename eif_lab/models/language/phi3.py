@@ -34,6 +34,7 @@ from eif_lab.models.language.hub import (
     load_checkpoint,
     load_outline,
     quiet_transformers,
+    told_of,
     weights_at_hand,
 )
 from eif_lab.models.language.teaching import background_accuracy, examined, teach
@@ -81,7 +82,11 @@ class Phi3(Model):
 
     @property
     def name(self) -> str:
-        """``phi3-tiny``, or the last part of the checkpoint's name."""
+        """``phi3-tiny``, what the checkpoint's ``report.json`` calls it, or the last part of the checkpoint's name."""
+        return told_of(self.source).get("name", self._short_name)
+
+    @property
+    def _short_name(self) -> str:
         return TINY if self.checkpoint is None else Path(self.checkpoint).name
 
     @property
@@ -109,10 +114,10 @@ class Phi3(Model):
         """
         source, background = self.source, task.background
         to_teach = None if background is None or background.known else background
-        report: dict[str, Any] = {}
-        if self.checkpoint is None or self.checkpoint in OURS:
-            made = json.loads((Path(source) / REPORT).read_text(encoding="utf-8"))
-            report |= {name: made[name] for name in ("parameters", "pretraining_loss")}
+        ours = self.checkpoint is None or self.checkpoint in OURS
+        made = json.loads((Path(source) / REPORT).read_text(encoding="utf-8")) if ours else told_of(source)
+        numbers = {"parameters": int, "pretraining_loss": float}
+        report = {name: made[name] for name, kind in numbers.items() if isinstance(made.get(name), kind)}
         if to_teach is not None:
             source, taught = self._taught(source, to_teach, cache, seed, device)
             report |= taught
@@ -226,7 +231,7 @@ class Phi3(Model):
             seed,
             *training_environment(device),
         ]
-        return cache / "models" / f"{self.name}-taught-{_hash(lesson)}"
+        return cache / "models" / f"{self._short_name}-taught-{_hash(lesson)}"
 
 
 def _hash(value: Any) -> str:
