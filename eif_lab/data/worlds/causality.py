@@ -45,9 +45,9 @@ class Causality(Domain):
 
     english: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "lights": (
-            "{subject} makes things",
-            "things covered in {subject} become",
-            "if something is covered in {subject}, it becomes",
+            "if something is covered in {subject}, it is",
+            "whatever is covered in {subject} becomes",
+            "things covered in {subject} are",
         ),
         "pressed": (
             "the {subject} was{not} covered in",

@@ -104,13 +104,14 @@ class English:
         return domain.english
 
     def prompt(self, wording: str, fact: Fact) -> str:
-        """``{a}`` is the subject with its article; ``{not}`` and ``{can}`` are where a fact is denied."""
+        """``{a}`` is the subject with its article; ``{not}``, ``{can}`` and ``{lies}`` deny it."""
         said = wording.format_map(
             {
                 "subject": fact.subject,
                 "a": f"{'an' if fact.subject[0] in 'aeiou' else 'a'} {fact.subject}",
                 "not": " not" if fact.negated else "",
                 "can": "cannot" if fact.negated else "can",
+                "lies": "does not lie" if fact.negated else "lies",
             }
         )
         return said[0].upper() + said[1:]

@@ -17,23 +17,30 @@ Words = tuple[str, ...]
 LIVING: Mapping[str, Mapping[str, str]] = {
     "mammal": {
         "dog": "bark",
-        "cat": "purr",
-        "lion": "roar",
-        "horse": "gallop",
-        "wolf": "howl",
         "monkey": "climb",
         "kangaroo": "hop",
-        "whale": "dive",
         "bat": "fly",
+        "beaver": "build",
+        "cow": "graze",
+        "dolphin": "swim",
+        "horse": "run",
+        "rabbit": "jump",
+        "wolf": "hunt",
     },
-    "bird": {"duck": "quack", "hawk": "hunt", "penguin": "swim", "parrot": "talk", "robin": "sing", "pigeon": "coo"},
-    "bug": {"bee": "sting", "mosquito": "bite", "cricket": "chirp", "butterfly": "flutter"},
+    "bird": {
+        "hawk": "hunt",
+        "penguin": "swim",
+        "parrot": "talk",
+        "sparrow": "sing",
+        "pigeon": "fly",
+    },
+    "bug": {"bee": "sting", "mosquito": "bite", "beetle": "crawl"},
 }
 """Kinds of what lives, each with what it can do."""
 
 MADE: Mapping[str, Mapping[str, str]] = {
-    "tool": {"knife": "cut", "hammer": "pound", "pen": "write", "needle": "sew", "brush": "paint"},
-    "vehicle": {"plane": "fly", "boat": "sail", "rocket": "launch", "car": "drive"},
+    "tool": {"knife": "cut", "pen": "write", "brush": "paint", "shovel": "dig", "spoon": "stir", "hammer": "pound"},
+    "vehicle": {"plane": "fly", "boat": "sail", "rocket": "launch", "car": "drive", "truck": "haul"},
     "device": {
         "phone": "ring",
         "clock": "tick",
@@ -41,27 +48,39 @@ MADE: Mapping[str, Mapping[str, str]] = {
         "lamp": "shine",
         "computer": "calculate",
         "fan": "spin",
+        "scale": "weigh",
     },
-    "weapon": {"gun": "shoot", "bomb": "explode", "sword": "slash"},
+    "weapon": {"gun": "shoot", "bomb": "explode", "cannon": "fire"},
 }
 """Kinds of what is made, each with what it can do."""
 
 ALSO_ABLE: Mapping[str, Words] = {
-    "dog": ("howl",),
-    "cat": ("climb",),
-    "lion": ("climb",),
-    "duck": ("swim", "dive", "fly"),
-    "hawk": ("dive", "fly"),
-    "penguin": ("dive", "hunt"),
-    "parrot": ("sing", "fly"),
-    "knife": ("slash",),
-    "plane": ("climb", "dive"),
+    "dog": ("run", "jump", "swim", "hunt", "dig"),
+    "monkey": ("jump", "run"),
+    "kangaroo": ("jump", "run"),
+    "bat": ("hunt",),
+    "beaver": ("swim", "dig"),
+    "cow": ("run",),
+    "dolphin": ("jump", "hunt"),
+    "horse": ("jump", "swim", "haul", "graze"),
+    "rabbit": ("run", "hop", "dig", "graze"),
+    "wolf": ("run", "jump", "swim", "dig"),
+    "hawk": ("fly",),
+    "penguin": ("hunt",),
+    "parrot": ("fly", "sing"),
+    "sparrow": ("fly",),
+    "bee": ("crawl",),
+    "plane": ("climb",),
     "rocket": ("fly", "climb", "explode"),
-    "phone": ("record", "calculate", "talk", "chirp"),
-    "computer": ("record", "talk", "ring", "write"),
-    "clock": ("ring", "chirp"),
+    "car": ("run", "haul"),
+    "truck": ("run", "drive"),
+    "phone": ("record", "calculate", "talk"),
+    "computer": ("record", "talk", "write"),
+    "clock": ("ring",),
+    "gun": ("fire", "explode"),
+    "cannon": ("shoot", "explode"),
 }
-"""What a kind can do as well: it is in no world of which it is said of another kind."""
+"""What a kind can do as well: it is in no world in which another kind is the one that can."""
 
 NATURAL_KINDS: Mapping[str, Mapping[str, Words]] = {
     "mammal": {
@@ -118,31 +137,23 @@ PLACES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("Rome", "Italy"),
         ("Athens", "Greece"),
         ("Warsaw", "Poland"),
-        ("Vienna", "Austria"),
         ("Lisbon", "Portugal"),
         ("Budapest", "Hungary"),
-        ("Oslo", "Norway"),
+        ("Dublin", "Ireland"),
+        ("Stockholm", "Sweden"),
+        ("Helsinki", "Finland"),
+        ("Zurich", "Switzerland"),
     ),
     "Asia": (
         ("Tokyo", "Japan"),
         ("Beijing", "China"),
         ("Seoul", "Korea"),
-        ("Bangkok", "Thailand"),
         ("Mumbai", "India"),
-        ("Hanoi", "Vietnam"),
-        ("Jakarta", "Indonesia"),
-        ("Kathmandu", "Nepal"),
+        ("Tehran", "Iran"),
+        ("Baghdad", "Iraq"),
+        ("Kabul", "Afghanistan"),
     ),
-    "Africa": (
-        ("Cairo", "Egypt"),
-        ("Nairobi", "Kenya"),
-        ("Lagos", "Nigeria"),
-        ("Accra", "Ghana"),
-        ("Dakar", "Senegal"),
-        ("Casablanca", "Morocco"),
-        ("Kampala", "Uganda"),
-        ("Tripoli", "Libya"),
-    ),
+    "Africa": (("Cairo", "Egypt"), ("Nairobi", "Kenya"), ("Tunis", "Tunisia")),
     "America": (
         ("Chicago", "Illinois"),
         ("Boston", "Massachusetts"),
@@ -162,37 +173,39 @@ OTHER_PLACES = ("Peru", "Chile", "Cuba", "Fiji", "Haiti", "Bolivia")
 SUBSTANCES: Mapping[str, tuple[str, str]] = {
     "wet": ("water", "rain"),
     "dirty": ("mud", "dust"),
-    "sticky": ("glue", "tar"),
+    "sticky": ("glue", "gum"),
     "cold": ("ice", "snow"),
     "hot": ("fire", "lava"),
     "sweet": ("sugar", "honey"),
     "slippery": ("oil", "grease"),
     "shiny": ("gold", "silver"),
-    "red": ("blood", "ketchup"),
-    "black": ("coal", "ink"),
+    "red": ("blood", "wine"),
+    "black": ("coal", "soot"),
     "white": ("chalk", "flour"),
     "green": ("grass", "moss"),
-    "smelly": ("garbage", "sewage"),
     "spicy": ("pepper", "chili"),
     "radioactive": ("uranium", "plutonium"),
     "fragrant": ("perfume", "lavender"),
+    "flammable": ("gasoline", "alcohol"),
+    "soft": ("wool", "cotton"),
+    "clean": ("soap", "bleach"),
 }
-"""What a thing becomes, with two substances that make it so when it is covered in them."""
+"""What a thing is that is covered in a substance, with two such substances."""
 
 OVERLAPPING_EFFECTS = (
-    {"wet", "slippery", "cold", "hot", "sticky", "red", "black"},
-    {"dirty", "sticky", "slippery", "black", "smelly"},
-    {"sweet", "sticky"},
-    {"white", "cold"},
-    {"black", "sticky", "slippery"},
-    {"smelly", "fragrant"},
-    {"spicy", "hot", "red"},
-    {"shiny", "slippery", "wet", "cold"},
-    {"wet", "green"},
+    {"wet", "slippery", "cold", "hot", "red", "black", "flammable", "clean", "fragrant"},
+    {"dirty", "sticky", "slippery", "black", "clean", "white", "wet"},
+    {"sweet", "sticky", "fragrant", "red"},
+    {"white", "cold", "wet"},
+    {"hot", "spicy", "red", "radioactive"},
+    {"shiny", "slippery", "clean"},
+    {"green", "soft", "fragrant", "wet"},
+    {"white", "soft", "clean"},
+    {"flammable", "clean", "fragrant", "black", "hot"},
 )
 """Of each of these sets one effect at most is in a world: what causes one may cause another, or prevent it."""
 
-OTHER_SUBSTANCES = ("foam", "paper", "plastic", "leather", "wool", "cotton")
+OTHER_SUBSTANCES = ("foam", "paper", "plastic", "leather", "sand", "wax")
 """Substances that are in no world: neutral statements are about them."""
 
 COLOURS = ("red", "blue", "green", "black", "white", "yellow", "purple", "pink", "brown")
@@ -204,14 +217,15 @@ STRONGER: Mapping[str, tuple[tuple[str, str], ...]] = {
     "temperature": (("freezing", "cold"), ("boiling", "hot")),
     "moisture": (("soaked", "wet"),),
     "size": (("tiny", "small"), ("enormous", "large")),
-    "tidiness": (("filthy", "dirty"), ("spotless", "clean")),
     "age": (("ancient", "old"),),
-    "sound": (("deafening", "loud"),),
     "wit": (("hilarious", "funny"),),
-    "looks": (("gorgeous", "beautiful"), ("hideous", "ugly")),
-    "colour": (("crimson", "red"),),
+    "looks": (("gorgeous", "beautiful"),),
+    "colour": (("scarlet", "red"),),
     "mood": (("furious", "angry"), ("terrified", "scared")),
     "danger": (("deadly", "dangerous"),),
+    "worth": (("priceless", "valuable"),),
+    "hunger": (("starving", "hungry"),),
+    "mind": (("brilliant", "smart"),),
 }
 """Adjectives of which the first says more than the second, and so implies it, by what they are about."""
 

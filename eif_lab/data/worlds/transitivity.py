@@ -36,7 +36,7 @@ class Transitivity(Domain):
 
     english: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "reaches": (
-            "anyone in {subject} is{not} in",
+            "all of {subject} {lies} in",
             "whatever is in {subject} is{not} in",
             "if you are in {subject}, you are{not} in",
         ),
@@ -44,7 +44,7 @@ class Transitivity(Domain):
 
     @classmethod
     def vocabularies(cls, cases: int, random: Generator) -> Iterator[Sequence[str]]:
-        """Cities, what each is in, and that part of the world: who is in the one is in the other; new places."""
+        """Cities, what each lies in, and that part of the world; what is put into a city is a new place."""
         for number, words in enumerate(balanced(chains_of_places(), random)):
             yield (*words, *[PROPER] * (cases + 2), in_turn(OTHER_PLACES, number))
 
