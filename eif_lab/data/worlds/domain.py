@@ -54,10 +54,9 @@ class Domain(Dataset):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not LANGUAGES[self.language].wordings(type(self)):
-            raise rule_error(
-                "dataset.language", f"be one that {self.name} has wordings in", self.language, "Try invented."
-            )
+        if set(LANGUAGES[self.language].wordings(type(self))) != set(self.wordings):
+            rule = f"be one that {type(self).__name__} has wordings in"
+            raise rule_error("dataset.language", rule, self.language, "Try invented.")
 
     @classmethod
     def size(cls, cases: int) -> int:
