@@ -171,11 +171,11 @@ OTHER_PLACES = ("Peru", "Chile", "Cuba", "Fiji", "Haiti", "Bolivia")
 """Places that are in no world: neutral statements are about them."""
 
 SUBSTANCES: Mapping[str, tuple[str, str]] = {
-    "wet": ("water", "rain"),
+    "wet": ("water", "sweat"),
     "dirty": ("mud", "dust"),
     "sticky": ("glue", "gum"),
     "cold": ("ice", "snow"),
-    "hot": ("fire", "lava"),
+    "hot": ("steam", "lava"),
     "sweet": ("sugar", "honey"),
     "slippery": ("oil", "grease"),
     "shiny": ("gold", "silver"),
@@ -197,7 +197,7 @@ OVERLAPPING_EFFECTS = (
     {"dirty", "sticky", "slippery", "black", "clean", "white", "wet"},
     {"sweet", "sticky", "fragrant", "red"},
     {"white", "cold", "wet"},
-    {"hot", "spicy", "red", "radioactive"},
+    {"hot", "spicy", "red", "radioactive", "sticky"},
     {"shiny", "slippery", "clean"},
     {"green", "soft", "fragrant", "wet"},
     {"white", "soft", "clean"},

@@ -129,7 +129,7 @@ THING, PROPER, QUALITY = "?thing", "?proper", "?quality"
 
 NAME_OPENINGS = tuple(consonant + vowel for consonant, vowel in product("bdfgklmprstvwz", VOWELS))
 CLUSTERS = ("zl", "zm", "zn", "vl", "vn", "lz", "rz", "nz", "mz", "bz")
-CLOSINGS = ("ek", "ip", "ob", "ut", "ax", "im", "op", "ud")
+CLOSINGS = ("ek", "ip", "ob", "et", "ax", "ab", "op", "ud")
 
 
 def new_names(sorts: Sequence[str], random: np.random.Generator, used: Collection[str] = frozenset()) -> list[str]:
