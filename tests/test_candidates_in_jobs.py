@@ -81,3 +81,11 @@ def test_readouts_of_the_target_alone_encode_no_other_candidate(job):
     expected = Encoder(byte_level_tokenizer(), 64)(TASK.probes)
     assert inputs.candidates is None
     assert all(torch.equal(own, other) for own, other in zip(inputs.probes, expected))
+
+
+def test_how_likely_each_probe_was_before_any_update_is_a_coordinate(job):
+    both = replace(job, readout=["log_prob", "prob"])
+    array, _ = measure(both, load(both), SilentRun(), Checkpoint(Path(job.cache) / "unfinished"))
+    before = array["probe_base_log_prob"].values
+    moved, expected = array.sel(readout="log_prob").values, array.sel(readout="prob").values
+    np.testing.assert_allclose(np.exp(before + moved) - np.exp(before), expected, rtol=1e-6, atol=1e-12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -126,26 +126,42 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
         model = job.method.apply(base.module, job.seed).eval().to(META)  # with what a method drew elsewhere
     else:
         feature = feature_distances(base, stimuli, probes, job.device)
-        model, record = with_method(job.method, base, probes, seed=job.seed, device=job.device)
+        before = read_log_probs(base.module, probes.inputs, probes.targets, job.device)
+        must_be_numbers(before, base.name)
+        task = with_base_log_prob(task, before)
+        model, record = with_method(job.method, base, probes, before, seed=job.seed, device=job.device)
     rows = probes if candidates is None else encoded.rows(answers)
     distances = {**task.distances, "feature": feature}
     return Inputs(task, clean, gauge, stimuli, rows, candidates, encoded, distances, base, model, record)
 
 
+def with_base_log_prob(task: Task, before: Tensor) -> Task:
+    """The task whose probes have the coordinate ``base_log_prob``, in nats: how likely each was before any update.
+
+    Args:
+        task: With or without it.
+        before: (probes,).
+    """
+    coords = {**task.probes.coords, "base_log_prob": before.detach().double().cpu().numpy()}
+    return replace(task, probes=replace(task.probes, coords=coords))
+
+
 def with_method(
-    method: Method, base: BaseModel, probes: Batch, *, seed: int, device: str
+    method: Method, base: BaseModel, probes: Batch, before: Tensor, *, seed: int, device: str
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The base model with the method in it, and what the manifest says of both.
 
-    The base model is read once. It is read again only with a method that adds modules, which may change an answer by
-    being there.
+    It is read again only with a method that adds modules, which may change an answer by being there.
 
-    Raises:
-        ConfigError: A reading is no finite number.
+    Args:
+        method: The method.
+        base: The base model.
+        probes: Encoded.
+        before: (probes,), what the base model reads of each.
+        seed: Of what the method draws.
+        device: As torch names it.
     """
     base_hash = weights_hash(base.module)
-    before = read_log_probs(base.module, probes.inputs, probes.targets, device)
-    must_be_numbers(before, base.name)
     model, shift = method.apply(base.module, seed).eval(), 0.0
     if method.adds_modules:
         after = read_log_probs(model, probes.inputs, probes.targets, device)

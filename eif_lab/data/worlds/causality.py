@@ -7,12 +7,16 @@ its buttons, and another place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from numpy.random import Generator
+
 from eif_lab.data.worlds.domain import Domain
+from eif_lab.data.worlds.lexicon import OTHER_SUBSTANCES, SUBSTANCES, balanced, effects, in_turn
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.names import THING
 from eif_lab.data.worlds.world import Case, Contrast, World
 
 LAMPS, CAUSES = 3, 2
@@ -38,6 +42,31 @@ class Causality(Domain):
             "the lamp that shines at {subject} is{not}",
         ),
     }
+
+    english: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "lights": (
+            "if something is covered in {subject}, it is",
+            "whatever is covered in {subject} becomes",
+            "things covered in {subject} are",
+        ),
+        "pressed": (
+            "the {subject} was{not} covered in",
+            "what covered the {subject} was{not}",
+            "it is{not} true that the {subject} was covered in",
+        ),
+        "lit": (
+            "the {subject} is{not}",
+            "the {subject} has{not} become",
+            "it is{not} true that the {subject} is",
+        ),
+    }
+
+    @classmethod
+    def vocabularies(cls, cases: int, random: Generator) -> Iterator[Sequence[str]]:
+        """What things become, and two substances that make them so; the things are new."""
+        for number, chosen in enumerate(balanced(effects(LAMPS), random)):
+            causes = [cause for together in zip(*(SUBSTANCES[effect] for effect in chosen)) for cause in together]
+            yield (*chosen, *causes, *[THING] * (cases + 2), in_turn(OTHER_SUBSTANCES, number))
 
     @classmethod
     def size(cls, cases: int) -> int:

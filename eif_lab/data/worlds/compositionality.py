@@ -6,12 +6,17 @@ property or the shape, in turn, so that both are needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import ClassVar
 
+from numpy.random import Generator
+
 from eif_lab.data.worlds.domain import Domain
+from eif_lab.data.worlds.lexicon import COLOURS, OTHER_LOOKS, SHAPES, balanced
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.names import THING
 from eif_lab.data.worlds.world import Case, Contrast, World
 
 
@@ -35,6 +40,31 @@ class Compositionality(Domain):
             "the {subject} has{not} the shape of a",
         ),
     }
+
+    english: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "has": (
+            "the {subject} is{not}",
+            "one {can} say that the {subject} is",
+            "it is{not} true that the {subject} is",
+        ),
+        "is": (
+            "the {subject} is{not} a",
+            "one {can} say that the {subject} is a",
+            "it is{not} true that the {subject} is a",
+        ),
+        "both": (
+            "the {subject} is{not} a",
+            "one {can} say that the {subject} is a",
+            "it is{not} true that the {subject} is a",
+        ),
+    }
+
+    @classmethod
+    def vocabularies(cls, cases: int, random: Generator) -> Iterator[Sequence[str]]:
+        """Colours and shapes; the things are new."""
+        sets = (balanced(combinations(words, max(2, cases)), random) for words in (COLOURS, SHAPES))
+        for number, (colours, shapes) in enumerate(zip(*sets)):
+            yield (*colours, *shapes, *[THING] * (max(2, cases) + 2), *OTHER_LOOKS[number % len(OTHER_LOOKS)])
 
     @classmethod
     def size(cls, cases: int) -> int:

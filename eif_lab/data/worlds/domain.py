@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -11,8 +11,8 @@ import numpy as np
 
 from eif_lab.data.dataset import Dataset
 from eif_lab.data.task import Task, Texts, background_in_context
+from eif_lab.data.worlds.language import LANGUAGES, NEW
 from eif_lab.data.worlds.logic import Fact, Rule
-from eif_lab.data.worlds.names import invent, known_words
 from eif_lab.data.worlds.views import VIEWS, Wording
 from eif_lab.data.worlds.world import World
 from eif_lab.errors import rule_error
@@ -24,21 +24,25 @@ class Domain(Dataset):
     """A knowledge domain: a subclass states its rules and wordings, and makes a world out of words.
 
     Attributes:
-        worlds: How many worlds, each with words of its own.
+        worlds: How many worlds, each with new words of its own.
         stimuli_per_world: Cases in each, beside one neutral statement.
         wording: Which of the domain's wordings is used, from 0; the `template` perturbation uses the others.
         view: ``probes`` for clozes of what follows and what does not; ``statements`` for the square array in which each
             statement of a world, and the negation of each consequence, is both stimulus and probe.
         background: Whether background facts are ``taught`` to the base model, stand in each probe's ``context``, or are
             ``known`` to the base model from its pre-training, so that nothing is taught.
+        language: ``invented``, all words being new, or ``english``, only names being new; see `LANGUAGES`.
         rules: What follows from what.
         wordings: For each relation three ways to say it up to the object; ``{not}`` is where it is denied.
+        english: The same in English, as `eif_lab.data.worlds.language.English` reads them; empty where the domain has
+            no English.
         closed: Whether, in a document for pre-training, what does not follow may be denied.
     """
 
     kind: ClassVar[str] = Texts.kind
     rules: ClassVar[tuple[Rule, ...]] = ()
     wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    english: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     closed: ClassVar[bool] = True
 
     worlds: int = option(20, at_least=1)
@@ -46,6 +50,13 @@ class Domain(Dataset):
     wording: int = option(0, at_least=0, at_most=2)
     view: str = option("probes", one_of=VIEWS)
     background: str = option("taught", one_of=["taught", "context", "known"])
+    language: str = option("invented", one_of=LANGUAGES)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if set(LANGUAGES[self.language].wordings(type(self))) != set(self.wordings):
+            rule = f"be one that {type(self).__name__} has wordings in"
+            raise rule_error("dataset.language", rule, self.language, "Try invented.")
 
     @classmethod
     def size(cls, cases: int) -> int:
@@ -58,30 +69,34 @@ class Domain(Dataset):
         raise NotImplementedError
 
     @classmethod
-    def prompt(cls, fact: Fact, wording: int = 0) -> str:
+    def vocabularies(cls, cases: int, random: np.random.Generator) -> Iterator[Sequence[str]]:
+        """The English words of one world after another, in the order of `world`; where a name is new, its sort."""
+        raise NotImplementedError
+
+    @classmethod
+    def prompt(cls, fact: Fact, wording: int = 0, language: str = "invented") -> str:
         """The sentence up to its object: "a dax is a"."""
-        return cls.wordings[fact.relation][wording].format_map(
-            {"subject": fact.subject, "not": " not" if fact.negated else ""}
-        )
+        spoken = LANGUAGES[language]
+        return spoken.prompt(spoken.wordings(cls)[fact.relation][wording], fact)
 
     @classmethod
-    def sentence(cls, fact: Fact, wording: int = 0) -> str:
+    def sentence(cls, fact: Fact, wording: int = 0, language: str = "invented") -> str:
         """The whole sentence: "a dax is a blick ."."""
-        return f"{cls.prompt(fact, wording)} {fact.object} ."
+        return f"{cls.prompt(fact, wording, language)} {fact.object}{LANGUAGES[language].full_stop}"
 
     @classmethod
-    def text(cls, facts: Iterable[Fact], wording: int = 0) -> str:
+    def text(cls, facts: Iterable[Fact], wording: int = 0, language: str = "invented") -> str:
         """Several sentences as one text."""
-        return " ".join(cls.sentence(fact, wording) for fact in facts)
+        return " ".join(cls.sentence(fact, wording, language) for fact in facts)
 
     def load(self, seed: int) -> Task:
         """The task that ``seed`` draws: other words for every seed.
 
         Raises:
-            ConfigError: There are not enough invented words for so many worlds, or so large ones.
+            ConfigError: There are not enough words for so many worlds, or so large ones.
         """
         used, *others = (
-            Wording(partial(self.prompt, wording=number), partial(self.text, wording=number))
+            Wording(*(partial(say, wording=number, language=self.language) for say in (self.prompt, self.text)))
             for number in sorted(range(3), key=lambda number: number != self.wording)
         )
         task = VIEWS[self.view](self.draw_worlds(seed), used, others)
@@ -103,30 +118,27 @@ class Domain(Dataset):
         return [place in told for place in places]
 
     def draw_worlds(self, seed: int) -> list[World]:
-        """The worlds of a seed; no word is in two of them.
-
-        Where the background is known, the words that it is about are always the same, those of `known_words`, and the
-        seed draws the others.
+        """The worlds of a seed; no new word is in two of them.
 
         Raises:
-            ConfigError: There are not enough invented words for so many worlds, or so large ones.
+            ConfigError: There are not enough words for so many worlds, or so large ones.
         """
-        cases = self.stimuli_per_world
-        settled = self.settled(cases) if self.background == "known" else [False] * self.size(cases)
-        random, known = np.random.default_rng(seed), known_words(sum(settled))
+        cases, random, language = self.stimuli_per_world, np.random.default_rng(seed), LANGUAGES[self.language]
+        vocabularies = language.vocabularies(type(self), cases, self.background == "known", random)
         worlds: list[World] = []
         used: set[str] = set()
         for number in range(self.worlds):
             try:
-                old = next(known)
-                new = invent(settled.count(False), random, unseen=True, used=used, beside=old)
+                words = next(vocabularies)
+                sorts, beside = ([word for word in words if word.startswith(NEW) == new] for new in (True, False))
+                names = language.names(sorts, random, used, beside)
             except IndexError:
                 if number:
                     rule = f"be at most {number} with {cases} stimuli each"
                     raise rule_error("dataset.worlds", rule, self.worlds, f"Try {number}.") from None
                 field, rule = "dataset.stimuli_per_world", "leave a world enough words"
                 raise rule_error(field, rule, cases) from None
-            used |= set(new)
-            left, rest = iter(old), iter(new)
-            worlds.append(self.world([next(left if one else rest) for one in settled], cases))
+            used |= set(names)
+            left = iter(names)
+            worlds.append(self.world([next(left) if word.startswith(NEW) else word for word in words], cases))
         return worlds

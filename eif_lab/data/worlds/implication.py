@@ -7,12 +7,16 @@ foils take the property that stands in the same place of another implication, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from numpy.random import Generator
+
 from eif_lab.data.worlds.domain import Domain
+from eif_lab.data.worlds.lexicon import OTHER_PROPERTIES, balanced, implications, in_turn
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.names import THING
 from eif_lab.data.worlds.world import Case, Contrast, World
 
 IMPLICATIONS = 4
@@ -30,7 +34,21 @@ class Implication(Domain):
         "implies": ("if a thing is {subject} then it is", "whatever is {subject} is also", "all that is {subject} is"),
         "has": ("the {subject} is{not}", "one can{not} say the {subject} is", "the look of the {subject} is{not}"),
     }
+    english: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "implies": ("if something is {subject}, it is", "whatever is {subject} is", "anything {subject} is also"),
+        "has": (
+            "the {subject} is{not}",
+            "one {can} say that the {subject} is",
+            "it is{not} true that the {subject} is",
+        ),
+    }
     closed: ClassVar[bool] = False
+
+    @classmethod
+    def vocabularies(cls, cases: int, random: Generator) -> Iterator[Sequence[str]]:
+        """Adjectives that imply weaker ones, about different things; what has them is new."""
+        for number, words in enumerate(balanced(implications(IMPLICATIONS), random)):
+            yield (*words, *[THING] * (cases + 2), in_turn(OTHER_PROPERTIES, number))
 
     @classmethod
     def size(cls, cases: int) -> int:

@@ -8,12 +8,16 @@ another property.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from numpy.random import Generator
+
 from eif_lab.data.worlds.domain import Domain
+from eif_lab.data.worlds.lexicon import MADE_KINDS, NATURAL_KINDS, OTHER_KINDS, balanced, in_turn, pairs_of_members
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.names import QUALITY
 from eif_lab.data.worlds.world import Case, Contrast, World
 
 SUPERKINDS, KINDS = 2, 4
@@ -31,6 +35,19 @@ class Inheritance(Domain):
         "is": ("a {subject} is{not} a", "every {subject} is{not} a kind of", "to be a {subject} is{not} to be a"),
         "has": ("a {subject} is{not}", "every {subject} is{not} always", "what is a {subject} is{not}"),
     }
+
+    english: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "is": ("{a} is{not} a", "{a} is{not} a kind of", "if something is {a}, it is{not} a"),
+        "has": ("{a} is{not}", "it is{not} true that {a} is", "if something is {a}, it is{not}"),
+    }
+
+    @classmethod
+    def vocabularies(cls, cases: int, random: Generator) -> Iterator[Sequence[str]]:
+        """Kinds of what is made and of what is not, with a member each; properties are new."""
+        halves = (balanced(pairs_of_members(kinds), random) for kinds in (NATURAL_KINDS, MADE_KINDS))
+        for number, (one, other) in enumerate(zip(*halves)):
+            known = [word for words in zip(one, other) for word in words]
+            yield (*known, *[QUALITY] * (cases + 1), in_turn(OTHER_KINDS, number), QUALITY)
 
     @classmethod
     def size(cls, cases: int) -> int:

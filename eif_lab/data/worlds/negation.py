@@ -6,12 +6,16 @@ The foils take the property in the same place of another such pair, and another 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from numpy.random import Generator
+
 from eif_lab.data.worlds.domain import Domain
+from eif_lab.data.worlds.lexicon import OTHER_PROPERTIES, balanced, in_turn, opposites
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.names import THING
 from eif_lab.data.worlds.world import Case, Contrast, World
 
 PAIRS = 4
@@ -29,7 +33,21 @@ class Negation(Domain):
         "or": ("a thing is {subject} or", "what is not {subject} is", "if it is not {subject} it is"),
         "has": ("the {subject} is{not}", "one can{not} say the {subject} is", "the look of the {subject} is{not}"),
     }
+    english: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "or": ("everything is either {subject} or", "whatever is not {subject} is", "if it is not {subject}, it is"),
+        "has": (
+            "the {subject} is{not}",
+            "one {can} say that the {subject} is",
+            "it is{not} true that the {subject} is",
+        ),
+    }
     closed: ClassVar[bool] = False
+
+    @classmethod
+    def vocabularies(cls, cases: int, random: Generator) -> Iterator[Sequence[str]]:
+        """Adjectives and their opposites; what has them is new."""
+        for number, words in enumerate(balanced(opposites(PAIRS), random)):
+            yield (*words, *[THING] * (cases + 2), in_turn(OTHER_PROPERTIES, number))
 
     @classmethod
     def size(cls, cases: int) -> int:

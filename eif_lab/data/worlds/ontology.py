@@ -12,12 +12,16 @@ converse, which does not follow. The foils take kind, ability and superkind of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from numpy.random import Generator
+
 from eif_lab.data.worlds.domain import Domain
+from eif_lab.data.worlds.lexicon import OTHER_KINDS, balanced, in_turn, kinds_with_abilities
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.names import THING
 from eif_lab.data.worlds.world import Case, Contrast, World
 
 KINDS = 4
@@ -35,6 +39,17 @@ class Ontology(Domain):
         "is": ("a {subject} is{not} a", "every {subject} is{not} a kind of", "to be a {subject} is{not} to be a"),
         "can": ("a {subject} can{not}", "every {subject} is{not} able to", "what is a {subject} can{not}"),
     }
+
+    english: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "is": ("{a} is{not} a", "{a} is{not} a kind of", "if something is {a}, it is{not} a"),
+        "can": ("{a} {can}", "{a} is{not} able to", "if something is {a}, it {can}"),
+    }
+
+    @classmethod
+    def vocabularies(cls, cases: int, random: Generator) -> Iterator[Sequence[str]]:
+        """Kinds of what lives and of what is made, with what they can do; names are new."""
+        for number, words in enumerate(balanced(kinds_with_abilities(), random)):
+            yield (*words, *[THING] * (cases + 2), in_turn(OTHER_KINDS, number))
 
     @classmethod
     def size(cls, cases: int) -> int:

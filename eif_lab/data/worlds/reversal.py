@@ -7,12 +7,15 @@ nothing is said.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from numpy.random import Generator
+
 from eif_lab.data.worlds.domain import Domain
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.names import PROPER
 from eif_lab.data.worlds.world import Case, Contrast, World
 
 
@@ -32,6 +35,25 @@ class Reversal(Domain):
             "the crown of {subject} is{not} for",
         ),
     }
+
+    english: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "rules": (
+            "{subject} is{not} the king of",
+            "{subject} is{not} the ruler of",
+            "it is{not} true that {subject} is the king of",
+        ),
+        "king": (
+            "the king of {subject} is{not}",
+            "the ruler of {subject} is{not}",
+            "it is{not} true that the king of {subject} is",
+        ),
+    }
+
+    @classmethod
+    def vocabularies(cls, cases: int, random: Generator) -> Iterator[Sequence[str]]:
+        """Every name is new, whether somebody's or a realm's."""
+        while True:
+            yield [PROPER] * cls.size(cases)
 
     @classmethod
     def size(cls, cases: int) -> int:

@@ -7,13 +7,17 @@ of the other chain, and a name of which nothing is said.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
+from numpy.random import Generator
+
 from eif_lab.data.worlds.domain import Domain
+from eif_lab.data.worlds.lexicon import OTHER_PLACES, balanced, chains_of_places, in_turn
 from eif_lab.data.worlds.logic import Fact, Rule
+from eif_lab.data.worlds.names import PROPER
 from eif_lab.data.worlds.world import Case, Contrast, World
 
 CHAINS, LINKS = 2, 3
@@ -29,6 +33,20 @@ class Transitivity(Domain):
     wordings: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "reaches": ("{subject} comes{not} up to", "{subject} is{not} at or above", "{subject} does{not} reach"),
     }
+
+    english: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "reaches": (
+            "all of {subject} {lies} in",
+            "whatever is in {subject} is{not} in",
+            "if you are in {subject}, you are{not} in",
+        ),
+    }
+
+    @classmethod
+    def vocabularies(cls, cases: int, random: Generator) -> Iterator[Sequence[str]]:
+        """Cities, what each lies in, and that part of the world; what is put into a city is a new place."""
+        for number, words in enumerate(balanced(chains_of_places(), random)):
+            yield (*words, *[PROPER] * (cases + 2), in_turn(OTHER_PLACES, number))
 
     @classmethod
     def size(cls, cases: int) -> int:

@@ -80,19 +80,21 @@ def probes_view(worlds: Sequence[World], wording: Wording, others: Sequence[Word
 def statements_view(worlds: Sequence[World], wording: Wording, others: Sequence[Wording]) -> Task:
     """The square view: every statement, and the negation of every consequence, as stimulus and as probe.
 
-    What one statement says about another is what follows from it with the rest of the background.
+    What one statement says about another is what follows from it with the rest of the background. What several worlds
+    know beforehand, as English ones may, is a statement of the first of them.
 
     Args:
         worlds: The worlds of the task.
         wording: The wording of the statements.
         others: Further wordings of the statements, kept beside them.
     """
-    facts: list[tuple[int, Fact]] = []
+    world_of: dict[Fact, int] = {}
     for w, world in enumerate(worlds):
         consequences = [contrast.fact for case in world.cases for contrast in case.follows]
         stated = [fact for case in world.cases for fact in case.facts]
         denied = [fact.denied() for fact in consequences]
-        facts += [(w, fact) for fact in dict.fromkeys((*world.background, *stated, *consequences, *denied))]
+        world_of |= {fact: w for fact in (*world.background, *stated, *consequences, *denied) if fact not in world_of}
+    facts = [(w, fact) for fact, w in world_of.items()]
     learnt = [closure({*worlds[w].background, fact}, worlds[w].rules) for w, fact in facts]
     rest = [closure(set(worlds[w].background) - {fact}, worlds[w].rules) for w, fact in facts]
 
