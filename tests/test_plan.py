@@ -27,16 +27,7 @@ from eif_lab.influence.measurement import memberships
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.reading.arrangement import Arrangement
 from eif_lab.influence.resources import forecast
-from eif_lab.influence.resources.forecast import (
-    extrapolate,
-    extrapolate_total,
-    flops,
-    operations,
-    outline_part,
-    peak,
-    run,
-    timings,
-)
+from eif_lab.influence.resources.forecast import Rates, extrapolate, flops, operations, outline_part, peak, run
 from eif_lab.influence.resources.memory import peak_bytes
 from eif_lab.influence.setup import Setup
 from eif_lab.influence.snapshot import Snapshot
@@ -137,13 +128,22 @@ def test_a_model_without_numbers_tells_the_same_operations_and_memory(language_m
     assert peak(without) == pytest.approx(peak(numbers), rel=0.2)
 
 
-def test_time_of_parts_makes_a_time_of_the_whole(images, monkeypatch):
-    monkeypatch.setattr(forecast, "LONGEST", 10.0)
-    prepared = Stacked().prepare(images)
-    found = timings(prepared)
-    whole = extrapolate_total(prepared, found)
-    assert max(found) == WHOLE
-    assert whole == pytest.approx(max(found.values()))  # the largest part is all of it
+@pytest.mark.parametrize("exact", [Factored(), Stacked(), Reference()], ids=lambda one: one.name)
+def test_rates_of_parts_make_the_whole_whatever_is_done_for_a_chunk_a_stimulus_and_a_row(exact, images):
+    prepared = exact.prepare(images)
+
+    def taken(call):
+        """3 for a chunk, 5 for a stimulus and 7 for each row read, in a part of the measurement or in passes alone."""
+        if call.func is not run:
+            return 7.0 * len(call.func.__self__.probes)
+        problem = call.args[0].setup.problem
+        stimuli, rows = len(problem.members), len(problem.probes)
+        return 3.0 + 5.0 * stimuli + 7.0 * (rows + stimuli * rows)
+
+    rates = Rates.measured(prepared, taken, forecast.part)
+    alone = prepared.stimuli_at_once == 1  # then what is done for a chunk is done for each
+    assert (rates.chunk, rates.stimulus, rates.row) == pytest.approx((0, 8, 7) if alone else (3, 5, 7))
+    assert rates.of(10, 30, 12, 4) == pytest.approx(3 * rates.chunk + 10 * rates.stimulus + 42 * rates.row)
 
 
 def test_planning_a_sweep_runs_nothing_writes_nothing_and_counts_once_what_is_made_once(command, monkeypatch):

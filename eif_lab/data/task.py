@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from eif_lab.data.elsewhere import Elsewhere
 
 RELATIONS = ("direct", "entailed", "contradicted", "converse", "foil", "unrelated")
 """What a stimulus says about a probe; an image says of another image of its class that it is ``entailed``."""
@@ -163,6 +166,7 @@ class Task:
         training: What a base model without a checkpoint is trained on (images).
         validation: What the base model's accuracy is reported on (images).
         background: What the base model is taught first, or knows (knowledge domains).
+        elsewhere: Which other worlds' probes a stimulus is read on beside those of its own; None for all.
     """
 
     stimuli: Samples
@@ -173,6 +177,19 @@ class Task:
     training: Images | None = None
     validation: Images | None = None
     background: Background | None = None
+    elsewhere: Elsewhere | None = None
+
+    @property
+    def read(self) -> np.ndarray | None:
+        """(n, m), true where a stimulus is read on a probe; None where every one is read on all.
+
+        It is read on whatever it says something about, in any world.
+        """
+        if self.elsewhere is None:
+            return None
+        cells = self.elsewhere.read(self.stimuli.coords["world"], self.probes.coords["world"])
+        cells |= self.relation != "unrelated"
+        return None if cells.all() else cells
 
     @property
     def images(self) -> tuple[Images, Images]:

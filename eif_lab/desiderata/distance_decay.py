@@ -170,7 +170,8 @@ def rank_correlations(
         scores = row_correlations(near, cells[np.ix_(rows, columns)].astype(float), rankdata(block, axis=1))
         varies = (near != 0).any(axis=1)
         own.append(scores[np.arange(len(rows)), rows][varies])
-        other.append(np.where(elsewhere[:, columns].any(axis=1), np.nan, scores)[varies])
+        strange = elsewhere[:, columns].any(axis=1) | np.isnan(block).any(axis=1)  # or not read on all of these probes
+        other.append(np.where(strange, np.nan, scores)[varies])
         targets.append(units.rows[rows][varies])
     return average_scores(np.concatenate(own), np.concatenate(other), np.concatenate(targets), units)
 

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from eif_lab.data.contrast import strength_weights
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum, Weighted
-from eif_lab.desiderata.selection import foils, require, require_units, same_sample, texts
+from eif_lab.desiderata.selection import foils, require, require_units, same_sample, texts, with_zeros
 from eif_lab.desiderata.strength import weighted_rows
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.errors import NotApplicable
@@ -206,7 +206,7 @@ def measure_teaching(influence: xr.DataArray, levels: Sequence[float]) -> Teachi
     by_row = np.eye(len(names))[:, rows]
     by_column = np.eye(len(stimulus_unit))[columns]
     weights = strength_weights(texts(influence, "relation"), foils(influence), same_sample(influence))
-    strength = weighted_rows(influence.values, weights)[rows_used]
+    strength = weighted_rows(with_zeros(influence), weights)[rows_used]
     at = {level: (sigma[rows_used] == level) & np.isfinite(strength) for level in (0.0, *levels)}
     return Teaching(
         total={

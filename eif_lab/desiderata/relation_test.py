@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from eif_lab.data.contrast import Foils, has_foils, less_control, strength_weights
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.selection import clusters, foils, same_sample, texts
+from eif_lab.desiderata.selection import clusters, foils, same_sample, texts, unread, with_zeros
 from eif_lab.desiderata.strength import NOTHING_TAUGHT, weighted_rows
 from eif_lab.desiderata.verdict import Finding
 from eif_lab.errors import NotApplicable
@@ -45,9 +45,10 @@ class RelationEffects:
     @classmethod
     def measure(cls, influence: xr.DataArray) -> RelationEffects:
         """Measured on a prepared array."""
-        relation, same = texts(influence, "relation"), same_sample(influence)
+        relation = np.where(unread(influence), "", texts(influence, "relation"))
         worlds, unit = clusters(influence)
-        return cls.of(influence.values, relation, foils(influence), same, worlds=worlds, unit=unit)
+        columns, same = foils(influence), same_sample(influence)
+        return cls.of(with_zeros(influence), relation, columns, same, worlds=worlds, unit=unit)
 
     @classmethod
     def of(
@@ -64,7 +65,7 @@ class RelationEffects:
 
         Args:
             values: Influence.
-            relation: (stimulus, probe), what each stimulus says about each probe.
+            relation: (stimulus, probe), what each stimulus says about each probe; empty where it was not read.
             columns: The column of each probe's foils.
             same: Where stimulus and probe are the same sample.
             worlds: The independent unit of each stimulus.
@@ -72,7 +73,7 @@ class RelationEffects:
         """
         controlled = has_foils(columns, values.shape)
         less = np.where(controlled, less_control(values, columns), 0.0)
-        cells = {name: relation == name for name in np.unique(relation).tolist()}
+        cells = {name: relation == name for name in np.unique(relation).tolist() if name}
         return cls(
             means={name: _row_means(less, of & controlled) for name, of in cells.items()},
             plain={name: _row_means(values, of) for name, of in cells.items()},

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from eif_lab.data.contrast import SIGNS
 from eif_lab.errors import NotApplicable, unknown_name
@@ -34,7 +34,8 @@ def select_readout(influence: xr.DataArray, readout: str) -> xr.DataArray:
 def prepare(influence: xr.DataArray) -> xr.DataArray:
     """The array in float64 without neutral stimuli and those that have NaN or infinite influence, sorted by sample id.
 
-    Sorted, because then neither the order of the samples nor that of the Monte Carlo draws can change a verdict.
+    A cell that was not read (`unread`) is NaN, and no other one is. Sorted, because then neither the order of the
+    samples nor that of the Monte Carlo draws can change a verdict.
 
     Raises:
         NotApplicable: The array is not 2-D, has no ids, or holds one value in every cell.
@@ -47,7 +48,8 @@ def prepare(influence: xr.DataArray) -> xr.DataArray:
     influence = influence.transpose("stimulus", "probe").astype(float)
     influence = influence[~neutral(influence)]
     influence = with_probe_numbers(influence)
-    influence = influence[np.isfinite(influence.values).all(axis=1)]
+    blank = unread(influence)
+    influence = influence.where(~blank)[(np.isfinite(influence.values) | blank).all(axis=1)]
     influence = influence.isel(
         stimulus=np.argsort(texts(influence, "stimulus_id"), kind="stable"),
         probe=np.argsort(texts(influence, "probe_id"), kind="stable"),
@@ -58,6 +60,18 @@ def prepare(influence: xr.DataArray) -> xr.DataArray:
     if high - low <= CONSTANT * max(abs(low), abs(high)):
         raise NotApplicable(f"influence must vary, got {high:g} in every cell. Try a larger update.")
     return influence
+
+
+def unread(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
+    """Where a stimulus was not read on a probe, by the coordinate ``read``; nowhere, where there is none."""
+    if "read" not in influence.coords:
+        return np.zeros((influence.sizes["stimulus"], influence.sizes["probe"]), dtype=bool)
+    return ~np.asarray(influence["read"].transpose("stimulus", "probe").values, dtype=bool)
+
+
+def with_zeros(influence: xr.DataArray) -> Float[np.ndarray, "stimulus probe"]:
+    """The values, 0 where nothing was read: for sums that do not weigh these cells."""
+    return np.where(unread(influence), 0.0, influence.values.astype(float))
 
 
 def clean(influence: xr.DataArray) -> xr.DataArray:

@@ -70,7 +70,7 @@ class Sparsity(Desideratum):
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
         influence = clean(influence)
-        influence = influence[(influence.values != 0).any(axis=1)]
+        influence = influence[(np.nan_to_num(influence.values) != 0).any(axis=1)]
         require_units(influence.sizes["stimulus"], "stimuli that moved a probe")
         units = units_of(influence)
         require_units(units.count, units.name, at_least=FEWEST)
@@ -90,9 +90,12 @@ class Sparsity(Desideratum):
             threshold = self.concentration_threshold
             findings.append(self.finding("concentration", above_stand_ins(table), len(table), units.name, threshold))
         details = {
-            "gini": float(statistics.gini(size).mean()),
-            "hoyer": float(statistics.hoyer(size).mean()),
-            "effective_number": float(statistics.effective_number(size).mean()),
+            name: float(np.mean([index(row[~np.isnan(row)]) for row in size]))
+            for name, index in (
+                ("gini", statistics.gini),
+                ("hoyer", statistics.hoyer),
+                ("effective_number", statistics.effective_number),
+            )
         }
         for name, table in tables.items():
             details[f"{name}_raw"], details[f"{name}_chance"] = own_and_chance(table)
@@ -113,7 +116,8 @@ def precision_tables(
         scores = np.full((len(targets), len(size)), np.nan)
         for place, i in enumerate(targets):
             columns = np.flatnonzero(right[i] | wrong[i])
-            strangers = ~elsewhere[:, columns].any(axis=1) | (np.arange(len(size)) == i)
+            itself = np.arange(len(size)) == i
+            strangers = ~(elsewhere[:, columns] | np.isnan(size[:, columns])).any(axis=1) | itself
             scores[place, strangers] = average_precision(size[np.ix_(strangers, columns)], right[i, columns])
         tables[name] = average_scores(scores[np.arange(len(targets)), targets], scores, units.rows[targets], units)
     return tables

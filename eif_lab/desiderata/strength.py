@@ -9,7 +9,16 @@ import xarray as xr
 from jaxtyping import Float
 
 from eif_lab.data.contrast import Foils, strength_weights
-from eif_lab.desiderata.selection import clean, clusters, foils, same_sample, select_readout, texts, with_probe_numbers
+from eif_lab.desiderata.selection import (
+    clean,
+    clusters,
+    foils,
+    same_sample,
+    select_readout,
+    texts,
+    with_probe_numbers,
+    with_zeros,
+)
 from eif_lab.desiderata.statistics import divide, group_means, jackknife
 from eif_lab.desiderata.verdict import Finding
 
@@ -63,7 +72,7 @@ def _selected(influence: xr.DataArray, readout: str) -> xr.DataArray:
 
 def _mean_above_zero(statistic: str, array: xr.DataArray, columns: Foils, confidence: float) -> Finding:
     weights = strength_weights(texts(array, "relation"), columns, same_sample(array))
-    values = weighted_rows(array.values.astype(float), weights)
+    values = weighted_rows(with_zeros(array), weights)
     index, unit = clusters(array, ["world"])
     finite = np.isfinite(values)
     means = group_means(values[finite], index[finite], int(index.max(initial=-1)) + 1)

@@ -173,8 +173,8 @@ def off_diagonal(square: Float[np.ndarray, "n n"]) -> Bool[np.ndarray, "n n"]:
 
 
 def symmetric_parts(square: Float[np.ndarray, "n n"]) -> dict[str, float]:
-    """How large the antisymmetric part is beside the symmetric one, off the diagonal."""
-    cells = square * off_diagonal(square)
+    """How large the antisymmetric part is beside the symmetric one, off the diagonal, over the cells read both ways."""
+    cells = np.where(np.isnan(square + square.T), 0.0, square) * off_diagonal(square)
     symmetric = float(np.linalg.norm(cells + cells.T))
     antisymmetric = float(np.linalg.norm(cells - cells.T))
     total = np.hypot(symmetric, antisymmetric)

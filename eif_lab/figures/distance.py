@@ -130,7 +130,7 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
     desideratum, name = decay_finding(job)
     array, distance = cells_of(judged_array(job), name)
     decay = means_by_distance(array, distance)
-    defined = np.flatnonzero(np.isfinite(distance))
+    defined = np.flatnonzero(np.isfinite(distance) & np.isfinite(array.values))
     shown = np.random.default_rng(0).choice(defined, min(SHOWN_PAIRS, len(defined)), replace=False)
     axes.axhline(0, color=GREY, linewidth=0.6)
     axes.scatter(

@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import special
 
-from eif_lab.desiderata.selection import clean, related
+from eif_lab.desiderata.selection import clean, related, unread
 from eif_lab.desiderata.statistics import effective_number
 from eif_lab.figures.runs import IMAGES, dataset_title, finding, judged_array, model_title, select_jobs, setting
 from eif_lab.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, canvas, finding_text
@@ -56,9 +56,15 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
 
 
 def moving_rows(job: JobResults) -> xr.DataArray:
-    """The clean stimuli that moved a probe, with finite influence."""
+    """The clean stimuli that moved a probe, with finite influence, but for NaN where they were not read."""
     array = clean(judged_array(job))
-    return array[np.isfinite(array.values).all(axis=1) & (array.values != 0).any(axis=1)]
+    finite = (np.isfinite(array.values) | unread(array)).all(axis=1)
+    return array[finite & (np.nan_to_num(array.values) != 0).any(axis=1)]
+
+
+def read_cells(array: xr.DataArray) -> list[np.ndarray]:
+    """Of each stimulus its influence on the probes that it was read on."""
+    return [row[~np.isnan(row)] for row in array.values]
 
 
 def lorenz(
@@ -67,13 +73,14 @@ def lorenz(
     """Share of the sum of ``|values|`` that the smallest have together, mean over rows.
 
     Args:
-        values: Rows that are not all zero.
+        values: Rows that are not all zero; NaN does not count.
         at: Shares of the probes, 0 to 1; between two probes the curve is straight.
     """
-    size = np.sort(np.abs(values), axis=1)
-    together = np.pad(size.cumsum(axis=1), ((0, 0), (1, 0))) / size.sum(axis=1, keepdims=True)
-    places = np.linspace(0, 1, values.shape[1] + 1)
-    return np.interp(at, places, together.mean(axis=0))
+    curves = []
+    for row in values:
+        together = np.pad(np.sort(np.abs(row[~np.isnan(row)])).cumsum(), (1, 0))
+        curves.append(np.interp(at, np.linspace(0, 1, len(together)), together / together[-1]))
+    return np.mean(curves, axis=0)
 
 
 def gaussian_lorenz(at: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
@@ -98,13 +105,19 @@ def draw_lorenz(axes: Axes, jobs: Sequence[JobResults]) -> None:
 def draw_numbers(axes: Axes, jobs: Sequence[JobResults]) -> None:
     """The effective number of probes moved, a row for each dataset."""
     arrays = [moving_rows(job) for job in jobs]
-    shares = [effective_number(array.values) / array.sizes["probe"] for array in arrays]
+    shares = [[effective_number(row) / len(row) for row in read_cells(array)] for array in arrays]
     places = list(range(len(jobs)))
     axes.boxplot(
         shares, positions=places, orientation="horizontal", whis=(5, 95), showfliers=False, widths=0.55,
         medianprops={"color": BLUE}, manage_ticks=False,
     )  # fmt: skip
-    axes.plot([related(array).mean() for array in arrays], places, "D", color=VERMILION, label="related probes")
+    axes.plot(
+        [related(array)[~unread(array)].mean() for array in arrays],
+        places,
+        "D",
+        color=VERMILION,
+        label="related probes",
+    )
     for place, job in zip(places, jobs):
         result = finding(job, "sparsity")
         if result is not None:

@@ -21,7 +21,8 @@ def annotate(
 ) -> xr.DataArray:
     """Scores of any origin with the task's labels, relations and distances.
 
-    They become coordinates: ``stimulus_*``, ``probe_*``, ``relation``, ``foil_*`` and ``distance_*``.
+    They become coordinates: ``stimulus_*``, ``probe_*``, ``relation``, ``foil_*`` and ``distance_*``; and ``read``,
+    where the task has each stimulus read on some of the probes alone, without which scores are NaN.
 
     Args:
         scores: (stimuli, probes), in the task's order, positive where the stimulus makes the target likelier: an array,
@@ -46,7 +47,7 @@ def annotate(
     """
     pair = ("stimulus", "probe")
     must_be("task", task, Task, "a Task", "Try eif_lab.load_task(...).")
-    array = scores if isinstance(scores, xr.DataArray) else scores_array(scores)
+    array = scores if isinstance(scores, xr.DataArray) else scores_array(scores, task.read)
     size = (len(task.stimuli), len(task.probes))
     if not set(pair) <= set(array.dims) or (array.sizes["stimulus"], array.sizes["probe"]) != size:
         received = dict(array.sizes) if isinstance(scores, xr.DataArray) else array.shape
@@ -61,7 +62,19 @@ def annotate(
     coords |= {f"distance_{name}": (pair, values) for name, values in known.items()}  # type: ignore[misc]
     coords |= {f"foil_{name}": (pair, index) for name, index in task.foils.items()}  # type: ignore[misc]
     coords["relation"] = (pair, task.relation)  # type: ignore[assignment]
-    return array.assign_coords(coords).assign_attrs(distance=default or next(iter(known), ""))
+    array = array.assign_coords(coords).assign_attrs(distance=default or next(iter(known), ""))
+    return array if task.read is None else only_read(array, task.read)
+
+
+def only_read(array: xr.DataArray, read: np.ndarray) -> xr.DataArray:
+    """The array with the coordinate ``read``, and NaN where that is false.
+
+    Args:
+        array: With the dims ``stimulus`` and ``probe`` among others.
+        read: (stimuli, probes), which probes each stimulus is read on.
+    """
+    array = array.assign_coords(read=(("stimulus", "probe"), read))
+    return array.where(array["read"])
 
 
 def must_be_real(field: str, values: Any) -> None:
@@ -83,8 +96,12 @@ def must_be_distances(distances: Any, size: tuple[int, int]) -> None:
             raise rule_error(field, f"be (stimuli, probes) of this task, {size}", values.shape)
 
 
-def scores_array(scores: Any) -> xr.DataArray:
+def scores_array(scores: Any, read: np.ndarray | None = None) -> xr.DataArray:
     """Numbers as (stimulus, probe).
+
+    Args:
+        scores: An array or a tensor.
+        read: Where they count; everywhere where None, or where it is of another shape.
 
     Raises:
         ConfigError: They have another number of dimensions, or are finite for no stimulus.
@@ -97,7 +114,8 @@ def scores_array(scores: Any) -> xr.DataArray:
     values = in_numpy(scores) if isinstance(scores, Tensor) else np.asarray(scores)
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise rule_error("scores", "be real numbers with two dimensions", f"{values.dtype} of shape {values.shape}")
-    if not np.isfinite(values).all(axis=1).any():
+    blank = ~read if read is not None and read.shape == values.shape else False
+    if not (np.isfinite(values) | blank).all(axis=1).any():
         raise rule_error("scores", "be finite for at least one stimulus", "none that is")
     return xr.DataArray(values, dims=("stimulus", "probe"), name="influence")
 

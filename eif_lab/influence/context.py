@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from jaxtyping import Float
 from torch import Tensor, nn, no_grad
@@ -16,9 +17,10 @@ from torch.utils._pytree import tree_leaves
 
 from eif_lab.errors import must_be, rule_error
 from eif_lab.influence.arguments import must_be_callback, must_be_outside_inference_mode
+from eif_lab.influence.array import only_read
 from eif_lab.influence.batch import Batch, Data, as_batch, device_of, kind_of
 from eif_lab.influence.caller_model import prepared_for_training
-from eif_lab.influence.measurement import OnChunk, must_have_classes
+from eif_lab.influence.measurement import OnChunk, must_be_read, must_have_classes
 from eif_lab.influence.problem import GIB
 from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.resources.precision import full_precision
@@ -41,6 +43,7 @@ def measure_context(
     memory_budget: float = 2.0,
     on_chunk: OnChunk | None = None,
     measured: Iterable[np.ndarray] = (),
+    read: np.ndarray | None = None,
 ) -> xr.DataArray:
     r"""What reading each stimulus before each probe does to it.
 
@@ -59,6 +62,8 @@ def measure_context(
         memory_budget: GiB that may be taken beside the model and the data.
         on_chunk: Called with each stimulus's part, (1, 1, probes, readouts), as it is measured.
         measured: Parts of the first contexts that ``on_chunk`` was called with before, which are not read again.
+        read: (stimuli, probes), true where a stimulus is read before a probe, as `measure_influence` takes it; each
+            context then has the rows of these probes alone.
 
     Returns:
         Dims ``(stimulus, probe)``, and ``readout`` after them if several are asked for; units and sign convention are
@@ -94,13 +99,17 @@ def measure_context(
             name = f"contexts[{number}]"
             batch = as_batch(rows, name)
             must_have_classes(batch, readouts)
-            if len(batch) != len(plain):
-                rule = f"have a row for each of the {len(plain)} rows of probes"
+            probes_read, rows_read = rows_behind(read, number, candidates, len(plain), len(before))
+            if len(batch) != len(rows_read):
+                rule = f"have a row for each of the {len(rows_read)} rows of probes"
                 raise rule_error(name, rule, len(batch))
+            asked = reader.of_rows(rows_read)
             if number < known:
-                reader.passes_over(batch, name)  # the first context of a shape decides how all of that shape are read
+                asked.passes_over(batch, name)  # the first context of a shape decides how all of that shape are read
                 continue
-            parts.append(((reader.read(batch, name) - before) * signs)[None, None].cpu().numpy())
+            part = torch.full_like(before, torch.nan)
+            part[probes_read] = (asked.read(batch, name) - before[probes_read]) * signs
+            parts.append(part[None, None].cpu().numpy())
             if on_chunk is not None:
                 on_chunk(parts[-1])
     if not parts:
@@ -108,6 +117,7 @@ def measure_context(
     if known > number + 1:
         raise rule_error("measured", f"hold parts of no more than the {number + 1} contexts", known)
     array = context_array(np.concatenate(parts)[:, 0], readouts)
+    array = array if read is None else only_read(array, read)
     return array.isel(readout=0) if isinstance(readout, str) or callable(readout) else array
 
 
@@ -130,6 +140,13 @@ class ContextReader:
     memory_budget: float
     passes: dict[Hashable, Passes] = field(default_factory=dict)
     classes: int = 0
+
+    def of_rows(self, rows: np.ndarray) -> ContextReader:
+        """The reader of some of the rows, which are those of whole probes; what is found out is shared."""
+        if self.candidates is None or len(rows) == len(self.candidates):
+            return self
+        probe = torch.as_tensor(self.candidates).cpu()[torch.from_numpy(rows)]
+        return replace(self, candidates=probe.unique(return_inverse=True)[1])
 
     def read(self, rows: Batch, name: str = "") -> Float[Tensor, "probes readouts"]:
         """Every readout of every probe, at least in float32; ``name`` as `passes_over` takes it."""
@@ -179,6 +196,27 @@ class ContextReader:
                     self.classes = self.classes if moved is None else moved.shape[-1]
         finally:
             self.base.restore()
+
+
+def rows_behind(
+    read: np.ndarray | None, number: int, candidates: Tensor | np.ndarray | None, rows: int, probes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The probes that a context is read before, and their rows.
+
+    Args:
+        read: As `measure_context` takes it.
+        number: The context's.
+        candidates: As `measure_context` takes it.
+        rows, probes: How many there are.
+
+    Raises:
+        ConfigError: ``read`` has no row for this context, or it is not what it should be.
+    """
+    if read is None:
+        return np.arange(probes), np.arange(rows)
+    must_be_read(read, (max(len(read), number + 1), probes))
+    probe = np.arange(probes) if candidates is None else np.asarray(candidates)
+    return np.flatnonzero(read[number]), np.flatnonzero(read[number][probe])
 
 
 def must_be_contexts(contexts: Any, memory_budget: Any, on_chunk: Any) -> None:

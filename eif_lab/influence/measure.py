@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from eif_lab.errors import must_be, rule_error
 from eif_lab.influence.arguments import must_be_able_to_learn, must_be_settings, named_update, seeds_of
+from eif_lab.influence.array import only_read
 from eif_lab.influence.batch import Data, as_batch, kind_of
 from eif_lab.influence.engines import Engine
 from eif_lab.influence.engines.engine import EVERY
@@ -45,6 +46,7 @@ def measure_influence(
     on_chunk: OnChunk | None = None,
     measured: Iterable[np.ndarray] = (),
     rows: slice | None = None,
+    read: np.ndarray | None = None,
 ) -> xr.DataArray:
     r"""The empirical influence function: what training on each stimulus alone does to each probe.
 
@@ -78,6 +80,9 @@ def measure_influence(
         measured: Parts that ``on_chunk`` was called with, from the first one on, when the same was measured before and
             interrupted: they are taken as they are, and the rest is measured.
         rows: Measure these stimuli alone, such as ``slice(32, 64)``; with ``exclude`` the others are still trained on.
+        read: (stimuli, probes), true where a stimulus is read on a probe; all where None. Probes that are read on the
+            same stimuli and follow on go through the model together. Where it is false the array has NaN, and its
+            coordinate ``read`` tells this from an update that diverged.
 
     Returns:
         Dims ``(stimulus, probe)``, with ``seed`` before them if several seeds are given, ``step`` (1, 2, ...) between
@@ -115,7 +120,7 @@ def measure_influence(
     for one in seeds:
         with open_measurement(
             model, loss, samples, watched, readout=readout, method=method, update=recipe, engine=engine,
-            perturbation=perturbation, trajectory=trajectory, seed=one, candidates=candidates,
+            perturbation=perturbation, trajectory=trajectory, seed=one, candidates=candidates, read=read,
         ) as measurement:  # fmt: skip
             problem = measurement.problem
             parts = parts_of(problem, known, len(problem.members[asked]))
@@ -127,7 +132,8 @@ def measure_influence(
         "step": not trajectory,
         "readout": isinstance(readout, str) or callable(readout),
     }
-    return array.isel({dim: 0 for dim, drop in unasked.items() if drop})
+    array = array.isel({dim: 0 for dim, drop in unasked.items() if drop})
+    return array if read is None else only_read(array, read[asked])
 
 
 def influence_array(

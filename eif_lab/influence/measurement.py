@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from eif_lab.errors import rule_error
-from eif_lab.influence.batch import Batch, Data, as_batch, device_of
+from eif_lab.influence.batch import Batch, Data, as_batch, device_of, kind_of
 from eif_lab.influence.caller_model import prepared_for_training
 from eif_lab.influence.engines import Engine, named_engine
 from eif_lab.influence.engines.auto import Auto
@@ -159,6 +159,7 @@ class Measurement:
             trajectory=False,
             candidates=None,
             everything=None,
+            reads=None,
         )
         return Measurement(problem, engine_for_search(self.engine), self.prepared.setup).search(yardstick)
 
@@ -208,12 +209,13 @@ def open_measurement(
     trajectory: bool = False,
     seed: int = 0,
     candidates: Tensor | np.ndarray | None = None,
+    read: np.ndarray | None = None,
 ) -> Iterator[Measurement]:
     """A measurement, and within this the model made ready for it; `measure_influence` describes what it takes.
 
     Args:
         model, loss, stimuli, probes: What is measured.
-        readout, method, engine, perturbation, trajectory, candidates: How.
+        readout, method, engine, perturbation, trajectory, candidates, read: How.
         update: The recipe; its learning rate may be None.
         seed: Of what the method draws.
 
@@ -223,8 +225,12 @@ def open_measurement(
     samples, watched, readouts = as_batch(stimuli, "stimuli"), as_batch(probes, "probes"), named_readouts(readout)
     must_have_classes(watched, readouts)
     groups = None if candidates is None else Candidates.of(candidates, watched.targets)
+    must_be_read(read, (len(samples), len(watched) if groups is None else len(groups)))
+    reads = None if read is None else torch.from_numpy(np.ascontiguousarray(read))
     if groups is not None and not groups.needed_for(readouts):
         watched, groups = watched.take(groups.target_rows), None
+    if reads is not None and groups is not None:
+        reads = reads[:, torch.as_tensor(candidates).cpu().long()]
     engine = engine if isinstance(engine, Engine) else named_engine(engine)
     with prepared_for_training(model, method, seed) as ready, full_precision(), keep_pages():
         device, budget = device_of(ready), engine.memory_budget
@@ -240,6 +246,7 @@ def open_measurement(
             memory_budget=budget,
             candidates=None if groups is None else groups.to(device),
             everything=None if perturbation == "include" else torch.arange(len(samples), device=device),
+            reads=reads,
         )
         yield Measurement(problem, engine)
 
@@ -251,6 +258,18 @@ def must_have_classes(probes: Batch, readouts: Mapping[str, Readout]) -> None:
     if reads_classes and (kind.is_floating_point or kind.is_complex or kind == torch.bool):
         rule = f"have whole numbers as targets with readout={', '.join(readouts)}"
         raise rule_error("probes", rule, str(kind), "Give a function (output, target) as readout.")
+
+
+def must_be_read(read: Any, size: tuple[int, int]) -> None:
+    """Refuse anything but which of the probes each stimulus is read on, at least one."""
+    rule = f"be (stimuli, probes), {size}, true where a probe is read, which is one for each stimulus at least"
+    if read is None:
+        return
+    if not (isinstance(read, np.ndarray) and read.dtype == bool):
+        raise rule_error("read", rule, kind_of(read), "Try None for all.")
+    if read.shape != size or not read.any(axis=1).all():
+        received = read.shape if read.shape != size else f"none for stimulus {int(read.any(axis=1).argmin())}"
+        raise rule_error("read", rule, received, "Try None for all.")
 
 
 def memberships(count: int, perturbation: str) -> Tensor:

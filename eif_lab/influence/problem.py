@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from eif_lab.influence.batch import Batch
@@ -35,6 +36,7 @@ class Problem:
         candidates: Which rows are candidates of the same probe; None where each row is a probe of its own.
         everything: (samples,), the batch whose update the others are held to, each of which leaves a sample out; None
             where they are held to the base.
+        reads: (stimuli, rows), on the CPU: which rows each stimulus is read on; None where it is all of them.
     """
 
     base: Snapshot
@@ -48,6 +50,7 @@ class Problem:
     memory_budget: float = 2.0
     candidates: Candidates | None = None
     everything: Int[Tensor, " samples"] | None = None
+    reads: Bool[Tensor, "stimuli rows"] | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -65,6 +68,30 @@ class Problem:
         probes = len(self.probes) if self.candidates is None else len(self.candidates)
         return self.update.steps if self.trajectory else 1, probes, len(self.readouts)
 
+    @property
+    def runs(self) -> tuple[slice, ...]:
+        """Rows that the same stimuli are read on, which go through the model without others: all that follow on."""
+        every = len(self.probes)
+        if self.reads is None:
+            return (slice(0, every),)
+        starts = 1 + (self.reads[:, 1:] != self.reads[:, :-1]).any(0).nonzero().flatten()
+        ends = [0, *starts.tolist(), every]
+        return tuple(slice(*pair) for pair in pairwise(ends))
+
+    @property
+    def pairs(self) -> int:
+        """How many (stimulus, row) are read."""
+        return len(self.members) * len(self.probes) if self.reads is None else int(self.reads.sum())
+
+    def of_stimuli(self, place: slice) -> Problem:
+        """The measurement of some of the stimuli."""
+        reads = None if self.reads is None else self.reads[place]
+        return replace(self, members=self.members[place], reads=reads)
+
+    def rows_of(self, index: int) -> Bool[Tensor, " rows"] | None:
+        """Which rows a stimulus is read on; None for all."""
+        return None if self.reads is None else self.reads[index]
+
     def first(self, stimuli: int, rows: int) -> Problem:
-        """The problem of the first stimuli and rows of probes alone."""
-        return replace(self, members=self.members[:stimuli], probes=self.probes.take(slice(rows)))
+        """The same measurement of the first stimuli and rows of probes alone, each read on all of these."""
+        return replace(self, members=self.members[:stimuli], probes=self.probes.take(slice(rows)), reads=None)

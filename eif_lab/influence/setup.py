@@ -60,7 +60,8 @@ class Setup:
         """
         mine, passes = self.problem, self.passes
         if problem.probes.is_like(mine.probes):
-            passes = replace(passes.of_other_rows(problem.probes, problem.candidates), readouts=problem.readouts)
+            others = passes.of_other_rows(problem.probes, problem.candidates, problem.runs)
+            passes = replace(others, readouts=problem.readouts)
         else:
             passes = replace(passes_of(problem), one_pass=passes.one_pass)
         layouts = Layouts(problem, passes.arrangement.channels_last)

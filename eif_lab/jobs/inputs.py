@@ -98,7 +98,7 @@ def load(job: Job) -> Inputs:
     return assemble(job, plain, perturbed, job.model.prepare(plain, Path(job.cache), job.seed, job.device))
 
 
-def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
+def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel, read: bool = True) -> Inputs:
     """Encode every sample once, read the base model, and put the method into it.
 
     A base model without numbers, on the meta device, is not read: its distances are zeros, and its record is empty.
@@ -108,6 +108,7 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
         plain: The data before the perturbation.
         perturbed: The data after it.
         base: Its module is changed.
+        read: Whether it is read; otherwise it is as though it had no numbers, for whom it is to be quick.
 
     Raises:
         ConfigError: They do not go together.
@@ -121,9 +122,10 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel) -> Inputs:
     answers, candidates = rows_to_read(list(named_readouts(job.readout).values()), task.probes)
     encoded = EncodedSamples(base.encode, [task.stimuli, gauge.stimuli, task.probes, gauge.probes, answers])
     stimuli, probes = encoded.rows(task.stimuli), encoded.rows(task.probes)
-    if next(base.module.parameters()).is_meta:
+    device = next(base.module.parameters()).device
+    if device.type == META or not read:
         feature, record = np.zeros(task.relation.shape), dict[str, Any]()
-        model = job.method.apply(base.module, job.seed).eval().to(META)  # with what a method drew elsewhere
+        model = job.method.apply(base.module, job.seed).eval().to(device)  # with what a method drew elsewhere
     else:
         feature = feature_distances(base, stimuli, probes, job.device)
         before = read_log_probs(base.module, probes.inputs, probes.targets, job.device)

@@ -17,6 +17,7 @@ import xarray as xr
 from eif_lab.console.progress import Bar
 from eif_lab.data.task import Texts
 from eif_lab.data.worlds.distances import word_overlap
+from eif_lab.desiderata.selection import unread
 from eif_lab.desiderata.strength import strength_of
 from eif_lab.influence.array import annotate
 from eif_lab.jobs.channels import channel_of
@@ -78,7 +79,9 @@ def record_of(job: Job, inputs: JobData, update: Mapping[str, Any], array: xr.Da
         array: With its coordinates.
         seconds: That the measurement took.
     """
-    diverged = (~np.isfinite(array.values)).any(axis=(0, 2, 3, 4))
+    read = ~unread(array)
+    finite = np.isfinite(array.values).all(axis=(0, 2, 4))
+    diverged = (~finite & read).any(axis=1)
     overlap, (stimuli, probes) = word_overlap(inputs.task), inputs.task.relation.shape
     return Record(
         **inputs.record,
@@ -92,7 +95,7 @@ def record_of(job: Job, inputs: JobData, update: Mapping[str, Any], array: xr.Da
         stimuli=stimuli,
         probes=probes,
         measuring_seconds=seconds,
-        pairs_per_second=stimuli * probes / seconds,
+        pairs_per_second=int(read.sum()) / seconds,
         measured=provenance(),
         word_overlap=None if math.isnan(overlap) else overlap,
         strength_by_level=strength_by_level(array, job.readout[0]),
@@ -141,4 +144,5 @@ class PartHandler(ExitStack):
 def find_unmoved(array: xr.DataArray, readouts: list[str]) -> np.ndarray:
     """Which stimuli moved no reading of any probe by one bit; none where only counts are read: (stimuli,)."""
     continuous = [name for name, readout in named_readouts(readouts).items() if not readout.is_count]
-    return (array.sel(readout=continuous).values == 0).all(axis=(0, 2, 3, 4)) & bool(continuous)
+    still = (array.sel(readout=continuous).values == 0).all(axis=(0, 2, 4)) | unread(array)
+    return still.all(axis=1) & bool(continuous)

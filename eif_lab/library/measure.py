@@ -120,6 +120,7 @@ def measure_task(
             engine=engine,
             seed=seed,
             candidates=candidates,
+            read=task.read,
         )
     return annotate(array, task).assign_attrs(method=chosen.name)
 
@@ -208,7 +209,7 @@ def read_in_context(
     """What reading each stimulus does to each probe; where it has companions, less what these do alone."""
     assert isinstance(task.stimuli, Texts) and isinstance(rows, Texts)
     contexts, companions = zip(*method.contexts(task.stimuli, seed))
-    options: dict[str, Any] = {"readout": readout, "candidates": candidates}
+    options: dict[str, Any] = {"readout": readout, "candidates": candidates, "read": task.read}
     array = read_after_context(contexts, rows, reader.module, method, reader.encode, **options)
     if any(companions):
         alone = read_after_context(companions, rows, reader.module, method, reader.encode, **options)
@@ -222,6 +223,9 @@ def read_after_context(
     module: nn.Module,
     method: ContextMethod,
     encode: Callable[..., Any],
+    *,
+    candidates: np.ndarray | None = None,
+    read: np.ndarray | None = None,
     **options: Any,
 ) -> xr.DataArray:
     """The influence of each context on each probe behind it: (contexts, probes), and readouts where several are given.
@@ -232,7 +236,16 @@ def read_after_context(
         module: Inputs to outputs.
         method: What frames a probe with a context.
         encode: The model's own encoder.
+        candidates: (rows,), which probe each row is a candidate answer of.
+        read: (contexts, probes), true where a context is read before a probe; all where None.
         options: What else `measure_context` takes.
     """
-    behind = (method.rows(encode, probes, context) for context in contexts)
-    return measure_context(module, method.rows(encode, probes), behind, **options)
+    probe = np.arange(len(probes)) if candidates is None else candidates
+
+    def behind(number: int, context: str) -> Any:
+        some = probes if read is None else probes.take(np.flatnonzero(read[number][probe]))
+        return method.rows(encode, some, context)
+
+    rows = (behind(*one) for one in enumerate(contexts))
+    plain = method.rows(encode, probes)
+    return measure_context(module, plain, rows, candidates=candidates, read=read, **options)

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from eif_lab.data.contrast import has_foils, strength_weights
 from eif_lab.data.task import FOILS, Samples, Task
-from eif_lab.desiderata.selection import neutral, same_sample, select_readout, texts
+from eif_lab.desiderata.selection import neutral, same_sample, select_readout, texts, with_zeros
 from eif_lab.desiderata.strength import weighted_rows
 from eif_lab.influence.yardstick import Yardstick, draw_rows
 
@@ -81,7 +81,7 @@ def strength_by_level(influence: xr.DataArray, readout: str) -> dict[str, float]
         {name: array[f"foil_{name}"].values for name in FOILS if f"foil_{name}" in array.coords},
     )
     contrasted = ((relation == "direct") & has_foils(foils, relation.shape)).any(axis=1)
-    strengths = weighted_rows(array.values, strength_weights(relation, foils, same_sample(array)))
+    strengths = weighted_rows(with_zeros(array), strength_weights(relation, foils, same_sample(array)))
     counted = (contrasted | ~contrasted.any()) & ~neutral(array) & np.isfinite(strengths)
     average, levels = np.median if contrasted.any() else np.mean, array["stimulus_sigma"].values
     return {

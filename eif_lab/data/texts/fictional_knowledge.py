@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from eif_lab.data.dataset import Dataset
+from eif_lab.data.elsewhere import OfWorlds
 from eif_lab.data.sampling import draw_places
 from eif_lab.data.task import FOILS, Task, Texts
 from eif_lab.data.texts.records import read_records, refuse_changed_records
@@ -90,7 +90,7 @@ class Probe(NamedTuple):
 
 
 @dataclass
-class FictionalKnowledge(Dataset):
+class FictionalKnowledge(OfWorlds):
     """Each passage is a stimulus and a world of its own.
 
     Of a passage's probes the memorisation ones are ``direct``, the others ``entailed``; another passage says nothing
@@ -140,9 +140,10 @@ class FictionalKnowledge(Dataset):
         chosen = draw_places("passages", self.passages, len(short), seed, f"of at most {self.longest} characters")
         passages = {short[i]: records[short[i]] for i in chosen}
         with refuse_changed_records(self.root, PASSAGES):
-            return passage_task(
+            task = passage_task(
                 passages, [self._fitting(wordings.get(one["train_context"], [])) for one in passages.values()]
             )
+        return self.with_elsewhere(task, seed)
 
     def _fitting(self, wordings: Sequence[str]) -> list[str]:
         return [text for text in wordings if len(text) <= self.longest]

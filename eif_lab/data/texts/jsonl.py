@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from eif_lab.data.dataset import Dataset
+from eif_lab.data.elsewhere import OfWorlds
 from eif_lab.data.task import Task, Texts
 from eif_lab.data.texts.assembly import BACKGROUNDS, task_of
 from eif_lab.data.texts.lines import lines_of
@@ -16,7 +16,7 @@ from eif_lab.options import option
 
 
 @dataclass
-class JSONL(Dataset):
+class JSONL(OfWorlds):
     """Stimuli, probes, relations, foils, candidates, worlds, background and distances from a file of one's own.
 
     Attributes:
@@ -37,11 +37,12 @@ class JSONL(Dataset):
         return fingerprint([Path(self.path)]) if self.path else []
 
     def load(self, seed: int) -> Task:
-        """The file's task; ``seed`` decides nothing.
+        """What the file says; ``seed`` decides nothing but which other worlds are read.
 
         Raises:
             ConfigError: There is no such file, or a line of it breaks a rule; the line and the field are named.
         """
         if not self.path or not Path(self.path).is_file():
             raise rule_error("dataset.path", "name a file", self.path, "Try dataset.path=examples.jsonl.")
-        return task_of(lines_of(Path(self.path), self.delimiter), self.path, self.background)
+        task = task_of(lines_of(Path(self.path), self.delimiter), self.path, self.background)
+        return self.with_elsewhere(task, seed)

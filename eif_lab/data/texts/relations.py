@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from eif_lab.data.dataset import Dataset
+from eif_lab.data.elsewhere import OfWorlds
 from eif_lab.data.sampling import draw_places
 from eif_lab.data.task import FOILS, Task, Texts
 from eif_lab.data.texts.records import read_records, refuse_changed_records
@@ -33,7 +33,7 @@ KINDS = ("factual", "commonsense", "linguistic")
 
 
 @dataclass
-class Relations(Dataset):
+class Relations(OfWorlds):
     """Facts of the world: each relation is a world, some of its facts the stimuli.
 
     A stimulus is a fact in the relation's first wording: the prompt is given, the object learnt. Its probes are itself
@@ -80,7 +80,8 @@ class Relations(Dataset):
         """
         relations = self._draw(seed)
         generator = np.random.default_rng(seed)
-        return assemble([self._world(relation, generator) for relation in relations], relations)
+        task = assemble([self._world(relation, generator) for relation in relations], relations)
+        return self.with_elsewhere(task, seed)
 
     def _places(self) -> dict[str, str]:
         """The set's files of these kinds, by relation."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from eif_lab.data.dataset import Dataset
+from eif_lab.data.elsewhere import OfWorlds
 from eif_lab.data.task import Task, Texts
 from eif_lab.data.texts.records import read_records, refuse_changed_records
 from eif_lab.data.theories.theory import Sentence, Theory, theory_task
@@ -70,7 +70,7 @@ class Grammar:
 
 
 @dataclass
-class PublishedTheories(Dataset):
+class PublishedTheories(OfWorlds):
     """A published set of theories, each of which is a world: a subclass states its file and how a record is read.
 
     Attributes:
@@ -118,7 +118,8 @@ class PublishedTheories(Dataset):
             ConfigError: The file is not there, is not as it was published, or holds too few theories.
         """
         records = read_records(self.root, self.place, self.fields)
-        return theory_task(self.draw(records, seed), self.question, self.answers, self.background)
+        task = theory_task(self.draw(records, seed), self.question, self.answers, self.background)
+        return self.with_elsewhere(task, seed)
 
     def select_short(self, contexts: Sequence[Any]) -> list[int]:
         """The places of the theories of at most ``longest`` characters; the log says how many are left out."""

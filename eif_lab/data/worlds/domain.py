@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from eif_lab.data.dataset import Dataset
+from eif_lab.data.elsewhere import OfWorlds
 from eif_lab.data.task import Task, Texts, background_in_context
 from eif_lab.data.worlds.language import LANGUAGES, NEW
 from eif_lab.data.worlds.logic import Fact, Rule
@@ -20,7 +20,7 @@ from eif_lab.options import option
 
 
 @dataclass
-class Domain(Dataset):
+class Domain(OfWorlds):
     """A knowledge domain: a subclass states its rules and wordings, and makes a world out of words.
 
     Attributes:
@@ -99,7 +99,7 @@ class Domain(Dataset):
             Wording(*(partial(say, wording=number, language=self.language) for say in (self.prompt, self.text)))
             for number in sorted(range(3), key=lambda number: number != self.wording)
         )
-        task = VIEWS[self.view](self.draw_worlds(seed), used, others)
+        task = self.with_elsewhere(VIEWS[self.view](self.draw_worlds(seed), used, others), seed)
         if self.background == "context":
             return background_in_context(task)
         if self.background == "known" and task.background is not None:

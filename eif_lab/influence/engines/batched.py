@@ -17,7 +17,7 @@ from eif_lab.influence.per_sample.layers.layer import Parameters
 from eif_lab.influence.per_sample.layout import Layout
 from eif_lab.influence.per_sample.recheck import Recheck
 from eif_lab.influence.per_sample.trial import FAILURES
-from eif_lab.influence.problem import Problem
+from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.reading.cost import worth_compiling, worth_copying
 from eif_lab.influence.reading.merging import StimulusReader
 from eif_lab.influence.resources.memory import out_of_memory
@@ -95,18 +95,27 @@ class PreparedChunks(PreparedUpdate):
     def __init__(self, engine: Batched, setup: Setup, layout: Layout) -> None:
         super().__init__(engine, setup)
         self.batched, self.layout = engine, layout
-        self.reader = StimulusReader(setup.passes, layout.sites)
         problem = setup.problem
+        self.reader = StimulusReader(setup.passes, layout.sites, problem.pairs / len(problem.members))
         self.chunks = layout.chunks(problem, engine.copies(problem), setup.passes.pass_bytes)
         self.stimuli_at_once = self.chunks.size
         self.note = engine.note(problem, layout)
+
+    def planned_bytes(self) -> int:
+        """A chunk, a pass over probes, and one stimulus done again alone: its weights, the base's, and a gradient."""
+        problem = self.setup.problem
+        count = min(self.chunks.size, len(problem.members))
+        chunk = count * self.layout.stimulus_bytes(problem, self.batched.copies(problem))
+        alone = 3 * sum(parameter.nbytes for parameter in problem.trained.values())
+        again = alone if alone < problem.memory_budget * GIB else 0
+        return chunk + self.layout.merged_bytes(problem) + self.setup.passes.pass_bytes + again
 
     def readings(self, problem: Problem) -> Iterator[Tensor]:
         """Readings after the updates, chunk by chunk."""
 
         def chunk(place: slice) -> Tensor:
             try:
-                return self.update_and_read(problem, problem.members[place])
+                return self.update_and_read(problem.of_stimuli(place))
             except FAILURES as error:
                 if out_of_memory(error) or isinstance(error, Disagreement):
                     raise
@@ -114,10 +123,11 @@ class PreparedChunks(PreparedUpdate):
 
         yield from self.chunks.over(len(problem.members), chunk)
 
-    def update_and_read(self, problem: Problem, members: Tensor) -> Tensor:
-        """Readings after updates on each row of ``members``: (stimuli, steps read, probes, readouts)."""
-        count, passes = len(members), self.setup.passes
-        trajectory, recheck = self.batched.start(problem, self.layout, count), Recheck(problem, passes, members)
+    def update_and_read(self, problem: Problem) -> Tensor:
+        """Readings after an update on each of the stimuli: (stimuli, steps read, probes, readouts)."""
+        members, passes = problem.members, self.setup.passes
+        count = len(members)
+        trajectory, recheck = self.batched.start(problem, self.layout, count), Recheck(problem, passes)
         parameters, readings = trajectory.parameters(), list[Tensor]()
         for step in range(1, problem.update.steps + 1):
             gradients = backward(problem, self.layout, parameters, problem.samples.take(members))
@@ -127,6 +137,7 @@ class PreparedChunks(PreparedUpdate):
             del gradients
             parameters = trajectory.parameters()
             if problem.trajectory or step == problem.update.steps:
-                readings.append(torch.stack([self.reader.read_rows(parameters, i) for i in range(count)]))
+                each = [self.reader.read_rows(parameters, i, problem.rows_of(i)) for i in range(count)]
+                readings.append(torch.stack(each))
         recheck.readings(parameters, readings[-1])
         return passes.probe_readings(torch.stack(readings, dim=1))

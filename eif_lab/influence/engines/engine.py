@@ -84,6 +84,10 @@ class Prepared(ABC):
         """Readings of the probes before any update: (probes, readouts)."""
         return self.setup.passes.probe_readings(self.setup.passes.base_rows)
 
+    def planned_bytes(self) -> int:
+        """About the most that it will hold at once, by what is known without running it; 0 where nothing is."""
+        return 0
+
 
 class PreparedUpdate(Prepared):
     """An engine that runs the update and reads the probes before and after it: influence is the difference."""
@@ -94,14 +98,14 @@ class PreparedUpdate(Prepared):
 
     def influence(self, update: Update, known: Sequence[Tensor] = (), rows: slice = EVERY) -> Iterator[Tensor]:
         """Readings after the update less those before, or those after an update on everything less them."""
-        problem = replace(self.setup.problem, update=update, members=self.setup.problem.members[rows])
+        problem = replace(self.setup.problem.of_stimuli(rows), update=update)
         if self.engine.stores_weights:
             must_hold_update(problem, self.setup.layouts.gradients)
         self.setup.layouts.gradients.known.clear()
         if problem.everything is None:
             before, sign = at_least_float32(self.before()), 1
         else:
-            [after_all] = self.readings(replace(problem, members=problem.everything[None]))
+            [after_all] = self.readings(replace(problem, members=problem.everything[None], reads=None))
             before, sign = at_least_float32(after_all[0]), -1
         signs = sign * towards_target(problem, before)
         moves = [largest_moves(chunk) for chunk in known]
@@ -133,7 +137,7 @@ class ReadPlainly(PreparedUpdate):
 
 def rest_of(problem: Problem, known: Sequence[Tensor]) -> Problem:
     """The problem without its first stimuli, of which the influence is known."""
-    return replace(problem, members=problem.members[sum(map(len, known)) :])
+    return problem.of_stimuli(slice(sum(map(len, known)), None))
 
 
 def towards_target(problem: Problem, like: Tensor) -> Tensor:

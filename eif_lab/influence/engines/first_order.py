@@ -84,19 +84,21 @@ class Prediction(Prepared):
         self.stimuli_at_once = self.chunks.size
 
     def influence(self, update: Update, known: Sequence[Tensor] = (), rows: slice = EVERY) -> Iterator[Tensor]:
-        """The predicted influence, not a difference of two readings, in which a small one would be lost."""
-        problem = replace(self.setup.problem, update=update, members=self.setup.problem.members[rows])
+        """The prediction itself: a small one would be lost in the difference of two readings."""
+        problem = replace(self.setup.problem.of_stimuli(rows), update=update)
         after_all: Tensor | float = 0.0
         if problem.everything is not None:
-            after_all = self.predicted(problem, problem.everything[None])[0]
+            after_all = self.predicted(replace(problem, members=problem.everything[None], reads=None))[0]
         rest = rest_of(problem, known)
-        for change in self.chunks.over(len(rest.members), lambda place: self.predicted(rest, rest.members[place])):
+        for change in self.chunks.over(len(rest.members), lambda place: self.predicted(rest.of_stimuli(place))):
             less = change if problem.everything is None else after_all - change
             yield less * towards_target(problem, change)
 
-    def predicted(self, problem: Problem, members: Tensor) -> Tensor:
-        """The prediction for some stimuli on all probes: (stimuli, steps read, probes, readouts)."""
-        passes, change = self.setup.passes, self.predicted_rows(problem, members)
+    def predicted(self, problem: Problem) -> Tensor:
+        """The prediction for the stimuli: (stimuli, steps read, probes, readouts), NaN where none is asked for."""
+        passes, change = self.setup.passes, self.predicted_rows(problem, problem.members)
+        if problem.reads is not None:
+            change = change.masked_fill(~problem.reads.to(change.device)[:, None, :, None], torch.nan)
         if passes.candidates is None:
             return change
         base = passes.base_rows.to(change.dtype).expand_as(change).contiguous()

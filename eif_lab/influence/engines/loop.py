@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -48,9 +49,10 @@ class PreparedLoop(ReadPlainly):
         passes, optimizer = self.setup.passes, problem.update.make_optimizer(problem.trained.values())
 
         def some(place: slice) -> Tensor:
+            part = problem.of_stimuli(place)
             every = [
-                update_alone(problem, optimizer, rows, lambda: passes.read_plainly(problem.model))
-                for rows in problem.members[place]
+                update_alone(part, optimizer, rows, partial(passes.read_plainly, part.model, part.rows_of(i)))
+                for i, rows in enumerate(part.members)
             ]
             return passes.probe_readings(torch.stack(every))
 

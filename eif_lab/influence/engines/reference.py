@@ -13,7 +13,7 @@ from torch import Tensor
 from eif_lab.influence.engines.engine import Engine, Prepared, ReadPlainly
 from eif_lab.influence.engines.loop import Loop
 from eif_lab.influence.problem import Problem
-from eif_lab.influence.reading.passes import Passes
+from eif_lab.influence.reading.passes import Passes, Wanted
 from eif_lab.influence.setup import Setup
 
 
@@ -41,12 +41,12 @@ class PreparedFits(ReadPlainly):
 
     def readings(self, problem: Problem) -> Iterator[Tensor]:
         """One chunk per stimulus."""
-        for rows in problem.members:
-            yield fit_and_read(problem, self.setup.passes, rows)[None]
+        for i, rows in enumerate(problem.members):
+            yield fit_and_read(problem, self.setup.passes, rows, problem.rows_of(i))[None]
 
 
-def fit_and_read(problem: Problem, passes: Passes, rows: Tensor) -> Tensor:
-    """Readings after training on the samples at ``rows``: (steps read, probes, readouts)."""
+def fit_and_read(problem: Problem, passes: Passes, rows: Tensor, wanted: Wanted = None) -> Tensor:
+    """Readings of the rows wanted after training on the samples at ``rows``: (steps read, probes, readouts)."""
     import pytorch_lightning as pl
     from torch.utils.data import DataLoader, Dataset
 
@@ -60,7 +60,7 @@ def fit_and_read(problem: Problem, passes: Passes, rows: Tensor) -> Tensor:
 
         def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
             if problem.trajectory or trainer.global_step == problem.update.steps:
-                self.readings.append(passes.read(model))
+                self.readings.append(passes.read(model, wanted))
 
     model = copy.deepcopy(problem.model)
     batch = problem.samples.take(rows)

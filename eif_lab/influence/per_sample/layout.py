@@ -50,11 +50,17 @@ class Layout:
             copies: How often a copied parameter is held: itself, and the optimizer's memory of it.
             pass_bytes: What a pass over probes takes.
         """
+        room = problem.memory_budget * GIB - pass_bytes - self.merged_bytes(problem)
+        return Chunks(max(1, min(LARGEST_CHUNK, int(room / self.stimulus_bytes(problem, copies)))), "stimuli")
+
+    def stimulus_bytes(self, problem: Problem, copies: int) -> int:
+        """What each stimulus of a chunk takes."""
         factors = 2 * problem.update.steps * self.factor_bytes
-        copied = copies * sum(problem.trained[name].nbytes for name in self.copied)
-        merged = sum(problem.trained[name].nbytes for name in self.factored)
-        room = problem.memory_budget * GIB - pass_bytes - merged
-        return Chunks(max(1, min(LARGEST_CHUNK, int(room / (self.work + factors + copied)))), "stimuli")
+        return self.work + factors + copies * sum(problem.trained[name].nbytes for name in self.copied)
+
+    def merged_bytes(self, problem: Problem) -> int:
+        """What the weights take into which one stimulus's factors are put."""
+        return sum(problem.trained[name].nbytes for name in self.factored)
 
     def calls_for(self, problem: Problem, batch: Batch) -> list[list[Call]]:
         """The axes of each site's calls with stimuli of these shapes; they are found by a trial at the first request.

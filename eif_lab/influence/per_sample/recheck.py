@@ -36,17 +36,17 @@ class Recheck:
     """One stimulus of a chunk, done again alone.
 
     Args:
-        problem: What is measured.
+        problem: What is measured of the chunk's stimuli.
         passes: How its probes are read.
-        members: The rows that each of the chunk's stimuli trains on.
 
     Attributes:
         step: The step whose gradient is taken again: the last; in low precision, which does not hold a small update in
             the model's own weights, the first.
     """
 
-    def __init__(self, problem: Problem, passes: Passes, members: Tensor) -> None:
-        self.problem, self.passes, self.members = problem, passes, members
+    def __init__(self, problem: Problem, passes: Passes) -> None:
+        self.problem, self.passes, self.members = problem, passes, problem.members
+        members = problem.members
         trained = problem.trained.values()
         self.precise = all(torch.finfo(p.dtype).bits >= 32 for p in trained)
         self.fits = 3 * sum(p.nbytes for p in trained) < problem.memory_budget * GIB
@@ -90,19 +90,32 @@ class Recheck:
         problem, passes = self.problem, self.passes
         if not (self.precise and self.fits):
             return
-        few = torch.randperm(rows.shape[1], generator=self.draw)[:PROBES].sort().values.to(problem.members.device)
-        if passes.one_pass:
-            few = torch.arange(rows.shape[1], device=few.device)
+        few, asked = self.few_rows(self.index)
         values, lost = dense(problem, parameters, self.index)
         with parameters_set_to(problem, values):
             after = passes.read_pass(problem.model, *problem.probes.take(few))
         if few.is_meta:
             return
         if math.isfinite(lost):
-            self.must_read_alike(passes.base_rows[few], after, rows[self.index, few], OFF + 2 * lost)
-        diverged = (~rows.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
+            among = rows[self.index, few]
+            self.must_read_alike(passes.base_rows[few][asked], after[asked], among[asked], OFF + 2 * lost)
+        broken = ~rows.isfinite().all(2)
+        if problem.reads is not None:
+            broken &= problem.reads.to(broken.device)
+        diverged = broken.any(1).nonzero().flatten().tolist()
         if diverged:
-            self.must_diverge(diverged[0], few, rows[diverged[0], few])
+            few, asked = (few, asked) if problem.reads is None else self.few_rows(diverged[0])
+            self.must_diverge(diverged[0], few, rows[diverged[0], few], asked)
+
+    def few_rows(self, index: int) -> tuple[Tensor, Tensor]:
+        """Rows that are read again, all where they are read together; and which of them the stimulus is read on."""
+        wanted, device = self.problem.rows_of(index), self.members.device
+        wanted = torch.ones(len(self.problem.probes), dtype=torch.bool) if wanted is None else wanted
+        few = wanted.nonzero().flatten()
+        few = few[torch.randperm(len(few), generator=self.draw)[:PROBES].sort().values]
+        if self.passes.one_pass:
+            few = torch.arange(len(wanted))
+        return few.to(device), wanted[few].to(device)
 
     def must_read_alike(self, before: Tensor, alone: Tensor, among: Tensor, share: float) -> None:
         """See that readings, (rows, columns) each, are those alone, up to rounding and a share of the influence."""
@@ -116,8 +129,8 @@ class Recheck:
             if not torch.allclose(reading, expected, rtol=0, atol=slack, equal_nan=True):
                 raise ReadingDisagreement("probes are read otherwise among others than in a batch of their own")
 
-    def must_diverge(self, index: int, few: Tensor, among: Tensor) -> None:
-        """See that a stimulus whose readings are not finite has none that are alone."""
+    def must_diverge(self, index: int, few: Tensor, among: Tensor, asked: Tensor) -> None:
+        """See that a stimulus whose readings are not finite has none that are alone, of the rows asked for."""
         problem = replace(self.problem, trajectory=False)
         optimizer = problem.update.make_optimizer(problem.trained.values())
 
@@ -125,7 +138,7 @@ class Recheck:
             return self.passes.read_pass(problem.model, *problem.probes.take(few))
 
         [alone] = update_alone(problem, optimizer, self.members[index], read)
-        if bool((alone.isfinite() & ~among.isfinite()).any()):
+        if bool((alone.isfinite() & ~among.isfinite())[asked].any()):
             raise Disagreement("a stimulus diverges among others, and not alone")
 
 

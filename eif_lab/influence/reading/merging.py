@@ -12,7 +12,7 @@ from torch import Tensor
 from eif_lab.influence.per_sample.layers.layer import FactoredWeight, Parameters, Site
 from eif_lab.influence.per_sample.sites import count_rows, with_stimulus_parameters
 from eif_lab.influence.reading.cost import cheaper_merged
-from eif_lab.influence.reading.passes import Passes
+from eif_lab.influence.reading.passes import Passes, Wanted
 from eif_lab.methods.mergeable import mergeable_layers
 
 
@@ -22,22 +22,23 @@ class StimulusReader:
     Args:
         passes: How the probes go through the model.
         sites: The modules that compute with what is trained.
+        each: How many rows a stimulus is read on.
     """
 
-    def __init__(self, passes: Passes, sites: Sequence[Site]) -> None:
+    def __init__(self, passes: Passes, sites: Sequence[Site], each: float) -> None:
         self.passes = passes
         self.sites = [site for site in sites if site.weight is not None]
         self.weights = {name: p.detach() for name, p in passes.base.model.named_parameters(remove_duplicate=False)}
         mergeable = mergeable_layers(passes.base.model)
         modules = {id(site.module): site.weight for site in self.sites if site.weight is not None}
         modules |= {id(one.base): one.weight for one in mergeable}
-        self.rows = rows_through(passes, modules) if modules else {}
+        self.rows = rows_through(passes, modules, each) if modules else {}
         self.mergeable = [one for one in mergeable if self.merges(one.weight, one.rank)]
         self.buffers: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def read_rows(self, parameters: Parameters, index: int) -> Shaped[Tensor, "rows columns"]:
-        """Readings of each row under the parameters of the stimulus at ``index``."""
+    def read_rows(self, parameters: Parameters, index: int, wanted: Wanted = None) -> Shaped[Tensor, "rows columns"]:
+        """What is read of each row that is wanted under the parameters of the stimulus at ``index``."""
         plain: dict[str, Tensor] = {}
         beside: dict[str, FactoredWeight] = {}
         for name, parameter in parameters.items():
@@ -53,7 +54,7 @@ class StimulusReader:
                 plain[one.weight] = one.merged(self.weights[one.weight], down, up, self.buffer(one.weight))
                 stack.enter_context(one.bypassed())
             stack.enter_context(with_stimulus_parameters(self.sites, beside))
-            return self.passes.read_rows(plain)
+            return self.passes.read_rows(plain, wanted)
 
     def merges(self, name: str, rank: int) -> bool:
         """Whether a change of this rank is put into its weight; never in low precision, where it would be lost."""
@@ -77,11 +78,16 @@ class StimulusReader:
         return self.buffers[name]
 
 
-def rows_through(passes: Passes, modules: Mapping[int, str]) -> dict[str, float]:
-    """How many rows all probes send through each of the modules, as the first pass has it, or its first probe."""
-    every = len(passes.probes)
+def rows_through(passes: Passes, modules: Mapping[int, str], each: float) -> dict[str, float]:
+    """How many rows a stimulus's probes send through each of the modules, as the first pass has it, or its first probe.
+
+    Args:
+        passes: How the probes go through the model.
+        modules: The names of weights, by their modules' ids.
+        each: How many probes a stimulus is read on.
+    """
     first = slice(passes.size)
     if isinstance(passes.arranged(first)[0], Tensor):  # no prefixes are shared: all probes are alike
         first = slice(1)
     rows = count_rows(lambda: passes.read_pass(passes.base.model, *passes.arranged(first)), modules)
-    return {name: count * every / first.stop for name, count in rows.items()}
+    return {name: count * each / first.stop for name, count in rows.items()}

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 from torch import Tensor, nn
 
 from eif_lab.influence.batch import Batch, Inputs, call_model
@@ -27,6 +27,9 @@ CACHE = 32 * 2**20
 
 LARGEST_PASS = 4096
 """Probes."""
+
+Wanted = Bool[Tensor, " rows"] | None
+"""Which rows are read; None for all."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Passes:
         row_bytes: What reading one row takes, beside the model.
         one_pass: All rows go through the model in one pass, because a row's output depends on the rows beside it.
         kernels: The compiled model; None where passes are not compiled.
+        runs: Rows that follow on and are read together or not at all: no pass goes beyond one. One of all rows where
+            every stimulus is read on all of them.
     """
 
     base: Snapshot
@@ -58,6 +63,7 @@ class Passes:
     row_bytes: int = 1
     one_pass: bool = False
     kernels: Kernels | None = None
+    runs: tuple[slice, ...] = ()
 
     @classmethod
     def of(
@@ -85,10 +91,12 @@ class Passes:
         """Passes over the same rows in the plain arrangement, not compiled."""
         return replace(self, arrangement=Arrangement(), kernels=None, one_pass=one_pass)
 
-    def of_other_rows(self, probes: Batch, candidates: Candidates | None = None) -> Passes:
+    def of_other_rows(
+        self, probes: Batch, candidates: Candidates | None = None, runs: tuple[slice, ...] = ()
+    ) -> Passes:
         """Passes over other rows of the same length, not compiled, with what was found out about these."""
         arrangement = self.arrangement.for_other_rows()
-        return replace(self, probes=probes, candidates=candidates, arrangement=arrangement, kernels=None)
+        return replace(self, probes=probes, candidates=candidates, arrangement=arrangement, kernels=None, runs=runs)
 
     def compiled(self) -> Passes:
         """The same passes through ``torch.compile``."""
@@ -97,7 +105,7 @@ class Passes:
     @property
     def size(self) -> int:
         """Rows of a whole pass."""
-        return min(self.chunks.size, len(self.probes))
+        return min(self.chunks.size, max((run.stop - run.start for run in self.runs), default=len(self.probes)))
 
     @property
     def pass_bytes(self) -> int:
@@ -120,16 +128,16 @@ class Passes:
         """Readings of probes, (..., probes, readouts), from those of their rows, (..., rows, columns)."""
         return rows if self.candidates is None else self.candidates.probe_readings(rows, self.readouts)
 
-    def read(self, model: Callable[..., Any]) -> Shaped[Tensor, "probes readouts"]:
+    def read(self, model: Callable[..., Any], wanted: Wanted = None) -> Shaped[Tensor, "probes readouts"]:
         """Every readout of every probe under a model as it stands: the base, or an updated copy of it."""
-        return self.probe_readings(self.read_plainly(model))
+        return self.probe_readings(self.read_plainly(model, wanted))
 
-    def read_plainly(self, model: Callable[..., Any]) -> Shaped[Tensor, "rows columns"]:
-        """Readings of each row, rows as they are, under a model with its current parameters."""
-        return self.over_rows(lambda place: self.read_pass(model, *self.probes.take(place)))
+    def read_plainly(self, model: Callable[..., Any], wanted: Wanted = None) -> Shaped[Tensor, "rows columns"]:
+        """What is read of each row under a model as it stands, rows as they are."""
+        return self.over_rows(lambda place: self.read_pass(model, *self.probes.take(place)), wanted)
 
-    def read_rows(self, parameters: Mapping[str, Tensor]) -> Shaped[Tensor, "rows columns"]:
-        """Readings of each row under the model with other parameters, in the fastest arrangement."""
+    def read_rows(self, parameters: Mapping[str, Tensor], wanted: Wanted = None) -> Shaped[Tensor, "rows columns"]:
+        """What is read of each row under the model with other parameters, in the fastest arrangement."""
         layout = self.arrangement
         values = {**layout.weights(self.base.model), **{n: layout.weight(value) for n, value in parameters.items()}}
 
@@ -140,13 +148,27 @@ class Passes:
             with self.with_parameters(values):
                 return self.base.model(*args, **kwargs)
 
-        return self.over_rows(lambda place: self.read_pass(call, *self.arranged(place)))
+        return self.over_rows(lambda place: self.read_pass(call, *self.arranged(place)), wanted)
 
-    def over_rows(self, read: Callable[[slice], Tensor]) -> Tensor:
-        """Pass after pass: (rows, columns)."""
+    def over_rows(self, read: Callable[[slice], Tensor], wanted: Wanted = None) -> Tensor:
+        """Pass after pass: (rows, columns).
+
+        Args:
+            read: The rows of one pass.
+            wanted: (rows,), which are asked for; the others are NaN.
+        """
+        every = slice(0, len(self.probes))
         if self.one_pass:
-            return read(slice(len(self.probes)))
-        return torch.cat(list(self.chunks.over(len(self.probes), read)))
+            out = read(every)
+            return out if wanted is None else out.masked_fill(~wanted.to(out.device)[:, None], torch.nan)
+        runs = [run for run in self.runs or (every,) if wanted is None or wanted[run.start]]
+        parts = [torch.cat(list(self.chunks.over(run.stop - run.start, shifted(read, run.start)))) for run in runs]
+        if wanted is None:
+            return torch.cat(parts)
+        out = parts[0].new_full((every.stop, parts[0].shape[1]), torch.nan)
+        for run, part in zip(runs, parts):
+            out[run] = part
+        return out
 
     @torch.no_grad()
     def read_pass(self, model: Callable[..., Any], inputs: Inputs, targets: Tensor) -> Shaped[Tensor, "rows columns"]:
@@ -184,9 +206,14 @@ class Passes:
         return places
 
 
+def shifted(read: Callable[[slice], Tensor], start: int) -> Callable[[slice], Tensor]:
+    """The same, of places counted from ``start`` on."""
+    return lambda place: read(slice(start + place.start, start + place.stop))
+
+
 def passes_of(problem: Problem, arrangement: Arrangement | None = None) -> Passes:
     """Passes over the probes of a problem, in the fastest arrangement unless one is named."""
-    return Passes.of(
+    passes = Passes.of(
         problem.base,
         problem.probes,
         problem.readouts,
@@ -194,6 +221,7 @@ def passes_of(problem: Problem, arrangement: Arrangement | None = None) -> Passe
         memory_budget=problem.memory_budget,
         arrangement=arrangement,
     )
+    return replace(passes, runs=problem.runs)
 
 
 def rows_at_once(row_bytes: int, memory_budget: float, device: torch.device) -> int:

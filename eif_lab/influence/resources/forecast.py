@@ -1,14 +1,16 @@
 """A forecast of a measurement's operations, memory and time, from running small parts of it.
 
-Of n stimuli and m rows of probes each of them is ``a + b n + c m + d n m``: what is done once, for each stimulus, for
-each row, and for each pair. A few small sizes give the four numbers.
+Operations and time are so much for each chunk of stimuli, for each stimulus and for each row that is read, before the
+update or after one: `Rates`, which two small runs and some passes over probes tell. A prediction takes as many probes
+at once as stimuli: of n stimuli and m rows it is ``a + b n + c m + d n m``, which a few small sizes tell.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,10 +20,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from eif_lab.influence.engines.engine import Prepared
 from eif_lab.influence.per_sample.layout import LARGEST_CHUNK
+from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.resources.memory import peak_bytes
 
 Size = tuple[float, float]
 """Of a part: stimuli, and rows of probes."""
+
+Quantity = Callable[[Callable[[], Any]], float]
+"""What a call takes."""
+
+Part = Callable[[Prepared, Size], Prepared]
+"""Makes a smaller measurement."""
 
 LONGEST = 1.0
 """Seconds that a timed part should take at most."""
@@ -32,15 +41,68 @@ def addmm_flops(_: Sequence[int], left: Sequence[int], right: Sequence[int], **_
     return 2 * left[0] * left[1] * right[1]
 
 
-def corners(prepared: Prepared, stimuli: int) -> list[Size]:
-    """The sizes that tell a quantity's four numbers: one stimulus and several, by one pass over probes and two.
+@dataclass(frozen=True)
+class Rates:
+    """What the parts of a measurement take, in seconds or operations.
 
-    A prediction takes as many probes at once as stimuli, so that of it only whole chunks tell anything.
+    Attributes:
+        chunk: Of what is done once for stimuli that are updated together.
+        stimulus: Of the update of one.
+        row: Of reading one row of the probes.
     """
-    exact, passes = prepared.engine.exact, prepared.setup.passes
-    several = (1, stimuli) if exact else (stimuli_at_once(prepared),)
-    rows = min(len(passes.probes), 2 * (passes.chunks.size if exact else several[0]))
-    return sorted({(n, m) for n in several for m in (max(1, rows // 2), rows)})
+
+    chunk: float
+    stimulus: float
+    row: float
+
+    @classmethod
+    def measured(cls, prepared: Prepared, quantity: Quantity, part: Part, most: int = LARGEST_CHUNK) -> Rates:
+        """From one stimulus and from several on one pass over probes, and from some passes alone.
+
+        Args:
+            prepared: The engine that is to do it.
+            quantity: What a call takes.
+            part: Makes a smaller measurement of it.
+            most: How many stimuli may be tried; of one alone, what is done for a chunk counts as done for each.
+        """
+        size = prepared.setup.passes.size
+        row = of_a_row(prepared.setup.passes, quantity)
+        one = quantity(partial(run, part(prepared, (1, size))))
+        several = min(stimuli_at_once(prepared), most, max(2, int(LONGEST / one)) if quantity is seconds else 2)
+        if several == 1:
+            return cls(0.0, max(0.0, one - 2 * size * row), row)
+        more = quantity(partial(run, part(prepared, (several, size))))
+        stimulus = max(0.0, (more - one) / (several - 1) - size * row)
+        return cls(max(0.0, one - stimulus - 2 * size * row), stimulus, row)
+
+    def of(self, stimuli: int, pairs: int, rows: int, at_once: int) -> float:
+        """A whole measurement.
+
+        Args:
+            stimuli: How many are updated.
+            pairs: How many rows are read after an update, over all stimuli.
+            rows: How many are read before.
+            at_once: How many stimuli are updated together.
+        """
+        chunks = math.ceil(stimuli / at_once)
+        return chunks * self.chunk + stimuli * self.stimulus + (pairs + rows) * self.row
+
+
+def of_a_row(passes: Passes, quantity: Quantity) -> float:
+    """What reading one row takes, on average over passes at the beginning, in the middle and at the end."""
+    size, every = passes.size, len(passes.probes)
+    starts = sorted({0, (every - size) // 2, every - size})
+    few = passes.of_other_rows(passes.probes.take(torch.cat([torch.arange(s, s + size) for s in starts])))
+    for start in range(0, len(few.probes), size):
+        few.arranged(slice(start, start + size))  # once for all stimuli
+    return quantity(partial(few.read_rows, {})) / len(few.probes)
+
+
+def corners(prepared: Prepared) -> list[Size]:
+    """The sizes that tell a prediction's four numbers: whole chunks of stimuli, by as many probes and twice that."""
+    several = stimuli_at_once(prepared)
+    rows = min(len(prepared.setup.passes.probes), 2 * several)
+    return sorted({(several, m) for m in (max(1, rows // 2), rows)})
 
 
 def stimuli_at_once(prepared: Prepared) -> int:
@@ -59,14 +121,27 @@ def extrapolate(known: Mapping[Size, float], size: Size) -> float:
     return float(np.dot(terms(*size), numbers))
 
 
-def extrapolate_total(prepared: Prepared, known: Mapping[Size, float]) -> float:
-    """A quantity of the whole measurement, from what it is for parts."""
+def of_a_prediction(prepared: Prepared, known: Mapping[Size, float]) -> float:
+    """A quantity of the whole prediction, from what it is for parts."""
     problem = prepared.setup.problem
-    every, rows = len(problem.members), len(problem.probes)
-    if prepared.engine.exact:
-        return max(*known.values(), extrapolate(known, (every, rows)))  # times are noisy
     stimuli = max(known)[0]
-    return every / stimuli * extrapolate(known, (stimuli, rows))
+    return len(problem.members) / stimuli * extrapolate(known, (stimuli, len(problem.probes)))
+
+
+def extrapolate_total(prepared: Prepared, quantity: Quantity, part: Part) -> float:
+    """A quantity of the whole measurement, as `Rates.measured` takes it."""
+    if not prepared.engine.exact:
+        return of_a_prediction(
+            prepared, {size: quantity(partial(run, part(prepared, size))) for size in corners(prepared)}
+        )
+    return Rates.measured(prepared, quantity, part).of(*amounts(prepared))
+
+
+def amounts(prepared: Prepared) -> tuple[int, int, int, int]:
+    """What `Rates.of` takes."""
+    problem = prepared.setup.problem
+    reads = problem.update.steps if problem.trajectory else 1
+    return len(problem.members), reads * problem.pairs, len(problem.probes), stimuli_at_once(prepared)
 
 
 def operations(call: Callable[[], Any]) -> int:
@@ -78,8 +153,7 @@ def operations(call: Callable[[], Any]) -> int:
 
 def flops(prepared: Prepared) -> float:
     """Floating-point operations of the whole measurement; the model may be without numbers, on the meta device."""
-    sizes = corners(prepared, min(2, len(prepared.setup.problem.members)))
-    return extrapolate_total(prepared, {size: operations(partial(run, outline_part(prepared, size))) for size in sizes})
+    return extrapolate_total(prepared, operations, outline_part)
 
 
 def peak(prepared: Prepared, most: int = LARGEST_CHUNK) -> int:
@@ -102,17 +176,6 @@ def peak(prepared: Prepared, most: int = LARGEST_CHUNK) -> int:
     # with one probe it is what updating takes, with all of a pass it may be what reading takes
     parts = ({(float(n), 1.0): float(of(n, m)) for n in (most // 2, most)} for m in {1, passes.size})
     return round(max(extrapolate(one, (chunk, 1)) for one in parts))
-
-
-def timings(prepared: Prepared) -> dict[Size, float]:
-    """Seconds that parts of the measurement take; ``in_all`` makes the whole of them.
-
-    As many stimuli as go at once, or as `LONGEST` lets. Passes are not compiled: that takes longer than planning may.
-    """
-    every = len(prepared.setup.problem.members)
-    one = seconds(partial(run, part(prepared, corners(prepared, 1)[-1])))
-    stimuli = max(min(2, every), min(every, LARGEST_CHUNK, int(LONGEST / one)))
-    return {size: seconds(partial(run, part(prepared, size))) for size in corners(prepared, stimuli)}
 
 
 def seconds(call: Callable[[], Any]) -> float:

@@ -37,6 +37,9 @@ from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.plan import Plan
 
+ROWS_TIMED = 32
+"""Of the probes, that a plan reads behind a stimulus."""
+
 
 @dataclass
 class Context(Channel):
@@ -98,21 +101,24 @@ class Context(Channel):
 
     def plan(self, inputs: Inputs) -> Plan:
         """From reading one stimulus before the probes."""
-        contexts = self.method.contexts(texts(inputs.task.stimuli), self.job.seed)
-        rows = partial(self.method.rows, inputs.base.encode, probe_texts(inputs), contexts[0][0])
+        contexts, every = self.method.contexts(texts(inputs.task.stimuli), self.job.seed), probe_texts(inputs)
+        few = every.take(np.arange(min(len(every), ROWS_TIMED)))
+        rows = partial(self.method.rows, inputs.base.encode, few, contexts[0][0])
         budget = self.job.engine.memory_budget
         base = Snapshot(inputs.model, room=budget * GIB / 2)
         reader = ContextReader(base, named_readouts(self.job.readout), None, budget)
         batch, device = Batch(*rows()), next(inputs.model.parameters()).device
         read: Callable[[], Any] = partial(reader.passes_over(batch).read_rows, {})
-        reads = 1 + sum(bool(text) for pair in contexts for text in pair)
+        passes, read_on = sum(bool(text) for pair in contexts for text in pair), inputs.task.read
+        share = 1.0 if read_on is None else float(read_on.mean())
+        reads = round((1 + passes * share) * len(every))
         each = math.nan if device.type == META else seconds(lambda: reader.read(Batch(*rows())))
         return Plan(
             engine="context",
             memory={"context": peak_bytes(read, device)},
-            probe_passes=reads * len(batch.targets),
-            flops=reads * operations(read),
-            seconds={"measuring": reads * each},
+            probe_passes=reads,
+            flops=reads / len(few) * operations(read),
+            seconds={"measuring": reads / len(few) * each},
         )
 
 
@@ -165,12 +171,15 @@ class ContextMeasurement(ChannelMeasurement):
     def measure_rows(self, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
         """Read some stimuli before the probes; their companions are read by who measures the whole array."""
         contexts = [context for context, _ in self.method.contexts(texts(self.inputs.task.stimuli), self.job.seed)]
-        self._read(contexts[rows], parts, parts.append)
+        self._read(contexts, parts, parts.append, rows)
 
-    def _read(self, contexts: Sequence[str], known: Parts, on_chunk: OnChunk) -> xr.DataArray:
-        """The influence of each context on each probe behind it, (contexts, probes, readouts)."""
+    def _read(
+        self, contexts: Sequence[str], known: Parts, on_chunk: OnChunk, rows: slice = slice(None)
+    ) -> xr.DataArray:
+        """What some of the contexts do to each probe behind them, (contexts, probes, readouts)."""
+        read = self.inputs.task.read
         return read_after_context(
-            contexts,
+            contexts[rows],
             probe_texts(self.inputs),
             self.inputs.model,
             self.method,
@@ -180,6 +189,7 @@ class ContextMeasurement(ChannelMeasurement):
             memory_budget=self.job.engine.memory_budget,
             on_chunk=on_chunk,
             measured=known.whole,
+            read=None if read is None else read[rows],
         )
 
 

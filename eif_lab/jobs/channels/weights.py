@@ -62,6 +62,7 @@ class Weights(Channel):
             perturbation=job.perturbation.membership,
             trajectory=job.trajectory,
             candidates=inputs.candidates,
+            read=inputs.task.read,
         ) as measurement:
             yield WeightsMeasurement(job, inputs, measurement)
 

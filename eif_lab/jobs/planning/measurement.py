@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import NamedTuple
+
+import torch
 
 from eif_lab.errors import ConfigError
 from eif_lab.influence.batch import Batch, device_of
 from eif_lab.influence.engines import exact_engines
 from eif_lab.influence.engines.engine import Prepared
-from eif_lab.influence.measurement import Measurement, engine_for_search, memberships
+from eif_lab.influence.measurement import engine_for_search, memberships
+from eif_lab.influence.per_sample.layout import LARGEST_CHUNK
 from eif_lab.influence.problem import GIB, Problem
-from eif_lab.influence.resources.forecast import extrapolate_total, flops, peak, seconds, timings
-from eif_lab.influence.resources.precision import LostToRounding
+from eif_lab.influence.resources.forecast import (
+    Rates,
+    amounts,
+    extrapolate_total,
+    flops,
+    operations,
+    outline_part,
+    part,
+    peak,
+    seconds,
+)
 from eif_lab.influence.setup import Setup
 from eif_lab.influence.snapshot import Snapshot
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
+from eif_lab.jobs.planning.sizes import bytes_of
 from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.plan import Plan
 
@@ -32,59 +45,100 @@ SHAPES_AT_ONCE = 4
 """Stimuli that go at once through a model without numbers, of which each operator takes as long as one with few."""
 
 
+MOST_BYTES = 2**26
+"""Of a model that is planned for with all engines; of a larger one as much as takes seconds is found out."""
+
+
 def tuned(job: Job, inputs: Inputs) -> Plan:
     """A measurement through the weights, and the search for its learning rate."""
-    problem = problem_of(job, inputs, inputs.stimuli, inputs.probes)
-    setup = Setup.of(problem)
+    problem = measured_problem(job, inputs)
     started = time.perf_counter()
+    setup = Setup.of(problem)
     prepared = job.engine.prepare(setup)
     choosing = time.perf_counter() - started
-    outlined = problem.members.is_meta
-    times = {} if outlined else timings(prepared)
-    most = int(max((stimuli for stimuli, _ in times), default=SHAPES_AT_ONCE))
-    search = searched(job, inputs) if job.update.learning_rate is None else Plan()
-    measuring = math.nan if outlined else choosing + extrapolate_total(prepared, times)
+    meta, large = problem.members.is_meta, bytes_of(inputs.model) > MOST_BYTES
+    known = known_of(prepared, 1 if large else LARGEST_CHUNK)
+    search = searched(job, inputs, prepared, known, choosing) if job.update.learning_rate is None else Plan()
+    every = [prepared] if large else [prepared, *others(prepared, setup)]
     updates, rows, exact = len(problem.members), len(problem.probes), prepared.engine.exact
-    reads = problem.update.steps if problem.trajectory else 1
     compiled = "passes over probes will be compiled, which is not timed here: it takes less"
     return Plan(
         engine=prepared.engine.name,
-        memory={one.engine.name: peak(one, most) for one in [prepared, *others(prepared, setup)]},
+        memory={one.engine.name: (large and one.planned_bytes()) or peak(one, SHAPES_AT_ONCE) for one in every},
         fine_tunes=search.fine_tunes + (updates if exact else 0),
-        probe_passes=search.probe_passes + (updates * reads + 1 if exact else 1) * rows,
-        flops=search.flops + flops(prepared),
-        seconds={**search.seconds, "measuring": measuring},
-        notes=[compiled] if not outlined and prepared.setup.passes.kernels is not None else [],
+        probe_passes=search.probe_passes + (amounts(prepared)[1] + rows if exact else rows),
+        flops=search.flops + (known.operations.of(*amounts(prepared)) if known else flops(prepared)),
+        seconds={**search.seconds, "measuring": choosing + measuring(prepared, known)},
+        notes=[compiled] if not meta and prepared.setup.passes.kernels is not None else [],
     )
 
 
-def searched(job: Job, inputs: Inputs) -> Plan:
-    """The search for a learning rate, from one trial."""
+class Known(NamedTuple):
+    """What the parts of a measurement take.
+
+    Attributes:
+        operations: Floating-point operations.
+        seconds: Of a model without numbers None.
+    """
+
+    operations: Rates
+    seconds: Rates | None
+
+
+def known_of(prepared: Prepared, most: int) -> Known | None:
+    """What the parts take; None of a prediction, of which whole chunks alone tell anything.
+
+    Args:
+        prepared: The engine that is to do it.
+        most: How many stimuli are tried at once when operations are counted.
+    """
+    if not prepared.engine.exact:
+        return None
+    counted = Rates.measured(prepared, operations, outline_part, most)
+    return Known(counted, None if prepared.setup.problem.members.is_meta else Rates.measured(prepared, seconds, part))
+
+
+def measuring(prepared: Prepared, known: Known | None) -> float:
+    """Seconds of the measurement; NaN where they cannot be known."""
+    if prepared.setup.problem.members.is_meta:
+        return math.nan
+    if known is None or known.seconds is None:
+        return extrapolate_total(prepared, seconds, part)
+    return known.seconds.of(*amounts(prepared))
+
+
+def measured_problem(job: Job, inputs: Inputs) -> Problem:
+    """The measurement, with what each stimulus is read on."""
+    problem, read = problem_of(job, inputs, inputs.stimuli, inputs.probes), inputs.task.read
+    if read is None:
+        return problem
+    return replace(problem, reads=torch.from_numpy(read if inputs.candidates is None else read[:, inputs.candidates]))
+
+
+def searched(job: Job, inputs: Inputs, prepared: Prepared, known: Known | None, choosing: float) -> Plan:
+    """The search for a learning rate: trials of the same update as the measurement's, on fewer probes.
+
+    Args:
+        job: The options.
+        inputs: What is measured.
+        prepared: The measurement's engine.
+        known: What its parts take.
+        choosing: Seconds until it was ready.
+    """
     stimuli, probes = inputs.rows(inputs.gauge.stimuli), inputs.rows(inputs.gauge.probes)
-    problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, stimuli, probes, "include")
-    measurement = Measurement(problem, engine_for_search(job.engine))
-    count, meta = len(stimuli), problem.members.is_meta
-
-    def trial() -> None:
-        with suppress(LostToRounding):
-            measurement.influence(problem.update)
-
-    preparing = 0.0 if meta else once(lambda: measurement.prepared)
-    prepared = measurement.engine.prepare(Setup.of(problem)) if meta else measurement.prepared
-    each = math.nan if meta else seconds(trial)
+    if known is None:  # the rate of a prediction is that of the influence that it predicts
+        problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, stimuli, probes, "include")
+        prepared = engine_for_search(job.engine).prepare(Setup.of(problem))
+        known = known_of(prepared, LARGEST_CHUNK)
+    assert known is not None
+    count = len(stimuli)
+    each = count, count * len(probes), len(probes), prepared.stimuli_at_once
     return Plan(
         fine_tunes=TRIALS * count,
         probe_passes=TRIALS * (count + 1) * len(probes),
-        flops=TRIALS * flops(prepared),
-        seconds={"calibrating": preparing + TRIALS * each},
+        flops=TRIALS * known.operations.of(*each),
+        seconds={"calibrating": math.nan if known.seconds is None else choosing + TRIALS * known.seconds.of(*each)},
     )
-
-
-def once(call: Callable[[], Any]) -> float:
-    """Seconds of one call."""
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 def problem_of(job: Job, inputs: Inputs, stimuli: Batch, probes: Batch, membership: str | None = None) -> Problem:

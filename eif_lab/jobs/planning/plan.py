@@ -13,21 +13,36 @@ from dataclasses import replace
 from pathlib import Path
 
 from eif_lab.errors import ConfigError, NotApplicable, one_line
+from eif_lab.influence.resources.forecast import seconds
 from eif_lab.influence.resources.precision import full_precision
+from eif_lab.influence.soundness import FEW
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.device import deterministic_algorithms
-from eif_lab.jobs.inputs import assemble
+from eif_lab.jobs.inputs import Inputs, assemble
 from eif_lab.jobs.job import Job, job_name
 from eif_lab.jobs.planning.example import judging, made_up, on_disk
 from eif_lab.jobs.planning.room import available, held_bytes, lacking, why_barred
 from eif_lab.jobs.planning.sizes import META
 from eif_lab.jobs.planning.training import schooled
+from eif_lab.readouts.classes import read_log_probs
 from eif_lab.results.cache import ArrayCache
 from eif_lab.results.plan import Plan
 
 COPIES = 3
 """Of an array at once, while its parts are put together."""
+
+
+def reading(job: Job, inputs: Inputs) -> float:
+    """Seconds in which the base model is read before anything is measured: its features, and its answers."""
+    model, probes = inputs.model, inputs.probes
+    device = next(model.parameters()).device
+    if device.type == META:
+        return 0.0
+    few = probes.take(slice(min(FEW, len(probes))))
+    each = seconds(lambda: read_log_probs(model, few.inputs, few.targets, str(device))) / len(few)
+    answers = 1 + job.method.adds_modules
+    return each * (len(inputs.stimuli) + (1 + answers) * len(inputs.task.probes))
 
 
 def plan_jobs(jobs: Sequence[tuple[Sequence[str], Job | NotApplicable]]) -> Iterator[Plan]:
@@ -88,9 +103,9 @@ def plan_job(job: Job, made: set[str]) -> Plan:
     loading = time.perf_counter() - started
     schooling = schooled(sketch, job, made)
     started = time.perf_counter()
-    inputs = assemble(job, plain, perturbed, sketch.base)
+    inputs = assemble(job, plain, perturbed, sketch.base, read=False)
     channel.check(inputs)
-    loading += time.perf_counter() - started
+    loading += time.perf_counter() - started + reading(job, inputs)
     example, times = made_up(job, channel.steps(), inputs)
     notes = [f"{barred}: time is not known"] if barred else []
     if next(inputs.model.parameters()).is_meta and not barred:
