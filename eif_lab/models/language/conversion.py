@@ -12,14 +12,14 @@ import torch
 from eif_lab.errors import rule_error
 from eif_lab.files.build_once import build_once
 from eif_lab.files.fingerprint import fingerprint
-from eif_lab.models.language.gguf import SUFFIX, facts_of_gguf, load_gguf
+from eif_lab.models.language.gguf import SUFFIX, describe_gguf, load_gguf
 from eif_lab.models.language.hub import (
     check_directory,
     commit_at_hand,
     files_read,
     load_checkpoint,
     quiet_transformers,
-    told_of,
+    read_made_report,
 )
 from eif_lab.models.language.joining import join
 
@@ -60,7 +60,7 @@ class Conversion:
             "bos": self.bos,
         }
         if self.is_gguf:
-            return facts | facts_of_gguf(path)
+            return facts | describe_gguf(path)
         if check_directory(self.source):
             return facts | {"folder": path.name, "sha256": dict(fingerprint(files_read(self.source)))}
         return facts | {"hub": self.source}
@@ -94,7 +94,7 @@ def convert(asked: Conversion, directory: Path) -> dict[str, Any]:
             the folder holds something else.
     """
     facts = asked.facts()
-    if directory.exists() and not facts.items() <= told_of(directory).items():
+    if directory.exists() and not facts.items() <= read_made_report(directory).items():
         raise rule_error("--output", "be a new folder, or one that holds this very model", str(directory))
 
     def make(partial: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eif_lab.errors import rule_error
-from eif_lab.models.language.hub import FIELD, one_line_errors, quiet_transformers, whole
+from eif_lab.models.language.hub import FIELD, check_loaded, one_line_errors, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,17 +30,17 @@ def load_gguf(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    must_be_readable(file)
+    check_readable(file)
     options: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
     with quiet_transformers(), one_line_errors(str(file), local=True):
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             file.parent, dtype=torch.float32, output_loading_info=True, **options
         )
-    return whole(str(file), *loaded), tokenizer
+    return check_loaded(str(file), *loaded), tokenizer
 
 
-def facts_of_gguf(file: Path) -> dict[str, str]:
+def describe_gguf(file: Path) -> dict[str, str]:
     """What a file says of itself: ``file``, ``sha256``, ``license`` where it names one, and ``quantisation``.
 
     Args:
@@ -49,7 +49,7 @@ def facts_of_gguf(file: Path) -> dict[str, str]:
     Raises:
         ConfigError: It cannot be read.
     """
-    must_be_readable(file)
+    check_readable(file)
     from gguf import GGUFReader
 
     with one_line_errors(str(file), local=True):
@@ -66,7 +66,7 @@ def facts_of_gguf(file: Path) -> dict[str, str]:
     }
 
 
-def must_be_readable(file: Path) -> None:
+def check_readable(file: Path) -> None:
     """Refuse a file that is not there, and any where the package that reads it is lacking.
 
     Raises:

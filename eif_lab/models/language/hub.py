@@ -62,10 +62,10 @@ def load_checkpoint(
             use_safetensors=True,  # any other format is a pickle
             **options,
         )
-    return whole(checkpoint, *loaded), tokenizer
+    return check_loaded(checkpoint, *loaded), tokenizer
 
 
-def whole(checkpoint: str, model: PreTrainedModel, loading: Mapping[str, Any]) -> PreTrainedModel:
+def check_loaded(checkpoint: str, model: PreTrainedModel, loading: Mapping[str, Any]) -> PreTrainedModel:
     """A model that was loaded, in eval mode.
 
     Args:
@@ -125,7 +125,7 @@ def weights_at_hand(checkpoint: str) -> bool:
     return any(isinstance(place, str) for place in places)
 
 
-def told_of(checkpoint: str | Path) -> dict[str, Any]:
+def read_made_report(checkpoint: str | Path) -> dict[str, Any]:
     """What the ``report.json`` in a directory says of a model that was made, such as its name; empty for any other."""
     with suppress(OSError, ValueError, RecursionError):
         told = json.loads((Path(checkpoint).expanduser() / REPORT).read_text(encoding="utf-8"))

@@ -34,7 +34,7 @@ from eif_lab.models.language.hub import (
     load_checkpoint,
     load_outline,
     quiet_transformers,
-    told_of,
+    read_made_report,
     weights_at_hand,
 )
 from eif_lab.models.language.teaching import background_accuracy, examined, teach
@@ -83,7 +83,7 @@ class Phi3(Model):
     @property
     def name(self) -> str:
         """``phi3-tiny``, what the checkpoint's ``report.json`` calls it, or the last part of the checkpoint's name."""
-        return told_of(self.source).get("name", self._short_name)
+        return read_made_report(self.source).get("name", self._short_name)
 
     @property
     def _short_name(self) -> str:
@@ -115,7 +115,7 @@ class Phi3(Model):
         source, background = self.source, task.background
         to_teach = None if background is None or background.known else background
         ours = self.checkpoint is None or self.checkpoint in OURS
-        made = json.loads((Path(source) / REPORT).read_text(encoding="utf-8")) if ours else told_of(source)
+        made = json.loads((Path(source) / REPORT).read_text(encoding="utf-8")) if ours else read_made_report(source)
         numbers = {"parameters": int, "pretraining_loss": float}
         report = {name: made[name] for name, kind in numbers.items() if isinstance(made.get(name), kind)}
         if to_teach is not None:
