@@ -11,7 +11,7 @@ SIZE ?= full
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test docs lint types contracts check format lock clean bench bench-gpu attribution pretrain smollm2 test-zoo test-ray test-slurm figures claims
+.PHONY: help setup sweep test docs lint types contracts check format lock clean bench bench-gpu attribution pretrain smollm2 real test-zoo test-ray test-slurm figures claims
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -155,3 +155,22 @@ outputs/figures/.preset: FORCE
 	@mkdir -p $(@D)
 	@echo $(PRESET) | cmp -s - $@ || echo $(PRESET) > $@
 # --- End of figures and claims -----------------------------------------------------------------------------------
+
+# --- The paper on a real language model -------------------------------------------------------------------------
+# SIZE=full: eight domains, up to 90 minutes on two cores. SIZE=quick: one domain, five minutes.
+REAL := outputs/real/$(SIZE)
+REAL_RUNS := $(if $(filter quick,$(SIZE)),known context,known context statements)
+REAL_FIGURES := prompting two-by-two sparsity distance
+comma := ,
+SMALL := $(if $(filter quick,$(SIZE)),dataset=ontology dataset.worlds=8 method=full$(comma)prompt)
+
+real: $(REAL)/claims.md ## Run SmolLM2 on the English domains: tables, claims, figures, pages; SIZE=full or quick.
+
+$(REAL)/%/sweep.parquet: conf/experiment/real_%.yaml | $(READY) $(SMOLLM2)/report.json
+	$(BIN)/eif-lab -m experiment=real_$* $(SMALL) hydra.sweep.dir=$(@D)
+
+$(REAL)/claims.md: $(REAL_RUNS:%=$(REAL)/%/sweep.parquet)
+	$(BIN)/eif-lab claims $(REAL_RUNS:%=$(REAL)/%) --output $(REAL)
+	$(foreach figure,$(REAL_FIGURES),$(BIN)/eif-lab figures $(figure) $(REAL_RUNS:%=$(REAL)/%) --output $(REAL) &&) true
+	$(foreach run,$(REAL_RUNS),$(BIN)/eif-lab report $(REAL)/$(run) --claims $@ --learners &&) true
+# --- End of the real model ---------------------------------------------------------------------------------------
