@@ -13,7 +13,7 @@ import xarray as xr
 from eif_lab.data.worlds import domains
 from eif_lab.desiderata.selection import select_readout
 from eif_lab.errors import rule_error
-from eif_lab.figures.style import fit_name, fit_words
+from eif_lab.figures.style import LONGEST_LINE, fit_name, fit_words
 from eif_lab.models.language.phi3 import OURS
 from eif_lab.results.folders import MANIFEST
 from eif_lab.results.job import ARRAY, JobResults
@@ -174,7 +174,7 @@ def finding(job: JobResults, desideratum: str, statistic: str | None = None) -> 
 def model_title(job: JobResults) -> str:
     """The model's name, which says of one that comes with the package that it is not Microsoft's."""
     name = setting(job).model
-    return f"{name} (ours, not Phi-3)" if name in OURS else {"cnn": "CNN"}.get(name, fit_name(name))
+    return f"{name} (ours, not Phi-3)" if name in OURS else {"cnn": "CNN"}.get(name, fit_name(name, LONGEST_LINE))
 
 
 def dataset_title(job: JobResults) -> str:

@@ -15,8 +15,9 @@ import pandas as pd
 import xarray as xr
 
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.evaluation import evaluate_all
+from eif_lab.desiderata.evaluation import evaluate_all, withhold_if_untaught
 from eif_lab.desiderata.selection import select_readout
+from eif_lab.desiderata.strength import strength_of
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.errors import ConfigError, NotApplicable
 from eif_lab.options import choice
@@ -52,7 +53,8 @@ def bounds(
         seed: Of the learners' noise.
 
     Returns:
-        By the names of `LEARNERS`; one that the samples are not for, as words are not for images, is left out.
+        By the names of `LEARNERS`; one that the samples are not for, as words are not for images, is left out. A learner
+        that was taught nothing by our measure, as a bag of words is, has effects and no verdict other than inconclusive.
     """
     from eif_lab.learners import imitate
 
@@ -62,7 +64,8 @@ def bounds(
             learner = imitate(array, rule, NOISE, seed)
         except NotApplicable:
             continue
-        verdicts[rule], _ = evaluate_all(learner, desiderata, seed, readout)
+        judged, _ = evaluate_all(learner, desiderata, seed, readout)
+        verdicts[rule] = withhold_if_untaught(judged, strength_of(learner, readout))
     return verdicts
 
 

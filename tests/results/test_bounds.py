@@ -14,8 +14,9 @@ from eif_lab import annotate, load_task
 from eif_lab.commands.report import main
 from eif_lab.configs import named_choice
 from eif_lab.console.tables import page, print_job, print_sweep
-from eif_lab.desiderata.evaluation import evaluate_all
-from eif_lab.desiderata.verdict import SATISFIED
+from eif_lab.desiderata.evaluation import evaluate_all, withhold_if_untaught
+from eif_lab.desiderata.strength import strength_of
+from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED
 from eif_lab.learners import imitate
 from eif_lab.results.bounds import LEARNERS, NOISE, Bounds, beside, bounds
 from eif_lab.results.job import write_job
@@ -67,7 +68,8 @@ def test_a_learner_that_was_taught_more_has_the_findings_of_an_array_that_is_lar
     chosen = {one: chosen_as(one) for one in OPTIONS}
     for rule, found in rows.items():
         stronger = 2.5 * imitate(array, rule, NOISE, 0)
-        expected, _ = evaluate_all(stronger, chosen, 0)
+        judged, _ = evaluate_all(stronger, chosen, 0)
+        expected = withhold_if_untaught(judged, strength_of(stronger, "log_prob"))
         for row, other in zip(found, verdict_frame(expected, {}).to_dict("records"), strict=True):
             names = ("desideratum", "statistic", "verdict", "finding_verdict", "how", "n")
             assert [row[name] for name in names] == [other[name] for name in names]
@@ -83,6 +85,12 @@ def test_the_perfect_learner_follows_and_the_bag_of_words_does_not(write):
         assert perfect["finding_verdict"] == SATISFIED != words["finding_verdict"]
     perfect, words = findings["logic", "gain"]
     assert perfect["low"] > words["high"]
+
+
+def test_a_bag_of_words_was_taught_nothing_and_has_no_verdict(write):
+    rows = Bounds().of(write("job", array_on("ontology")))
+    assert {row["verdict"] for row in rows["perfect"]} & {SATISFIED}
+    assert {row["verdict"] for row in rows["bag_of_words"]} == {INCONCLUSIVE}
 
 
 def test_jobs_on_the_same_samples_share_their_learners(write, monkeypatch):
