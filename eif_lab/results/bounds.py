@@ -53,8 +53,8 @@ def bounds(
         seed: Of the learners' noise.
 
     Returns:
-        By the names of `LEARNERS`; one that the samples are not for, as words are not for images, is left out. A learner
-        that was taught nothing by our measure, as a bag of words is, has effects and no verdict other than inconclusive.
+        By the names of `LEARNERS`; one that the samples are not for, as words are not for images, is left out. One
+        that is taught nothing by our measure, as a bag of words is, has effects, and verdicts that are inconclusive.
     """
     from eif_lab.learners import imitate
 

@@ -15,7 +15,7 @@ import xarray as xr
 from eif_lab.desiderata.evaluation import evaluate_all
 from eif_lab.influence.array import annotate
 from eif_lab.influence.resources.forecast import seconds
-from eif_lab.jobs.inputs import Inputs
+from eif_lab.jobs.inputs import Inputs, with_base_log_prob
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.record import ATTRIBUTE
 from eif_lab.results.arrays import write_array
@@ -36,7 +36,7 @@ def made_up(job: Job, steps: Sequence[int], inputs: Inputs) -> tuple[xr.DataArra
     task = inputs.task
     stimuli, probes = task.relation.shape
     rows = max(min(2, stimuli), min(stimuli, MOST_CELLS // (probes * len(steps))))
-    first = task.take(np.arange(rows), np.arange(probes))
+    first = with_base_log_prob(task.take(np.arange(rows), np.arange(probes)), torch.rand(probes))
     kind = np.float64 if next(inputs.model.parameters()).dtype == torch.float64 else np.float32
     noise = np.random.default_rng(0).normal(size=(1, rows, len(steps), probes, len(job.readout))).astype(kind)
     coords = {"seed": [job.seed], "step": steps, "readout": job.readout}
