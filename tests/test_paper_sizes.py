@@ -17,7 +17,8 @@ from eif_lab.jobs.planning.plan import plan_job
 
 pytest_plugins = ["command_line_fixtures"]
 
-FIGURES = sorted(path.stem for path in (CONF / "experiment").glob("figure_*.yaml") if "/model: phi3" in path.read_text())
+EXPERIMENTS = (CONF / "experiment").glob("figure_*.yaml")
+FIGURES = sorted(path.stem for path in EXPERIMENTS if "/model: phi3" in path.read_text())
 
 LAYERS, WORLDS = 2, 4
 """Of what sweeps are planned with: more layers take the output head once, more worlds the search for the rate."""
@@ -62,7 +63,8 @@ def test_a_sweep_on_phi3_mini_is_of_english_that_it_knows_and_fits_one_accelerat
         assert len(data.draw_worlds(job.data_seed)) == data.worlds >= 20
     backgrounds = {job.dataset.background for job in jobs}
     assert backgrounds == ({"known", "context"} if experiment == "figure_two_by_two" else {"known"})
-    costliest = max(most_operations(job) for job in (jobs[0], jobs[-1]))
+    measured = [job for job in jobs if job.engine.name != "first_order"]  # what a prediction takes is not linear
+    costliest = max(most_operations(job) for job in (measured[0], measured[-1]))
     assert 0 < len(jobs) * costliest < PER_SECOND[jobs[0].model.dtype] * HOURS * 3600
 
 
