@@ -229,13 +229,17 @@ def test_the_console_script_is_the_module(tmp_path):
         assert "mine" not in one.stderr
 
 
+ON_PHI3_MINI = (
+    "model.checkpoint=microsoft/Phi-3-mini-4k-instruct model.dtype=bfloat16 "
+    "dataset.language=english dataset.background=known dataset.elsewhere=2"
+)
 PAPER = {
     "images": "model.training.steps=2000 dataset.stimuli=1000 dataset.probes=1000",
     "methods": "model.training.steps=2000 dataset.stimuli=1000 dataset.probes=1000",
     "noise": "model.training.steps=2000 dataset.stimuli=300 dataset.probes=300",
     "rates": "model.training.steps=2000 dataset.stimuli=300 dataset.probes=300",
-    "statements": "model.checkpoint=microsoft/Phi-3-mini-4k-instruct model.dtype=bfloat16 dataset.worlds=20",
-    "knowledge": "model.checkpoint=microsoft/Phi-3-mini-4k-instruct model.dtype=bfloat16 dataset.worlds=40",
+    "statements": f"{ON_PHI3_MINI} dataset.worlds=20",
+    "knowledge": f"{ON_PHI3_MINI} dataset.worlds=40",
 }
 
 
