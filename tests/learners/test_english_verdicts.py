@@ -10,7 +10,7 @@ import pytest
 from eif_lab import annotate, judge, load_task
 from eif_lab.data.contrast import less_control
 from eif_lab.data.worlds.domains import DOMAINS
-from eif_lab.desiderata.selection import clean, foils, numbered, same_sample
+from eif_lab.desiderata.selection import clean, foils, same_sample, with_probe_numbers
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
 from eif_lab.learners import RULES, imitate
 from eif_lab.learners.right import OPEN, right_verdict
@@ -21,7 +21,7 @@ NAMES = [domain.__name__.lower() for domain in DOMAINS]
 @cache
 def blank(name):
     task = load_task(name, language="english", worlds=20)
-    return numbered(annotate(np.zeros(task.relation.shape), task))
+    return with_probe_numbers(annotate(np.zeros(task.relation.shape), task))
 
 
 @pytest.mark.parametrize("rule", RULES)
