@@ -173,7 +173,10 @@ def group_jobs(jobs: Sequence[JobResults], but_for_domains: bool = True) -> list
         run = replace(setting(job), seed=0, data_seed=0, engine="")
         options = {name: one for name, one in job.manifest.config.items() if name not in (*SEEDS, *HOW_RUN)}
         if but_for_domains:
-            run, options = replace(run, dataset=""), {"update": run.method != "prompt" and options.get("update")}
+            data: Any = options.get("dataset") or {}  # other numbers of worlds are draws of their own, which overlap
+            size = {name: one for name, one in data.items() if name not in ("_target_", "name")}
+            run = replace(run, dataset="")
+            options = {"dataset": size, "update": run.method != "prompt" and options.get("update")}
         groups.setdefault(f"{run} {json.dumps(options, sort_keys=True, default=str)}", []).append(job)
     return list(groups.values())
 

@@ -30,7 +30,7 @@ def make_job():
         values = values[:, None] if values.ndim == 2 else values
         steps = list(range(1, values.shape[1] + 1))
         fields = {"model": "cnn", "dataset": "digits", "view": "", "noise": "", "levels": [], "seed": 0, **fields}
-        dataset = {name: fields[name] for name in ("view", "background") if fields.get(name)}
+        dataset = {name: fields[name] for name in ("view", "background", "worlds") if fields.get(name)}
         array = xr.DataArray(
             values[None, ..., None],
             dims=("seed", "stimulus", "step", "probe", "readout"),

@@ -49,6 +49,7 @@ def on_domains(write, tasks, strengths, *, method, view="probes", worlds=6, chan
             dataset=domain,
             view=view,
             method=method,
+            worlds=worlds,
             **fields,
         )
         for number, (domain, task) in enumerate(chosen.items())
@@ -284,6 +285,13 @@ def test_an_array_that_two_runs_hold_counts_once(write, tasks):
         for job, key in zip(on_domains(write, tasks, LOGICAL, method="full") * 2, ("a", "a", None))
     )
     assert claims.distinct([job, other, third]) == [job, third]
+
+
+def test_draws_of_other_sizes_are_not_taken_together(write, tasks):
+    jobs = [job for worlds in (6, 7) for job in on_domains(write, tasks, LOGICAL, method="full", worlds=worlds)]
+    rows = [row for row in claims.claims(jobs) if "premises" in row.claim]
+    alone = row_of("premises", *jobs[: len(DOMAINS)])
+    assert len(rows) == 2 and (rows[0].low, rows[0].high) == (alone.low, alone.high)
 
 
 def test_nothing_is_concluded_from_stimuli_that_taught_nothing(write, tasks):
