@@ -157,12 +157,12 @@ outputs/figures/.preset: FORCE
 # --- End of figures and claims -----------------------------------------------------------------------------------
 
 # --- The paper on a real language model -------------------------------------------------------------------------
-# SIZE=full: eight domains, up to 90 minutes on two cores. SIZE=quick: one domain, five minutes.
+# SIZE=full: eight domains, some two hours on two cores. SIZE=quick: one domain, five minutes.
 REAL := outputs/real/$(SIZE)
-REAL_RUNS := known $(if $(filter quick,$(SIZE)),,context statements)
+REAL_RUNS := known $(if $(filter quick,$(SIZE)),,full context statements)
 REAL_FIGURES := prompting two-by-two sparsity distance
 comma := ,
-SMALL := $(if $(filter quick,$(SIZE)),dataset=ontology dataset.worlds=8 method=full$(comma)prompt)
+SMALL := $(if $(filter quick,$(SIZE)),dataset=ontology dataset.worlds=12 method=lora$(comma)prompt)
 
 real: $(REAL)/claims.md ## Run SmolLM2 on the English domains: tables, claims, figures, pages; SIZE=full or quick.
 
