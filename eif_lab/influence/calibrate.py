@@ -77,8 +77,11 @@ def calibrate(
     watched, yardstick = some_rows(batch, rows, probes, yardstick)
     batch = batch.take(torch.from_numpy(rows))
     given = batch if watched is None else watched
-    with open_measurement(model, loss, batch, given, method=method, update=update, engine=engine, seed=seed) as one:
-        return one.search(yardstick)
+    held_to = Yardstick.of_itself(len(batch)) if yardstick is None else yardstick
+    with open_measurement(
+        model, loss, batch, given, method=method, update=update, engine=engine, seed=seed, read=held_to.needed
+    ) as one:
+        return one.search(held_to)
 
 
 def some_rows(

@@ -149,6 +149,7 @@ class Measurement:
             yardstick: Of these stimuli and probes; None where each stimulus is measured by itself.
         """
         batch, device = as_batch(clean, "stimuli"), device_of(self.problem.model)
+        held_to = Yardstick.of_itself(len(batch)) if yardstick is None else yardstick
         problem = replace(
             self.problem,
             samples=batch.to(device),
@@ -159,28 +160,27 @@ class Measurement:
             trajectory=False,
             candidates=None,
             everything=None,
-            reads=None,
+            reads=torch.from_numpy(held_to.needed),
         )
-        return Measurement(problem, engine_for_search(self.engine), self.prepared.setup).search(yardstick)
+        return Measurement(problem, engine_for_search(self.engine), self.prepared.setup).search(held_to)
 
-    def search(self, yardstick: Yardstick | None = None) -> Calibration:
+    def search(self, yardstick: Yardstick) -> Calibration:
         """The learning rate at which the stimuli are taught as strongly as is asked for.
 
         Args:
-            yardstick: Of the problem's stimuli and probes; None where the probes are the stimuli.
+            yardstick: Of the problem's stimuli and probes.
         """
         update, stimuli = self.problem.update, len(self.problem.members)
-        held_to = Yardstick.of_itself(stimuli) if yardstick is None else yardstick
         target = update.strength
         if target is None:
             before = self.base_readings[:, 0].cpu().numpy()
-            target = (update.headroom or held_to.headroom) * held_to.possible_gain(before)
+            target = (update.headroom or yardstick.headroom) * yardstick.possible_gain(before)
 
         def taught(rate: float) -> Taught:
-            return held_to.taught(self.influence(replace(update, learning_rate=rate))[:, 0, :, 0])
+            return yardstick.taught(self.influence(replace(update, learning_rate=rate))[:, 0, :, 0])
 
         found = search(taught, target, update)
-        return replace(found, stimuli=stimuli, yardstick=held_to.name)
+        return replace(found, stimuli=stimuli, yardstick=yardstick.name)
 
 
 def engine_for_search(engine: Engine) -> Engine:

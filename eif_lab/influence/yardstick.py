@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from eif_lab.errors import rule_error
 
@@ -72,12 +72,16 @@ class Yardstick:
         """The largest gain that is possible before the update, on average over stimuli, in nats."""
         return self._averaged(self.stated, np.broadcast_to(-log_prob, self.stated.shape))
 
+    @property
+    def needed(self) -> Bool[np.ndarray, "stimuli probes"]:
+        """Which probes each stimulus is read on."""
+        return (self.weights != 0) | (self.stated != 0) | (self.own != 0)
+
     def take(self, rows: Int[np.ndarray, " rows"]) -> tuple[Yardstick, Int[np.ndarray, " columns"]]:
         """The yardstick of some stimuli, and the probes that it still needs, to which it belongs."""
-        cells = [getattr(self, name)[rows] for name in ("weights", "stated", "own")]
-        needed = np.flatnonzero(np.any([(one != 0).any(axis=0) for one in cells], axis=0))
-        weights, stated, own = (one[:, needed] for one in cells)
-        return Yardstick(weights, stated, own, self.average, self.headroom, self.name), needed
+        columns = np.flatnonzero(self.needed[rows].any(axis=0))
+        weights, stated, own = (cells[rows][:, columns] for cells in (self.weights, self.stated, self.own))
+        return Yardstick(weights, stated, own, self.average, self.headroom, self.name), columns
 
     def _averaged(self, weights: Cells, values: Cells) -> float:
         """The average of each stimulus's weighted sum; a probe that a stimulus does not weigh may have any value."""

@@ -25,7 +25,7 @@ from eif_lab.library.strength import Gauge, gauge_of
 from eif_lab.methods import Method
 from eif_lab.methods.method import trained_summary
 from eif_lab.models.base import BaseModel, weights_hash
-from eif_lab.readouts.classes import read_log_probs
+from eif_lab.models.reading import read_log_probs
 from eif_lab.readouts.readout import named_readouts
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,6 @@ over its positions. As in ``torch.nn.functional.cross_entropy`` the classes may 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -26,23 +24,6 @@ def log_prob(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:
     precise = at_least_float32(scores(output, target)).flatten(0, -2)
     logs = -F.cross_entropy(precise, target.flatten(), reduction="none", ignore_index=IGNORED)
     return per_row(logs.view_as(target)).sum(1)
-
-
-@torch.no_grad()
-def read_log_probs(
-    model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor, device: torch.device | str, rows: int = 256
-) -> Float[Tensor, " n"]:
-    """Log-probabilities of many targets under a model, some rows at a time; on the device, in nats.
-
-    Args:
-        model: Inputs to outputs.
-        inputs: (n, ...).
-        targets: (n,) or (n, positions).
-        device: Where the model is.
-        rows: How many go through the model at once.
-    """
-    chunks = zip(inputs.split(rows), targets.split(rows))
-    return torch.cat([log_prob(model(some.to(device)), wanted.to(device)) for some, wanted in chunks])
 
 
 def prob(output: Tensor, target: Tensor) -> Float[Tensor, " n"]:

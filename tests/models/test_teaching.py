@@ -18,8 +18,9 @@ from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder, spell_out
 from eif_lab.models.language.phi3 import Phi3, Teaching
 from eif_lab.models.language.teaching import background_accuracy, teach
+from eif_lab.models.reading import read_log_probs
 from eif_lab.readouts.candidates import Candidates
-from eif_lab.readouts.classes import log_prob, read_log_probs
+from eif_lab.readouts.classes import log_prob
 from eif_lab.readouts.readout import READOUTS, named_readouts
 
 

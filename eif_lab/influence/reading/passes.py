@@ -23,7 +23,8 @@ from eif_lab.readouts.candidates import Candidates
 from eif_lab.readouts.readout import READOUTS, Readout, Score
 
 CACHE = 32 * 2**20
-"""Bytes of one pass over probes on a CPU; more leave its cache, and are slower (docs/decisions.md)."""
+"""Bytes of one pass over probes on a CPU, through a model that is smaller than this: more leave the cache, and are
+slower. A larger model's weights leave it in each pass, and its passes are as large as it is (docs/decisions.md)."""
 
 LARGEST_PASS = 4096
 """Probes."""
@@ -84,7 +85,8 @@ class Passes:
         peak = peak_bytes(lambda: passes.read_pass(base.model, *arranged), probes.device)
         base.restore()
         row_bytes = max(1, peak // few.stop)
-        size = rows_at_once(row_bytes, memory_budget, probes.device)
+        model_bytes = sum(parameter.nbytes for parameter in base.model.parameters())
+        size = rows_at_once(row_bytes, memory_budget, probes.device, model_bytes)
         return replace(passes, row_bytes=row_bytes, chunks=Chunks(size, "probes"))
 
     def plain(self, one_pass: bool) -> Passes:
@@ -224,11 +226,13 @@ def passes_of(problem: Problem, arrangement: Arrangement | None = None) -> Passe
     return replace(passes, runs=problem.runs)
 
 
-def rows_at_once(row_bytes: int, memory_budget: float, device: torch.device) -> int:
-    """On a CPU as many as keep a pass in the cache, elsewhere as many as half the memory budget holds."""
+def rows_at_once(row_bytes: int, memory_budget: float, device: torch.device, model_bytes: int) -> int:
+    """As many as half the memory budget holds; on a CPU also no more than keep a pass in the cache, or as small as the
+    model.
+    """
     room = memory_budget * GIB / 2
     if device.type == "cpu":
-        room = min(room, CACHE)
+        room = min(room, max(CACHE, model_bytes))
     return 2 ** max(0, min(int(room / row_bytes), LARGEST_PASS).bit_length() - 1)
 
 

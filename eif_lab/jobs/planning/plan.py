@@ -25,7 +25,7 @@ from eif_lab.jobs.planning.example import judging, made_up, on_disk
 from eif_lab.jobs.planning.room import available, held_bytes, lacking, why_barred
 from eif_lab.jobs.planning.sizes import META
 from eif_lab.jobs.planning.training import schooled
-from eif_lab.readouts.classes import read_log_probs
+from eif_lab.models.reading import read_log_probs
 from eif_lab.results.cache import ArrayCache
 from eif_lab.results.plan import Plan
 

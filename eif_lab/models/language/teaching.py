@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from eif_lab.data.task import Background, Texts
 from eif_lab.models.base import Loss, Training
 from eif_lab.models.language.encoding import spell_out
+from eif_lab.models.reading import read_log_probs
 from eif_lab.readouts.among import correct_among
 from eif_lab.readouts.candidates import Candidates
-from eif_lab.readouts.classes import read_log_probs
 
 Encode = Callable[[Texts], tuple[Tensor, Tensor]]
 
