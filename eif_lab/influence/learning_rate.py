@@ -15,6 +15,10 @@ FACTOR = 4.0
 SMALLEST, LARGEST = 1e-12, 1e6
 """Rates beyond which none is looked for."""
 
+NEAR, FAR = 0.05, 0.1
+"""The search ends at a strength that is off its target by less than this share, and has failed beyond the other. A
+sample of stimuli does not tell their strength better than that."""
+
 FALLEN = 0.9
 """A rate has overshot where stimuli gain less than this share of what they gain on themselves at a lower rate."""
 
@@ -103,7 +107,7 @@ def search(teaching: Teaching, target: float, update: Update) -> Calibration:
         high = min(rate for rate in trials.found if trials.strength(rate) >= target)
         low = max(rate for rate in trials.found if rate < high)
     for _ in range(12):
-        if high is None or min(abs(trials.strength(rate) - target) for rate in (low, high)) <= 0.02 * target:
+        if high is None or min(abs(trials.strength(rate) - target) for rate in (low, high)) <= NEAR * target:
             break
         middle = interpolate(low, high, trials, target)
         if -math.inf < trials.strength(middle) < target:
@@ -118,8 +122,8 @@ def search(teaching: Teaching, target: float, update: Update) -> Calibration:
 
 
 def close_to_target(strength: float, target: float) -> bool:
-    """Whether a strength is within a tenth of its target."""
-    return abs(strength - target) <= 0.1 * abs(target)
+    """Whether a strength is near enough to its target."""
+    return abs(strength - target) <= FAR * abs(target)
 
 
 def bracket(trials: Trials, target: float, start: float) -> tuple[float, float | None]:

@@ -177,7 +177,9 @@ class Measurement:
             target = (update.headroom or yardstick.headroom) * yardstick.possible_gain(before)
 
         def taught(rate: float) -> Taught:
-            return yardstick.taught(self.influence(replace(update, learning_rate=rate))[:, 0, :, 0])
+            strengths = yardstick.taught(self.influence(replace(update, learning_rate=rate))[:, 0, :, 0])
+            self.prepared.rechecks = False  # once is enough: what is then measured is checked again
+            return strengths
 
         found = search(taught, target, update)
         return replace(found, stimuli=stimuli, yardstick=yardstick.name)

@@ -127,11 +127,12 @@ class PreparedChunks(PreparedUpdate):
         """Readings after an update on each of the stimuli: (stimuli, steps read, probes, readouts)."""
         members, passes = problem.members, self.setup.passes
         count = len(members)
-        trajectory, recheck = self.batched.start(problem, self.layout, count), Recheck(problem, passes)
+        trajectory = self.batched.start(problem, self.layout, count)
+        recheck = Recheck(problem, passes) if self.rechecks else None
         parameters, readings = trajectory.parameters(), list[Tensor]()
         for step in range(1, problem.update.steps + 1):
             gradients = backward(problem, self.layout, parameters, problem.samples.take(members))
-            if step == recheck.step:
+            if recheck and step == recheck.step:
                 recheck.gradient(parameters, gradients)
             trajectory.step(gradients)
             del gradients
@@ -139,5 +140,6 @@ class PreparedChunks(PreparedUpdate):
             if problem.trajectory or step == problem.update.steps:
                 each = [self.reader.read_rows(parameters, i, problem.rows_of(i)) for i in range(count)]
                 readings.append(torch.stack(each))
-        recheck.readings(parameters, readings[-1])
+        if recheck:
+            recheck.readings(parameters, readings[-1])
         return passes.probe_readings(torch.stack(readings, dim=1))

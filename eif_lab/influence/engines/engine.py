@@ -55,10 +55,12 @@ class Prepared(ABC):
         setup: What is measured, and how it goes through the model.
         stimuli_at_once: How many stimuli it takes at once.
         note: What a user should know of how it does this problem; empty where there is nothing.
+        rechecks: Whether an engine that takes stimuli together does one of each chunk again alone.
     """
 
     stimuli_at_once: int = 1
     note: str = ""
+    rechecks: bool = True
 
     def __init__(self, engine: Engine, setup: Setup) -> None:
         self.engine, self.setup = engine, setup
