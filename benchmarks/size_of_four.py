@@ -23,6 +23,7 @@ from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.distance_decay import DistanceDecay
 from eif_lab.desiderata.noise_invariance import NoiseInvariance
 from eif_lab.desiderata.sparsity import Sparsity
+from eif_lab.desiderata.statistics import ARCSINE, FISHER, Scale
 from eif_lab.desiderata.symmetry import Symmetry
 from eif_lab.desiderata.verdict import Finding
 
@@ -199,9 +200,11 @@ CASES: dict[str, tuple[Desideratum, Maker, tuple[float, ...]]] = {
 """By name: the desideratum, what draws an array, and the signals in it."""
 
 
-def scale(statistic: str, value: np.ndarray | float) -> np.ndarray:
-    """A statistic on the scale of its t distribution, which is the arcsine for a correlation with the transpose."""
-    return np.arcsin(value) if statistic == "correlation" else np.asarray(value)
+def scale_of(statistic: str) -> Scale:
+    """The scale of a statistic's t distribution; see `Desideratum.correlation`."""
+    if statistic == "correlation":
+        return ARCSINE
+    return FISHER if statistic.startswith("between_classes") else Scale(np.asarray, np.asarray)
 
 
 def size_of(desideratum: Desideratum, drawn: Iterable[xr.DataArray]) -> list[Size]:
@@ -215,13 +218,14 @@ def size_of(desideratum: Desideratum, drawn: Iterable[xr.DataArray]) -> list[Siz
 
 def summary(statistic: str, findings: list[Finding]) -> Size:
     """How often these draws of one finding err."""
-    ends = ([getattr(finding, end) for finding in findings] for end in ("effect", "low", "high"))
-    effect, low, high = (scale(statistic, np.array(values)) for values in ends)
+    ends = (np.array([getattr(finding, end) for finding in findings]) for end in ("effect", "low", "high"))
+    scale = scale_of(statistic)
+    effect, low, high = (scale.of(values) for values in ends)
     truth, freedom = effect.mean(), findings[0].n - 1
     narrower = stats.t.ppf(0.95, freedom) / stats.t.ppf(0.975, freedom)
     return Size(
         statistic,
-        float(np.sin(truth)) if statistic == "correlation" else float(truth),
+        float(scale.back(truth)),
         satisfied=float(np.mean(effect - narrower * (effect - low) > truth)),
         violated=float(np.mean(effect + narrower * (high - effect) < truth)),
         covered=float(np.mean(((low <= truth) & (truth <= high))[np.isfinite(low)])),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Float
 from numpy.random import Generator
 
+from eif_lab.desiderata import statistics
 from eif_lab.desiderata.selection import prepare
 from eif_lab.desiderata.statistics import Estimate, divide, fieller_interval, jackknife, pair_jackknife
 from eif_lab.desiderata.verdict import Finding, Verdict
@@ -80,6 +81,25 @@ class Desideratum(Options):
         low, high = estimate.interval(self.confidence)
         p_value, p_violated = self.p_values(estimate, units, threshold)
         return Finding(statistic, estimate.value, low, high, p_value, units, unit, threshold, p_violated, chance)
+
+    def correlation(
+        self, statistic: str, weighted: Weighted, units: int, unit: str, threshold: float, *, scale: statistics.Scale
+    ) -> Finding:
+        """A correlation over pairs of units, with the interval and the p-values that it has on another scale.
+
+        As it stands the jackknife errs to one side: the two sides of a correlation are not equally uncertain.
+
+        Args:
+            statistic, weighted, units, unit, threshold: Those of `finding`.
+            scale: On which they are.
+        """
+
+        def scaled(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
+            return scale.of(weighted(counts))
+
+        finding = self.finding(statistic, scaled, units, unit, float(scale.of(threshold)), pairs=True)
+        effect, low, high = (float(scale.back(end)) for end in (finding.effect, finding.low, finding.high))
+        return replace(finding, effect=effect, low=low, high=high, threshold=threshold)
 
     def ratio(
         self,

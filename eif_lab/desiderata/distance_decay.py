@@ -107,7 +107,9 @@ class DistanceDecay(Desideratum):
             cells = kept[:, :, None], kept[:, None, :]
             return decay_between(np.abs(moved[cells]), apart[cells])
 
-        return self.finding(f"between_classes_{name}", weighted, len(moved), units.name, self.threshold, pairs=True)
+        return self.correlation(
+            f"between_classes_{name}", weighted, len(moved), units.name, self.threshold, scale=statistics.FISHER
+        )
 
     def distances(self, influence: xr.DataArray) -> tuple[str, Float[np.ndarray, "stimulus probe"]]:
         """The distance chosen, or the array's first one, with its name.

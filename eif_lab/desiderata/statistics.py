@@ -17,6 +17,9 @@ from scipy import special
 _TIE = 1e-12
 """Relative round-off below which two values of one statistic count as equal."""
 
+_DRAWN_IN = 0.95
+"""Of a correlation on Fisher's scale."""
+
 
 # Concentration of one row -------------------------------------------------------------------------------------------
 
@@ -224,6 +227,34 @@ def fieller_interval(
         return float("nan"), float("nan")
     reach = np.sqrt(max(product**2 - square * (top**2 - of_top), 0.0))
     return float((product - reach) / square), float((product + reach) / square)
+
+
+class Scale(NamedTuple):
+    """A scale on which the two sides of a correlation are equally uncertain.
+
+    Attributes:
+        of: A correlation to its place on the scale.
+        back: The correlation at a place, which may lie beyond the scale's ends.
+    """
+
+    of: Callable[[ArrayLike], np.ndarray]
+    back: Callable[[ArrayLike], np.ndarray]
+
+
+ARCSINE = Scale(
+    of=lambda values: np.arcsin(np.clip(values, -1, 1)),
+    back=lambda places: np.sin(np.clip(places, -np.pi / 2, np.pi / 2)),
+)
+"""For the correlation of an array with its transpose; Fisher's errs to the other side there (docs/desiderata.md)."""
+
+FISHER = Scale(
+    of=lambda values: np.arctanh(_DRAWN_IN * np.asarray(values)), back=lambda places: np.tanh(places) / _DRAWN_IN
+)
+"""For a rank correlation over pairs of classes, which is drawn in a little: of few classes it may be 1, and is then to
+be at a finite place, near that of 0.99.
+
+Source: Fisher (1921), On the probable error of a coefficient of correlation, Metron 1.
+"""
 
 
 # Arithmetic ---------------------------------------------------------------------------------------------------------

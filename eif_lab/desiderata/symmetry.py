@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -25,11 +25,9 @@ class Symmetry(Desideratum):
 
     Statistic: Pearson correlation of ``I[i, j]`` with ``I[j, i]`` over i != j. Of texts it is taken within each world
     and averaged over worlds, so that it is the same however many worlds there are: what different worlds do to each
-    other is noise. Unit: the class or the world, whose rows and columns leave together, else the sample. The jackknife
-    is done on the scale of the arcsine, on which the two sides of a correlation are equally uncertain: as it stands it
-    errs to one side in small arrays with heavy tails, on Fisher's scale to the other. Where noise was added, the clean
-    samples are judged. Where no statement says anything about another one, influence between them ought to be none,
-    and the symmetry of none is that of noise: there is no verdict.
+    other is noise. Unit: the class or the world, whose rows and columns leave together, else the sample. Where noise
+    was added, the clean samples are judged. Where no statement says anything about another one, influence between them
+    ought to be none, and the symmetry of none is that of noise: there is no verdict.
 
     What a symmetric array says: after one small step of SGD, influence on the loss itself (the readout ``log_prob``
     where the loss is the mean of it) is to first order ``rate * <grad s_i, grad s_j>``, which is symmetric whatever the
@@ -53,8 +51,13 @@ class Symmetry(Desideratum):
     def judge(self, influence: xr.DataArray, generator: Generator) -> Verdict:
         """The verdict on a prepared array."""
         square = Square.of(influence)
-        headline = self.on_angles("correlation", square.symmetry(), square, self.threshold)
-        ranks = self.on_angles("rank_correlation", square.symmetry(ranks=True), square, self.threshold)
+        headline, ranks = (
+            self.correlation(name, symmetry, square.count, square.unit, self.threshold, scale=statistics.ARCSINE)
+            for name, symmetry in (
+                ("correlation", square.symmetry()),
+                ("rank_correlation", square.symmetry(ranks=True)),
+            )
+        )
         details = {
             "rank_correlation": ranks.effect,
             "rank_correlation_low": ranks.low,
@@ -90,18 +93,6 @@ class Symmetry(Desideratum):
             return one(counts) - two(counts)
 
         return self.finding("excess_over_first_order", difference, exact.count, exact.unit, 0.0, pairs=True)
-
-    def on_angles(self, name: str, correlation: Weighted, square: Square, threshold: float) -> Finding:
-        """A correlation with the interval and the p-values of its arcsine."""
-
-        def transformed(counts: Float[np.ndarray, "draws units"]) -> Float[np.ndarray, " draws"]:
-            return np.arcsin(np.clip(correlation(counts), -1, 1))
-
-        bar = float(np.arcsin(threshold))
-        finding = self.finding(name, transformed, square.count, square.unit, bar, pairs=True)
-        ends = np.clip([finding.effect, finding.low, finding.high], -np.pi / 2, np.pi / 2)
-        effect, low, high = (float(value) for value in np.sin(ends))
-        return replace(finding, effect=effect, low=low, high=high, threshold=threshold)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -84,7 +85,7 @@ def noisy_images(seed, classes=2, samples=6, blind=False, jitter=0.02):
 
 ORACLES = {
     "symmetry": (Symmetry, images),
-    "distance_decay": (DistanceDecay, images),
+    "distance_decay": (DistanceDecay, partial(images, classes=10)),
     "sparsity": (Sparsity, images),
     "noise_invariance": (NoiseInvariance, noisy_images),
     "logic": (Logic, worlds),
