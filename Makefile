@@ -11,7 +11,7 @@ SIZE ?= full
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test docs lint types contracts check format lock clean bench bench-gpu attribution pretrain smollm2 real test-zoo test-ray test-slurm figures claims
+.PHONY: help setup sweep test docs lint types contracts check format lock clean bench bench-gpu attribution pretrain smollm2 real real-sets test-zoo test-ray test-slurm figures claims
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -173,4 +173,10 @@ $(REAL)/claims.md: $(REAL_RUNS:%=$(REAL)/%/sweep.parquet)
 	$(BIN)/eif-lab claims $(REAL_RUNS:%=$(REAL)/%) --output $(REAL)
 	$(foreach figure,$(REAL_FIGURES),$(BIN)/eif-lab figures $(figure) $(REAL_RUNS:%=$(REAL)/%) --output $(REAL) &&) true
 	$(foreach run,$(REAL_RUNS),$(BIN)/eif-lab report $(REAL)/$(run) --claims $@ --learners &&) true
+
+real-sets: outputs/real/sets/sweep.parquet ## Run SmolLM2 on relations, fictional_knowledge, ProofWriter and ProntoQA: overnight.
+
+outputs/real/sets/sweep.parquet: conf/experiment/real_sets.yaml | $(READY) $(SMOLLM2)/report.json
+	$(BIN)/eif-lab -m experiment=real_sets hydra.sweep.dir=$(@D)
+	$(BIN)/eif-lab report $(@D) --learners
 # --- End of the real model ---------------------------------------------------------------------------------------

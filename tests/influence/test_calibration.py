@@ -15,8 +15,10 @@ from torch import nn
 
 from eif_lab import calibrate, measure_influence
 from eif_lab.errors import ConfigError
+from eif_lab.influence.engines import batched
 from eif_lab.influence.learning_rate import search
 from eif_lab.influence.measurement import Measurement
+from eif_lab.influence.per_sample.recheck import Recheck
 from eif_lab.influence.update import OPTIMIZERS, Update
 from eif_lab.influence.yardstick import Taught, Yardstick, draw_rows
 
@@ -194,6 +196,40 @@ def test_as_many_stimuli_as_are_asked_for_are_drawn_and_what_they_need_is_read(n
     array = alone(net, batch, probes, Update(learning_rate=found.learning_rate))[rows][:, columns]
     assert found.strength == pytest.approx(some.taught(array).strength, rel=1e-6)
     assert draw_rows(7, None).tolist() == draw_rows(7, 9).tolist() == list(range(7))
+
+
+def test_the_search_reads_of_each_stimulus_no_more_than_its_yardstick_needs(net, batch, taught_on_others, monkeypatch):
+    probes, yardstick = taught_on_others
+    measured = []
+    influence = Measurement.influence
+
+    def noted(measurement, *args):
+        array = influence(measurement, *args)
+        measured.append(array[:, 0, :, 0])
+        return array
+
+    monkeypatch.setattr(Measurement, "influence", noted)
+    for given, needed in (
+        ({"probes": probes, "yardstick": yardstick}, yardstick.needed),
+        ({}, np.eye(len(batch[1]), dtype=bool)),
+    ):
+        measured.clear()
+        calibrate(net, F.cross_entropy, batch, update={"strength": 0.05}, **given)
+        assert measured
+        for array in measured:
+            np.testing.assert_array_equal(np.isfinite(array), needed)
+
+
+def test_the_search_does_a_stimulus_again_alone_at_its_first_rate(net, batch, monkeypatch):
+    """What is measured at the rate that it finds is checked again."""
+    found, checks = [], []
+    monkeypatch.setattr(batched, "Recheck", lambda *given: checks.append(len(found)) or Recheck(*given))
+    influence = Measurement.influence
+    monkeypatch.setattr(Measurement, "influence", lambda *given: found.append(0) or influence(*given))
+    calibrate(net, F.cross_entropy, batch, update={"strength": 0.05, "steps": 2})
+    assert len(found) > 1 and set(checks) == {1}
+    measure_influence(net, F.cross_entropy, batch, batch, update={"learning_rate": 0.1, "steps": 2})
+    assert len(set(checks)) == 2
 
 
 @pytest.mark.parametrize(

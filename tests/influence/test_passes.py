@@ -181,3 +181,13 @@ def test_shared_prefixes_change_nothing(monkeypatch, method):
     assert len(asked) == packed
     assert np.abs(plain).max() > 1e-3
     np.testing.assert_allclose(shared, plain, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("model", "rows"),
+    [(1, 32), (100, 64), (500, 256), (5000, 1024)],
+    ids=["a small model", "one that leaves the cache", "a larger one", "one beyond the budget"],
+)
+def test_a_pass_on_a_cpu_is_as_large_as_the_cache_or_the_model_within_the_budget(model, rows):
+    """Rows of 1 MiB, a budget of 2 GiB of which a pass may take half, and models of so many MiB."""
+    assert passes.rows_at_once(2**20, 2.0, torch.device("cpu"), model * 2**20) == rows

@@ -26,7 +26,10 @@ from eif_lab.influence.resources.memory import peak_bytes
 Size = tuple[float, float]
 """Of a part: stimuli, and rows of probes."""
 
-Quantity = Callable[[Callable[[], Any]], float]
+Amount = float | np.ndarray
+"""Of one quantity, or of several."""
+
+Quantity = Callable[[Callable[[], Any]], Amount]
 """What a call takes."""
 
 Part = Callable[[Prepared, Size], Prepared]
@@ -43,7 +46,7 @@ def addmm_flops(_: Sequence[int], left: Sequence[int], right: Sequence[int], **_
 
 @dataclass(frozen=True)
 class Rates:
-    """What the parts of a measurement take, in seconds or operations.
+    """What the parts of a measurement take, in seconds, operations, or both.
 
     Attributes:
         chunk: Of what is done once for stimuli that are updated together.
@@ -51,9 +54,9 @@ class Rates:
         row: Of reading one row of the probes.
     """
 
-    chunk: float
-    stimulus: float
-    row: float
+    chunk: Amount
+    stimulus: Amount
+    row: Amount
 
     @classmethod
     def measured(cls, prepared: Prepared, quantity: Quantity, part: Part, most: int = LARGEST_CHUNK) -> Rates:
@@ -68,14 +71,14 @@ class Rates:
         size = prepared.setup.passes.size
         row = of_a_row(prepared.setup.passes, quantity)
         one = quantity(partial(run, part(prepared, (1, size))))
-        several = min(stimuli_at_once(prepared), most, max(2, int(LONGEST / one)) if quantity is seconds else 2)
+        several = min(stimuli_at_once(prepared), most, max(2, int(LONGEST / float(one))) if quantity is seconds else 2)
         if several == 1:
-            return cls(0.0, max(0.0, one - 2 * size * row), row)
+            return cls(0.0, np.maximum(0.0, one - 2 * size * row), row)
         more = quantity(partial(run, part(prepared, (several, size))))
-        stimulus = max(0.0, (more - one) / (several - 1) - size * row)
-        return cls(max(0.0, one - stimulus - 2 * size * row), stimulus, row)
+        stimulus = np.maximum(0.0, (more - one) / (several - 1) - size * row)
+        return cls(np.maximum(0.0, one - stimulus - 2 * size * row), stimulus, row)
 
-    def of(self, stimuli: int, pairs: int, rows: int, at_once: int) -> float:
+    def of(self, stimuli: int, pairs: int, rows: int, at_once: int) -> Amount:
         """A whole measurement.
 
         Args:
@@ -87,8 +90,18 @@ class Rates:
         chunks = math.ceil(stimuli / at_once)
         return chunks * self.chunk + stimuli * self.stimulus + (pairs + rows) * self.row
 
+    def of_search(self, stimuli: int, pairs: int, rows: int, at_once: int, trials: int) -> Amount:
+        """A search for a learning rate, which reads the base once, and does once what is done for a chunk.
 
-def of_a_row(passes: Passes, quantity: Quantity) -> float:
+        Args:
+            stimuli, pairs, rows, at_once: Of one trial, as `of` takes them.
+            trials: How many rates are tried.
+        """
+        first = self.of(stimuli, pairs, rows, at_once)
+        return first + (trials - 1) * replace(self, chunk=0.0).of(stimuli, pairs, 0, at_once)
+
+
+def of_a_row(passes: Passes, quantity: Quantity) -> Amount:
     """What reading one row takes, on average over passes at the beginning, in the middle and at the end."""
     size, every = passes.size, len(passes.probes)
     starts = sorted({0, (every - size) // 2, every - size})
@@ -128,13 +141,13 @@ def of_a_prediction(prepared: Prepared, known: Mapping[Size, float]) -> float:
     return len(problem.members) / stimuli * extrapolate(known, (stimuli, len(problem.probes)))
 
 
-def extrapolate_total(prepared: Prepared, quantity: Quantity, part: Part) -> float:
+def extrapolate_total(prepared: Prepared, quantity: Callable[[Callable[[], Any]], float], part: Part) -> float:
     """A quantity of the whole measurement, as `Rates.measured` takes it."""
     if not prepared.engine.exact:
         return of_a_prediction(
             prepared, {size: quantity(partial(run, part(prepared, size))) for size in corners(prepared)}
         )
-    return Rates.measured(prepared, quantity, part).of(*amounts(prepared))
+    return float(Rates.measured(prepared, quantity, part).of(*amounts(prepared)))
 
 
 def amounts(prepared: Prepared) -> tuple[int, int, int, int]:
@@ -188,6 +201,15 @@ def seconds(call: Callable[[], Any]) -> float:
         finish()
         times.append(time.perf_counter() - started)
     return min(times)
+
+
+def both(call: Callable[[], Any]) -> np.ndarray:
+    """Seconds and floating-point operations of one call, for a model of which each takes long."""
+    finish()
+    started = time.perf_counter()
+    counted = operations(call)
+    finish()
+    return np.array([time.perf_counter() - started, counted])
 
 
 def finish() -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from eif_lab.errors import ConfigError
@@ -21,6 +22,7 @@ from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.resources.forecast import (
     Rates,
     amounts,
+    both,
     extrapolate_total,
     flops,
     operations,
@@ -57,7 +59,7 @@ def tuned(job: Job, inputs: Inputs) -> Plan:
     prepared = job.engine.prepare(setup)
     choosing = time.perf_counter() - started
     meta, large = problem.members.is_meta, bytes_of(inputs.model) > MOST_BYTES
-    known = known_of(prepared, 1 if large else LARGEST_CHUNK)
+    known = known_of(prepared, large)
     search = searched(job, inputs, prepared, known, choosing) if job.update.learning_rate is None else Plan()
     every = [prepared] if large else [prepared, *others(prepared, setup)]
     updates, rows, exact = len(problem.members), len(problem.probes), prepared.engine.exact
@@ -67,7 +69,7 @@ def tuned(job: Job, inputs: Inputs) -> Plan:
         memory={one.engine.name: (large and one.planned_bytes()) or peak(one, SHAPES_AT_ONCE) for one in every},
         fine_tunes=search.fine_tunes + (updates if exact else 0),
         probe_passes=search.probe_passes + (amounts(prepared)[1] + rows if exact else rows),
-        flops=search.flops + (known.operations.of(*amounts(prepared)) if known else flops(prepared)),
+        flops=search.flops + (float(known.operations.of(*amounts(prepared))) if known else flops(prepared)),
         seconds={**search.seconds, "measuring": choosing + measuring(prepared, known)},
         notes=[compiled] if not meta and prepared.setup.passes.kernels is not None else [],
     )
@@ -85,17 +87,24 @@ class Known(NamedTuple):
     seconds: Rates | None
 
 
-def known_of(prepared: Prepared, most: int) -> Known | None:
+def known_of(prepared: Prepared, large: bool) -> Known | None:
     """What the parts take; None of a prediction, of which whole chunks alone tell anything.
 
     Args:
         prepared: The engine that is to do it.
-        most: How many stimuli are tried at once when operations are counted.
+        large: Whether the model is so large that its parts are run no more often than they must be.
     """
     if not prepared.engine.exact:
         return None
-    counted = Rates.measured(prepared, operations, outline_part, most)
-    return Known(counted, None if prepared.setup.problem.members.is_meta else Rates.measured(prepared, seconds, part))
+    if prepared.setup.problem.members.is_meta:
+        return Known(Rates.measured(prepared, operations, outline_part, 1 if large else LARGEST_CHUNK), None)
+    if large:
+        rates = Rates.measured(prepared, both, part)
+        times, counted = (
+            Rates(*(np.broadcast_to(one, 2)[i] for one in (rates.chunk, rates.stimulus, rates.row))) for i in range(2)
+        )
+        return Known(counted, times)
+    return Known(Rates.measured(prepared, operations, outline_part), Rates.measured(prepared, seconds, part))
 
 
 def measuring(prepared: Prepared, known: Known | None) -> float:
@@ -104,7 +113,7 @@ def measuring(prepared: Prepared, known: Known | None) -> float:
         return math.nan
     if known is None or known.seconds is None:
         return extrapolate_total(prepared, seconds, part)
-    return known.seconds.of(*amounts(prepared))
+    return float(known.seconds.of(*amounts(prepared)))
 
 
 def measured_problem(job: Job, inputs: Inputs) -> Problem:
@@ -116,7 +125,7 @@ def measured_problem(job: Job, inputs: Inputs) -> Problem:
 
 
 def searched(job: Job, inputs: Inputs, prepared: Prepared, known: Known | None, choosing: float) -> Plan:
-    """The search for a learning rate: trials of the same update as the measurement's, on fewer probes.
+    """The search for a learning rate: trials of the same update as the measurement's, each on what it is to raise.
 
     Args:
         job: The options.
@@ -129,15 +138,18 @@ def searched(job: Job, inputs: Inputs, prepared: Prepared, known: Known | None, 
     if known is None:  # the rate of a prediction is that of the influence that it predicts
         problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, stimuli, probes, "include")
         prepared = engine_for_search(job.engine).prepare(Setup.of(problem))
-        known = known_of(prepared, LARGEST_CHUNK)
+        known = known_of(prepared, large=False)
     assert known is not None
-    count = len(stimuli)
-    each = count, count * len(probes), len(probes), prepared.stimuli_at_once
+    count, yardstick = len(stimuli), inputs.gauge.yardstick
+    pairs = count if yardstick is None else int(yardstick.needed.sum())
+    trials = count, pairs, len(probes), prepared.stimuli_at_once, TRIALS
     return Plan(
         fine_tunes=TRIALS * count,
-        probe_passes=TRIALS * (count + 1) * len(probes),
-        flops=TRIALS * known.operations.of(*each),
-        seconds={"calibrating": math.nan if known.seconds is None else choosing + TRIALS * known.seconds.of(*each)},
+        probe_passes=TRIALS * pairs + len(probes),
+        flops=float(known.operations.of_search(*trials)),
+        seconds={
+            "calibrating": math.nan if known.seconds is None else choosing + float(known.seconds.of_search(*trials))
+        },
     )
 
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from eif_lab.errors import ConfigError, NotApplicable, one_line
 from eif_lab.influence.resources.forecast import seconds
 from eif_lab.influence.resources.precision import full_precision
-from eif_lab.influence.soundness import FEW
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.device import deterministic_algorithms
@@ -29,20 +30,25 @@ from eif_lab.models.reading import read_log_probs
 from eif_lab.results.cache import ArrayCache
 from eif_lab.results.plan import Plan
 
+SOME = 32
+"""Probes that are read to tell how long all of them take."""
+
 COPIES = 3
 """Of an array at once, while its parts are put together."""
 
 
 def reading(job: Job, inputs: Inputs) -> float:
     """Seconds in which the base model is read before anything is measured: its features, and its answers."""
-    model, probes = inputs.model, inputs.probes
+    model, base, probes = inputs.model, inputs.base, inputs.probes
     device = next(model.parameters()).device
     if device.type == META:
         return 0.0
-    few = probes.take(slice(min(FEW, len(probes))))
-    each = seconds(lambda: read_log_probs(model, few.inputs, few.targets, str(device))) / len(few)
-    answers = 1 + job.method.adds_modules
-    return each * (len(inputs.stimuli) + (1 + answers) * len(inputs.task.probes))
+    few = probes.take(slice(min(SOME, len(probes)))).to(device)
+    with torch.no_grad():
+        features = seconds(lambda: base.features(few.inputs)) / len(few)
+    answers = seconds(lambda: read_log_probs(model, few.inputs, few.targets, device)) / len(few)
+    count = len(inputs.task.probes)
+    return features * (len(inputs.stimuli) + count) + answers * count * (1 + job.method.adds_modules)
 
 
 def plan_jobs(jobs: Sequence[tuple[Sequence[str], Job | NotApplicable]]) -> Iterator[Plan]:
