@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,7 +20,7 @@ from eif_lab.jobs.device import must_be_usable
 from eif_lab.jobs.encoded import EncodedSamples
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
-from eif_lab.library.measure import rows_to_read
+from eif_lab.library.measure import rows_to_read, with_base_log_prob
 from eif_lab.library.strength import Gauge, gauge_of
 from eif_lab.methods import Method
 from eif_lab.methods.method import trained_summary
@@ -135,17 +135,6 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel, read: bool
     rows = probes if candidates is None else encoded.rows(answers)
     distances = {**task.distances, "feature": feature}
     return Inputs(task, clean, gauge, stimuli, rows, candidates, encoded, distances, base, model, record)
-
-
-def with_base_log_prob(task: Task, before: Tensor) -> Task:
-    """The task whose probes have the coordinate ``base_log_prob``, in nats: how likely each was before any update.
-
-    Args:
-        task: With or without it.
-        before: (probes,).
-    """
-    coords = {**task.probes.coords, "base_log_prob": before.detach().double().cpu().numpy()}
-    return replace(task, probes=replace(task.probes, coords=coords))
 
 
 def with_method(

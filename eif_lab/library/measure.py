@@ -14,10 +14,13 @@ from eif_lab.data.task import Samples, Task, Texts
 from eif_lab.errors import must_be, rule_error
 from eif_lab.influence.arguments import must_be_recipe, named_update, one_seed
 from eif_lab.influence.array import annotate
+from eif_lab.influence.batch import device_of
 from eif_lab.influence.calibrate import calibrate
+from eif_lab.influence.caller_model import prepared_for_training
 from eif_lab.influence.context import measure_context
 from eif_lab.influence.engines import Engine, named_engine
 from eif_lab.influence.measure import measure_influence
+from eif_lab.influence.resources.precision import full_precision
 from eif_lab.influence.update import Update
 from eif_lab.library.strength import gauge_of
 from eif_lab.methods import Method, named_method
@@ -25,6 +28,7 @@ from eif_lab.methods.method import ContextMethod
 from eif_lab.models.base import BaseModel, Loss
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder, spell_out
+from eif_lab.models.reading import read_log_probs
 from eif_lab.readouts.readout import Score, named_readouts
 
 if TYPE_CHECKING:
@@ -77,7 +81,8 @@ def measure_task(
 
     Returns:
         (stimulus, probe), and ``readout`` behind them where several are asked for, with the task's labels, relations
-        and distances as coordinates; `judge` takes it as it is.
+        and distances as coordinates, and ``probe_base_log_prob``, how likely each probe was before any update, in nats;
+        `judge` takes it as it is.
 
     Raises:
         ConfigError: Model, tokenizer and task do not go together, or an option is wrong.
@@ -122,7 +127,9 @@ def measure_task(
             candidates=candidates,
             read=task.read,
         )
-    return annotate(array, task).assign_attrs(method=chosen.name)
+    with prepared_for_training(reader.module, None, 0) as ready, full_precision():
+        before = read_log_probs(ready, *reader.encode(task.probes), device_of(ready))
+    return annotate(array, with_base_log_prob(task, before)).assign_attrs(method=chosen.name)
 
 
 def reader_of(model: Any, tokenizer: Any) -> Reader:
@@ -165,6 +172,17 @@ def rows_to_read(readouts: Sequence[Any], probes: Samples) -> tuple[Samples, np.
     if not (isinstance(probes, Texts) and probes.candidates and compares):
         return probes, None
     return spell_out(probes)
+
+
+def with_base_log_prob(task: Task, before: Tensor) -> Task:
+    """The task whose probes have the coordinate ``base_log_prob``, in nats: how likely each was before any update.
+
+    Args:
+        task: With or without it.
+        before: (probes,).
+    """
+    coords = {**task.probes.coords, "base_log_prob": before.detach().double().cpu().numpy()}
+    return replace(task, probes=replace(task.probes, coords=coords))
 
 
 def with_rate(

@@ -19,6 +19,7 @@ from eif_lab.errors import ConfigError
 from eif_lab.models.base import BaseModel
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
+from eif_lab.readouts.classes import log_prob
 
 UPDATE = {"learning_rate": 0.01}
 
@@ -138,6 +139,11 @@ def test_a_task_is_measured_as_its_encoded_rows_are(task, language_model, method
         task.stimuli.ids
     )
     assert len(judge(array, "logic")) == 1
+    model.eval()
+    with torch.no_grad():
+        inputs, targets = encode(task.probes)
+        before = log_prob(CausalLM(model, encode.pad)(inputs), targets)
+    np.testing.assert_allclose(array.probe_base_log_prob, before, rtol=1e-4)
 
 
 def test_prompting_measures_the_same_probes_through_the_context(task, language_model):

@@ -15,9 +15,10 @@ import xarray as xr
 from eif_lab.desiderata.evaluation import evaluate_all
 from eif_lab.influence.array import annotate
 from eif_lab.influence.resources.forecast import seconds
-from eif_lab.jobs.inputs import Inputs, with_base_log_prob
+from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.record import ATTRIBUTE
+from eif_lab.library.measure import with_base_log_prob
 from eif_lab.results.arrays import write_array
 from eif_lab.results.provenance import provenance
 
