@@ -172,9 +172,9 @@ def row_labels(jobs: Sequence[JobResults], names: Sequence[str], groups: Sequenc
         )
         for job in jobs
     ]
-    if all(model.startswith(title("")) for model, *_ in parts):
+    if all(model.startswith(title("")) for model, *_ in parts if model):
         parts = [(model.removeprefix(title("")), *others) for model, *others in parts]
-    vary = [len({one[place] for one in parts}) > 1 for place in range(3)]
+    vary = [len({one[place] for one in parts} - {""}) > 1 for place in range(3)]
     plain = [" ".join(text for text, varies in zip(one, vary) if varies and text) for one in parts]
     labels = list(names)
     for indices in groups:
