@@ -146,4 +146,4 @@ def mark(verdict: str, how: str = "") -> str:
 
 def sign(verdict: str) -> str:
     """The sign of a verdict; a dash for one that does not apply."""
-    return "–" if verdict == NOT_APPLICABLE else MARKS.get(verdict, "")
+    return "\N{EN DASH}" if verdict == NOT_APPLICABLE else MARKS.get(verdict, "")

@@ -18,8 +18,8 @@ def forests(told: Matrix) -> dict[str, Any]:
     Returns:
         ``labels``, what rows of the matrix are called, in the order of their shapes; ``charts``, each with its
         ``title``, its ``bar`` and ``rows``: ``dataset``, ``label``, ``effect`` with the ends of its interval,
-        ``chance``, ``verdict``, whether it was ``tested``, the ``bounds`` of the reference learners by rule, and a ``tip``. A number that is not
-        finite is None.
+        ``chance``, ``verdict``, whether it was ``tested``, the ``bounds`` of the reference learners by rule, and a
+        ``tip``. A number that is not finite is None or left out.
     """
     charts: dict[tuple[str, str], dict[str, Any]] = {}
     for dataset, row in told.jobs:

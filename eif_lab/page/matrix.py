@@ -74,7 +74,10 @@ class Matrix:
     @property
     def tally(self) -> dict[str, Counter[str]]:
         """How many jobs have each verdict on each desideratum, in the order of the verdicts."""
-        found = {name: [row.verdicts[name].verdict for _, row in self.jobs if name in row.verdicts] for name in self.headlines}
+        found: dict[str, list[str]] = {name: [] for name in self.headlines}
+        for _, row in self.jobs:
+            for name in found.keys() & row.verdicts.keys():
+                found[name].append(row.verdicts[name].verdict)
         order = (*VERDICTS, NOT_APPLICABLE)
         return {name: Counter(sorted(each, key=order.index)) for name, each in found.items()}
 

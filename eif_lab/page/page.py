@@ -125,9 +125,7 @@ def render_page(
     )
 
 
-def compress_tables(
-    told: Matrix, jobs: Sequence[Mapping[str, Any]], macros: Any, contents: Contents
-) -> dict[str, str]:
+def compress_tables(told: Matrix, jobs: Sequence[Mapping[str, Any]], macros: Any, contents: Contents) -> dict[str, str]:
     """The tables of very many jobs, compressed; the script puts each into its place when it is opened.
 
     Args:

@@ -97,8 +97,9 @@ def judged_job(job: JobResults, learners: Learners, corrected: Corrected) -> lis
         learners: Of its bounding learners, which stand beside its findings.
         corrected: What `corrected_rows` returns.
     """
+    bounds = beside(learners)
     tested = [
-        judged(group, beside(learners), corrected.get((str(job.path), group[0]["desideratum"])))
+        judged(group, bounds, corrected.get((str(job.path), group[0]["desideratum"])))
         for group in by_desideratum(job.verdict_rows)
     ]
     absent = [row for row in job.verdict_rows if row["status"] == NOT_APPLICABLE]

@@ -961,7 +961,9 @@ def test_an_address_brings_back_all_that_was_chosen(browser, page, sweep):
     sent.wait_for_selector("body[data-ready]")
     assert sent.evaluate(STATE)[:-2] == chosen[:-2] != usual[:-2]
     assert sent.locator("#beside-map").is_visible() and sent.url == page.url
-    sent.goto((sweep / "page.html").as_uri() + "#job=99&order=none&stimulus=x&view=1,2&relation=7&matrix.sort=none&at=none")
+    sent.goto(
+        (sweep / "page.html").as_uri() + "#job=99&order=none&stimulus=x&view=1,2&relation=7&matrix.sort=none&at=none"
+    )
     sent.reload()
     sent.wait_for_selector("body[data-ready]")
     assert sent.evaluate(STATE)[:-2] == usual[:-2]  # an address that fits nothing is none
