@@ -82,9 +82,20 @@ class Matrix:
         return {name: Counter(sorted(each, key=order.index)) for name, each in found.items()}
 
     @property
-    def absent(self) -> list[str]:
-        """The desiderata that apply to no job."""
-        return list(dict.fromkeys(name for _, row in self.jobs for name in row.verdicts if name not in self.headlines))
+    def absent(self) -> dict[str, list[str]]:
+        """The desiderata that apply to no job, with the reasons."""
+        reasons: dict[str, dict[str, None]] = {}
+        for _, row in self.jobs:
+            for name in sorted(row.verdicts.keys() - self.headlines.keys()):
+                reasons.setdefault(name, {})[row.verdicts[name].told] = None
+        return {name: list(each) for name, each in reasons.items()}
+
+    @property
+    def bounds(self) -> dict[str, str]:
+        """The reference learners that bound at least one finding: rule, and what it is called."""
+        findings = [each for _, row in self.jobs for one in row.verdicts.values() for each in one.findings]
+        rules = {rule for each in findings for rule in each["bounds"]}
+        return {rule: called for rule, called in LEARNERS.items() if rule in rules}
 
 
 def matrix(

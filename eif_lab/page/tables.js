@@ -78,7 +78,7 @@
     if (stored && column >= 0) sort(table, column, stored.startsWith("-") ? -1 : 1);
 
     const input = $(`[data-table=${name}]`);
-    input.closest(".filter").hidden = table.tBodies.length === 1 && table.tBodies[0].rows.length < 4;
+    input.closest(".filter").hidden = $$("tbody tr:not(.learner)", table).length < 2;
     input.value = address.get(`${name}.filter`) || "";
     input.addEventListener("input", () => {
       filter(table, input);
