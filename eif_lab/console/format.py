@@ -13,7 +13,7 @@ ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
 """The same for a terminal without Unicode."""
 
 LEAST_P = 0.001
-"""A p-value below this is not printed exactly."""
+"""A p-value at or below this is not printed exactly."""
 
 
 def spaced(name: str) -> str:
@@ -36,7 +36,27 @@ def interval_text(low: float, high: float, digits: int) -> str:
 def p_text(verdict: str, p_value: float, p_violated: float) -> str:
     """The p-value of the outcome: that of ``violated`` where that is the verdict, else that of ``satisfied``."""
     p = p_violated if verdict == VIOLATED else p_value
-    return f"< {LEAST_P:g}" if p < LEAST_P else number_text(p, 2)
+    return f"<= {LEAST_P:g}" if p <= LEAST_P else number_text(p, 2)
+
+
+def p_clause(verdict: str, p_value: float, p_violated: float, threshold: float) -> str:
+    """The p-value of the outcome with what it is against, which alone gives it a meaning.
+
+    Args:
+        verdict: The outcome.
+        p_value: Against a true value at or below the bar.
+        p_violated: Against one at or above it.
+        threshold: The bar.
+
+    Examples:
+        >>> p_clause("violated", 0.9987, 0.0013, 0.1)
+        'p = 0.0013 against 0.1 or more'
+    """
+    p = p_text(verdict, p_value, p_violated)
+    if p == "-":
+        return "no p-value"
+    side = "more" if verdict == VIOLATED else "less"
+    return f"p {p if p.startswith('<') else f'= {p}'} against {threshold:g} or {side}"
 
 
 def verdict_text(verdict: str, how: str) -> str:

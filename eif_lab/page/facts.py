@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eif_lab.console.format import MARKS, number_text, spaced
+from eif_lab.console.format import MARKS, number_text, spaced, verdict_text
 from eif_lab.models.language.phi3 import TINY
-from eif_lab.results.manifest import BaseModel, Calibration, Effect, Manifest, Provenance, Update
+from eif_lab.results.manifest import NOT_APPLICABLE, BaseModel, Calibration, Effect, Manifest, Provenance, Update
 
 FACTS = {
     "model": "Model",
@@ -93,14 +93,19 @@ def choice_in_words(options: Mapping[str, Any] | None) -> str:
     """A choice and its plain options: ``ontology: worlds 20, stimuli_per_world 3``."""
     if not options:
         return ""
-    kind = str(options.get("_target_", "")).rpartition(".")[2]
-    name = str(options.get("name") or kind.lower())
+    name = choice_name(options)
     plain = [
         f"{spaced(key)} {value}"
         for key, value in options.items()
         if key not in ("_target_", "name", "root", "download") and isinstance(value, str | int | float)
     ]
     return f"{name}: {', '.join(plain)}" if plain else name
+
+
+def choice_name(options: Mapping[str, Any] | None) -> str:
+    """The name of a choice, or of its class; empty where nothing was chosen."""
+    options = options or {}
+    return str(options.get("name") or str(options.get("_target_", "")).rpartition(".")[2].lower())
 
 
 def recipe(update: Update) -> str:
@@ -134,6 +139,11 @@ def effect_text(finding: Mapping[str, Any]) -> str:
     return f"{effect}, no interval" if effect != low == high == "-" else f"{effect} [{low}, {high}]"
 
 
-def mark(verdict: str) -> str:
-    """A verdict with its sign, so that it needs no colour."""
-    return f"{MARKS.get(verdict, '')} {verdict}".strip()
+def mark(verdict: str, how: str = "") -> str:
+    """A verdict with its sign, so that it needs no colour, and how it is violated: ``✗ violated: short``."""
+    return f"{sign(verdict)} {verdict_text(verdict, how)}".strip()
+
+
+def sign(verdict: str) -> str:
+    """The sign of a verdict; a dash for one that does not apply."""
+    return "\N{EN DASH}" if verdict == NOT_APPLICABLE else MARKS.get(verdict, "")

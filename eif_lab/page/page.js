@@ -1,34 +1,11 @@
 "use strict";
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const $ = (selector, within = document) => within.querySelector(selector);
   const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const SHADES = 255;
   const SMALLEST_VIEW = 4;
   const FONT = (ratio) => `${11 * ratio}px system-ui, sans-serif`;
 
-  // --- contents: decoded once, when first needed ---
-
-  const TYPES = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
-  const decoded = new Map();
-
-  function bytesOf(text) {
-    const raw = atob(text);
-    const bytes = new Uint8Array(raw.length);
-    for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
-    return bytes;
-  }
-
-  async function unpack({ kind, content }) {
-    const stream = new Blob([bytesOf(content)]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const answer = new Response(stream);
-    return kind === "json" ? answer.json() : new TYPES[kind](await answer.arrayBuffer());
-  }
-
-  function content(name) {
-    if (!decoded.has(name)) decoded.set(name, unpack(data.contents[name]));
-    return decoded.get(name);
-  }
+  // --- one array ---
 
   /** One readout of one job, with the samples that its rows and columns are of. */
   async function openArray(job, readout) {
@@ -94,12 +71,6 @@
     const [id, label] = [table.ids[index], table.labels[index]];
     const neutral = table.neutral.includes(index) ? " (neutral)" : "";
     return (id === label ? label : `${label} · ${id}`) + neutral;
-  }
-
-  function element(tag, options = {}, ...children) {
-    const made = Object.assign(document.createElement(tag), options);
-    made.append(...children);
-    return made;
   }
 
   const cut = (text) => (text.length > 80 ? `${text.slice(0, 79)}…` : text);
@@ -343,6 +314,13 @@
       return [(column - view.left) * across, (row - view.top) * down, columns * across, rows * down];
     }
 
+    /** Where a cell ends on the screen. */
+    corner(row, column) {
+      const bounds = this.canvas.getBoundingClientRect();
+      const [x, y, width, height] = this.rectangle(row, column, 1, 1);
+      return [bounds.left + (this.plot.left + x + width) / this.ratio, bounds.top + (y + height) / this.ratio];
+    }
+
     /** Where an event is, in places of the order; null outside. */
     place(event) {
       const bounds = this.canvas.getBoundingClientRect();
@@ -491,6 +469,16 @@
     return cell;
   }
 
+  /** What stands beside the pointer. */
+  function cellText(map, cell) {
+    return [
+      amount(cell.value, map.array.unit),
+      `stimulus: ${cut(nameOf(map.array, "stimulus", cell.stimulus))}`,
+      `probe: ${cut(nameOf(map.array, "probe", cell.probe))}`,
+      `relation: ${data.relations[cell.relation]}`,
+    ].join("\n");
+  }
+
   /** Read the cell at a place of the order. */
   function moveTo(map, row, column) {
     state.cursor = { row, column };
@@ -525,6 +513,7 @@
     const [top, bottom] = clamp(view.top, view.bottom, array.height);
     state.view = { left, right, top, bottom };
     redraw();
+    remember();
   }
 
   function zoomBy(factor, centre) {
@@ -551,9 +540,12 @@
     let pressed = null;
     canvas.addEventListener("pointermove", (event) => {
       if (!pressed) {
-        pointAt(map, event);
+        const cell = pointAt(map, event);
+        if (cell) tip.show(cellText(map, cell), event.clientX, event.clientY);
+        else tip.hide();
         return;
       }
+      tip.hide();
       const place = map.place(event);
       if (place && event.pointerType !== "touch") {
         state.box = { x0: pressed.x, y0: pressed.y, x1: place.x, y1: place.y };
@@ -564,6 +556,7 @@
       pressed = map.place(event);
       if (pressed && event.pointerType !== "touch") canvas.setPointerCapture(event.pointerId);
     });
+    canvas.addEventListener("pointerleave", tip.hide);
     canvas.addEventListener("pointercancel", () => {
       pressed = state.box = null;
       paintAll();
@@ -603,7 +596,8 @@
           ? { row: bound(from.row + dy, array.height), column: bound(from.column + dx, array.width) }
           : from;
         intoView(to);
-        moveTo(map, to.row, to.column);
+        const cell = moveTo(map, to.row, to.column);
+        tip.show(cellText(map, cell), ...map.corner(to.row, to.column));
       } else if (event.key === "+" || event.key === "=") zoomBy(0.5);
       else if (event.key === "-") zoomBy(2);
       else if (event.key === "0") zoom(wholeView());
@@ -697,6 +691,7 @@
     else state.row = order.stimulus.units.indexOf(unitOf(stimulus));
     if (depends) redraw();
     else paintAll();
+    remember();
   }
 
   function step(by) {
@@ -754,29 +749,55 @@
     );
   }
 
-  async function openJob() {
+  // --- what is chosen, and the address ---
+
+  const CHOICES = ["job", "readout", "order", "relation", "scale", "beside"];
+  const usual = { job: 0, scale: controls.scale.value, beside: "", relation: -1 };
+
+  const viewText = ({ left, right, top, bottom }) =>
+    [left, right, top, bottom].map((at) => Number(at.toFixed(2))).join();
+
+  function remember() {
+    for (const name of CHOICES) address.set(name, controls[name].value, usual[name]);
+    address.set("stimulus", state.stimulus, usual.stimulus);
+    address.set("view", viewText(state.view), viewText(wholeView()));
+  }
+
+  function remembered() {
+    const names = [...CHOICES, "stimulus", "view"];
+    return Object.fromEntries(names.map((name) => [name, address.get(name)]));
+  }
+
+  /** Show the job and the readout that are chosen. Whatever an address wants besides is followed where it fits. */
+  async function openJob(wanted = {}) {
     const job = data.jobs[controls.job.value];
+    const readouts = Object.keys(job.readouts);
     fill(
       controls.readout,
-      Object.keys(job.readouts).map((name) => [name, name.replace("_", " ")]),
-      controls.readout.value,
+      readouts.map((name) => [name, name.replace("_", " ")]),
+      wanted.readout ?? controls.readout.value,
     );
+    usual.readout = readouts[0];
     const kept = array && array.job.samples.stimulus === job.samples.stimulus;
     array = await openArray(job, controls.readout.value);
     other = null;
-    if (!kept) state.stimulus = array.strongest.length ? Math.floor(array.strongest[0] / job.shape[1]) : 0;
+    usual.stimulus = array.strongest.length ? Math.floor(array.strongest[0] / job.shape[1]) : 0;
+    if (!kept) state.stimulus = usual.stimulus;
+    if (array.samples.stimulus.ids[wanted.stimulus] !== undefined) state.stimulus = Number(wanted.stimulus);
     const found = data.jobs.flatMap((one, i) => (compatible(one) ? [[i, one.name]] : []));
-    fill(controls.beside, [["", found.length ? "nothing" : "no job with the same samples"], ...found], "");
+    fill(controls.beside, [["", found.length ? "nothing" : "no job with the same samples"], ...found], wanted.beside);
     controls.beside.disabled = !found.length;
     const known = orders(array);
-    fill(controls.order, known, known[1][0] === "relation" ? "stored" : known[1][0]);
+    usual.order = known[1][0] === "relation" ? "stored" : known[1][0];
+    fill(controls.order, known, usual.order);
+    if (known.some(([name]) => name === wanted.order)) controls.order.value = wanted.order;
     fill(
       controls.relation,
       [
         [-1, "every relation"],
         ...data.relations.map((name, i) => [i, `only ${name}`]).filter(([i]) => array.relations.includes(i)),
       ],
-      -1,
+      wanted.relation ?? -1,
     );
     fill(
       $("#chosen"),
@@ -790,7 +811,11 @@
     arrange();
     redraw();
     choose(state.stimulus);
+    await openBeside();
+    const [left, right, top, bottom] = (wanted.view || "").split(",").map(Number);
+    if ([left, right, top, bottom].every(Number.isFinite)) zoom({ left, right, top, bottom });
     readStrongest();
+    remember();
   }
 
   async function openBeside() {
@@ -799,41 +824,28 @@
     redraw();
   }
 
-  function trouble(error) {
-    const told = $("#trouble");
-    told.hidden = false;
-    told.textContent = `The arrays cannot be shown: ${error.message}. This page needs a browser of 2023 or newer.`;
-    console.error(error);
-  }
-
-  /** What is packed of a job or a finding comes into its place when it is first opened. */
-  async function openPart({ target }) {
-    const { part, index } = target.dataset;
-    if (!part || !target.open || target.dataset.filled) return;
-    target.dataset.filled = "filled";
-    const texts = await content(part);
-    target.append(element("template", { innerHTML: texts[index] }).content);
-  }
-
   async function start() {
-    // the event does not bubble
-    document.addEventListener("toggle", (event) => openPart(event).catch(trouble), true);
     if (!data.jobs.length) {
       $("#arrays").hidden = $("#stimulus").hidden = true;
+      await forestsDrawn;
+      ready();
       return;
     }
+    const wanted = remembered();
     fill(
       controls.job,
       data.jobs.map((job, i) => [i, job.name]),
-      0,
+      wanted.job,
     );
+    if (wanted.scale in controls.scale.options) controls.scale.value = wanted.scale;
     controls.addEventListener("submit", (event) => event.preventDefault());
     controls.addEventListener("change", ({ target }) => {
       if (target.name === "job" || target.name === "readout") openJob().then(ready, trouble);
-      else if (target.name === "beside") openBeside().catch(trouble);
+      else if (target.name === "beside") openBeside().then(remember, trouble);
       else {
         if (target.name === "order") arrange();
         redraw();
+        remember();
       }
     });
     $("#closer").addEventListener("click", () => zoomBy(0.5));
@@ -843,10 +855,12 @@
     $("#next").addEventListener("click", () => step(1));
     $("#chosen").addEventListener("change", ({ target }) => choose(Number(target.value)));
     [main, beside].forEach(listen);
-    await openJob();
+    await openJob(wanted);
     window.addEventListener("resize", redraw);
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paintAll);
+    await forestsDrawn;
     ready();
+    document.getElementById(address.get("at"))?.scrollIntoView();
   }
 
   /** Says to whoever waits (a test, an assistive tool) that what was chosen is drawn. */

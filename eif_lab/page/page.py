@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -23,19 +22,27 @@ from eif_lab.errors import rule_error
 from eif_lab.files.checksums import replace_file
 from eif_lab.page.arrays import QUANTILES, shorten
 from eif_lab.page.contents import BUDGETS, Budget, Contents, script_json
-from eif_lab.page.facts import FACTS, effect_text, facts, mark
+from eif_lab.page.facts import FACTS, effect_text, facts, mark, sign
+from eif_lab.page.forests import forests
+from eif_lab.page.matrix import Matrix, matrix, story, strength_text
 from eif_lab.page.pictures import Pictures
-from eif_lab.page.scorecard import LONGEST_NAME, Learners, comparisons, scorecard, tally, tested_rows
 from eif_lab.page.script_data import describe_arrays
+from eif_lab.page.verdicts import corrected_rows
 from eif_lab.results.bounds import NOISE, Bounds
 from eif_lab.results.folders import MANIFEST
 from eif_lab.results.job import JobResults
-from eif_lab.results.manifest import DONE, NOT_APPLICABLE, UNREADABLE
+from eif_lab.results.manifest import UNREADABLE
 from eif_lab.results.sweep import SweepResults
 
 HERE = Path(__file__).parent
+SCRIPTS = ("plot.js", "shared.js", "tables.js", "forests.js", "page.js")
+"""In this order; the first is Observable Plot (``plot.md``)."""
+
 LARGEST_PAGE = 10_000_000
 """Bytes."""
+
+LONGEST_NAME = 200
+"""Characters of a job's name."""
 
 MOST_OPEN = 50
 """Jobs of a sweep whose tables stand in the page as they are; of more they are compressed until they are opened."""
@@ -85,24 +92,26 @@ def render_page(
     pictures = pictures or Pictures()
     bounds = Bounds(pictures.trusted)
     learners = [bounds.of(job) for job in jobs]
-    table = results.table if isinstance(results, SweepResults) else None
+    corrected = corrected_rows(None if isinstance(results, JobResults) else results.table)
+    told = matrix(jobs, names, learners, corrected)
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number_text, "interval": effect_text, "spaced": spaced, "mark": mark}
+    environment.filters |= {"number": number_text, "interval": effect_text, "spaced": spaced, "sign": sign}
+    environment.filters |= {"mark": mark, "strength": strength_text}
     contents = Contents()
     arrays = describe_arrays(jobs, names, budget, pictures, contents)
-    tables = {
-        "jobs": [describe_job(job, name, each) for job, name, each in zip(jobs, names, learners)],
-        "scorecard": None if table is None else scorecard(pd.concat([table, bounds.table(jobs)])),
-        "comparisons": [] if table is None else comparisons(jobs, names, learners),
-    }
+    compared = forests(told)
+    described = [describe_job(job, name) for job, name in zip(jobs, names)]
     macros: Any = environment.get_template("page_parts.html").module
     return environment.get_template("page.html").render(
-        **tables,
-        title=names[0] if table is None else f"{results.path.absolute().name}: {len(jobs)} jobs",
-        parts=compress_tables(tables, macros, contents) if len(jobs) > MOST_OPEN else None,
-        tally=[] if table is None else tally(table),
+        title=names[0] if isinstance(results, JobResults) else results.path.absolute().name,
+        story=story(told),
+        matrix=told,
+        jobs=described,
+        claims_of=claims_of(told),
+        parts=compress_tables(told, described, macros, contents) if len(jobs) > MOST_OPEN else None,
+        compared=bool(compared["charts"]),
         verdicts=VERDICTS,
         hows=HOW_IN_WORDS,
         noise=NOISE,
@@ -110,31 +119,40 @@ def render_page(
         claims=claims,
         relations=RELATIONS,
         quantiles=QUANTILES,
-        data=script_json(arrays | {"contents": contents.items}),
+        data=script_json(arrays | {"forests": contents.add(compared), "contents": contents.items}),
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+        scripts=[Markup((HERE / name).read_text(encoding="utf-8")) for name in SCRIPTS],
     )
 
 
-def compress_tables(tables: Mapping[str, Any], macros: Any, contents: Contents) -> dict[str, str]:
+def compress_tables(told: Matrix, jobs: Sequence[Mapping[str, Any]], macros: Any, contents: Contents) -> dict[str, str]:
     """The tables of very many jobs, compressed; the script puts each into its place when it is opened.
 
     Args:
-        tables: ``jobs``, ``scorecard`` and ``comparisons``, as the template has them.
+        told: Jobs by desiderata.
+        jobs: As the template has them.
         macros: The module of ``page_parts.html``.
         contents: Where they go.
 
     Returns:
-        The names of what the page calls ``run``, ``scorecard``, ``findings`` and ``forests``: each is a list of HTML.
+        The names of what the page calls ``run``, ``matrix`` and ``verdicts``: each is a list of HTML.
     """
-    jobs = tables["jobs"]
     parts = {
         "run": [macros.run(job) for job in jobs],
-        "scorecard": [macros.scorecard_table(tables["scorecard"])],
-        "findings": [macros.findings(job) for job in jobs if job["status"] == DONE],
-        "forests": [macros.forest(one) for one in tables["comparisons"]],
+        "matrix": [macros.matrix_table(told)],
+        "verdicts": [macros.verdict_table(told)],
     }
     return {name: contents.add([str(text) for text in texts]) for name, texts in parts.items()}
+
+
+def claims_of(told: Matrix) -> dict[str, list[tuple[str, str]]]:
+    """What each desideratum claims, and the rules that it was judged by."""
+    found: dict[str, dict[tuple[str, str], None]] = {}
+    for _, row in told.jobs:
+        for name, one in row.verdicts.items():
+            for first in one.findings[:1]:
+                found.setdefault(name, {})[first["claim"], first["rule"]] = None
+    return {name: list(each) for name, each in found.items()}
 
 
 def note_on_arrays(jobs: Sequence[JobResults], shown: int) -> str:
@@ -156,18 +174,15 @@ def job_names(results: JobResults | SweepResults) -> list[str]:
     return [shorten(str(names.get(str(job.path), job.manifest.name)), LONGEST_NAME) for job in results.jobs]
 
 
-def describe_job(job: JobResults, name: str, learners: Learners) -> dict[str, Any]:
-    """The template's fields for one job."""
-    manifest, rows = job.manifest, job.verdict_rows
-    known = facts(manifest)
+def describe_job(job: JobResults, name: str) -> dict[str, Any]:
+    """The template's fields for what was run as one job."""
+    known = facts(job.manifest)
     return {
         "name": name,
-        "status": manifest.status,
-        "reason": manifest.reason,
+        "status": job.manifest.status,
+        "reason": job.manifest.reason,
         "facts": {label: known[key] for key, label in FACTS.items() if known[key]},
         "manifest": stored_manifest(job),
-        "verdicts": tested_rows(rows, learners),
-        "absent": [row for row in rows if row["status"] == NOT_APPLICABLE],
     }
 
 

@@ -25,6 +25,7 @@ from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.desiderata.wording import explain
 from eif_lab.influence.array import annotate
+from eif_lab.learners import imitate
 from eif_lab.options import Options
 from eif_lab.page.arrays import most_moved, overview, shares, strongest_cells
 from eif_lab.page.page import BUDGETS, LARGEST_PAGE, Budget, job_names, render_page, write_page
@@ -237,7 +238,8 @@ def test_verdicts_of_a_sweep_are_those_of_its_table(tmp_path):
     for row in sweep.table.itertuples():
         assert row.job in page.text and row.reason in page.text
         if row.status == "done":
-            assert f"p {row.p_adjusted:.2g}, n {row.n}" in page.text and row.explanation in page.text
+            assert f"p = {row.p_adjusted:.2g} against {row.threshold:g} or less" in page.text
+            assert f"{row.n} {row.unit}" in page.text and row.explanation in page.text
     assert {"run", "verdicts", "arrays", "stimulus", "jobs"} <= set(page.ids)
     assert job_names(sweep) == [job.manifest["name"] for job in sweep.jobs]
 
@@ -255,12 +257,14 @@ def test_a_violated_finding_says_how_with_its_own_p_value_its_bar_and_chance(tmp
     verdict = Verdict("logic", "what follows rises", [finding], 0.05)
     for name in ("a", "b"):
         write_job(tmp_path / name, {"name": name, "status": "done", "config": CONFIG}, None, [verdict], {})
-    p = "< 0.001" if how == "reversed" else f"{finding.p_violated:g}"
+    p = "p <= 0.001" if how == "reversed" else f"p = {finding.p_violated:g}"
+    p += f" against {finding.threshold:g} or more"
     bar = {"reversed": "gain > 0", "absent": "share > 0.1 (chance 0.02)", "short": "reach > 0.1"}[how]
     job = read(render_page(open_results(tmp_path / "a"))).text
     assert f"✗ violated: {how}" in job and bar in job and p in job and explain(verdict) in job
     sweep = read(render_page(open_results(tmp_path)))
-    assert sweep.text.count(f"✗ violated: {how}") == 6 and f"p {p}, n 9" in sweep.text  # tables and marks of two jobs
+    assert sweep.text.count(f"✗ violated: {how}") == 2 and sweep.text.count(p) == 2
+    assert f"violated, p {finding.p_violated:g}" not in sweep.text
 
 
 def test_what_an_earlier_version_judged_is_on_the_page_as_it_was(tmp_path):
@@ -291,15 +295,21 @@ def test_the_bounding_learners_stand_beside_each_finding(tmp_path):
         verdicts = judge(array, "logic")
         manifest = {"name": name, "status": "done", "config": {"seed": 0, "desideratum": fields}, "unit": "nat"}
         write_job(tmp_path / name, manifest, array, verdicts, {})
-    job = read(render_page(open_results(tmp_path / "a"))).text
     findings = len(verdicts[0].findings)
-    assert job.count("perfect: ") == job.count("bag of words: ") == findings
-    page = render_page(open_results(tmp_path))
-    text = " ".join(read(page).text.split())
-    assert "reference learner: perfect (" in text and "reference learner: bag of words (" in text
-    for rule in ("perfect", "bag_of_words"):
-        places = re.findall(rf'class="bound {rule}" style="left:([0-9.]+)%"', page)
-        assert len(places) == 2 * findings and all(0 <= float(place) <= 100 for place in places)
+    for results in (open_results(tmp_path / "a"), open_results(tmp_path)):
+        html = render_page(results)
+        text = read(html).text
+        assert text.count("bound: perfect") == text.count("bound: bag of words") == 1  # one dataset
+        charts = charts_of(html)
+        assert len(charts) == (0 if results.path.name == "a" else findings)
+        for row in (row for chart in charts for row in chart["rows"]):
+            bounds = row["bounds"]
+            assert set(bounds) == {"perfect", "bag_of_words"} and np.isfinite(list(bounds.values())).all()
+
+
+def charts_of(page):
+    data = data_of(page)
+    return data["contents"][data["forests"]]["charts"]
 
 
 def test_a_small_model_that_was_made_to_read_such_sentences_says_so(tmp_path):
@@ -716,7 +726,7 @@ def test_two_jobs_side_by_side_show_the_same_cell_of_both(page, sweep):
     assert page.locator("#cell .other").inner_text() == f"{other:+.5g} nat in cnn digits lora"
 
 
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("width", [360, 390, 1200])
 def test_nothing_is_wider_than_the_screen(page, width):
     page.set_viewport_size({"width": width, "height": 800})
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -752,20 +762,217 @@ def test_tables_of_very_many_jobs_open_when_asked_for_and_are_the_same(browser, 
     results = open_results(sweep)
     with drawn(browser, sweep / "page.html") as page:
         whole = [told.split() for told in page.locator("details.job").all_text_contents()]
-        card = page.locator(".scorecard").text_content().split()
-        forests = [told.split() for told in page.locator(".track-row").all_text_contents()]
+        tables = [page.locator(f"#{name}").text_content().split() for name in ("matrix", "findings")]
+        marks = page.locator(".forest [data-tip]").evaluate_all("all => all.map((one) => one.dataset.tip)")
     monkeypatch.setattr("eif_lab.page.page.MOST_OPEN", 2)
     (tmp_path / "packed.html").write_text(render_page(results, budget=Budget(10_000, 2, 100, 600)), encoding="utf-8")
     text = (tmp_path / "packed.html").read_text(encoding="utf-8")
     assert "the arrays of the first 2 of 3 jobs" in text and len(data_of(text)["jobs"]) == 2
     with drawn(browser, tmp_path / "packed.html") as page:
-        assert page.locator(".track-row, .scorecard, details.job dl").count() == 0
+        assert page.locator(".forest svg, #matrix, #findings, details.job dl").count() == 0
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        page.wait_for_selector(".track-row")
+        page.wait_for_selector(".forest svg")
         page.wait_for_function("document.querySelectorAll('details.job dl').length === 3")
         assert [told.split() for told in page.locator("details.job").all_text_contents()] == whole
-        assert page.locator(".scorecard").text_content().split() == card
-        assert [told.split() for told in page.locator(".track-row").all_text_contents()] == forests
+        assert [page.locator(f"#{name}").text_content().split() for name in ("matrix", "findings")] == tables
+        assert page.locator(".forest [data-tip]").evaluate_all("all => all.map((one) => one.dataset.tip)") == marks
+
+
+RULES = ("perfect", "faint", "negation_blind")
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """Three learners on two datasets, a job each, and a job that failed."""
+    path = tmp_path_factory.mktemp("learnt")
+    for name in ("ontology", "reversal"):
+        task = load_task(name, worlds=8, stimuli_per_world=2)
+        blank = annotate(array_of(np.zeros(task.relation.shape)), task)
+        fields = {one: {"_target_": f"eif_lab.desiderata.{one}.{one.title()}"} for one in ("logic", "negation")}
+        dataset = {"_target_": f"eif_lab.data.worlds.{name}.{name.title()}", "name": name}
+        for rule in RULES:
+            array = imitate(blank, rule)
+            manifest = {
+                "name": f"{rule} {name} full",
+                "status": "done",
+                "config": CONFIG | {"dataset": dataset, "desideratum": fields},
+                "base_model": {"name": rule, "hash": "0"},
+                "strength": {"effect": 1.0, "low": 0.9, "high": 1.1, "n": 8, "unit": "worlds"},
+                "unit": "nat",
+            }
+            write_job(path / f"{rule}-{name}", manifest, array, judge(array, list(fields)), {"symmetry": "no pairs"})
+    write_job(path / "failed", {"name": "lost", "status": "failed", "reason": "no memory"}, None, [], {})
+    write_page(open_results(path), path / "page.html")
+    return path
+
+
+@pytest.fixture
+def matrix(browser, learnt):
+    with drawn(browser, learnt / "page.html") as opened:
+        yield opened
+
+
+def headlines(path):
+    """The sweep's headline findings, by job and desideratum."""
+    table = open_results(path).table
+    first = table[(table["status"] == "done") & (table["finding"] == 0)]
+    return {(row.job, row.desideratum): row for row in first.itertuples()}
+
+
+def rows_shown(page, table):
+    rows = page.locator(f"#{table} tbody tr").filter(visible=True)
+    return rows.evaluate_all("all => all.map((row) => row.cells[0].textContent.trim().split(/\\s+/).join(' '))")
+
+
+def test_the_page_opens_with_every_jobs_verdicts_and_headline_effects(matrix, learnt):
+    top = matrix.locator("#matrix").bounding_box()["y"]
+    assert 0 < top < 400 and matrix.locator("#story").bounding_box()["y"] < top
+    signs = {"satisfied": "✓", "violated": "✗", "inconclusive": "?"}
+    found = headlines(learnt)
+    assert {row.verdict for row in found.values()} == set(signs)
+    heads = [told.split("\n")[0].strip() for told in matrix.locator("#matrix thead th").all_inner_texts()]
+    for (job, desideratum), row in found.items():
+        line = matrix.locator(f"#matrix tr:has(th[data-tip='{job}']) td")
+        told = line.nth(heads.index(desideratum) - 1).inner_text()
+        assert told.startswith(f"{signs[row.verdict]} {row.effect:.3g}") and row.verdict in told
+    assert [group.split()[0] for group in rows_shown(matrix, "matrix")] == ["ontology"] * 5 + ["reversal"] * 5 + [
+        "dataset"
+    ]
+    assert "failed no memory" in matrix.locator("#matrix").inner_text()
+
+
+def test_the_sentence_counts_what_the_table_says(learnt):
+    results = open_results(learnt)
+    found = headlines(learnt).values()
+    told = re.search(r'<p id="story">(.*?)</p>', render_page(results))[1]
+    satisfied = sum(row.verdict == "satisfied" for row in found if row.desideratum == "logic")
+    violated = sum(row.verdict == "violated" for row in found if row.desideratum == "negation")
+    assert "7 jobs on 3 datasets, 1 of them without verdicts: " in told
+    assert f"logic is satisfied in {satisfied} of 6" in told and f"(violated in {violated})" in told
+    assert "perfect satisfies most (4 of 4 verdicts)" in told
+    one = re.search(r'<p id="story">(.*?)</p>', render_page(open_results(learnt / "perfect-ontology")))[1]
+    assert one == "Logic and negation are satisfied; symmetry is not applicable."
+
+
+def test_a_click_sorts_by_a_column_and_says_so(matrix, learnt):
+    found = headlines(learnt)
+    stored = rows_shown(matrix, "findings")
+    header = matrix.locator("#findings th", has_text="Effect")
+    for order in ("descending", "ascending"):
+        header.get_by_role("button").click()
+        assert header.get_attribute("aria-sort") == order
+        values = matrix.locator("#findings tbody td:nth-child(5)").evaluate_all(
+            "all => all.filter((one) => one.dataset.value).map((one) => +one.dataset.value)"
+        )
+        assert values == sorted((row.effect for row in found.values()), reverse=order == "descending")
+    header.get_by_role("button").click()
+    assert header.get_attribute("aria-sort") is None and rows_shown(matrix, "findings") == stored
+    matrix.locator("#matrix th", has_text="negation").first.get_by_role("button").click()
+    for name in ("ontology", "reversal"):  # rows stay with their dataset
+        rows = [row for row in rows_shown(matrix, "matrix") if row.startswith(name) and "bound" not in row]
+        effects = {f"{name} {rule}": found[f"{rule} {name} full", "negation"].effect for rule in RULES}
+        assert rows == sorted(effects, key=effects.get, reverse=True)
+
+
+def test_words_filter_rows_and_a_cell_shows_its_own_findings(matrix):
+    matrix.locator("[data-table=matrix]").fill("reversal faint")
+    assert rows_shown(matrix, "matrix") == ["reversal faint"]
+    assert "1 of 11 rows" in matrix.locator("#verdicts output").first.inner_text()
+    matrix.locator("[data-table=matrix]").fill("violated")
+    assert all("bound" in row or "perfect" not in row for row in rows_shown(matrix, "matrix"))
+    matrix.locator("[data-table=matrix]").fill("")
+    matrix.locator("#matrix [data-show='faint reversal full logic']").click()
+    assert len(rows_shown(matrix, "findings")) == 1
+    assert rows_shown(matrix, "findings")[0].startswith("reversal: faint")
+
+
+def tip(page):
+    """The text beside the pointer, which must lie within the window."""
+    box = page.locator("#tip").bounding_box()
+    size = page.viewport_size
+    assert box["x"] >= 0 and box["x"] + box["width"] <= size["width"]
+    assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"]
+    return page.locator("#tip").inner_text()
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_what_is_pointed_at_or_has_the_focus_is_told_beside_it(matrix, learnt, width):
+    matrix.set_viewport_size({"width": width, "height": 800})
+    row = headlines(learnt)["faint reversal full", "logic"]
+    cell = matrix.locator("#matrix [data-show='faint reversal full logic']")
+    cell.hover()
+    assert f"gain > 0: {row.effect:.3g} [{row.low:.3g}, {row.high:.3g}]" in tip(matrix)
+    marks = matrix.locator(".forest [data-tip*='faint reversal full']")
+    marks.first.scroll_into_view_if_needed()
+    marks.first.hover()
+    assert tip(matrix).startswith("faint reversal full") and "perfect: " in tip(matrix)
+    matrix.mouse.move(2, 2)
+    assert matrix.locator("#tip").is_hidden()
+    stops = matrix.locator(".forest").first.locator("[tabindex='0']")
+    assert stops.count() == 1  # one stop of the tabulator, whatever the number of marks
+    matrix.locator("#shapes").scroll_into_view_if_needed()
+    stops.focus()
+    matrix.keyboard.press("ArrowDown")
+    first = tip(matrix)
+    matrix.keyboard.press("ArrowDown")
+    assert tip(matrix) != first
+    matrix.keyboard.press("Escape")
+    assert matrix.locator("#tip").is_hidden()
+
+
+def test_a_cell_of_the_array_is_told_beside_the_pointer_and_the_keys(page, sweep):
+    choose(page, "order", "stored")
+    *_, value = point(page, 3, 8)
+    assert tip(page).startswith(f"{value:+.5g} nat") and stored(sweep, 0)["probe_id"].values[8] in tip(page)
+    page.locator("#main-map canvas").focus()
+    page.keyboard.press("ArrowDown")
+    assert tip(page).startswith(f"{stored(sweep, 0).values[4, 8]:+.5g} nat")
+    page.mouse.move(1, 1)
+    assert page.locator("#tip").is_hidden()
+
+
+STATE = """() => [
+  ...[...document.querySelectorAll("#controls select, #chosen, input[type=search]")].map((one) => one.value),
+  ...[...document.querySelectorAll("[aria-sort]")].map((one) => one.textContent + one.ariaSort),
+  ...[...document.querySelectorAll("tbody tr")].filter((row) => row.checkVisibility()).map((row) => row.textContent),
+  document.querySelector("#cell").textContent,
+  document.querySelector("#main-map canvas").toDataURL(),
+]"""
+
+
+def test_an_address_brings_back_all_that_was_chosen(browser, page, sweep):
+    usual = page.evaluate(STATE)
+    assert "#" not in page.url
+    choose(page, "job", "1")
+    page.wait_for_selector("body[data-ready^='1']")
+    for name, value in {"order": "stored", "scale": "2", "relation": "1", "beside": "0"}.items():
+        choose(page, name, value)
+    page.locator("#chosen").select_option("4")
+    page.locator("#closer").click()
+    page.locator("[data-table=matrix]").fill("cnn")
+    page.locator("[data-table=findings]").fill("symmetry")
+    for table in ("matrix", "findings"):
+        page.locator(f"#{table} th", has_text="Job").first.get_by_role("button").click()
+    page.mouse.move(1, 1)
+    chosen = page.evaluate(STATE)
+    context = browser.new_context(viewport={"width": 1200, "height": 1000})
+    sent = context.new_page()
+    sent.goto(page.url)
+    sent.wait_for_selector("body[data-ready]")
+    assert sent.evaluate(STATE)[:-2] == chosen[:-2] != usual[:-2]
+    assert sent.locator("#beside-map").is_visible() and sent.url == page.url
+    wrong = "#job=99&order=none&stimulus=x&view=1,2&relation=7&scale=9&beside=9&matrix.sort=none&at=none"
+    sent = context.new_page()
+    sent.goto((sweep / "page.html").as_uri() + wrong)
+    sent.wait_for_selector("body[data-ready]")
+    assert sent.evaluate(STATE)[:-2] == usual[:-2]  # an address that fits nothing is none
+    context.close()
+
+
+def test_the_library_inside_the_page_keeps_its_licence(learnt):
+    page = (learnt / "page.html").read_text(encoding="utf-8")
+    assert "Copyright 2020-2025 Observable, Inc." in page and "Mike Bostock" in page and "Permission to use" in page
+    assert not re.findall(r'(?:src|href)="(?!#)', page)
 
 
 CONTRAST = """() => {

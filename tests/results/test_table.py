@@ -390,7 +390,7 @@ def test_job_table_tells_every_finding_with_its_numbers(tmp_path, make_verdict):
     rows = [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
     assert "symmetry statistic 0 > 0.1 0.612 [0.51, 0.713] 0.012 60 stimuli ? inconclusive" in rows
     assert "statistic 1 > 0.1 0.222 [-0.1, 0.333] 0.25 61 stimuli" in rows
-    assert "compositionality statistic 0 > 0.1 -0.4 [-0.5, -0.3] < 0.001 60 stimuli ✗ violated" in rows
+    assert "compositionality statistic 0 > 0.1 -0.4 [-0.5, -0.3] <= 0.001 60 stimuli ✗ violated" in rows
     assert "sparsity statistic 0 > 0.1 0.06 [0.03, 0.09] 0.002 60 stimuli ✗ violated" in rows
     assert [row for row in rows if row.endswith((REVERSED, SHORT))] == [REVERSED, f"(chance 0.02) {SHORT}"]
     legend = next(row for row in rows if row.startswith("violated"))
