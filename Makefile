@@ -79,8 +79,8 @@ test-slurm: $(SCALE)/.ready ## Test a sweep on a one-node Slurm, with a job kill
 	-test -x /usr/sbin/slurmctld || test "$$(id -u)" != 0 || apt-get install --yes --quiet slurm-wlm munge
 	$(SCALE)/bin/python -m pytest -rs tests/scale/test_slurm.py
 
-docs: $(READY) ## Write the API reference, docs/api, from the docstrings.
-	$(BIN)/python docs/build_api.py
+docs: $(READY) ## Write the documentation as a site, with the API reference: site/docs/index.html.
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs --doctree-dir site/.doctrees . site
 
 lint: $(READY) ## Check style.
 	$(BIN)/ruff check .
@@ -102,7 +102,7 @@ lock: ## Pin the versions anew (needs uv on the path).
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --output-file requirements.lock pyproject.toml
 
 clean: ## Remove caches and what runs wrote; .venv stays.
-	rm -rf outputs/cache outputs/runs outputs/sweeps .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf site outputs/cache outputs/runs outputs/sweeps .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # --- The paper's figures and claims ------------------------------------------------------------------------------
 # PRESET=quick: two CPU cores, phi3-tiny. PRESET=paper: full size, Phi-3-mini and an accelerator; CHECKPOINT=... for

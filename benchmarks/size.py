@@ -169,6 +169,8 @@ def counted(outcomes: Sequence[str], covered: Sequence[bool], drawn: int) -> Err
 
 def table(draws: int) -> Iterator[str]:
     """The lines of the table."""
+    yield "# How often logic and negation err"
+    yield ""
     yield f"Truth at the bar, level 5 %, 95 % intervals; three stimuli a world, noise {NOISE:.0%} of strength."
     yield f"Each line: as many arrays as it takes for {draws} in which enough was taught for a verdict. *satisfied*,"
     yield "*violated*: of all arrays, *taught*: those in which enough was, *holds the truth*: intervals of these."

@@ -291,10 +291,10 @@ def main() -> None:
     for line in lines(options.only, options.draws, options.units):
         print(line, flush=True)
         found.append(line)
-    short = list(overview(found))
+    title, short = "# How often the other four err", list(overview(found))
     print("", *short, sep="\n")
     if (options.draws, options.only, options.units) == (DRAWS, list(CASES), UNITS):
-        RESULT.write_text("\n".join([*short, "", *head, *map(str, found), ""]), encoding="utf-8")
+        RESULT.write_text("\n".join([title, "", *short, "", *head, *map(str, found), ""]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import io
 import itertools
 import json
@@ -19,7 +18,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -28,7 +26,6 @@ from omegaconf import OmegaConf
 from packaging.requirements import Requirement
 from PIL import Image
 
-import eif_lab
 from eif_lab.commands import dispatch
 from eif_lab.commands.answer import SUBCOMMANDS
 from eif_lab.commands.checking import to_plain_containers
@@ -187,8 +184,6 @@ class Session:
                 Path(part.file).write_text(part.text.split("\n", 1)[1])  # Hydra's @package has to come first
             elif part.is_python:
                 self.printed = self.output_of(lambda: exec(compile(part.text, part.place, "exec"), self.names))
-            if part.kind == "pycon":
-                run_examples(part)
             for command in part.commands:
                 self.done[command] = self.carry_out(command)
         except (Exception, SystemExit) as error:
@@ -271,13 +266,6 @@ class Session:
         if isinstance(code, int) and code:
             raise AssertionError(f"ended with {code}: {out.getvalue()}")
         return out.getvalue()
-
-
-def run_examples(part: Part) -> None:
-    """Run the examples of a docstring, each public function at hand, and hold them to what they print."""
-    public = {name: getattr(eif_lab, name) for name in eif_lab.__all__}
-    test = doctest.DocTestParser().get_doctest(part.text, {"np": np, **public}, part.place, None, 0)
-    doctest.DebugRunner(verbose=False).run(test)
 
 
 def small(config: dict[str, Any], given: Sequence[str]) -> list[str]:
