@@ -26,7 +26,7 @@ from eif_lab.errors import (
     rule_error,
     short_of_memory,
 )
-from eif_lab.jobs.job import job_name
+from eif_lab.jobs.job import job_name, names_of_choices
 from eif_lab.jobs.read import read_job
 
 if TYPE_CHECKING:
@@ -188,7 +188,14 @@ def record(job: ComposedJob, status: str, reason: str, trace: str = "") -> int:
     if (kept := whole_job(job.directory)) is not None:
         print(f"{line} (the results of {kept.manifest.created} in {job.directory} are kept)", file=sys.stderr)
         return JOB_FAILED
-    manifest = {"name": name, "config": job.config, "overrides": job.overrides, "status": status, "reason": reason}
+    manifest = {
+        "name": name,
+        "config": job.config,
+        "choices": choice_names(job),
+        "overrides": job.overrides,
+        "status": status,
+        "reason": reason,
+    }
     try:
         write_job(job.directory, manifest, None, [], {})
         if trace:
@@ -206,6 +213,14 @@ def display_name(job: ComposedJob) -> str:
         return job_name(read_job(job.config))
     except ConfigError:
         return " ".join(job.overrides) or "default"
+
+
+def choice_names(job: ComposedJob) -> dict[str, str]:
+    """What a job's choices are called; empty where the options make no job."""
+    try:
+        return names_of_choices(read_job(job.config))
+    except ConfigError:
+        return {}
 
 
 def tracker_files(job: ComposedJob) -> tuple[str, ...]:

@@ -1,50 +1,5 @@
-"""How names, numbers and verdicts are written, on the console and on the page."""
+"""The names of `eif_lab.desiderata.format` that the report page takes from here."""
 
-from __future__ import annotations
+from eif_lab.desiderata.format import MARKS, bar_text, number_text, p_text, spaced
 
-import math
-
-from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
-
-MARKS = {SATISFIED: "✓", VIOLATED: "✗", INCONCLUSIVE: "?"}
-"""Verdicts as signs, so that they need no colour."""
-
-ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
-"""The same for a terminal without Unicode."""
-
-LEAST_P = 0.001
-"""A p-value below this is not printed exactly."""
-
-
-def spaced(name: str) -> str:
-    """A name with blanks for its underscores, at which a line can end."""
-    return name.replace("_", " ")
-
-
-def number_text(value: float | str | None, digits: int = 3) -> str:
-    """A number with ``digits`` significant digits; a dash for None, and text unchanged."""
-    if isinstance(value, str):
-        return value
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
-
-
-def interval_text(low: float, high: float, digits: int) -> str:
-    """An interval with ``digits`` significant digits: ``[0.38, 0.41]``."""
-    return "no interval" if math.isnan(low) or math.isnan(high) else f"[{low:.{digits}g}, {high:.{digits}g}]"
-
-
-def p_text(verdict: str, p_value: float, p_violated: float) -> str:
-    """The p-value of the outcome: that of ``violated`` where that is the verdict, else that of ``satisfied``."""
-    p = p_violated if verdict == VIOLATED else p_value
-    return f"< {LEAST_P:g}" if p < LEAST_P else number_text(p, 2)
-
-
-def verdict_text(verdict: str, how: str) -> str:
-    """A verdict in words, with the way in which a violated claim fails: ``violated: absent``."""
-    return f"{verdict}: {how}" if how else verdict
-
-
-def bar_text(statistic: str, threshold: float, chance: float) -> str:
-    """A finding's statistic with its bar, and with chance where that is neither zero nor unknown."""
-    beside = f" (chance {chance:.2g})" if math.isfinite(chance) and chance != 0 else ""
-    return f"{spaced(statistic)} > {threshold:g}{beside}"
+__all__ = ["MARKS", "bar_text", "number_text", "p_text", "spaced"]

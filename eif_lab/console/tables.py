@@ -15,7 +15,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from eif_lab.console.format import (
+from eif_lab.console.progress import duration
+from eif_lab.desiderata.format import (
     ASCII_MARKS,
     MARKS,
     bar_text,
@@ -24,7 +25,6 @@ from eif_lab.console.format import (
     p_text,
     spaced,
 )
-from eif_lab.console.progress import duration
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VERDICTS, VIOLATED
 from eif_lab.desiderata.wording import HOW_IN_WORDS
 from eif_lab.errors import one_line, printable
