@@ -20,6 +20,8 @@ PAGES = {
         "influence.array.annotate",
         "desiderata.evaluation.judge",
         "results.sweep.open_results",
+        "figures.array.plot_array",
+        "figures.forest.plot_forest",
     ],
     "data": ["data.dataset.Dataset", "data.task.Task", "data.task.Images", "data.task.Texts"],
     "models": ["models.base.Model", "models.base.BaseModel", "models.base.Sketch"],

@@ -88,8 +88,8 @@ class SweepResults:
 
         Examples:
             >>> sweep = open_results("outputs/sweeps/2026-11-23_15-36-46")
-            >>> [job.manifest.name for job in sweep.sel(method="lora", seed=0)]
-            ['cnn digits lora']
+            >>> sweep.sel(method="full", seed=0).names
+            ['cnn digits full']
         """
         return replace(self, jobs=fitting(self.jobs, {**(settings or {}), **more}), family=self.family or self.jobs)
 
