@@ -30,7 +30,8 @@ FLAGS = {
     "-c job": "print the composed config and run nothing; shows all options of the choices",
     "--config-dir DIR": "look for choices in a folder of your own, too",
     "--info": "say where configs are looked for, and what the choices are made of",
-    "--hydra-help": "list the other flags, which are Hydra's, and how to install completion for a shell",
+    "-sc install=SHELL": 'print what completes eif-lab in bash, zsh or fish: eval "$(eif-lab -sc install=bash)"',
+    "--hydra-help": "list the other flags, which are Hydra's",
     "--version": "print the version",
 }
 
