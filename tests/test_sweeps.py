@@ -31,7 +31,7 @@ def test_a_failing_sweep_whose_folders_hold_slashes_ends_in_its_table_and_exit_c
     assert ended.code == 1 and "results:" in ended.out, ended
     table = pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")
     assert [*table["status"]] == ["failed", "failed"]
-    assert sorted(map(str, table["path"]))[0]== "models/0"
+    assert sorted(map(str, table["path"]))[0] == "models/0"
 
 
 LEARNERS = "model=learner dataset=negation dataset.worlds=2 dataset.stimuli_per_world=1"
