@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eif_lab.desiderata.evaluation import judge
+    from eif_lab.figures.array import plot_array
+    from eif_lab.figures.forest import plot_forest
     from eif_lab.influence.array import annotate
     from eif_lab.influence.calibrate import calibrate
     from eif_lab.influence.context import measure_context
@@ -27,6 +29,8 @@ __all__ = [
     "measure_influence",
     "measure_task",
     "open_results",
+    "plot_array",
+    "plot_forest",
 ]
 
 _MODULES = {
@@ -39,6 +43,8 @@ _MODULES = {
     "measure_influence": "eif_lab.influence.measure",
     "measure_task": "eif_lab.library.measure",
     "open_results": "eif_lab.results.sweep",
+    "plot_array": "eif_lab.figures.array",
+    "plot_forest": "eif_lab.figures.forest",
 }
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import sys
 
 import pandas as pd
 import pytest
 from hydra.core.plugins import Plugins
 
-from eif_lab.commands import status
+from eif_lab.commands import dispatch, status
 from eif_lab.commands.compose import Command
+from eif_lab.commands.job import SweepPace
 from eif_lab.configs import CONF
 from eif_lab.errors import ConfigError, NotApplicable
 
@@ -28,7 +31,60 @@ def test_a_failing_sweep_whose_folders_hold_slashes_ends_in_its_table_and_exit_c
     assert ended.code == 1 and "results:" in ended.out, ended
     table = pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")
     assert [*table["status"]] == ["failed", "failed"]
-    assert sorted(map(str, table["path"]))[0].endswith("sweep/models/0")
+    assert sorted(map(str, table["path"]))[0] == "models/0"
+
+
+LEARNERS = "model=learner dataset=negation dataset.worlds=2 dataset.stimuli_per_world=1"
+
+
+def test_a_sweep_tells_which_job_of_how_many_begins_and_the_time_left_and_ends_in_the_next_command(command):
+    arguments = f"-m {LEARNERS} model.rule=perfect,format,faint hydra.sweep.dir=sweep"
+    first, again = command(nothing, arguments), command(nothing, arguments)
+    places = re.findall(r"^job (\d of \d)(, about \d+ s left)?$", first.out, re.M)
+    assert [place for place, _ in places] == ["1 of 3", "2 of 3", "3 of 3"] and not places[0][1] and places[2][1]
+    assert "left" not in "".join(re.findall(r"^job .*", again.out, re.M))  # what is found again took no time
+    [last] = re.findall(r"^results: (.*?)   look at them: (.*)$", first.out, re.M)
+    assert shlex.split(last[1]) == ["eif-lab", "report", last[0]] and dispatch.main(shlex.split(last[1])[1:]) == 0
+
+
+def test_a_sweep_with_a_failed_job_ends_in_the_command_that_tells_of_it(command):
+    ended = command(nothing, f"-m seed=0,1 {SMALL} dataset=mnist dataset.root=none hydra.sweep.dir=sweep")
+    [last] = re.findall(r"^results: .*   go on: (.*)$", ended.out, re.M)
+    assert dispatch.main(shlex.split(last)[1:]) == 0 and shlex.split(last)[1] == "status"
+
+
+def test_the_time_left_is_that_of_as_many_jobs_as_took_the_mean_time():
+    pace = SweepPace(12, alone=True, seconds=[50.0, 70.0])
+    assert pace.line(2) == "job 3 of 12, about 10 min 00 s left"
+    assert SweepPace(12, alone=False, seconds=[50.0]).line(2) == "job 3 of 12"
+    assert SweepPace(0, alone=True, seconds=[50.0]).line(2) == "job 3"
+
+
+# Completion in a shell
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("eif-lab sta", {"status"}),
+        ("eif-lab method=l", {"method=lora"}),
+        ("eif-lab method=lora method.r", {"method.rank="}),
+        ("eif-lab re", {"report", "readout."}),
+        ("eif-lab method=lora sta", set()),
+    ],
+)
+def test_the_shell_is_offered_subcommands_choices_and_options(isolated, capfd, typed, offered):
+    isolated.setenv("COMP_LINE", typed)
+    isolated.setenv("COMP_POINT", str(len(typed)))
+    assert dispatch.main(["-sc", "query=bash"]) == 0
+    answer = set(capfd.readouterr().out.split())
+    assert offered <= answer and ("status" in answer) == ("status" in offered)
+
+
+def test_what_installs_completion_is_printed_for_the_command(isolated, capfd):
+    isolated.setattr(sys, "argv", ["eif-lab"])
+    assert dispatch.main(["-sc", "install=bash"]) == 0
+    assert re.search("complete .* eif-lab$", capfd.readouterr().out, re.M)
 
 
 # Configs of one's own

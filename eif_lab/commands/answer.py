@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from eif_lab.errors import ConfigError, memory_line, one_line, printable, short_of_memory
@@ -85,3 +87,18 @@ def error_line(error: Exception) -> str:
     """An error in one line; where it is not ours or the system's, with where to look for help."""
     line = printable(one_line(error))
     return line if isinstance(error, ConfigError | OSError) else f"{line}. Try eif-lab --help"
+
+
+NEXT = {"look at them": "report", "go on": "status"}
+"""What a reader may want to do with results, and the subcommand for it."""
+
+
+def results_line(folder: Path, wish: str = "") -> str:
+    """Where results are, and the next command to give.
+
+    Args:
+        folder: That of a job or a sweep.
+        wish: One of `NEXT`; empty for no command.
+    """
+    line = f"results: {folder}"
+    return f"{line}   {wish}: eif-lab {NEXT[wish]} {shlex.quote(str(folder))}" if wish else line

@@ -30,7 +30,8 @@ FLAGS = {
     "-c job": "print the composed config and run nothing; shows all options of the choices",
     "--config-dir DIR": "look for choices in a folder of your own, too",
     "--info": "say where configs are looked for, and what the choices are made of",
-    "--hydra-help": "list the other flags, which are Hydra's, and how to install completion for a shell",
+    "-sc install=SHELL": 'print what completes eif-lab in bash, zsh or fish: eval "$(eif-lab -sc install=bash)"',
+    "--hydra-help": "list the other flags, which are Hydra's",
     "--version": "print the version",
 }
 
@@ -50,8 +51,9 @@ def help_text(arguments: Sequence[str], subcommands: Mapping[str, str]) -> str:
     parts = [INTRODUCTION, "subcommands (each has a --help):", *table(subcommands.items(), "  ")]
     parts += ["", "groups and their choices (* is the default):"]
     for group in groups:
-        parts += [*table([(group.name, group.sentence)], "  ")]
         described = choices(group.name, folders).items()
+        derived = f" ({group.default} unless given)" if "$" in group.default else ""
+        parts += [*table([(group.name, group.sentence + derived)], "  ")]
         marks = {name: "* " if name in group.default.strip("[]").split(", ") else "  " for name, _ in described}
         parts += table([(marks[name] + name, sentence) for name, sentence in described], "    ")
     parts += ["  hydra/launcher: where the jobs of a sweep run, if not in this process"]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from eif_lab.commands.answer import JOB_FAILED, USER_ERROR, error_line
+from eif_lab.commands.answer import JOB_FAILED, USER_ERROR, error_line, results_line
 from eif_lab.commands.checking import to_plain_containers
 from eif_lab.commands.interruption import interruptible
 from eif_lab.commands.output import Output, must_be_free
@@ -26,8 +27,9 @@ from eif_lab.errors import (
     rule_error,
     short_of_memory,
 )
-from eif_lab.jobs.job import job_name
+from eif_lab.jobs.job import job_name, names_of_choices
 from eif_lab.jobs.read import read_job
+from eif_lab.results.folders import MANIFEST
 
 if TYPE_CHECKING:
     from eif_lab.results.job import JobResults
@@ -83,10 +85,40 @@ def run_alone(output: Output, config: DictConfig) -> int:
         return USER_ERROR
 
 
-def run_in_sweep(config: DictConfig) -> int:
+@dataclass
+class SweepPace:
+    """How far a sweep is, and how long the rest of it may take.
+
+    Attributes:
+        total: The number of its jobs; 0 where a sweeper alone knows them.
+        alone: Whether this process runs all of them, one after the other: only then is the time left known.
+        seconds: That each job took which was run, in their order.
+    """
+
+    total: int
+    alone: bool
+    seconds: list[float] = field(default_factory=list)
+
+    def line(self, number: int) -> str:
+        """Which job begins now: ``job 3 of 12, about 4 min 10 s left``; the rest takes as long a job as those before.
+
+        Args:
+            number: The job's, from 0 on.
+        """
+        from eif_lab.console.progress import duration
+
+        place = f"job {number + 1}" + (f" of {self.total}" if self.total else "")
+        if not (self.alone and self.seconds and self.total):
+            return place
+        left = (self.total - number) * sum(self.seconds) / len(self.seconds)
+        return f"{place}, about {duration(left)} left"
+
+
+def run_in_sweep(pace: SweepPace, config: DictConfig) -> int:
     """Run one job of a sweep, in this process or a launcher's; a failure is recorded, and the other jobs run.
 
     Args:
+        pace: Of the sweep; the job's own time is added to it.
         config: The job's, as Hydra composed it.
 
     Returns:
@@ -98,13 +130,18 @@ def run_in_sweep(config: DictConfig) -> int:
     from eif_lab.results.job import exclusive
 
     job = ComposedJob.of(config, swept=True)
+    log.info(pace.line(HydraConfig.get().job.num))
     with exclusive(job.directory):
         must_be_free(job.directory, job.config, "hydra.sweep.dir")
+        ended, started = (job.directory / MANIFEST).is_file(), time.perf_counter()
         try:
             return run_unless_done(job)
         except ConfigError as error:
             status = "not applicable" if isinstance(error, NotApplicable) else "failed"
             return record(job, status, str(error))
+        finally:
+            if not ended:  # one that is only found again says nothing of the time that the others take
+                pace.seconds.append(time.perf_counter() - started)
 
 
 def run_unless_done(job: ComposedJob) -> int:
@@ -188,7 +225,14 @@ def record(job: ComposedJob, status: str, reason: str, trace: str = "") -> int:
     if (kept := whole_job(job.directory)) is not None:
         print(f"{line} (the results of {kept.manifest.created} in {job.directory} are kept)", file=sys.stderr)
         return JOB_FAILED
-    manifest = {"name": name, "config": job.config, "overrides": job.overrides, "status": status, "reason": reason}
+    manifest = {
+        "name": name,
+        "config": job.config,
+        "choices": choice_names(job),
+        "overrides": job.overrides,
+        "status": status,
+        "reason": reason,
+    }
     try:
         write_job(job.directory, manifest, None, [], {})
         if trace:
@@ -206,6 +250,14 @@ def display_name(job: ComposedJob) -> str:
         return job_name(read_job(job.config))
     except ConfigError:
         return " ".join(job.overrides) or "default"
+
+
+def choice_names(job: ComposedJob) -> dict[str, str]:
+    """What a job's choices are called; empty where the options make no job."""
+    try:
+        return names_of_choices(read_job(job.config))
+    except ConfigError:
+        return {}
 
 
 def tracker_files(job: ComposedJob) -> tuple[str, ...]:
@@ -226,12 +278,13 @@ def read_results(job: ComposedJob) -> JobResults:
 def print_results(done: JobResults, swept: bool) -> None:
     """Print a job that has ended: in a sweep one line, alone its verdicts."""
     from eif_lab.console.tables import print_finished, print_job
+    from eif_lab.results.manifest import DONE
 
     if swept:
         print_finished(done)
     else:
         print_job(done)
-        print(f"results: {done.path}")
+        print(results_line(done.path, "look at them" if done.manifest.status == DONE else ""))
 
 
 def quiet_libraries() -> None:

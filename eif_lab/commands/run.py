@@ -13,8 +13,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from eif_lab.commands.answer import JOB_FAILED, run_command
+from eif_lab.commands.answer import JOB_FAILED, SUBCOMMANDS, run_command
 from eif_lab.commands.choices import PRIMARY
+from eif_lab.commands.completion import subcommands_typed
 from eif_lab.commands.compose import Command, Jobs
 from eif_lab.commands.flags import MODULE
 from eif_lab.commands.interruption import ignore_further_signals, interruptible, report_interruption
@@ -72,6 +73,8 @@ def run_jobs(arguments: list[str]) -> int:
     """
     with interruptible():
         if any(argument.split("=")[0] in SHOWN_BY_HYDRA for argument in arguments):
+            if names := subcommands_typed(arguments, SUBCOMMANDS):
+                print(*names, end=" ")
             sys.argv[1:] = arguments
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=PRIMARY)(do_nothing)()
             return 0
@@ -85,7 +88,7 @@ def run_jobs(arguments: list[str]) -> int:
         from eif_lab.commands.sweep import largest_code, run_sweep
 
         if command.swept:
-            return run_sweep(command)
+            return run_sweep(command, len(jobs))
         for cache in dict.fromkeys(job.cache for _, job in jobs if isinstance(job, Job)):
             must_be_makeable(Path(cache))
         with claim_folder(command) as output, disk_errors(output.path):

@@ -15,7 +15,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from eif_lab.console.format import (
+from eif_lab.console.progress import duration
+from eif_lab.desiderata.format import (
     ASCII_MARKS,
     MARKS,
     bar_text,
@@ -24,7 +25,6 @@ from eif_lab.console.format import (
     p_text,
     spaced,
 )
-from eif_lab.console.progress import duration
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VERDICTS, VIOLATED
 from eif_lab.desiderata.wording import HOW_IN_WORDS
 from eif_lab.errors import one_line, printable
@@ -38,6 +38,8 @@ COLUMNS_PER_BLOCK = 4
 
 MOST_JOBS, MOST_NAMES = 100, 10
 """Of a large sweep: jobs in the printed table, and names of jobs in a note."""
+
+P_VALUES = "p  against a true effect at the bar or below; where a finding is violated, at the bar or above"
 
 STYLES = {SATISFIED: "green", VIOLATED: "red", INCONCLUSIVE: "yellow"}
 
@@ -109,6 +111,7 @@ def print_job(
     tested = frame[frame["status"] == DONE]
     if len(tested):
         console.print(_job_table(tested, beside(learners or {}), console))
+        console.print(Text(P_VALUES))
         _print_hows(tested.loc[tested["verdict"] == VIOLATED, "finding_how"], console)
     for note, rows in tested[tested["note"] != ""].groupby("note", sort=False):
         _print_note(console, ", ".join(dict.fromkeys(rows["desideratum"])), str(note))
@@ -134,7 +137,9 @@ def print_sweep(table: pd.DataFrame, console: Console | None = None) -> None:
     legend = [f"{marks[verdict]} {verdict}" for verdict in VERDICTS]
     console.print(Text("   ".join([*legend, "* see below   strength: what is stated, less its controls"])))
     _print_hows(table.loc[table["verdict"] == VIOLATED, "finding_how"], console)
-    console.print(Text("> the bar   p-values corrected over the sweep (Benjamini-Hochberg), of either verdict"))
+    console.print(
+        Text("> the bar   p-values corrected over the sweep (Benjamini-Hochberg), of either verdict, against the bar")
+    )
     if (table["path"] == "").any():
         console.print(Text("perfect, bag of words: reference learners on the same samples, their p-values as they are"))
     if away := _chances(table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -49,6 +50,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.pixels.shape[1:]))
+        return f"<{len(self)} images of {size} in {len(self.classes)} classes>"
+
     def take(self, index: Sequence[int] | np.ndarray) -> Images:
         """The samples at ``index``, in that order."""
         rows = np.ascontiguousarray(index, dtype=int)
@@ -90,6 +95,10 @@ class Texts:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def __repr__(self) -> str:
+        first = self.take(range(min(len(self), 2))).describe()["label"].tolist()
+        return f"<{len(self)} texts: {', '.join([reprlib.repr(one) for one in first] + ['...'] * (len(self) > 2))}>"
 
     def take(self, index: Sequence[int] | np.ndarray) -> Texts:
         """The samples at ``index``, in that order."""
@@ -178,6 +187,14 @@ class Task:
     validation: Images | None = None
     background: Background | None = None
     elsewhere: Elsewhere | None = None
+
+    def __repr__(self) -> str:
+        names, counts = np.unique(self.relation, return_counts=True)
+        relations = ", ".join(f"{count} {name}" for name, count in zip(names.tolist(), counts.tolist()))
+        return (
+            f"<Task\n  stimuli    {self.stimuli!r}\n  probes     {self.probes!r}\n  relations  {relations}"
+            f"\n  distances  {', '.join(self.distances)}>"
+        )
 
     @property
     def read(self) -> np.ndarray | None:

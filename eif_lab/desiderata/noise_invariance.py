@@ -15,9 +15,10 @@ from numpy.random import Generator
 from eif_lab.data.contrast import strength_weights
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum, Weighted
+from eif_lab.desiderata.format import p_clause
 from eif_lab.desiderata.selection import foils, require, require_units, same_sample, texts, with_zeros
 from eif_lab.desiderata.strength import weighted_rows
-from eif_lab.desiderata.verdict import Finding, Verdict
+from eif_lab.desiderata.verdict import INCONCLUSIVE, Finding, Verdict
 from eif_lab.errors import NotApplicable
 from eif_lab.options import option
 
@@ -158,7 +159,8 @@ class NoiseInvariance(Desideratum):
             finding = self.finding("mean", mean, teaching.units, teaching.unit, 0.0)
             if not finding.p_value <= self.alpha:
                 numbers = f"mean {finding.effect:.3g}, interval {finding.low:.3g} to {finding.high:.3g}"
-                count = f"p {finding.p_value:.3g}, {finding.n} {finding.unit}"
+                p = p_clause(INCONCLUSIVE, finding.p_value, finding.p_violated, 0.0)
+                count = f"{p}, {finding.n} {finding.unit}"
                 return f"{name} is not clearly above zero ({numbers}, {count}): there is nothing to compare"
         return ""
 

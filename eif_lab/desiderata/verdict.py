@@ -121,15 +121,33 @@ class Verdict:
         tested = [finding for finding in self.findings if math.isfinite(finding.p_violated)]
         return min(tested, key=lambda finding: finding.p_violated, default=self.findings[0])
 
+    def decisive(self, outcome: str) -> Finding:
+        """The finding that an outcome hangs on: the headline where all hold, else the one that fails or is undecided.
+
+        Args:
+            outcome: The verdict's own, or the one after a correction.
+        """
+        if outcome == VIOLATED:
+            return self.failing
+        tested = [finding for finding in self.findings if math.isfinite(finding.p_value)]
+        if outcome == SATISFIED or len(tested) < len(self.findings):
+            return self.findings[0]
+        return max(tested, key=lambda finding: finding.p_value)
+
     def __str__(self) -> str:
-        """The verdict in one line: outcome, how it fails, the effect with its interval, p-value, n, and the note."""
+        """The verdict in one line: outcome, how it fails, effect, interval, the p-value with its null, n, the note."""
+        from eif_lab.desiderata.format import number_text, p_clause  # which knows the outcomes of this module
+
         outcome = self.outcome()
-        one = self.failing if outcome == VIOLATED else self.findings[0]
+        one = self.decisive(outcome)
         description = f"{outcome}: {one.how}" if outcome == VIOLATED else outcome
-        p_value = one.p_violated if outcome == VIOLATED else self.p_value
-        effect = f"{one.statistic} {one.effect:.3g} [{one.low:.3g}, {one.high:.3g}] against {one.threshold:g}"
-        line = f"{self.desideratum}: {description} ({effect}, p = {p_value:.2g}, {one.n} {one.unit})"
+        p = p_clause(outcome, one.p_value, one.p_violated, one.threshold)
+        effect = f"{one.statistic} {one.effect:.3g} [{one.low:.3g}, {one.high:.3g}], chance {number_text(one.chance)}"
+        line = f"{self.desideratum}: {description} ({effect}, {p}, {one.n} {one.unit})"
         return f"{line}; {self.note}" if self.note else line
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     @property
     def rule(self) -> str:

@@ -9,31 +9,76 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from eif_lab.errors import rule_error
-from eif_lab.figures.style import LONGEST_CLASS, color_limit, fit_name, one_font_warning, paper_style
+from eif_lab.desiderata.evaluation import must_be_numbers
+from eif_lab.errors import must_be, rule_error, unknown_name
+from eif_lab.figures.style import (
+    DIVERGING,
+    LONGEST_CLASS,
+    canvas,
+    color_limit,
+    fit_name,
+    one_font_warning,
+    paper_style,
+)
+from eif_lab.results.job import JobResults
 from eif_lab.results.summary import last_step, unit
 from eif_lab.results.sweep import SweepResults, open_results
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+
+SIZE = 6.4, 5.2
+"""Of the picture, in inches."""
 
 
-def draw_array(influence: xr.DataArray) -> Figure:
-    """The array after the last step, of the first readout, mean over seeds, ordered by class or world.
+def plot_array(results: JobResults | xr.DataArray, readout: str | None = None) -> Axes:
+    """An influence array as a heat map, through matplotlib: stimuli down, probes across, ordered by class or world.
+
+    Red is a probe that became likelier, blue one that became less likely, white zero; the scale ends at the 99th
+    percentile of the magnitudes.
 
     Args:
-        influence: Dims (seed, stimulus, step, probe, readout), with the coordinates of a job.
-    """
-    from matplotlib.figure import Figure
+        results: A job, or an array such as `measure_task` gives: dims (stimulus, probe) and any of seed, step and
+            readout. The last step is drawn, and the mean over seeds.
+        readout: Which; the first where None.
 
-    readout = str(influence["readout"].values[0])
-    array = last_step(influence).isel(readout=0).transpose("stimulus", "probe")
+    Returns:
+        The axes, of a new figure of pyplot: ``axes.figure.savefig("array.png")``, or ``pyplot.show()``.
+
+    Raises:
+        ConfigError: It is neither, has no such readout, or the job left no array.
+
+    Examples:
+        >>> from eif_lab import annotate, load_task
+        >>> task = load_task("ontology", worlds=2, stimuli_per_world=1)
+        >>> axes = plot_array(annotate((task.relation == "entailed") * 1.0, task))
+        >>> axes.get_ylabel()
+        'stimulus, by world'
+    """
+    from matplotlib import pyplot
+
+    must_be("results", results, JobResults | xr.DataArray, "one job or an array", "Try sweep.jobs[0].")
+    influence = results.influence if isinstance(results, JobResults) else results
+    must_be_numbers(influence)
+    with paper_style():
+        _, axes = pyplot.subplots(figsize=SIZE, layout="constrained")
+        draw_array(axes, influence, readout)
+    return axes
+
+
+def draw_array(axes: Axes, influence: xr.DataArray, readout: str | None = None) -> None:
+    """Draw an array after its last step, mean over seeds, ordered by class or world; arguments as `plot_array` has."""
+    if "readout" in influence.coords:
+        names = [str(name) for name in np.atleast_1d(influence["readout"].values)]
+        if readout is not None and readout not in names:
+            raise unknown_name("readout", readout, names)
+        readout = readout or names[0]
+    array = last_step(influence)
+    array = array.isel(readout=names.index(readout)) if "readout" in array.dims else array
     array = array.isel({dim: order(array, dim) for dim in array.dims})
-    kind = "class" if "stimulus_class" in array.coords else "world"
+    kind = next((name for name in ("class", "world") if f"stimulus_{name}" in array.coords), "")
     scale = color_limit(array.values)
-    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(array.values, cmap="RdBu_r", vmin=-scale, vmax=scale, aspect="auto", interpolation="nearest")
+    image = axes.imshow(array.values, cmap=DIVERGING, vmin=-scale, vmax=scale, aspect="auto", interpolation="nearest")
     for dim, set_ticks, line in (("stimulus", axes.set_yticks, axes.axhline), ("probe", axes.set_xticks, axes.axvline)):
         groups, starts = np.unique(group_of(array, dim), return_index=True)
         ends = np.append(starts[1:], array.sizes[dim])
@@ -41,21 +86,22 @@ def draw_array(influence: xr.DataArray) -> Figure:
             fit_name(name, LONGEST_CLASS)
             for name in (array[f"{dim}_label"].values[starts] if kind == "class" else groups)
         ]
-        set_ticks((starts + ends - 1) / 2, names, fontsize=8)
+        if kind:
+            set_ticks((starts + ends - 1) / 2, names, fontsize=8)
         for start in starts[1:]:
             line(start - 0.5, color="0.7", linewidth=0.4)
     axes.tick_params(axis="x", rotation=90 if kind == "class" else 0)
-    axes.set_ylabel(f"stimulus trained on, by {kind}")
-    axes.set_xlabel(f"probe read, by {kind}")
+    axes.set_ylabel(f"stimulus, by {kind}" if kind else "stimulus")
+    axes.set_xlabel(f"probe, by {kind}" if kind else "probe")
     parts = [
         fit_name(influence.attrs[key])
         for key in ("model", "dataset", "method", "perturbation")
         if key in influence.attrs
     ]
     axes.set_title(" · ".join(parts))
-    bar = figure.colorbar(image, ax=axes, extend="both")
-    bar.set_label(f"influence on {readout.replace('_', '-')} ({unit(influence, readout)})")
-    return figure
+    bar = axes.figure.colorbar(image, ax=axes, extend="both")
+    measure = f"influence on {(readout or 'the probe').replace('_', '-')}"
+    bar.set_label(f"{measure} ({named})" if (named := unit(influence, readout or "")) else measure)
 
 
 def group_of(array: xr.DataArray, dim: Hashable) -> np.ndarray:
@@ -83,7 +129,8 @@ def write_picture(folder: Path, file: Path) -> Path:
         raise rule_error("results path", "be a job", str(folder), "Try one of the folders in it.")
     kind = file.suffix.removeprefix(".")
     with paper_style():
-        figure = draw_array(job.influence)
+        figure = canvas(*SIZE)
+        draw_array(figure.subplots(), job.influence)
         known = sorted(figure.canvas.get_supported_filetypes())
         if kind not in known:
             raise rule_error("picture", f"end in one of {', '.join(known)}", str(file), "Try array.png.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from eif_lab.console.format import spaced
+from eif_lab.desiderata.format import spaced
 from eif_lab.errors import one_line, printable
 from eif_lab.figures.runs import Setting, dataset_title, model_title, setting
 from eif_lab.results.job import JobResults

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from eif_lab.console.format import spaced
+from eif_lab.desiderata.format import spaced
 from eif_lab.desiderata.verdict import INCONCLUSIVE as NO_VERDICT
 from eif_lab.desiderata.verdict import SATISFIED, VIOLATED
 from eif_lab.figures import evidence

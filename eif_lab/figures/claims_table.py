@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from eif_lab.console.format import spaced
+from eif_lab.desiderata.format import spaced
 from eif_lab.figures import evidence
 from eif_lab.figures.caption import table_row
 from eif_lab.figures.evidence import AGREES, Estimate, Range

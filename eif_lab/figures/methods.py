@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from eif_lab.console.format import verdict_text
+from eif_lab.desiderata.format import verdict_text
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.figures.runs import model_title, select_jobs, setting
 from eif_lab.figures.style import GREY, HOW_MARKS, METHODS, VERDICTS, canvas, fit_name, fit_words, order_names

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.ticker import LogFormatter
 
-from eif_lab.console.format import spaced, verdict_text
+from eif_lab.desiderata.format import spaced, verdict_text
 from eif_lab.desiderata.verdict import ABSENT, INCONCLUSIVE, REVERSED, SATISFIED, SHORT, VIOLATED
 from eif_lab.errors import one_line, printable
 from eif_lab.files.checksums import replace_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -10,6 +11,8 @@ from typing import Any
 from eif_lab.influence.resources.precision import LostToRounding
 from eif_lab.influence.update import Update
 from eif_lab.influence.yardstick import Taught
+
+log = logging.getLogger(__name__)
 
 FACTOR = 4.0
 SMALLEST, LARGEST = 1e-12, 1e6
@@ -59,11 +62,13 @@ class Trials:
 
     Attributes:
         teaching: What tries one.
+        target: In nats; each rate that is tried is logged beside it.
         found: By rate.
         lost: The rates that are too low for any influence to show.
     """
 
     teaching: Teaching
+    target: float
     found: dict[float, Taught] = field(default_factory=dict)
     lost: set[float] = field(default_factory=set)
 
@@ -79,6 +84,8 @@ class Trials:
             except LostToRounding:  # a rate that teaches nothing is too low; it is none to settle on
                 self.lost.add(rate)
                 self.found[rate] = Taught(0.0, 0.0)
+            told = len(self.found), rate, self.found[rate].strength, self.target
+            log.info("calibrating: trial %d, learning rate %.3g teaches %.3g nat, %.3g asked for", *told)
         strength, own = self.found[rate]
         if not (math.isfinite(strength) and math.isfinite(own)):
             return -math.inf
@@ -101,7 +108,7 @@ def search(teaching: Teaching, target: float, update: Update) -> Calibration:
         target: In nats.
         update: The recipe, whose optimizer says where the search starts.
     """
-    trials = Trials(teaching)
+    trials = Trials(teaching, target)
     low, high = bracket(trials, target, update.stepping.first_rate)
     if high is None and climb(trials) >= target:  # the peak was narrower than the steps
         high = min(rate for rate in trials.found if trials.strength(rate) >= target)

@@ -68,3 +68,8 @@ def job_name(job: Job) -> str:
     parts = [job.model.name, job.dataset.name, job.method.name]
     parts += [] if job.perturbation.name == "include" else [job.perturbation.name]
     return " ".join(parts + ([] if job.engine.exact else [job.engine.name]))
+
+
+def names_of_choices(job: Job) -> dict[str, str]:
+    """What the model, the dataset, the method and the perturbation of a job are called."""
+    return {part: str(getattr(job, part).name) for part in ("model", "dataset", "method", "perturbation")}

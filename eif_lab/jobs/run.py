@@ -13,7 +13,7 @@ from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.device import deterministic_algorithms
 from eif_lab.jobs.inputs import JobData
-from eif_lab.jobs.job import Job, job_name
+from eif_lab.jobs.job import Job, job_name, names_of_choices
 from eif_lab.jobs.judge import judge
 from eif_lab.jobs.measure import measure
 from eif_lab.jobs.record import Record, foreign_packages, log_record
@@ -21,7 +21,7 @@ from eif_lab.results.cache import ArrayCache
 from eif_lab.results.checkpoint import checkpoint
 from eif_lab.results.job import write_manifest, write_results
 from eif_lab.results.manifest import DONE
-from eif_lab.results.scalars import NAMED, config_key
+from eif_lab.results.scalars import config_key
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
         # before a tracker has begun a run, because what the user got wrong shows here at the latest
         inputs = checked_inputs(job) if stored is None else None
         key = key if inputs is None else key_of(job)  # what was downloaded just now has an identity now
-        names = {config_key(part): getattr(job, part).name for part in NAMED}
+        choices = names_of_choices(job)
+        names = {config_key(part): name for part, name in choices.items()}
         with checkpoint(cache, key, needed=inputs is not None) as left:
             if inputs is not None:
                 stored = cache.find(key)  # another process may have measured it meanwhile
@@ -75,6 +76,7 @@ def run_job(job: Job, config: Mapping[str, Any], directory: Path, group: str, ov
             request = {
                 "name": job_name(job),
                 "config": config,
+                "choices": choices,
                 "overrides": overrides,
                 "seeds": [job.seed],
                 "array": key,

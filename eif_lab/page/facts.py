@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eif_lab.console.format import MARKS, number_text, spaced, verdict_text
+from eif_lab.desiderata.format import MARKS, number_text, spaced, verdict_text
 from eif_lab.models.language.phi3 import TINY
 from eif_lab.results.manifest import NOT_APPLICABLE, BaseModel, Calibration, Effect, Manifest, Provenance, Update
 

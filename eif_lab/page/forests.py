@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from eif_lab.console.format import spaced
+from eif_lab.desiderata.format import spaced
 from eif_lab.page.arrays import shorten
 from eif_lab.page.facts import mark
 from eif_lab.page.matrix import Matrix

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eif_lab.console.format import number_text, spaced
+from eif_lab.desiderata.format import number_text, spaced
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VERDICTS, VIOLATED
 from eif_lab.learners.imitation import title
 from eif_lab.page.arrays import shorten

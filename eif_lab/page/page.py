@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eif_lab.console.format import number_text, spaced
+from eif_lab.desiderata.format import number_text, spaced
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata.verdict import VERDICTS
 from eif_lab.desiderata.wording import HOW_IN_WORDS

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from eif_lab.console.format import bar_text, number_text, p_clause, p_text, spaced, verdict_text
+from eif_lab.desiderata.format import bar_text, number_text, p_clause, p_text, spaced, verdict_text
 from eif_lab.desiderata.verdict import VIOLATED
 from eif_lab.page.arrays import shorten
 from eif_lab.page.facts import effect_text, mark

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
 from eif_lab.errors import ConfigError
@@ -22,6 +24,8 @@ LARGEST_COORDINATE = 256 * 2**20
 def write_array(path: Path, array: xr.DataArray) -> None:
     """Write ``array`` to ``path`` in one chunk per block of stimuli (all probes, at most 16 MiB).
 
+    The metadata of all coordinates stand together in the store's own, too, so that ``xarray.open_zarr`` reads one file.
+
     Strings are stored as zarr's variable-length ``string``: numpy's fixed-length unicode is not in the zarr v3
     specification, so that other readers need not know it.
 
@@ -33,8 +37,11 @@ def write_array(path: Path, array: xr.DataArray) -> None:
     texts = {name: _as_strings(values) for name, values in dataset.variables.items() if values.dtype.kind == "U"}
     dataset = dataset.assign_coords(texts)
     encoding = {name: {"chunks": _chunks(v), "_FillValue": None} for name, v in dataset.variables.items()}
-    # a path would be taken for an address where it has "::" in it
-    dataset.to_zarr(LocalStore(path), mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+    with warnings.catch_warnings():
+        # that consolidated metadata is not yet in the specification: other readers read each array's own
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", ZarrUserWarning)
+        # a path would be taken for an address where it has "::" in it
+        dataset.to_zarr(LocalStore(path), mode="w", zarr_format=3, consolidated=True, encoding=encoding)
 
 
 def open_array(path: Path, sums: Mapping[str, str] | None = None) -> xr.DataArray:

@@ -39,6 +39,7 @@ from eif_lab.files.checksums import (
 from eif_lab.files.locks import is_locked, locked
 from eif_lab.results.arrays import damage_error, open_array, write_array
 from eif_lab.results.comparison import above_neutral, per_nat
+from eif_lab.results.display import job_html, job_text
 from eif_lab.results.folders import MANIFEST
 from eif_lab.results.manifest import (
     DONE,
@@ -72,6 +73,12 @@ class JobResults:
 
     path: Path
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        return job_text(self)
+
+    def _repr_html_(self) -> str:
+        return job_html(self)
 
     @property
     def has_array(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
@@ -54,6 +55,12 @@ DICT_IF_NULL = BeforeValidator(_empty_if_null)
 LIST_IF_NULL = BeforeValidator(lambda value: [] if value is None else value)
 
 
+def _shown(value: Any) -> str:
+    if isinstance(value, Fields):
+        return repr(value)
+    return f"<{len(value)} entries>" if isinstance(value, dict) and len(value) > 2 else reprlib.repr(value)
+
+
 class Fields(Mapping[str, Any]):
     """Fields as attributes, and as a mapping together with what else the file holds."""
 
@@ -68,6 +75,11 @@ class Fields(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(vars(self))
 
+    def __repr__(self) -> str:
+        """The fields that are not empty; of long ones their size or their beginning."""
+        known = [f"{name}={_shown(value)}" for name, value in self.items() if value not in (None, "", [], {})]
+        return f"{type(self).__name__}({', '.join(known)})"
+
 
 class Config(TypedDict, total=False):
     """The job's options that readers of results use."""
@@ -80,7 +92,7 @@ class Config(TypedDict, total=False):
     desideratum: dict[str, dict[str, Any]] | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BaseModel(Fields):
     """The base model; numbers that say how good it was, such as its accuracy, stand beside these fields."""
 
@@ -90,7 +102,7 @@ class BaseModel(Fields):
     worlds_not_learnt: list[Any] | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Calibration(Fields):
     """Target and result of the search for a learning rate: strength, in nats; None before format 3."""
 
@@ -99,7 +111,7 @@ class Calibration(Fields):
     strength: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Update(Fields):
     """The recipe. Under prompting there is no optimizer, and the number of steps is 0."""
 
@@ -109,7 +121,7 @@ class Update(Fields):
     calibration: Calibration | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Effect(Fields):
     """A finding; None where a number is undefined."""
 
@@ -120,7 +132,7 @@ class Effect(Fields):
     unit: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Count(Fields):
     """How many parameters the method trains, of how many; 0 of 0 where that is not known."""
 
@@ -128,7 +140,7 @@ class Count(Fields):
     total: int = 0
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Provenance(Fields):
     """The packages, the code and the machine that something was done with."""
 
@@ -139,7 +151,7 @@ class Provenance(Fields):
     device: str | None = None
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Manifest(Provenance):
     """A job's options and how it ended; its provenance is that of the judgement.
 
@@ -149,6 +161,7 @@ class Manifest(Provenance):
         format: See `FORMAT`.
         reason: Why the job is not done; empty where it is.
         config: All options, as plain containers.
+        choices: The names of its model, dataset, method and perturbation, as they are called; empty in older manifests.
         overrides: What the job differs in from the defaults.
         seeds: One for each place along the array's dimension ``seed``.
         base_model: The model before the update.
@@ -172,6 +185,7 @@ class Manifest(Provenance):
     format: int = FORMAT
     reason: Text = ""
     config: Annotated[Config, DICT_IF_NULL] = field(default_factory=Config)
+    choices: Annotated[dict[str, str], DICT_IF_NULL] = field(default_factory=dict)
     overrides: Annotated[list[Any], LIST_IF_NULL] = field(default_factory=list)
     seeds: Annotated[list[int], LIST_IF_NULL] = field(default_factory=list)
     base_model: Annotated[BaseModel, DICT_IF_NULL] = field(default_factory=BaseModel)

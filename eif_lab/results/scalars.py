@@ -14,11 +14,18 @@ OF_JOB = ("strength", "low/strength", "high/strength", "pairs_per_second", "seco
 OF_DESIDERATUM = (
     "verdict", "how", "score", "effect", "low", "high", "threshold", "chance", "p_value", "p_violated", "n",
 )  # fmt: skip
+OF_FINDING = ("effect", "low", "high", "threshold", "chance", "p_value", "p_violated")
 SCORES = {SATISFIED: 1, INCONCLUSIVE: 0, VIOLATED: -1}
 """Verdicts as numbers, because a chart draws no words."""
 
 CHARTS = DONE, SHARE, RATE = "stimuli_done", "share_done", "stimuli_per_second"
 """Logged while a job measures."""
+
+SHOWN = [
+    "desideratum", "verdict", "how", "statistic", "effect", "low", "high", "threshold", "chance", "finding_p_value",
+    "finding_p_violated", "finding_verdict", "finding_how", "n", "unit", "explanation",
+]  # fmt: skip
+"""Columns of `eif_lab.results.rows.verdict_frame` that a tracker's table has, in its order."""
 
 MEDIA = HEAT_MAP, VERDICTS, BY_RELATION, BY_CLASS = "influence", "verdicts", "mean_by_relation", "mean_by_class"
 """A picture and tables, for trackers that show such."""
@@ -34,15 +41,23 @@ def desideratum_key(what: str, desideratum: str) -> str:
     return f"{what}/{desideratum}"
 
 
+def finding_key(what: str, desideratum: str, statistic: str) -> str:
+    """The key of a run's summary for one quantity of a finding: ``effect/logic/reach``."""
+    return f"{what}/{desideratum}/{statistic}"
+
+
 def summary_keys(desiderata: Iterable[str]) -> list[str]:
-    """Every key of the summary of a job with these desiderata."""
+    """The keys of the summary of any job with these desiderata; those of findings (`finding_key`) come behind them."""
     return [*OF_JOB, *(desideratum_key(what, name) for name in desiderata for what in OF_DESIDERATUM)]
 
 
 def summarise(
     strength: Finding, verdicts: Sequence[Verdict], *, pairs_per_second: float, seconds: float
 ) -> dict[str, Any]:
-    """A job's summary: `summary_keys` of its verdicts, each with its value.
+    """A job's summary: `summary_keys` of its verdicts, and for each finding `OF_FINDING`, each with its value.
+
+    Verdicts and p-values are the job's own: those that are corrected over a sweep are in its table, once all jobs are
+    done.
 
     Args:
         strength: What was taught, with its interval.
@@ -64,7 +79,12 @@ def summarise(
             desideratum_key(what, verdict.desideratum): value
             for what, value in zip(OF_DESIDERATUM, values, strict=True)
         }
-    return summary
+    findings = [(verdict.desideratum, finding) for verdict in verdicts for finding in verdict.findings]
+    return summary | {
+        finding_key(what, desideratum, finding.statistic): getattr(finding, what)
+        for desideratum, finding in findings
+        for what in OF_FINDING
+    }
 
 
 def progress_point(

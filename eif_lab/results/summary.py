@@ -13,8 +13,9 @@ from eif_lab.desiderata.selection import neutral
 
 
 def last_step(influence: xr.DataArray) -> xr.DataArray:
-    """Influence after the last step, mean over seeds; dims (stimulus, probe, readout)."""
-    return influence.isel(step=-1).mean("seed").transpose("stimulus", "probe", "readout")
+    """Influence after the last step, mean over seeds, where it has these; dims (stimulus, probe), then the readout."""
+    array = influence.isel(step=-1) if "step" in influence.dims else influence
+    return (array.mean("seed") if "seed" in array.dims else array).transpose("stimulus", "probe", ...)
 
 
 def unit(influence: xr.DataArray, readout: str) -> str:

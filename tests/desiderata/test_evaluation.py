@@ -131,9 +131,29 @@ def test_corrected_p_values_stand_in_for_a_verdicts_own():
     assert (violated.outcome(None, 0.04), violated.outcome(None, 0.06)) == (VIOLATED, INCONCLUSIVE)
 
 
-def test_line_of_a_violated_verdict_says_how_and_has_the_p_value_of_that():
-    line = str(Verdict("logic", "", [one(0.01, 0.99), one(0.998, 0.002, 0.6, 0.55, 0.65, threshold=0.9)], 0.05))
-    assert line == "logic: violated: short (reach 0.6 [0.55, 0.65] against 0.9, p = 0.002, 10 worlds)"
+def test_line_of_a_violated_verdict_says_how_and_has_the_p_value_of_that_with_what_it_is_against():
+    verdict = Verdict("logic", "", [one(0.01, 0.99), one(0.998, 0.002, 0.6, 0.55, 0.65, threshold=0.9)], 0.05)
+    shown = "logic: violated: short (reach 0.6 [0.55, 0.65], chance 0.5, p = 0.002 against 0.9 or more, 10 worlds)"
+    assert str(verdict) == shown and repr([verdict]) == f"[<{shown}>]"
+
+
+def test_line_of_an_inconclusive_verdict_is_about_the_finding_that_is_undecided():
+    verdict = Verdict("logic", "", [one(0.01, 0.99), one(0.4, 0.6, 0.52, 0.4, 0.6)], 0.05)
+    assert str(verdict).startswith(
+        "logic: inconclusive (reach 0.52 [0.4, 0.6], chance 0.5, p = 0.4 against 0.5 or less"
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "p_violated", "clause"),
+    [
+        (1e-7, 1.0, "satisfied (reach 0.6 [0.5, 0.7], chance 0.5, p < 0.001 against 0.1 or less, 10 worlds)"),
+        (0.3, 0.7, "inconclusive (reach 0.6 [0.5, 0.7], chance 0.5, p = 0.3 against 0.1 or less, 10 worlds)"),
+        (np.nan, np.nan, "inconclusive (reach 0.6 [0.5, 0.7], chance 0.5, no p-value, 10 worlds)"),
+    ],
+)
+def test_a_p_value_is_told_with_its_null_hypothesis_and_a_tiny_one_by_a_bound(p, p_violated, clause):
+    assert str(Verdict("logic", "", [one(p, p_violated, 0.6, 0.5, 0.7, threshold=0.1)], 0.05)) == f"logic: {clause}"
 
 
 # What was not taught

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -57,6 +58,16 @@ def test_the_rate_is_found_on_the_rising_side_wherever_the_search_starts(curve, 
     assert result.found.reached and result.found.learning_rate <= peak
     assert hill(peak)(result.found.learning_rate) == pytest.approx(target, rel=0.1)
     assert result.found.learning_rate == pytest.approx(exact, rel=0.5)
+
+
+def test_each_rate_that_is_tried_is_told_with_what_it_teaches(curve, caplog):
+    with caplog.at_level(logging.INFO, logger="eif_lab.influence.learning_rate"):
+        tried = curve(hill(0.05), 0.5).tried
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        f"calibrating: trial {place}, learning rate {rate:.3g} teaches {hill(0.05)(rate):.3g} nat, 0.5 asked for"
+        for place, rate in enumerate(tried, 1)
+    ]
 
 
 def test_a_start_that_overshoots_and_still_teaches_a_little_is_left_downwards(curve):

@@ -151,7 +151,8 @@ def test_finish_hands_over_pictures_tables_summary_and_array(tmp_path, make_infl
         run.finish(influence, verdicts, told := summary_of(verdicts))
     summary = read_summary(*run_files(tmp_path))["summary"]
     undefined = {key for key, value in told.items() if value != value}
-    assert undefined == {f"{what}/sparsity" for what in ("effect", "low", "high", "p_value", "p_violated")}
+    places = ("sparsity", "sparsity/statistic_0")
+    assert undefined == {f"{w}/{at}" for w in ("effect", "low", "high", "p_value", "p_violated") for at in places}
     assert {key: summary[key] for key in told.keys() - undefined} == {k: told[k] for k in told.keys() - undefined}
 
     assert summary[HEAT_MAP]["_type"] == "image-file" and "log_prob [nat]" in summary[HEAT_MAP]["caption"]
@@ -452,7 +453,14 @@ def test_summary_has_every_key_of_the_list_with_the_first_findings_numbers(make_
         make_verdict("logic", (0.2, 0.0, 0.8, 0.3)),
     ]
     summary = summary_of(verdicts)
-    assert list(summary) == summary_keys(["symmetry", "sparsity", "logic"])
+    named = summary_keys(["symmetry", "sparsity", "logic"])
+    assert list(summary)[: len(named)] == named
+    for verdict in verdicts:
+        for finding in verdict.findings:
+            place = f"{verdict.desideratum}/{finding.statistic}"
+            told = [summary[f"{what}/{place}"] for what in ("effect", "low", "high", "p_value", "p_violated", "chance")]
+            held = (finding.effect, finding.low, finding.high, finding.p_value, finding.p_violated, finding.chance)
+            np.testing.assert_equal(told, held)
     ends = [summary[key] for key in ("strength", "low/strength", "high/strength")]
     assert ends == [STRENGTH.effect, STRENGTH.low, STRENGTH.high]
     for verdict in verdicts:

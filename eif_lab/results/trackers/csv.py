@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from eif_lab.options import Options
 from eif_lab.results.scalars import progress_point
+from eif_lab.results.settings import flat
 from eif_lab.results.trackers.careful import CarefulRun, first_line
 from eif_lab.results.trackers.none import SilentRun
 from eif_lab.results.trackers.tracker import Run
@@ -60,7 +61,7 @@ class CsvRun(CarefulRun):
         self.file = path.open("w", newline="", encoding="utf-8", buffering=1)
         self.rows = csv.writer(self.file, lineterminator="\n")
         self.rows.writerow(COLUMNS)
-        self._write(CONFIG, dict(_flat(config)))
+        self._write(CONFIG, dict(flat(config)))
 
     def progress(
         self, stimuli_done: int, stimuli_total: int, stimuli_per_second: float, running: Mapping[str, float]
@@ -85,12 +86,3 @@ class CsvRun(CarefulRun):
     def _write(self, kind: str, values: Mapping[str, Any]) -> None:
         for key, value in values.items():
             self.rows.writerow((self.name, self.group, kind, self.done, key, value))
-
-
-def _flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested options as (``model.channels``, value); a list is one value."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value

@@ -15,15 +15,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.rows import verdict_frame
-from eif_lab.results.scalars import HEAT_MAP, NAMED, VERDICTS, config_key, progress_point
+from eif_lab.results.scalars import HEAT_MAP, NAMED, SHOWN, VERDICTS, config_key, progress_point
 from eif_lab.results.summary import judged_unit
 from eif_lab.results.trackers.careful import CarefulRun, first_line
 from eif_lab.results.trackers.heat_map import heat_map
-
-SHOWN = [
-    "desideratum", "verdict", "how", "statistic", "effect", "low", "high", "threshold", "chance", "finding_verdict",
-    "finding_how", "finding_p_value", "finding_p_violated", "n", "unit", "explanation",
-]  # fmt: skip
 
 
 class TensorBoardRun(CarefulRun):

@@ -18,7 +18,7 @@ import xarray as xr
 
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.rows import verdict_frame
-from eif_lab.results.scalars import BY_CLASS, BY_RELATION, HEAT_MAP, VERDICTS, progress_point
+from eif_lab.results.scalars import BY_CLASS, BY_RELATION, HEAT_MAP, SHOWN, VERDICTS, progress_point
 from eif_lab.results.summary import class_means, judged_unit, relation_means
 from eif_lab.results.trackers.careful import CarefulRun, first_line
 from eif_lab.results.trackers.heat_map import heat_map
@@ -60,7 +60,7 @@ class WandbRun(CarefulRun):
     def _log_pictures(self, influence: xr.DataArray, verdicts: Sequence[Verdict]) -> None:
         picture, caption = heat_map(influence)
         findings = verdict_frame(verdicts, {}, judged_unit(influence))
-        shown = {HEAT_MAP: wandb.Image(picture, caption=caption), VERDICTS: _table(findings)}
+        shown = {HEAT_MAP: wandb.Image(picture, caption=caption), VERDICTS: _table(findings[SHOWN])}
         if "relation" in influence.coords:
             shown[BY_RELATION] = _table(relation_means(influence))
         if "stimulus_class" in influence.coords and "probe_class" in influence.coords:

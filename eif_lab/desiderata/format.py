@@ -1,10 +1,10 @@
-"""How names, numbers and verdicts are written, on the console and on the page."""
+"""How names, numbers, p-values and verdicts are written, wherever they are: one place for all rooms above."""
 
 from __future__ import annotations
 
 import math
 
-from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
+from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED, Verdict
 
 MARKS = {SATISFIED: "✓", VIOLATED: "✗", INCONCLUSIVE: "?"}
 """Verdicts as signs, so that they need no colour."""
@@ -68,3 +68,16 @@ def bar_text(statistic: str, threshold: float, chance: float) -> str:
     """A finding's statistic with its bar, and with chance where that is neither zero nor unknown."""
     beside = f" (chance {chance:.2g})" if math.isfinite(chance) and chance != 0 else ""
     return f"{spaced(statistic)} > {threshold:g}{beside}"
+
+
+def cell_text(verdict: Verdict, outcome: str, how: str) -> str:
+    """A verdict in a table's cell: ``✓ 0.99``; a finding that is not the headline has its name: ``✗ reach 0.03 short``.
+
+    Args:
+        verdict: With its findings.
+        outcome: Its own, or the one after a correction.
+        how: How it fails, where it does.
+    """
+    one = verdict.decisive(outcome)
+    name = "" if one is verdict.findings[0] else spaced(one.statistic)
+    return " ".join(filter(None, [MARKS[outcome], name, number_text(one.effect, 2), how]))
