@@ -74,7 +74,7 @@ def draw_array(axes: Axes, influence: xr.DataArray, readout: str | None = None) 
             raise unknown_name("readout", readout, names)
         readout = readout or names[0]
     array = last_step(influence)
-    array = array.isel(readout=names.index(readout)) if "readout" in array.dims else array
+    array = array.isel(readout=names.index(str(readout))) if "readout" in array.dims else array
     array = array.isel({dim: order(array, dim) for dim in array.dims})
     kind = next((name for name in ("class", "world") if f"stimulus_{name}" in array.coords), "")
     scale = color_limit(array.values)

@@ -14,8 +14,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eif_lab.desiderata.format import number_text, spaced
 from eif_lab.data.task import RELATIONS
+from eif_lab.desiderata.format import number_text, spaced
 from eif_lab.desiderata.verdict import VERDICTS
 from eif_lab.desiderata.wording import HOW_IN_WORDS
 from eif_lab.errors import rule_error

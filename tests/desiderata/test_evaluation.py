@@ -147,7 +147,7 @@ def test_line_of_an_inconclusive_verdict_is_about_the_finding_that_is_undecided(
 @pytest.mark.parametrize(
     ("p", "p_violated", "clause"),
     [
-        (1e-7, 1.0, "satisfied (reach 0.6 [0.5, 0.7], chance 0.5, p < 0.001 against 0.1 or less, 10 worlds)"),
+        (1e-7, 1.0, "satisfied (reach 0.6 [0.5, 0.7], chance 0.5, p <= 0.001 against 0.1 or less, 10 worlds)"),
         (0.3, 0.7, "inconclusive (reach 0.6 [0.5, 0.7], chance 0.5, p = 0.3 against 0.1 or less, 10 worlds)"),
         (np.nan, np.nan, "inconclusive (reach 0.6 [0.5, 0.7], chance 0.5, no p-value, 10 worlds)"),
     ],
