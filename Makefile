@@ -157,9 +157,9 @@ outputs/figures/.preset: FORCE
 # --- End of figures and claims -----------------------------------------------------------------------------------
 
 # --- The paper on a real language model -------------------------------------------------------------------------
-# SIZE=full: eight domains, some two hours on two cores. SIZE=quick: one domain, five minutes.
+# SIZE=full: eight domains, an hour and a half on two cores. SIZE=quick: one domain, five minutes.
 REAL := outputs/real/$(SIZE)
-REAL_RUNS := known $(if $(filter quick,$(SIZE)),,full context statements)
+REAL_RUNS := known $(if $(filter quick,$(SIZE)),,full context statements learners)
 REAL_FIGURES := prompting two-by-two sparsity distance
 comma := ,
 SMALL := $(if $(filter quick,$(SIZE)),dataset=ontology dataset.worlds=12 method=lora$(comma)prompt)
