@@ -56,6 +56,7 @@ const address = (() => {
     set(name, value, usual = null) {
       if (value === null || String(value) === String(usual ?? "")) chosen.delete(name);
       else chosen.set(name, value);
+      chosen.sort();
       history.replaceState(null, "", chosen.size ? `#${chosen}` : location.pathname + location.search);
     },
   };
@@ -91,16 +92,20 @@ const tip = (() => {
     if (over) show(over.dataset.tip, event.clientX, event.clientY);
     else if (!(event.target instanceof HTMLCanvasElement)) hide();
   });
+  function showBeside(mark) {
+    const { right, bottom } = mark.getBoundingClientRect();
+    show(told(mark).dataset.tip, right - GAP, bottom - GAP);
+  }
+
   document.addEventListener("focusin", ({ target }) => {
-    const over = told(target);
-    if (!over || !target.matches(":focus-visible")) return;
-    const { right, bottom } = target.getBoundingClientRect();
-    show(over.dataset.tip, right - GAP, bottom - GAP);
+    if (!told(target) || !target.matches(":focus-visible")) return;
+    showBeside(target);
     holder = target;
     holder.setAttribute("aria-describedby", "tip");
   });
   document.addEventListener("focusout", hide);
-  document.addEventListener("scroll", hide, true);
+  // what gets the focus is scrolled into view; what is pointed at is no longer under the pointer
+  document.addEventListener("scroll", () => (holder ? showBeside(holder) : hide()), true);
   document.addEventListener("keydown", ({ key }) => key === "Escape" && hide());
   return { show, hide };
 })();

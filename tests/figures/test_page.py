@@ -895,16 +895,22 @@ def tip(page):
     return page.locator("#tip").inner_text()
 
 
+def hover(page, target):
+    """Point at something once it has been scrolled into view, which takes two frames to be told."""
+    target.scroll_into_view_if_needed()
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    target.hover()
+
+
 @pytest.mark.parametrize("width", [390, 1200])
 def test_what_is_pointed_at_or_has_the_focus_is_told_beside_it(matrix, learnt, width):
     matrix.set_viewport_size({"width": width, "height": 800})
     row = headlines(learnt)["faint reversal full", "logic"]
     cell = matrix.locator("#matrix [data-show='faint reversal full logic']")
-    cell.hover()
+    hover(matrix, cell)
     assert f"gain > 0: {row.effect:.3g} [{row.low:.3g}, {row.high:.3g}]" in tip(matrix)
     marks = matrix.locator(".forest [data-tip*='faint reversal full']")
-    marks.first.scroll_into_view_if_needed()
-    marks.first.hover()
+    hover(matrix, marks.first)
     assert tip(matrix).startswith("faint reversal full") and "perfect: " in tip(matrix)
     matrix.mouse.move(2, 2)
     assert matrix.locator("#tip").is_hidden()
