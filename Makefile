@@ -180,3 +180,33 @@ outputs/real/sets/sweep.parquet: conf/experiment/real_sets.yaml | $(READY) $(SMO
 	$(BIN)/eif-lab -m experiment=real_sets hydra.sweep.dir=$(@D)
 	$(BIN)/eif-lab report $(@D) --learners
 # --- End of the real model ---------------------------------------------------------------------------------------
+
+# --- The documentation's pictures --------------------------------------------------------------------------------
+# A picture that is missing, or older than its runs, is drawn; its runs are small, and made where they are missing.
+SHOWN := outputs/pictures
+SHOWN_images := experiment=figure_images dataset=fashion_mnist,digits
+SHOWN_noise := experiment=figure_noise dataset=fashion_mnist dataset.stimuli=40 dataset.probes=40 perturbation.noise=gaussian
+SHOWN_rates := experiment=figure_rates dataset.stimuli=40 dataset.probes=40 update.learning_rate=0.001,0.01
+SHOWN_learners := model=learner model.rule=perfect,bag_of_words dataset=ontology dataset.view=statements tracker=none
+SHOWN_sweep := model=cnn,phi3 method=lora,full tracker=none
+
+PICTURE_RUNS := symmetry:images distance:images sparsity:images noise:noise first-order:rates domains:learners methods:sweep
+PICTURES := $(sort $(foreach pair,$(PICTURE_RUNS),$(firstword $(subst :, ,$(pair)))))
+
+.PHONY: pictures $(PICTURES:%=picture-%)
+
+pictures: $(PICTURES:%=picture-%) ## Draw the pictures of the documentation, docs/pictures (some ten minutes).
+
+$(PICTURES:%=picture-%): picture-%: docs/pictures/%.png
+
+$(SHOWN)/%/sweep.parquet: | $(READY)
+	rm -rf $(@D)
+	$(BIN)/eif-lab -m $(SHOWN_$*) hydra.sweep.dir=$(@D)
+
+define PICTURE
+docs/pictures/$(1).png: $(patsubst $(1):%,$(SHOWN)/%/sweep.parquet,$(filter $(1):%,$(PICTURE_RUNS)))
+	$(BIN)/eif-lab figures $(1) $$(^D) --output $(SHOWN)
+	$(BIN)/python -c 'from PIL import Image; Image.open("$(SHOWN)/$(1).png").convert("RGB").quantize(256).save("$$@", optimize=True)'
+endef
+$(foreach picture,$(PICTURES),$(eval $(call PICTURE,$(picture))))
+# --- End of the pictures -----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import itertools
 import json
@@ -292,8 +293,13 @@ def would_make(arguments: Sequence[str]) -> str:
 def installable(arguments: Sequence[str]) -> str:
     """Every extra is one that the project has; what is installed by name is the project, or a folder."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert arguments[0] == "install"
-    for word in arguments[1:]:
+    asked = argparse.ArgumentParser(exit_on_error=False)
+    asked.add_argument("action", choices=["install", "wheel"])
+    asked.add_argument("--no-index", action="store_true")
+    for folder in ("--find-links", "--wheel-dir"):
+        asked.add_argument(folder)
+    asked.add_argument("requirements", nargs="+")
+    for word in asked.parse_args(arguments).requirements:
         requirement = Requirement(word.replace(".", project["name"], 1))
         assert requirement.name == project["name"], word
         assert requirement.extras <= project["optional-dependencies"].keys(), word

@@ -102,5 +102,5 @@ def draw_desideratum(axes: Axes, rows: pd.DataFrame, groups: Sequence[str]) -> N
         axes.axhline(place + 0.5, color="0.9", linewidth=0.5, zorder=0)
     for threshold in rows["threshold"].dropna().unique():
         axes.axvline(threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
-    axes.set_xlabel(" / ".join(fit_words(name) for name in dict.fromkeys(rows["statistic"])))
+    axes.set_xlabel("\n".join(fit_words(name) for name in dict.fromkeys(rows["statistic"])))
     axes.tick_params(axis="y", length=0)

@@ -1,0 +1,36 @@
+"""Pictures of the documentation are small, are shown, and have the command that makes them beside them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PICTURES = sorted((ROOT / "docs").rglob("*.png"))
+DRAWN = [picture for picture in PICTURES if picture.parent.name == "pictures"]
+
+SHOWN = re.compile(r"!\[[^]]+\]\(([^)]+)\)\s+(.*?)(?:\n\n|\Z)", re.S)
+"""A picture, and the paragraph below it."""
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
+def test_a_picture_is_small(picture):
+    assert picture.stat().st_size < 150_000
+
+
+@pytest.mark.parametrize("page", ["gallery.md", "reading_the_figures.md"])
+def test_each_picture_has_a_sentence_and_its_command(page):
+    shown = dict(SHOWN.findall((ROOT / "docs" / page).read_text(encoding="utf-8")))
+    assert {f"pictures/{picture.name}" for picture in DRAWN} <= shown.keys()
+    for picture, below in shown.items():
+        assert re.search(r"\*[^`*]+\.\*", below), picture
+        drawn = re.fullmatch(r"pictures/(.*)\.png", picture)
+        assert (f"`make picture-{drawn[1]}`" if drawn else "`") in below
+
+
+def test_make_draws_every_picture():
+    asked = subprocess.run(["make", "-n", "-B", "pictures"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert set(re.findall(r'save\("docs/pictures/(.*?)\.png"', asked.stdout)) == {picture.stem for picture in DRAWN}
