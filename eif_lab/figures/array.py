@@ -68,13 +68,12 @@ def plot_array(results: JobResults | xr.DataArray, readout: str | None = None) -
 
 def draw_array(axes: Axes, influence: xr.DataArray, readout: str | None = None) -> None:
     """Draw an array after its last step, mean over seeds, ordered by class or world; arguments as `plot_array` has."""
-    if "readout" in influence.coords:
-        names = [str(name) for name in np.atleast_1d(influence["readout"].values)]
-        if readout is not None and readout not in names:
-            raise unknown_name("readout", readout, names)
-        readout = readout or names[0]
+    readouts = list(map(str, np.atleast_1d(influence["readout"].values))) if "readout" in influence.coords else [""]
+    shown = readouts[0] if readout is None else readout
+    if shown not in readouts:
+        raise unknown_name("readout", shown, readouts)
     array = last_step(influence)
-    array = array.isel(readout=names.index(str(readout))) if "readout" in array.dims else array
+    array = array.isel(readout=readouts.index(shown)) if "readout" in array.dims else array
     array = array.isel({dim: order(array, dim) for dim in array.dims})
     kind = next((name for name in ("class", "world") if f"stimulus_{name}" in array.coords), "")
     scale = color_limit(array.values)
@@ -100,8 +99,8 @@ def draw_array(axes: Axes, influence: xr.DataArray, readout: str | None = None) 
     ]
     axes.set_title(" · ".join(parts))
     bar = axes.figure.colorbar(image, ax=axes, extend="both")
-    measure = f"influence on {(readout or 'the probe').replace('_', '-')}"
-    bar.set_label(f"{measure} ({named})" if (named := unit(influence, readout or "")) else measure)
+    measure = f"influence on {(shown or 'the probe').replace('_', '-')}"
+    bar.set_label(f"{measure} ({named})" if (named := unit(influence, shown)) else measure)
 
 
 def group_of(array: xr.DataArray, dim: Hashable) -> np.ndarray:
