@@ -582,8 +582,9 @@ def page(browser, sweep):
 
 def point(page, row, column, shape=(12, 12), click=False):
     """Point at a place of the drawn array; what the page then reads: stimulus, probe, value."""
-    measure = """canvas => {
+    measure = """async canvas => {
       canvas.scrollIntoView({block: "center"});
+      await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));  // a scroll is told late
       const {x, y} = canvas.getBoundingClientRect();
       return [x + +canvas.dataset.left, y, +canvas.dataset.width, +canvas.dataset.height];
     }"""
