@@ -157,7 +157,8 @@ outputs/figures/.preset: FORCE
 # --- End of figures and claims -----------------------------------------------------------------------------------
 
 # --- The paper on a real language model -------------------------------------------------------------------------
-# SIZE=full: eight domains, an hour and a half on two cores. SIZE=quick: one domain, five minutes.
+# SIZE=full: eight domains, some two hours on two cores (48 of 56 jobs took 101 minutes beside other work).
+# SIZE=quick: one domain, some five minutes.
 REAL := outputs/real/$(SIZE)
 REAL_RUNS := known $(if $(filter quick,$(SIZE)),,full context statements learners)
 REAL_FIGURES := prompting two-by-two sparsity distance
