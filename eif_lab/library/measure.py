@@ -103,13 +103,7 @@ def measure_task(
     seed = one_seed(seed)
     reader = reader_of(model, tokenizer)
     chosen = method if isinstance(method, Method) else named_method(method)
-    kind = "text" if isinstance(task.probes, Texts) else "image"
-    if kind not in chosen.kinds:
-        raise rule_error("method", f"be one for {kind}s", chosen.name, "Try full.")
-    if kind == "image" and not isinstance(model, BaseModel):
-        raise rule_error("task", "hold texts for a language model", "images", "Give a BaseModel for images.")
-    if isinstance(chosen, ContextMethod) and update is not None:
-        raise rule_error("update", f"be left out with method={chosen.name}, which trains nothing", update, "Remove it.")
+    must_go_together(task, model, chosen, update)
     rows, candidates = rows_to_read(list(named_readouts(readout).values()), task.probes)
     if isinstance(chosen, ContextMethod):
         array = read_in_context(task, reader, chosen, rows, candidates=candidates, readout=readout, seed=seed)
@@ -130,6 +124,21 @@ def measure_task(
     with prepared_for_training(reader.module, None, 0) as ready, full_precision():
         before = read_log_probs(ready, *reader.encode(task.probes), device_of(ready))
     return annotate(array, with_base_log_prob(task, before)).assign_attrs(method=chosen.name)
+
+
+def must_go_together(task: Task, model: Any, method: Method, update: Any) -> None:
+    """Refuse a method that cannot take the task's samples or the update, and images for a language model.
+
+    Raises:
+        ConfigError: Which it is.
+    """
+    kind = "text" if isinstance(task.probes, Texts) else "image"
+    if kind not in method.kinds:
+        raise rule_error("method", f"be one for {kind}s", method.name, "Try full.")
+    if kind == "image" and not isinstance(model, BaseModel):
+        raise rule_error("task", "hold texts for a language model", "images", "Give a BaseModel for images.")
+    if isinstance(method, ContextMethod) and update is not None:
+        raise rule_error("update", f"be left out with method={method.name}, which trains nothing", update, "Remove it.")
 
 
 def reader_of(model: Any, tokenizer: Any) -> Reader:

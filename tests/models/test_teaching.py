@@ -76,6 +76,7 @@ def test_the_accuracy_of_teaching_is_that_of_the_readout(background, encode):
     worlds = np.asarray(background.questions.coords["world"])
     expected = {int(world): right[torch.from_numpy(worlds == world)].mean().item() for world in np.unique(worlds)}
     assert background_accuracy(module, encode, background) == pytest.approx(expected)
+    assert module.can_share(inputs.shape[1])  # so that the one was read with shared beginnings, and the other plainly
     torch.testing.assert_close(READOUTS["log_prob"](module(inputs), targets).detach(), logs)
 
 
