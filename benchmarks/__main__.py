@@ -11,20 +11,23 @@ from benchmarks.compiled import compiled
 from benchmarks.growth import growth
 from benchmarks.loops import loops
 from benchmarks.memory import memory
-from benchmarks.over_floor import over_floor
+from benchmarks.over_floor import large_over_floor, over_floor
 from benchmarks.peers import peers
 from benchmarks.plan import JOBS, SMALL_JOBS, plans
 from benchmarks.report import Report, Row
 from benchmarks.sweep import sweeps
 from benchmarks.tables import tables
 
+RESULTS, TRIED = Path("benchmarks/results"), Path("outputs/benchmarks")
+
 Part = Callable[[], Iterator[Row]]
 
 FULL: dict[str, Part] = {
     "floor": lambda: over_floor(cnn=(64, 256), language=(64, 64), rounds=7),
-    "loops": lambda: loops(stimuli=64, probes={256: ">= 2.8", 16: ">= 10"}, rounds=5),
+    "large": lambda: large_over_floor(stimuli=16, probes=64, rounds=3),
+    "loops": lambda: loops(stimuli=64, probes={256: ">= 2.8", 16: ">= 8"}, rounds=5),
     "peers": lambda: peers(samples=64, sizes=(28, 8), rounds=7),
-    "growth": lambda: growth([(32, 128), (64, 256), (128, 512)], [(16, 32), (32, 64), (64, 128)], rounds=5),
+    "growth": lambda: growth(times=4, rounds=3, picture=RESULTS / "growth.png"),
     "memory": lambda: memory(stimuli=(64, 256, 1024), probes=64, rounds=3),
     "compiled": lambda: compiled(stimuli=512, probes=1024, rounds=3),
     "plan": lambda: plans(JOBS),
@@ -33,9 +36,10 @@ FULL: dict[str, Part] = {
 }
 QUICK: dict[str, Part] = {
     "floor": lambda: over_floor(cnn=(8, 64), language=(8, 16), rounds=3),
-    "loops": lambda: loops(stimuli=8, probes={64: ">= 2.8", 16: ">= 10"}, rounds=2),
+    "large": lambda: large_over_floor(stimuli=2, probes=16, rounds=1),
+    "loops": lambda: loops(stimuli=8, probes={64: ">= 2.8", 16: ">= 8"}, rounds=2),
     "peers": lambda: peers(samples=16, sizes=(8,), rounds=2),
-    "growth": lambda: growth([(4, 32), (8, 64)], [(4, 8), (8, 16)], rounds=2),
+    "growth": lambda: growth(times=2, rounds=1, picture=TRIED / "growth.png"),
     "memory": lambda: memory(stimuli=(4, 16), probes=16, rounds=1),
     "compiled": lambda: compiled(stimuli=16, probes=64, rounds=1),
     "plan": lambda: plans(SMALL_JOBS),
@@ -57,7 +61,7 @@ def main() -> None:
             parser.error(f"--only must name parts out of {', '.join(parts)}, got {name!r}")
     whole = not arguments.quick and chosen == list(FULL)
     warnings.filterwarnings("ignore")
-    folder = Path("benchmarks/results") if whole else Path("outputs/benchmarks")
+    folder = RESULTS if whole else TRIED
     tried = f"python -m benchmarks {'--quick ' * arguments.quick}--only {arguments.only}"
     report = Report(folder / "cpu", "Benchmarks on a CPU", "make bench" if whole else tried, judged=not arguments.quick)
     for name in chosen:

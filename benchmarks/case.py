@@ -159,13 +159,22 @@ class Architecture:
     num_hidden_layers: int
     num_attention_heads: int
     vocab_size: int
+    num_key_value_heads: int | None = None
+    tie_word_embeddings: bool = False
 
 
 TINY = Architecture(128, 320, 4, 4, 1691)
 """Of phi3-tiny."""
 
+SMOL = Architecture(576, 1536, 30, 9, 49152, num_key_value_heads=3, tie_word_embeddings=True)
+"""Of SmolLM2-135M, joined into Phi-3's form: 134,515,008 parameters."""
+
 MINI = Architecture(3072, 8192, 32, 32, 32064)
 """Of Phi-3-mini: 3,821,079,552 parameters."""
+
+
+COARSE = 0.1
+"""A learning rate at which log-probabilities move by more than bfloat16 rounds them."""
 
 
 def language_case(
@@ -175,27 +184,38 @@ def language_case(
     method: str = "full",
     architecture: Architecture = TINY,
     tokens: int = 15,
+    clozes: bool = False,
+    checkpoint: str | None = None,
+    rate: float = 0.01,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
 ) -> Case:
-    """A Phi-3 with random weights on random token ids; rows differ in length and are padded on the right.
+    """A Phi-3, by default of random weights, on random token ids; rows differ in length and are padded on the right.
 
     Args:
         stimuli, probes: How many.
         method: What moves.
         architecture: Its sizes.
         tokens: Mean length of a text.
+        clozes: Whether the probes are `random_clozes`; otherwise no two begin alike and every token is scored.
+        checkpoint: A folder with weights in the hub's format, in place of random ones.
+        rate: The learning rate.
         dtype: Of the weights.
         device: As torch names it.
     """
     from eif_lab.models.language.causal_lm import CausalLM, token_loss
 
     torch.manual_seed(0)
-    module = CausalLM(phi3(architecture, dtype, device)).eval()
-    samples = tuple(t.to(device) for t in random_texts(max(stimuli, probes), architecture.vocab_size, tokens))
-    data = f"Phi-3 with {parameters(module):,} parameters, random texts of about {tokens} tokens"
-    update = Update(learning_rate=0.01)
-    return Case(module, token_loss, samples, samples, update, method, data).take(stimuli, probes)
+    model = phi3(architecture, dtype, device) if checkpoint is None else pretrained(checkpoint, dtype, device)
+    module = CausalLM(model, pad=3).eval()
+    texts = random_texts(max(stimuli, probes), model.config.vocab_size, tokens)
+    watched = random_clozes(probes, model.config.vocab_size, tokens) if clozes else texts
+    samples, watched = ((inputs.to(device), targets.to(device)) for inputs, targets in (texts, watched))
+    kind = "texts that begin alike, 1 to 3 of their tokens scored," if clozes else "texts"
+    weights = "random weights" if checkpoint is None else Path(checkpoint).name
+    data = f"Phi-3 with {parameters(module):,} parameters ({weights}), random {kind} of about {tokens} tokens"
+    update = Update(learning_rate=rate)
+    return Case(module, token_loss, samples, watched, update, method, data).take(stimuli, probes)
 
 
 def phi3(architecture: Architecture, dtype: torch.dtype, device: str) -> Any:
@@ -215,14 +235,44 @@ def phi3(architecture: Architecture, dtype: torch.dtype, device: str) -> Any:
         return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
 
 
+def pretrained(checkpoint: str, dtype: torch.dtype, device: str) -> Any:
+    """A language model with the weights that a folder holds."""
+    from transformers import AutoModelForCausalLM
+
+    loaded = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype, attn_implementation="sdpa")
+    return loaded.to(device)
+
+
 def random_texts(count: int, vocabulary: int, tokens: int) -> Pairs:
     """Inputs and targets (count, T); lengths vary by a fifth about ``tokens``, the rest is padding."""
     lengths = torch.randint(tokens - tokens // 5, tokens + tokens // 5 + 1, (count,))
     ids = torch.randint(4, vocabulary, (count, int(lengths.max())))
-    beyond = torch.arange(ids.shape[1]) >= lengths[:, None]
-    inputs = ids.masked_fill(beyond, 3)
-    targets = ids.masked_fill(beyond, -100)
-    return inputs[:, :-1].contiguous(), targets[:, 1:].contiguous()
+    return padded(ids, lengths, torch.ones_like(lengths))
+
+
+def random_clozes(count: int, vocabulary: int, tokens: int) -> Pairs:
+    """Inputs and targets (count, T) of clozes as our domains ask them: only the answer, of 1 to 3 tokens, is scored.
+
+    Eight clozes are of one world. They come in pairs, an answer and its foil, that begin alike but for these; the
+    pairs of a world have their first two fifths in common.
+    """
+    lengths = torch.randint(tokens - tokens // 5, tokens + tokens // 5 + 1, (count,))
+    number, longest = torch.arange(count), int(lengths.max()) + 3
+    answers = torch.randint(1, 4, (count,))
+    stems = (lengths - answers)[number // 2 * 2]  # of a pair alike
+    ids, of_pairs, of_worlds = torch.randint(4, vocabulary, (3, count, longest))
+    position = torch.arange(longest)
+    ids = torch.where(position < stems[:, None], of_pairs[number // 2], ids)
+    ids = torch.where(position < 2 * tokens // 5, of_worlds[number // 8], ids)
+    return padded(ids, stems + answers, stems)
+
+
+def padded(ids: Tensor, lengths: Tensor, scored_from: Tensor) -> Pairs:
+    """Inputs and targets (count, T) of texts of these lengths, of which the tokens from a position on are scored."""
+    position = torch.arange(int(lengths.max()))
+    ids = ids[:, : len(position)].masked_fill(position >= lengths[:, None], 3)
+    scored = (position >= scored_from[:, None]) & (position < lengths[:, None])
+    return ids[:, :-1].contiguous(), ids.masked_fill(~scored, -100)[:, 1:].contiguous()
 
 
 def parameters(module: nn.Module) -> int:

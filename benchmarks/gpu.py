@@ -1,4 +1,8 @@
-"""What an accelerator is for: Phi-3-mini's exact size and the CNN at 4096 x 1024. ``python -m benchmarks.gpu``."""
+"""What an accelerator is for: Phi-3-mini's size, a thousand sentences on as many clozes, the CNN at 4096 x 1024.
+
+``python -m benchmarks.gpu``: each row is printed and written as it is measured; some eight minutes on an H200, by
+estimate. It imports no Hydra, zarr or W&B.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,14 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.case import MINI, Architecture, Case, cnn_case, language_case, parameters
+from benchmarks.case import COARSE, MINI, SMOL, Architecture, Case, cnn_case, language_case, parameters
 from benchmarks.floor import Floor, best_floor
 from benchmarks.report import Report, Row, attempt, ratio_row
 from benchmarks.timing import Rounds, interleaved, medians, ratio, seconds, spread
@@ -38,6 +43,8 @@ class Size:
         fits: Lightning fits that are timed; the rest is extrapolated.
         matrix: Side of the product that the matrix rate is measured with.
         rounds: How often each is timed.
+        middle: The language model of the clozes.
+        clozes: Stimuli and clozes of it.
     """
 
     architecture: Architecture
@@ -50,26 +57,65 @@ class Size:
     fits: int
     matrix: int
     rounds: int
+    middle: Architecture
+    clozes: tuple[int, int]
 
 
 SIZES = {
-    "full": Size(MINI, torch.bfloat16, 256, 64, 20, 8, (4096, 1024), 16, 8192, 3),
-    "small": Size(SMALL, torch.float32, 8, 8, 10, 2, (8, 16), 2, 256, 2),
+    "full": Size(MINI, torch.bfloat16, 256, 64, 20, 8, (4096, 1024), 16, 8192, 3, SMOL, (1000, 1000)),
+    "small": Size(SMALL, torch.float32, 8, 8, 10, 2, (8, 16), 2, 256, 2, SMALL, (8, 16)),
 }
 
 
-def agreement(device: str) -> Iterator[Row]:
+def agreement(size: Size, device: str) -> Iterator[Row]:
     """Each engine's relative distance to ``reference`` in float32."""
     torch.backends.cudnn.allow_tf32 = False
-    cases = {
-        "phi3-tiny size, full, 1 step": (language_case(4, 8, device=device), "factored"),
-        "phi3-tiny size, lora, 1 step": (language_case(4, 8, method="lora", device=device), "stacked"),
-        "CNN 421k, full, 3 steps": (cnn_case(4, 16, real=False, device=device), "auto"),
+    tiny = partial(language_case, 4, 8, device=device)
+    middle = partial(language_case, 4, 8, architecture=size.middle, clozes=True, device=device)
+    cases: dict[str, tuple[Callable[[], Case], str]] = {
+        "phi3-tiny size, full, 1 step": (tiny, "factored"),
+        "phi3-tiny size, lora, 1 step": (partial(tiny, method="lora"), "stacked"),
+        "SmolLM2's size, full, 1 step, clozes": (middle, "factored"),
+        "SmolLM2's size, lora, 1 step, clozes": (partial(middle, method="lora"), "stacked"),
+        "CNN 421k, full, 3 steps": (partial(cnn_case, 4, 16, real=False, device=device), "auto"),
     }
-    for name, (case, engine) in cases.items():
+    for name, (make, engine) in cases.items():
         what = f"{name}, {engine}: distance to reference / reference's norm, float32"
-        yield from attempt(what, distance(what, case, engine))
+        yield from attempt(what, distance(what, make(), engine))
     torch.backends.cudnn.allow_tf32 = True
+
+
+def many_clozes(size: Size, checkpoint: str | None, device: str) -> Iterator[Row]:
+    """Pairs per second at SmolLM2's size, in float32 and in bfloat16, whose array is held to the other's."""
+    for method, engine in (("full", "factored"), ("lora", "stacked")):
+        arrays: dict[str, np.ndarray] = {}
+        for dtype in (torch.float32, torch.bfloat16):
+            what = f"SmolLM2's size, {method}, 1 step, {' x '.join(map(str, size.clozes))} clozes, {engine}, {dtype}"
+            what = what.replace("torch.", "")
+            make = partial(
+                language_case,
+                *size.clozes,
+                method=method,
+                architecture=size.middle,
+                clozes=True,
+                checkpoint=checkpoint,
+                rate=COARSE,
+                dtype=dtype,
+                device=device,
+            )
+            yield from attempt(what, pairs_per_second(what, make, engine, arrays))
+
+
+def pairs_per_second(what: str, make: Callable[[], Case], engine: str, arrays: dict[str, np.ndarray]) -> Iterator[Row]:
+    """How many (stimulus, cloze) are measured in a second, once; and how far the array is off the first one's."""
+    case = make()
+    case.take(2, 16).influence(engine)  # so that kernels are loaded
+    took = seconds(lambda: arrays.update({what: case.influence(engine)}))
+    first, own = next(iter(arrays.values())), arrays[what]
+    yield Row(f"{what}: pairs / second", own.size / took, "/ s", seconds={engine: took}, note=case.data)
+    if own is not first:
+        off = float(np.linalg.norm(own - first) / np.linalg.norm(first))
+        yield Row(f"{what}: distance to float32's array / its norm", off, "")
 
 
 def distance(what: str, case: Case, engine: str) -> Iterator[Row]:
@@ -233,7 +279,8 @@ def main() -> None:
     parser.add_argument("--stimuli", type=int, help="texts trained on")
     parser.add_argument("--probes", type=int, help="texts watched")
     parser.add_argument("--rounds", type=int, help="how often each is timed")
-    parser.add_argument("--only", help="parts, with commas between: agreement, full, lora, images")
+    parser.add_argument("--only", help="parts, with commas between: agreement, full, lora, images, clozes")
+    parser.add_argument("--checkpoint", help="a folder with SmolLM2's weights for the part clozes; random without")
     parser.add_argument("--output", type=Path, help="folder for the results")
     arguments = parser.parse_args()
     if arguments.size == "full" and arguments.device == "cpu":
@@ -242,10 +289,11 @@ def main() -> None:
     size = replace(SIZES[arguments.size], **{name: value for name, value in changes.items() if value})
     device = arguments.device
     parts: dict[str, Callable[[], Iterator[Row]]] = {
-        "agreement": lambda: agreement(device),
+        "agreement": lambda: agreement(size, device),
         "full": lambda: language(size, "full", "factored", device),
         "lora": lambda: language(size, "lora", "stacked", device),
         "images": lambda: images(size, device),
+        "clozes": lambda: many_clozes(size, arguments.checkpoint, device),
     }
     chosen = arguments.only.split(",") if arguments.only else list(parts)
     for name in chosen:

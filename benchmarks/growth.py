@@ -1,54 +1,117 @@
-"""How time grows with the number of pairs: the log-log slope, beside the floor's."""
+"""How time grows with stimuli, probes, pairs, tokens and parameters: the log-log slope, beside the floor's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from benchmarks.case import Case, cnn_case, language_case
+from benchmarks.case import SMOL, TINY, Architecture, Case, cnn_case, language_case, parameters
 from benchmarks.floor import best_floor
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import Rounds, interleaved, medians, ratio, spread
 
 GOAL = "<= 1.25"
-Sizes = Sequence[tuple[int, int]]
+
+SIZES = (TINY, Architecture(256, 768, 8, 4, 4096), Architecture(384, 1024, 14, 6, 16384), SMOL)
+"""From phi3-tiny's, of 1.2 million parameters, to SmolLM2's, of 135 million."""
 
 
-def growth(cnn: Sizes, language: Sizes, rounds: int) -> Iterator[Row]:
-    """The CNN after 3 SGD steps, and phi3-tiny after one.
+@dataclass(frozen=True)
+class Series:
+    """Cases of which one thing grows.
+
+    Attributes:
+        name: The model, the update and the engine.
+        engine: Which is timed.
+        axis: What grows.
+        cases: By how much of it there is, smallest first.
+    """
+
+    name: str
+    engine: str
+    axis: str
+    cases: Mapping[int, Case]
+
+
+def growth(times: int, rounds: int, picture: Path) -> Iterator[Row]:
+    """phi3-tiny's size after one step along each axis, and the CNN after 3 SGD steps by pairs.
 
     Args:
-        cnn, language: Stimuli and probes, smallest first.
-        rounds: How often each size is timed.
+        times: How many sizes of each axis, each twice the one before; of parameters at most four.
+        rounds: How often each is timed.
+        picture: Where the figure is written.
     """
-    series = {
-        "CNN 421k, full, 3 steps, auto": ([cnn_case(*size) for size in cnn], "auto"),
-        "phi3-tiny size, full, 1 step, factored": ([language_case(*size) for size in language], "factored"),
-    }
-    for name, (cases, engine) in series.items():
-        what = f"{name}: slope / the floor's"
-        yield from attempt(what, slopes(what, cases, engine, rounds), GOAL)
+    doubled = [2**power for power in range(times)]
+    drawn: list[tuple[Series, list[dict[str, Rounds]]]] = []
+    for series in every_series(doubled):
+        what = f"{series.name}, by {series.axis}: slope / the floor's"
+        yield from attempt(what, slopes(what, series, rounds, drawn), GOAL)
+        draw(drawn, picture)
 
 
-def slopes(what: str, cases: Sequence[Case], engine: str, rounds: int) -> Iterator[Row]:
-    """The ratio of the two slopes."""
-    times = [timed(case, engine, rounds) for case in cases]
-    pairs = [len(case.stimuli[1]) * len(case.probes[1]) for case in cases]
-    own, floor = (slope_by_round(pairs, [time[name] for time in times]) for name in (engine, "floor"))
-    sizes = ", ".join(case.sizes for case in cases)
-    note = f"slopes {spread(own).median:.2f} and {spread(floor).median:.2f} over {sizes}; seconds of the last"
+def every_series(doubled: Sequence[int]) -> Iterator[Series]:
+    """One series for each axis; cases are made when they are asked for."""
+    name = "phi3-tiny size, full, 1 step, factored"
+
+    def cnn(pairs: int) -> Case:
+        return cnn_case(32 * pairs, 32 * pairs)
+
+    yield Series("CNN 421k, full, 3 steps, auto", "auto", "pairs", {(32 * k) ** 2: cnn(k) for k in doubled})
+    yield Series(name, "factored", "pairs", {(16 * k) ** 2: language_case(16 * k, 16 * k) for k in doubled})
+    yield Series(name, "factored", "stimuli", {16 * k: language_case(16 * k, 32) for k in doubled})
+    yield Series(name, "factored", "probes", {16 * k: language_case(32, 16 * k) for k in doubled})
+    yield Series(name, "factored", "tokens", {10 * k: language_case(16, 32, tokens=10 * k) for k in doubled})
+    sized = (language_case(4, 16, architecture=size) for size in SIZES[: len(doubled)])
+    what = "Phi-3's form, full, 1 step, factored, 4 x 16"
+    yield Series(what, "factored", "parameters", {parameters(case.model): case for case in sized})
+
+
+def slopes(
+    what: str, series: Series, rounds: int, drawn: list[tuple[Series, list[dict[str, Rounds]]]]
+) -> Iterator[Row]:
+    """The ratio of the two slopes; the times go to what is drawn."""
+    times = [timed(case, series.engine, rounds) for case in series.cases.values()]
+    drawn.append((series, times))
+    sizes = list(series.cases)
+    own, floor = (slope_by_round(sizes, [time[name] for time in times]) for name in (series.engine, "floor"))
+    told = ", ".join(f"{size:,}" for size in sizes)
+    note = f"slopes {spread(own).median:.2f} and {spread(floor).median:.2f} over {told} {series.axis}; "
     compared = ratio(own, floor)._replace(fastest=None)  # slopes are no times
-    yield ratio_row(what, compared, GOAL, medians(times[-1]), note)
+    yield ratio_row(what, compared, GOAL, medians(times[-1]), note + "seconds of the last")
 
 
 def timed(case: Case, engine: str, rounds: int) -> dict[str, Rounds]:
     """The engine and the floor at one size."""
     case.influence(engine)
-    floor = best_floor(case)
+    floor = best_floor(case, rounds=2)
     return interleaved({engine: lambda: case.influence(engine), "floor": floor.run}, rounds, warm_up=False)
 
 
-def slope_by_round(pairs: Sequence[int], times: Sequence[Rounds]) -> list[float]:
-    """Least-squares slope of log time over log pairs, for each round."""
-    return [float(np.polyfit(np.log(pairs), np.log(one_round), 1)[0]) for one_round in zip(*times)]
+def slope_by_round(sizes: Sequence[int], times: Sequence[Rounds]) -> list[float]:
+    """Least-squares slope of log time over log size, for each round."""
+    return [float(np.polyfit(np.log(sizes), np.log(one_round), 1)[0]) for one_round in zip(*times)]
+
+
+def draw(drawn: Sequence[tuple[Series, list[dict[str, Rounds]]]], picture: Path) -> None:
+    """A panel for each axis: medians, smallest and largest round, of the engine and the floor."""
+    from matplotlib.figure import Figure
+
+    columns = 3
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    panels = figure.subplots(2, columns, squeeze=False).flat
+    for panel, (series, times) in zip(panels, drawn):
+        sizes = list(series.cases)
+        for name, style in ((series.engine, "o-"), ("floor", "s--")):
+            middle, low, high = (np.array([one(time[name]) for time in times]) for one in (np.median, min, max))
+            label = "plain forward pass of all pairs" if name == "floor" else "exact influence"
+            panel.errorbar(sizes, middle, yerr=(middle - low, high - middle), fmt=style, label=label, capsize=2)
+        panel.set(xscale="log", yscale="log", xlabel=series.axis, ylabel="seconds")
+        panel.set_title(series.name.removesuffix(f", {series.engine}"), fontsize=9)
+    for panel in list(panels)[len(drawn) :]:
+        panel.set_visible(False)
+    figure.axes[0].legend(fontsize=8)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=120)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.__main__ import FULL, QUICK
-from benchmarks.case import MINI, Architecture, Case, language_case, parameters, phi3
+from benchmarks.case import MINI, SMOL, Architecture, Case, language_case, parameters, phi3, random_clozes
 from benchmarks.floor import candidates
-from benchmarks.gpu import SIZES, StepAndRestore, agreement, images, language
-from benchmarks.growth import slope_by_round, slopes
+from benchmarks.gpu import SIZES, StepAndRestore, agreement, images, language, many_clozes
+from benchmarks.growth import Series, draw, slope_by_round, slopes
 from benchmarks.loops import both_loops, plain_loop
 from benchmarks.machine import Neighbours
-from benchmarks.over_floor import one_row
+from benchmarks.over_floor import in_bfloat16, large_row, one_row
 from benchmarks.peers import PEERS, peer_scores, timed
 from benchmarks.report import Report, Row, attempt
 from benchmarks.scale import MODELS, Measured, Shape, fill_page, fit
@@ -80,6 +81,23 @@ def test_the_loop_that_restores_equals_reference_and_leaves_the_weights_as_they_
 
 def test_the_large_language_model_has_exactly_the_parameters_of_phi3_mini():
     assert parameters(phi3(MINI, torch.bfloat16, "meta")) == 3_821_079_552
+
+
+def test_the_middle_language_model_has_exactly_the_parameters_of_smollm2():
+    assert parameters(phi3(SMOL, torch.float32, "meta")) == 134_515_008
+
+
+def test_clozes_begin_alike_by_pair_and_by_world_and_score_their_last_tokens():
+    inputs, targets = random_clozes(16, 1000, tokens=15)
+    scored = targets != -100
+    assert set(scored.sum(1).tolist()) <= {1, 2, 3}
+    for pair, places in zip(inputs.view(8, 2, -1), scored.view(8, 2, -1)):
+        first = int(places[0].nonzero()[0])
+        assert torch.equal(pair[0, : first + 1], pair[1, : first + 1])
+    for world in inputs.view(2, 8, -1):
+        assert (world[:, :6] == world[0, :6]).all()
+    assert not torch.equal(inputs[0, :6], inputs[8, :6])
+    assert (targets[:, :-1] == inputs[:, 1:])[scored[:, :-1]].all()
 
 
 def test_a_slope_is_the_exponent():
@@ -166,27 +184,37 @@ def test_peers_orient_their_scores_as_ours(peer, case):
         np.testing.assert_allclose(found, gentle.influence("reference"), rtol=0.05, atol=1e-4)
 
 
-def test_every_row_of_a_tiny_run_has_a_value(case):
-    text = language_case(2, 4, architecture=ARCHITECTURE)
-    smaller = [text.take(1, 2), text]
+def test_every_row_of_a_tiny_run_has_a_value(case, tmp_path):
+    make = partial(language_case, 2, 4, architecture=ARCHITECTURE)
+    text, drawn = make(), []
+    series = Series("texts", "factored", "pairs", {2: text.take(1, 2), 8: text})
     rows = [
+        *large_row("large", make(clozes=True), "factored", "<= 1", 1),
+        *in_bfloat16("bfloat16", make, 1),
         *one_row("floor", case, "auto", "<= 1", 1),
         *both_loops("loops", case, "", 1),
-        *slopes("growth", smaller, "factored", 1),
+        *slopes("growth", series, 1, drawn),
     ]
+    draw(drawn, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").stat().st_size > 1000
     assert all(math.isfinite(row.value) and row.value > 0 for row in rows if "growth" not in row.what)
-    assert all(row.low <= row.value <= row.high for row in rows)
+    assert all(row.low <= row.value <= row.high for row in rows if row.unit)
 
 
 def test_the_accelerator_benchmarks_run_small_on_a_cpu():
     size = replace(
         SIZES["small"], architecture=ARCHITECTURE, stimuli=2, probes=2, images=(2, 4), fits=1, rounds=1, matrix=8
     )
-    rows = [*agreement("cpu"), *language(size, "full", "factored", "cpu"), *images(size, "cpu")]
+    rows = [
+        *agreement(size, "cpu"),
+        *language(size, "full", "factored", "cpu"),
+        *images(size, "cpu"),
+        *many_clozes(size, None, "cpu"),
+    ]
     unmeasured = [row.what for row in rows if row.value is None]
     assert len(unmeasured) == 1 and "peak memory" in unmeasured[0]
     distances = [row.value for row in rows if "distance to reference" in row.what]
-    assert len(distances) == 3 and max(distances) < 1e-3
+    assert len(distances) == 5 and max(distances) < 1e-3
 
 
 def test_a_quick_run_has_the_same_parts_as_a_full_one():

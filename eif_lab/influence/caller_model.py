@@ -67,10 +67,15 @@ def prepared_for_training(
 
 
 def overrides_modes(module: nn.Module) -> bool:
-    """Whether going into eval mode may do more than set a flag, such as merging weights."""
-    kind = type(module)
-    return not isinstance(module, torch.jit.ScriptModule) and (
-        kind.train is not nn.Module.train or kind.eval is not nn.Module.eval
+    """Whether going into eval mode may do more than set a flag, such as merging weights.
+
+    The modes of a transformers model change its kernels where it uses those of its hub, and otherwise nothing.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        return False
+    own = {type(module).train, type(module).eval} - {nn.Module.train, nn.Module.eval}
+    return any(one.__module__ != "transformers.modeling_utils" for one in own) or (
+        bool(own) and getattr(module, "use_kernels", False)
     )
 
 

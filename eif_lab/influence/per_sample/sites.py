@@ -7,12 +7,12 @@ tensor is the stimuli's is known from `axes`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from eif_lab.influence.per_sample.axes import Call, Calls
@@ -55,29 +55,6 @@ def find_sites(model: nn.Module, trained: Mapping[str, nn.Parameter], channels_l
 def one_site(model: nn.Module, trained: Mapping[str, nn.Parameter]) -> list[Site]:
     """The model as one site: for those whose parameters are used outside the modules that own them."""
     return [Site(model, {name: name for name in trained}, ANY)]
-
-
-@torch.no_grad()
-def count_rows(call: Callable[[], Any], modules: Mapping[int, str]) -> dict[str, int]:
-    """How many rows a call sends through each of the modules.
-
-    Args:
-        call: Runs the model.
-        modules: A name for each, by ``id``; counts of one name add up.
-    """
-    rows: dict[str, int] = dict.fromkeys(modules.values(), 0)
-
-    def count(module: nn.Module, _: Any, output: Any) -> None:
-        if id(module) in modules and isinstance(output, Tensor):
-            width = output.shape[1] if isinstance(module, nn.Conv2d) else output.shape[-1]
-            rows[modules[id(module)]] += output.numel() // width
-
-    handle = nn.modules.module.register_module_forward_hook(count)
-    try:
-        call()
-    finally:
-        handle.remove()
-    return rows
 
 
 @contextmanager

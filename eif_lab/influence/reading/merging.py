@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from eif_lab.influence.per_sample.layers.layer import FactoredWeight, Parameters, Site
-from eif_lab.influence.per_sample.sites import count_rows, with_stimulus_parameters
+from eif_lab.influence.per_sample.sites import with_stimulus_parameters
 from eif_lab.influence.reading.cost import cheaper_merged
 from eif_lab.influence.reading.passes import Passes, Wanted
 from eif_lab.methods.mergeable import mergeable_layers
@@ -32,7 +33,9 @@ class StimulusReader:
         mergeable = mergeable_layers(passes.base.model)
         modules = {id(site.module): site.weight for site in self.sites if site.weight is not None}
         modules |= {id(one.base): one.weight for one in mergeable}
-        self.rows = rows_through(passes, modules, each) if modules else {}
+        self.rows: dict[str, float] = defaultdict(float)
+        for module, name in modules.items():
+            self.rows[name] += passes.rows_through.get(module, 0) * each / len(passes.probes)
         self.mergeable = [one for one in mergeable if self.merges(one.weight, one.rank)]
         self.buffers: dict[str, Tensor] = {}
 
@@ -62,7 +65,7 @@ class StimulusReader:
         if not weight.is_floating_point() or torch.finfo(weight.dtype).bits < 32:
             return False
         compiled = self.passes.kernels is not None
-        return compiled or cheaper_merged(weight.flatten(1).shape, rank, self.rows.get(name, 0))
+        return compiled or cheaper_merged(weight.flatten(1).shape, rank, self.rows[name])
 
     def merged(self, name: str, change: FactoredWeight, index: int) -> Tensor:
         """The weight with the change in it."""
@@ -76,18 +79,3 @@ class StimulusReader:
         if name not in self.buffers:
             self.buffers[name] = torch.empty_like(self.weights[name])
         return self.buffers[name]
-
-
-def rows_through(passes: Passes, modules: Mapping[int, str], each: float) -> dict[str, float]:
-    """How many rows a stimulus's probes send through each of the modules, as the first pass has it, or its first probe.
-
-    Args:
-        passes: How the probes go through the model.
-        modules: The names of weights, by their modules' ids.
-        each: How many probes a stimulus is read on.
-    """
-    first = slice(passes.size)
-    if isinstance(passes.arranged(first)[0], Tensor):  # no prefixes are shared: all probes are alike
-        first = slice(1)
-    rows = count_rows(lambda: passes.read_pass(passes.base.model, *passes.arranged(first)), modules)
-    return {name: count * each / first.stop for name, count in rows.items()}

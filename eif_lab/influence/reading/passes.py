@@ -121,10 +121,20 @@ class Passes:
             return list(self.readouts.values())
         return [READOUTS["log_prob"], *self.candidates.read_by_row(self.readouts).values()]
 
-    @cached_property
+    @property
     def base_rows(self) -> Shaped[Tensor, "rows columns"]:
         """Readings of each row before any update."""
-        return self.read_rows({})
+        return self.base_reading[0]
+
+    @property
+    def rows_through(self) -> Mapping[int, int]:
+        """How many rows each module of the base computes where all probes are read, by its ``id``."""
+        return self.base_reading[1]
+
+    @cached_property
+    def base_reading(self) -> tuple[Tensor, dict[int, int]]:
+        """What is read before any update, and what went through each module meanwhile; hooks would end compilation."""
+        return count_rows(lambda: self.read_rows({})) if self.kernels is None else (self.read_rows({}), {})
 
     def probe_readings(self, rows: Tensor) -> Tensor:
         """Readings of probes, (..., probes, readouts), from those of their rows, (..., rows, columns)."""
@@ -206,6 +216,23 @@ class Passes:
                 if parameter is not None:
                     places[names[id(parameter)]].append((module._parameters, local))
         return places
+
+
+@torch.no_grad()
+def count_rows(read: Callable[[], Tensor]) -> tuple[Tensor, dict[int, int]]:
+    """What is read, and how many rows each module gives meanwhile, by its ``id``."""
+    rows: dict[int, int] = {}
+
+    def count(module: nn.Module, _: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim > 1:
+            width = output.shape[1] if isinstance(module, nn.Conv2d) else output.shape[-1]
+            rows[id(module)] = rows.get(id(module), 0) + output.numel() // max(1, width)
+
+    handle = nn.modules.module.register_module_forward_hook(count)
+    try:
+        return read(), rows
+    finally:
+        handle.remove()
 
 
 def shifted(read: Callable[[slice], Tensor], start: int) -> Callable[[slice], Tensor]:
