@@ -23,11 +23,12 @@ from transformers.utils import logging as transformers_logging
 from eif_lab.data.task import Task, Texts
 from eif_lab.data.worlds.ontology import Ontology
 from eif_lab.errors import ConfigError
+from eif_lab.models import hub
 from eif_lab.models.base import weights_hash
-from eif_lab.models.language import hub
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
-from eif_lab.models.language.phi3 import SHIPPED, Phi3, Teaching
+from eif_lab.models.language.phi3 import SHIPPED, Phi3
+from eif_lab.models.language.pretrained import Teaching
 from eif_lab.options import build
 from eif_lab.readouts.classes import IGNORED, log_prob
 
