@@ -428,7 +428,7 @@ CHECKPOINTS = {
     "no such folder": (TEXTS, f"{MINE} model.checkpoint=./none", "model.checkpoint must be a directory that exists"),
     "a file for a checkpoint": (
         both(TEXTS, file("mine", "x")), f"{MINE} model.checkpoint=./mine", "model.checkpoint must be a directory that"),
-    "an empty name": (TEXTS, f"{MINE} model.checkpoint=''", "model.checkpoint must be a directory or a name, got ''"),
+    "an empty name": (TEXTS, f"{MINE} model.checkpoint=''", "model.checkpoint must be a directory, or a name on"),
     "a name that the hub cannot have": (TEXTS, f"{MINE} model.checkpoint='a b'", "model.checkpoint must be a director"),
     "a name that nobody delivers": (TEXTS, f"{MINE} model.checkpoint=nobody/nothing", "Try a local directory."),
     "no config": (damage(lambda tiny: (tiny / "config.json").unlink()), TINY, "must hold a config.json, got 'tiny'"),

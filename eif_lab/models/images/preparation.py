@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from torchvision.transforms._presets import ImageClassification
 
 
-class Own(Protocol):
-    """What a model's own processor does to images."""
-
-    def __call__(self, pixels: Tensor, resize: bool, normalize: bool) -> Tensor:
-        """The images, (n, c, h, w), of one size and on one scale, as far as that is asked for."""
+Own = Callable[[Tensor, bool, bool], Tensor]
+"""A model's own processor of images, (n, c, h, w); the switches say whether it resizes and whether it normalises."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Preparation:
         pixels = pixels.expand(-1, self.channels, -1, -1)
         if self.size is not None:
             pixels = F.interpolate(pixels, tuple(self.size), mode="bilinear", antialias=True)
-        pixels = self.own(pixels, resize=self.size is None, normalize=self.mean is None)
+        pixels = self.own(pixels, self.size is None, self.mean is None)
         if self.mean is None or self.std is None:
             return pixels
         mean, std = (torch.tensor(list(one))[:, None, None] for one in (self.mean, self.std))
