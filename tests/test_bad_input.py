@@ -166,6 +166,7 @@ KNOWN = {"id": "1", "context": "Max is a dog.", "question": "Max is a cat", "ans
 MINE = "model=phi3 dataset=jsonl dataset.path=mine.jsonl"
 TINY = f"{MINE} model.checkpoint=tiny"
 IDX = "dataset=mnist dataset.root=data dataset.download=fetched dataset.stimuli=2 dataset.probes=2"
+TABLE = "model=phi3 dataset=hub dataset.path=mine.csv dataset.stimuli=1"
 PICTURES = "dataset=image_folder dataset.path=pictures dataset.size=[8,8] dataset.stimuli=2 dataset.probes=2"
 SOON = "update.learning_rate=0.1 model.channels=[4] model.hidden=8"
 ROOT = "model=phi3 dataset.root=data"
@@ -394,6 +395,15 @@ FILES = {
     "no height": (nothing, f"{PICTURES} dataset.size=[0,8]", "dataset.size must be at least 1, got 0. Try [28,28]."),
     "more pictures than there are": (
         pictures({"cat": 2, "dog": 2}), f"{PICTURES} dataset.probes=3", "dataset.probes must be at most 2"),
+    # tables of datasets
+    "no table": (nothing, "model=phi3 dataset=hub", "dataset.path must be a folder, a file, or a name on the hub, got"),
+    "no such table": (nothing, f"{TABLE}", "dataset.path must be a folder or a file that exists, or a name on the hub"),
+    "a table of texts for a network of images": (
+        file("mine.csv", "text\nA.\n"), f"{TABLE} model=cnn", "(texts). For the other kind try dataset.columns.image="),
+    "a table without that column": (
+        file("mine.csv", "text\nA.\n"), f"{TABLE} dataset.columns.target=txt",
+        "dataset.columns.target must name a column, one of text, got 'txt'"),
+    "a table that is cut off": (file("mine.csv", 'text\n"A'), TABLE, "dataset.path must be readable by datasets (Err"),
     # published sets
     "no set": (nothing, f"{ROOT} dataset=prontoqa", "dataset.root must be a folder that holds knowledge/prontoqa"),
     "a set that is no JSON": (
@@ -463,6 +473,13 @@ CHECKPOINTS = {
         damage(replaced("chat_template.jinja", "{{ ''.__class__.__mro__ }}")), f"{TINY} model.chat_template=true",
         "model.chat_template must be one that can be filled in"),
     "flash attention without it": (damage(lambda tiny: None), f"{TINY} model.attention=flash_attention_2", "model.che"),
+    "no checkpoint of a language model": (
+        nothing, "model=causal_lm", "model.checkpoint must be a directory, or a name on the hub, got None. Try"),
+    "no checkpoint of an image model": (
+        nothing, "model=image_classifier", "model.checkpoint must be a directory or a name on the hub, or model.archite"),
+    "a language model for images": (
+        damage(lambda tiny: None), "model=image_classifier model.checkpoint=tiny",
+        "model.checkpoint must be an image classifier, this one is Phi3ForCausalLM, got 'tiny'. Try google/vit"),
     "training that diverges": (
         nothing, f"{SOON} model.training.learning_rate=1e30", "model must read every probe as a finite number, cnn do"),
 }  # fmt: skip

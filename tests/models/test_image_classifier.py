@@ -60,8 +60,7 @@ def test_images_are_read_as_the_models_own_processor_reads_pictures(processor, c
     samples, pictures = images(channels=channels)
     inputs, targets = prepare(task_of(samples), tmp_path, checkpoint=folder).encode(samples)
     expected = PROCESSORS[processor]()(images=pictures, return_tensors="pt")["pixel_values"]
-    # Pillow's are rounded to 8 bits where they were resized; a tenth of the least deviation of a channel is 0.1
-    torch.testing.assert_close(inputs, expected, atol=2 / 255 / 0.2, rtol=0)
+    torch.testing.assert_close(inputs, expected)
     assert torch.equal(targets, samples.labels)
 
 
@@ -84,10 +83,11 @@ def test_torchvisions_own_processor_is_that_of_its_published_weights(task, tmp_p
 
     monkeypatch.setattr(SqueezeNet1_1_Weights, "get_state_dict", deliver)
     classes = SqueezeNet1_1_Weights.DEFAULT.meta["categories"][7:1:-2]
-    samples, _ = images(classes=[one.upper() for one in classes])
+    samples, pictures = images(classes=[one.upper() for one in classes])
     base = prepare(task_of(samples), tmp_path, architecture="squeezenet1_1")
     inputs, targets = base.encode(samples)
-    torch.testing.assert_close(inputs, SqueezeNet1_1_Weights.DEFAULT.transforms()(samples.pixels))
+    preset = SqueezeNet1_1_Weights.DEFAULT.transforms()
+    torch.testing.assert_close(inputs, torch.stack([preset(one) for one in pictures]))
     assert targets.tolist() == [7, 5, 3] * 2  # found among the outputs by their names
     assert asked == [(SqueezeNet1_1_Weights.DEFAULT, True)] and weights_hash(base.module.network) == weights_hash(
         published
@@ -147,13 +147,14 @@ def test_engines_agree_on_it(kind, method, task, tmp_path):
     stimuli = tuple(part[:2] for part in samples)
     arrays = {
         engine: measure_influence(
-            base.module, base.loss, stimuli, samples, method=method, engine=engine, update={"learning_rate": 0.01}
+            base.module, base.loss, stimuli, samples, method=method, engine=engine, update={"learning_rate": 0.05}
         )
         for engine in ("auto", "stacked", "reference")
     }
-    assert np.abs(arrays["reference"]).max() > 1e-2
+    largest = float(np.abs(arrays["reference"]).max())
+    assert largest > 1e-3
     for engine in ("auto", "stacked"):
-        np.testing.assert_allclose(arrays[engine], arrays["reference"], atol=1e-5)
+        np.testing.assert_allclose(arrays[engine], arrays["reference"], atol=1e-3 * largest)
 
 
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "shufflenet_v2_x0_5"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from eif_lab.errors import ConfigError, reason_of, rule_error
@@ -32,7 +32,7 @@ class OfTransformers:
         switches = {} if resize else {"do_resize": False, "do_center_crop": False}
         switches |= {} if normalize else {"do_normalize": False}
         try:
-            return self.processor(images=pixels, do_rescale=False, return_tensors="pt", **switches)["pixel_values"]
+            return self.processor(images=as_pictures(pixels), return_tensors="pt", **switches)["pixel_values"]
         except Exception as error:  # of any kind: what it is told to do stands in a file of somebody else's
             hint = "State model.size, model.mean and model.std."
             rule = f"have a processor that takes these images ({reason_of(error)})"
@@ -51,9 +51,15 @@ class OfTorchvision:
 
         preset = self.preset
         if resize:
-            smaller = functional.resize(pixels, preset.resize_size, preset.interpolation, antialias=preset.antialias)
-            pixels = functional.center_crop(smaller, preset.crop_size)
+            pictures, method = as_pictures(pixels), preset.interpolation
+            smaller = functional.resize(pictures, preset.resize_size, method, antialias=preset.antialias)
+            pixels = functional.center_crop(smaller, preset.crop_size) / 255
         return functional.normalize(pixels, preset.mean, preset.std) if normalize else pixels
+
+
+def as_pictures(pixels: Float[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
+    """Images in 8 bits, as processors get them: what cubic resizing does beyond black and white is then cut off."""
+    return (pixels * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def as_it_is(pixels: Tensor, resize: bool, normalize: bool) -> Tensor:
