@@ -476,7 +476,7 @@ CHECKPOINTS = {
     "no checkpoint of a language model": (
         nothing, "model=causal_lm", "model.checkpoint must be a directory, or a name on the hub, got None. Try"),
     "no checkpoint of an image model": (
-        nothing, "model=image_classifier", "model.checkpoint must be a directory or a name on the hub, or model.archite"),
+        nothing, "model=image_classifier", "model.checkpoint must be a directory or a name on the hub, or model.arch"),
     "a language model for images": (
         damage(lambda tiny: None), "model=image_classifier model.checkpoint=tiny",
         "model.checkpoint must be an image classifier, this one is Phi3ForCausalLM, got 'tiny'. Try google/vit"),

@@ -1,6 +1,5 @@
 """Data of the hub and in its formats: what rows become, held to the same lines as jsonl's and the same pictures."""
 
-import dataclasses
 import io
 import sys
 
@@ -13,7 +12,6 @@ from huggingface_hub import constants
 from PIL import Image
 
 from eif_lab import load_task, make_task
-from eif_lab.configs import CONF
 from eif_lab.data import table
 from eif_lab.data.hub import Columns, Hub
 from eif_lab.data.images.image_folder import ImageFolder
@@ -332,8 +330,3 @@ def test_a_data_set_of_the_hub_is_asked_for_by_name_part_and_revision(tmp_path, 
     task = load("owner/set", subset="part", revision="v1", split="test", stimuli=1)
     assert task.stimuli.targets == ("A dax is a bird.",)
     assert asked == [("owner/set", {"revision": "v1", "name": "part", "cache_dir": None}, False)]
-
-
-def test_config_file_holds_the_defaults():
-    given = yaml.safe_load((CONF / "dataset/hub.yaml").read_text())
-    assert given.pop("_target_") == "eif_lab.data.hub.Hub" and given == dataclasses.asdict(Hub())

@@ -1,20 +1,16 @@
 """Image classifiers of transformers and torchvision: loaded as they are, prepared as their processors do, measured."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from image_models import PROCESSORS, save_classifier, small_torchvision
-from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import SqueezeNet1_1_Weights
 
 from eif_lab import measure_influence
-from eif_lab.configs import CONF
 from eif_lab.data.images.base import related_images
 from eif_lab.data.task import Images
 from eif_lab.errors import ConfigError
@@ -83,11 +79,11 @@ def test_torchvisions_own_processor_is_that_of_its_published_weights(task, tmp_p
 
     monkeypatch.setattr(SqueezeNet1_1_Weights, "get_state_dict", deliver)
     classes = SqueezeNet1_1_Weights.DEFAULT.meta["categories"][7:1:-2]
-    samples, pictures = images(classes=[one.upper() for one in classes])
+    samples, _ = images(classes=[one.upper() for one in classes])
     base = prepare(task_of(samples), tmp_path, architecture="squeezenet1_1")
     inputs, targets = base.encode(samples)
     preset = SqueezeNet1_1_Weights.DEFAULT.transforms()
-    torch.testing.assert_close(inputs, torch.stack([preset(one) for one in pictures]))
+    torch.testing.assert_close(inputs, preset((samples.pixels * 255).round().to(torch.uint8)))
     assert targets.tolist() == [7, 5, 3] * 2  # found among the outputs by their names
     assert asked == [(SqueezeNet1_1_Weights.DEFAULT, True)] and weights_hash(base.module.network) == weights_hash(
         published
@@ -304,9 +300,3 @@ def test_options_that_are_none_are_told_at_once(options, told):
     with pytest.raises(ConfigError) as caught:
         ImageClassifier(**options)
     assert told in str(caught.value)
-
-
-def test_config_file_holds_the_defaults():
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        given = OmegaConf.to_container(compose("config", ["model=image_classifier"]).model)
-    assert given.pop("_target_").endswith(".ImageClassifier") and given == dataclasses.asdict(ImageClassifier())
