@@ -65,9 +65,10 @@ class Source:
         """
         written_as_path = self.path.startswith(("/", ".", "~")) or self.path.count("/") > 1
         if self.path and self.place.exists():
-            if "::" in self.path or "://" in self.path or set(PATTERNS) & set(self.path):
-                rule = f"have no ::, :// and none of {' '.join(PATTERNS)} in it, which datasets takes for patterns"
-                raise rule_error(FIELD, rule, self.path, "Rename it.")
+            whole = str(self.place.resolve())
+            if "::" in whole or set(PATTERNS) & set(whole):
+                rule = f"have no :: and none of {' '.join(PATTERNS)} in it, which datasets takes for patterns"
+                raise rule_error(FIELD, rule, whole, "Rename it.")
             return True
         if not self.path or written_as_path or self.suffix:
             rule = "be a folder or a file that exists, or a name on the hub"
