@@ -23,8 +23,8 @@ from eif_lab.commands import dispatch
 from eif_lab.commands import job as jobs
 from eif_lab.commands.output import Output
 from eif_lab.configs import CONF
+from eif_lab.models import hub
 from eif_lab.models.base import Training
-from eif_lab.models.language import hub
 
 Write = Callable[[Path], None]
 """Writes what a command needs into the folder that it runs in."""

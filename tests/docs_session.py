@@ -51,7 +51,10 @@ SMALL = {
 }
 """Options that make a job small, where it has them and its command does not set them."""
 
-UNAVAILABLE = ("microsoft/", "HuggingFaceTB/", "smollm2", "experiment=phi3_mini", "experiment=relations", "mnist")
+UNAVAILABLE = (
+    *("microsoft/", "HuggingFaceTB/", "google/"),
+    *("smollm2", "experiment=phi3_mini", "experiment=relations", "mnist"),
+)
 """Weights and data that are not here: a command with one of these is composed and checked, and not run."""
 
 ELSEWHERE = ("hydra/launcher=", "hydra.launcher.", "workers")
@@ -278,9 +281,10 @@ def small(config: dict[str, Any], given: Sequence[str]) -> list[str]:
 
 
 def has(config: Any, name: str) -> bool:
-    """Whether a config has an option."""
+    """Whether a config has an option; one of the data that is null follows from others."""
     parent, _, last = name.rpartition(".")
-    return last in OmegaConf.select(config, parent)
+    options = OmegaConf.select(config, parent)
+    return last in options and (parent != "dataset" or options[last] is not None)
 
 
 def would_make(arguments: Sequence[str]) -> str:

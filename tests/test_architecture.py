@@ -20,7 +20,7 @@ ABOVE_AND_BELOW = {
     "commands.job": {"run_alone"},
     "data.worlds.domain": {"Domain.load"},
     "perturbations.perturbation": {"Perturbation.apply"},
-    "models.language.phi3": {"Phi3.prepare"},
+    "models.language.pretrained": {"PretrainedLM.prepare"},
     "methods.full": {"Full.apply"},
     "methods.prompt": {"Prompt.contexts"},
     "influence.engines.engine": {"Engine.prepare"},

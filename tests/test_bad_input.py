@@ -166,6 +166,7 @@ KNOWN = {"id": "1", "context": "Max is a dog.", "question": "Max is a cat", "ans
 MINE = "model=phi3 dataset=jsonl dataset.path=mine.jsonl"
 TINY = f"{MINE} model.checkpoint=tiny"
 IDX = "dataset=mnist dataset.root=data dataset.download=fetched dataset.stimuli=2 dataset.probes=2"
+TABLE = "model=phi3 dataset=hub dataset.path=mine.csv dataset.stimuli=1"
 PICTURES = "dataset=image_folder dataset.path=pictures dataset.size=[8,8] dataset.stimuli=2 dataset.probes=2"
 SOON = "update.learning_rate=0.1 model.channels=[4] model.hidden=8"
 ROOT = "model=phi3 dataset.root=data"
@@ -211,7 +212,7 @@ CONFIGS = {
     "a key without a name": (nothing, "=3", "Try eif-lab --help"),
     "values without a sweep": (nothing, "seed=0,1", "seed must have one value, unless .*got '0,1'. Try "),
     "choices without a sweep": (nothing, "model=cnn,phi3", "model must have one value, unless .*Try eif-lab -m"),
-    "choices in brackets": (nothing, "model=[cnn,phi3]", "model must be one of cnn, learner, phi3, smollm2, got ["),
+    "choices in brackets": (nothing, "model=[cnn,phi3]", "model must be one of causal_lm, cnn, .*smollm2, got ["),
     "a number for a choice": (nothing, "workers=-1", "workers must be one of none, ray, got -1"),
     "a group that is needed, taken away": (nothing, "~model", "model must be an option that can be left out, got '~mo"),
     "an option that is needed, taken away": (nothing, "~seed", "seed must be an option that can be left out"),
@@ -394,6 +395,15 @@ FILES = {
     "no height": (nothing, f"{PICTURES} dataset.size=[0,8]", "dataset.size must be at least 1, got 0. Try [28,28]."),
     "more pictures than there are": (
         pictures({"cat": 2, "dog": 2}), f"{PICTURES} dataset.probes=3", "dataset.probes must be at most 2"),
+    # tables of datasets
+    "no table": (nothing, "model=phi3 dataset=hub", "dataset.path must be a folder, a file, or a name on the hub, got"),
+    "no such table": (nothing, f"{TABLE}", "dataset.path must be a folder or a file that exists, or a name on the hub"),
+    "a table of texts for a network of images": (
+        file("mine.csv", "text\nA.\n"), f"{TABLE} model=cnn", "(texts). For the other kind try dataset.columns.image="),
+    "a table without that column": (
+        file("mine.csv", "text\nA.\n"), f"{TABLE} dataset.columns.target=txt",
+        "dataset.columns.target must name a column, one of text, got 'txt'"),
+    "a table that is cut off": (file("mine.csv", 'text\n"A'), TABLE, "dataset.path must be readable by datasets (Err"),
     # published sets
     "no set": (nothing, f"{ROOT} dataset=prontoqa", "dataset.root must be a folder that holds knowledge/prontoqa"),
     "a set that is no JSON": (
@@ -428,7 +438,7 @@ CHECKPOINTS = {
     "no such folder": (TEXTS, f"{MINE} model.checkpoint=./none", "model.checkpoint must be a directory that exists"),
     "a file for a checkpoint": (
         both(TEXTS, file("mine", "x")), f"{MINE} model.checkpoint=./mine", "model.checkpoint must be a directory that"),
-    "an empty name": (TEXTS, f"{MINE} model.checkpoint=''", "model.checkpoint must be a directory or a name, got ''"),
+    "an empty name": (TEXTS, f"{MINE} model.checkpoint=''", "model.checkpoint must be a directory, or a name on"),
     "a name that the hub cannot have": (TEXTS, f"{MINE} model.checkpoint='a b'", "model.checkpoint must be a director"),
     "a name that nobody delivers": (TEXTS, f"{MINE} model.checkpoint=nobody/nothing", "Try a local directory."),
     "no config": (damage(lambda tiny: (tiny / "config.json").unlink()), TINY, "must hold a config.json, got 'tiny'"),
@@ -463,6 +473,13 @@ CHECKPOINTS = {
         damage(replaced("chat_template.jinja", "{{ ''.__class__.__mro__ }}")), f"{TINY} model.chat_template=true",
         "model.chat_template must be one that can be filled in"),
     "flash attention without it": (damage(lambda tiny: None), f"{TINY} model.attention=flash_attention_2", "model.che"),
+    "no checkpoint of a language model": (
+        nothing, "model=causal_lm", "model.checkpoint must be a directory, or a name on the hub, got None. Try"),
+    "no checkpoint of an image model": (
+        nothing, "model=image_classifier", "model.checkpoint must be a directory or a name on the hub, or model.arch"),
+    "a language model for images": (
+        damage(lambda tiny: None), "model=image_classifier model.checkpoint=tiny",
+        "model.checkpoint must be an image classifier, this one is Phi3ForCausalLM, got 'tiny'. Try google/vit"),
     "training that diverges": (
         nothing, f"{SOON} model.training.learning_rate=1e30", "model must read every probe as a finite number, cnn do"),
 }  # fmt: skip

@@ -15,10 +15,12 @@ class Dataset(Options):
 
     Attributes:
         kind: ``image`` or ``text``; models, methods and perturbations say which kinds they are for.
+        kind_hint: What to try where a model is for the other kind.
     """
 
     group: ClassVar[str] = "dataset"
     kind: ClassVar[str] = ""
+    kind_hint: ClassVar[str] = "Leave dataset out to have the model's own default."
 
     @property
     def name(self) -> str:

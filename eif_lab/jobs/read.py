@@ -91,7 +91,7 @@ def must_fit(job: Job) -> None:
     if job.model.kind not in ("", kind):
         raise NotApplicable(
             f"dataset must hold {job.model.kind}s for model={job.model.name}, got {name!r} ({kind}s). "
-            "Leave dataset out to have the model's own default."
+            f"{job.dataset.kind_hint}"
         )
     for group, one, hint in (
         ("method", job.method, "method=full"),

@@ -84,9 +84,10 @@ def with_interval(effect: Effect, unit: str) -> str:
 
 
 def model_name(base: BaseModel) -> str:
-    """The model's own name and its size: a tiny model is not called by the name of the large one."""
-    size = f" ({base.parameters:,} parameters)" if base.parameters else ""
-    return f"{base.name}{size}" if base.name else ""
+    """The model's own name, its architecture and its size: a tiny model is not called by the name of the large one."""
+    size = f"{base.parameters:,} parameters" if base.parameters else ""
+    known = ", ".join(filter(None, [base.architecture, size]))
+    return f"{base.name}{f' ({known})' if known else ''}" if base.name else ""
 
 
 def choice_in_words(options: Mapping[str, Any] | None) -> str:

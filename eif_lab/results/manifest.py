@@ -97,6 +97,7 @@ class BaseModel(Fields):
     """The base model; numbers that say how good it was, such as its accuracy, stand beside these fields."""
 
     name: str | None = None
+    architecture: str | None = None
     hash: str | None = None
     parameters: int | None = None
     worlds_not_learnt: list[Any] | None = None

@@ -12,24 +12,29 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import yaml
 from huggingface_hub import constants
+from hydra import compose, initialize_config_dir
 from language import TOKENIZERS, byte_level_tokenizer, save_checkpoint, small_phi3
+from omegaconf import OmegaConf
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel, Phi3Model
 from transformers.utils import chat_template_utils
 from transformers.utils import logging as transformers_logging
 
+from eif_lab.configs import CONF
 from eif_lab.data.task import Task, Texts
 from eif_lab.data.worlds.ontology import Ontology
 from eif_lab.errors import ConfigError
+from eif_lab.models import hub
 from eif_lab.models.base import weights_hash
-from eif_lab.models.language import hub
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
-from eif_lab.models.language.phi3 import SHIPPED, Phi3, Teaching
+from eif_lab.models.language.phi3 import SHIPPED, Phi3
+from eif_lab.models.language.pretrained import PretrainedLM, Teaching
 from eif_lab.options import build
+from eif_lab.page.facts import model_name
 from eif_lab.readouts.classes import IGNORED, log_prob
+from eif_lab.results.manifest import BaseModel
 
 DOMAIN = Ontology(worlds=2, stimuli_per_world=3)
 
@@ -305,6 +310,7 @@ def test_what_is_no_causal_checkpoint_is_refused_in_one_line(tmp_path, plain, un
 SHAPE = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 SMALL = {**SHAPE, "intermediate_size": 24, "max_position_embeddings": 64, "pad_token_id": 0}
 XL = {"vocab_size": 400, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 24}
+GPT2 = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64, "pad_token_id": 0}
 ALM = {"vocab_size": 400, "emb_dim": 16, "n_layers": 2, "n_heads": 2}
 
 
@@ -488,11 +494,39 @@ def test_phi3_tiny_comes_with_the_package_and_is_itself_a_checkpoint(tmp_path, u
 # Options
 
 
-def test_config_file_holds_the_defaults():
-    root = Path(__file__).parents[2] / "conf"
-    given = yaml.safe_load((root / "model/phi3.yaml").read_text())
-    given.pop("_target_")
-    assert given == dataclasses.asdict(Phi3())
+@pytest.mark.parametrize(("choice", "kind"), [("phi3", Phi3), ("causal_lm", PretrainedLM)])
+def test_config_file_holds_the_defaults(choice, kind):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        given = OmegaConf.to_container(compose("config", [f"model={choice}"]).model)
+    assert given.pop("_target_") == f"{kind.__module__}.{kind.__qualname__}"
+    assert given == dataclasses.asdict(kind())
+
+
+# Any other model
+
+
+def test_a_model_of_any_architecture_is_called_what_it_is(untaught, tmp_path, tokenizer):
+    folder = tmp_path / "mine"
+    random_model("gpt2", **GPT2, vocab_size=len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    model = PretrainedLM(checkpoint=str(folder))
+    base = model.prepare(untaught, tmp_path, 0, "cpu")
+    size = sum(parameter.numel() for parameter in base.module.parameters())
+    assert model.name == base.name == "mine"
+    assert model_name(BaseModel(**base.report, name=base.name)) == f"mine (GPT2LMHeadModel, {size:,} parameters)"
+
+
+def test_phi3_with_a_checkpoint_is_the_causal_lm_with_that_checkpoint(plain, untaught, task, tmp_path):
+    one, other = (kind(checkpoint=plain).prepare(untaught, tmp_path, 0, "cpu") for kind in (Phi3, PretrainedLM))
+    assert (one.name, one.report, weights_hash(one.module)) == (other.name, other.report, weights_hash(other.module))
+    assert torch.equal(one.encode(task.probes)[0], other.encode(task.probes)[0])
+
+
+@pytest.mark.parametrize("name", ["phi3-tiny", None])
+def test_the_shipped_models_are_phi3s_alone(name, untaught, tmp_path):
+    assert Phi3(checkpoint=name).identity() and Phi3(checkpoint=name).name == "phi3-tiny"
+    with pytest.raises(ConfigError, match=r"^model.checkpoint must be a directory.*a name"):
+        PretrainedLM(checkpoint=name).prepare(untaught, tmp_path, 0, "cpu")
 
 
 def test_nested_options_are_read_and_checked():

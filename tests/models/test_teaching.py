@@ -16,7 +16,8 @@ from eif_lab.jobs.device import deterministic_algorithms
 from eif_lab.models.base import weights_hash
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder, spell_out
-from eif_lab.models.language.phi3 import Phi3, Teaching
+from eif_lab.models.language.phi3 import Phi3
+from eif_lab.models.language.pretrained import Teaching
 from eif_lab.models.language.teaching import background_accuracy, teach
 from eif_lab.models.reading import read_log_probs
 from eif_lab.readouts.candidates import Candidates

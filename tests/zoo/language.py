@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from eif_lab.models.hub import quiet_transformers
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
-from eif_lab.models.language.hub import quiet_transformers
 
 from .case import Case, Made
 

@@ -26,14 +26,26 @@ def image_task(training: Images, held_out: Images, stimuli: int, probes: int, se
     Raises:
         ConfigError: More samples are asked for than there are.
     """
-    order = balanced_order(held_out.labels, seed)
-    for field, count in (("stimuli", stimuli), ("probes", probes)):
-        if count > len(order):
-            raise rule_error(
-                f"dataset.{field}", f"be at most {len(order)} (the held-out images)", count, f"Try {len(order)}."
-            )
-    chosen = held_out.take(order)
+    chosen = held_out.take(drawn(held_out.labels, stimuli, probes, seed))
     return related_images(chosen.take(range(stimuli)), chosen.take(range(probes)), training, held_out)
+
+
+def drawn(labels: Int[Tensor, " n"], stimuli: int, probes: int, seed: int) -> np.ndarray:
+    """The places of as many samples as the larger of both numbers asks for, balanced over the classes.
+
+    Args:
+        labels: Of the held-out images.
+        stimuli, probes: How many.
+        seed: Of the draw.
+
+    Raises:
+        ConfigError: More samples are asked for than there are.
+    """
+    for field, count in (("stimuli", stimuli), ("probes", probes)):
+        if count > len(labels):
+            rule = f"be at most {len(labels)} (the held-out images)"
+            raise rule_error(f"dataset.{field}", rule, count, f"Try {len(labels)}.")
+    return balanced_order(labels, seed)[: max(stimuli, probes)]
 
 
 def held_out_task(images: Images, held_out: Bool[np.ndarray, " n"], stimuli: int, probes: int, seed: int) -> Task:
@@ -69,6 +81,15 @@ def balanced_order(labels: Int[Tensor, " n"], seed: int) -> np.ndarray:
         members = classes == label
         rank_in_class[members] = np.arange(members.sum())
     return shuffled[np.lexsort((classes, rank_in_class))]
+
+
+def one_in_two(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Which samples are held out: of each class every other one in a random order, (n,)."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    held_out = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        held_out[order[labels[order] == label][1::2]] = True
+    return held_out
 
 
 def pixel_distance(a: Float[Tensor, "n c h w"], b: Float[Tensor, "m c h w"]) -> Float[Tensor, "n m"]:

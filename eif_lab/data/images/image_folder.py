@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,14 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eif_lab.data.dataset import Dataset
-from eif_lab.data.images.base import held_out_task
+from eif_lab.data.images.base import held_out_task, one_in_two
+from eif_lab.data.images.decoding import decode_image
 from eif_lab.data.task import Images, Task
-from eif_lab.errors import fits_a_line, reason_of, rule_error
+from eif_lab.errors import fits_a_line, rule_error
 from eif_lab.files.fingerprint import fingerprint
 from eif_lab.options import option
-
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-"""The formats that are decoded. Pillow knows more, some of which start other programs (Ghostscript)."""
 
 
 @dataclass
@@ -101,34 +98,4 @@ class ImageFolder(Dataset):
 
     def _pixels(self, path: Path) -> Float[Tensor, "channels height width"]:
         """One image, in [0, 1]."""
-        from PIL import Image, ImageOps
-
-        height, width = self.size
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of metadata that are damaged, where the image is not
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                with Image.open(path, formats=FORMATS) as image:
-                    if image.mode[0] in "IF":
-                        raise ValueError(f"its mode {image.mode} has more than 8 bits a channel")
-                    upright = ImageOps.exif_transpose(image)
-                if upright.has_transparency_data:
-                    white = Image.new("RGBA", upright.size, "white")
-                    upright = Image.alpha_composite(white, upright.convert("RGBA"))
-                resized = upright.convert("RGB" if self.colour else "L").resize(
-                    (width, height), Image.Resampling.BILINEAR
-                )
-        except Exception as error:  # whatever a decoder raises of a file that is damaged
-            reason = reason_of(error)
-            raise rule_error("dataset.path", f"hold images only ({reason})", str(path), "Remove the file.") from None
-        pixels = torch.from_numpy(np.array(resized, dtype=np.float32) / 255)
-        return pixels.permute(2, 0, 1) if self.colour else pixels[None]
-
-
-def one_in_two(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Which samples are held out: of each class every other one in a random order, (n,)."""
-    order = np.random.default_rng(seed).permutation(len(labels))
-    held_out = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        held_out[order[labels[order] == label][1::2]] = True
-    return held_out
+        return decode_image(path, str(path), self.size, self.colour, "Remove the file.")

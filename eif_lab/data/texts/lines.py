@@ -169,12 +169,25 @@ def listed_lines(values: Iterable[Any], delimiter: str) -> Iterator[Line]:
         ConfigError: A line breaks a rule; place, field and rule are named.
     """
     for number, value in enumerate(values):
-        place = f"lines[{number}]"
-        try:
-            raw = json.dumps(value).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise rule_error(place, f"hold what JSON can ({reason_of(error)})", one_line(value)) from None
-        yield line_of(raw, place, delimiter)
+        yield line_from(value, f"lines[{number}]", delimiter)
+
+
+def line_from(value: Any, place: str, delimiter: str) -> Line:
+    """One of Python's values as the line that a file would have with it in JSON.
+
+    Args:
+        value: A mapping.
+        place: What errors call it.
+        delimiter: What stands between a prompt and its target.
+
+    Raises:
+        ConfigError: It breaks a rule; place, field and rule are named.
+    """
+    try:
+        raw = json.dumps(value).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise rule_error(place, f"hold what JSON can ({reason_of(error)})", one_line(value)) from None
+    return line_of(raw, place, delimiter)
 
 
 def line_of(raw: bytes, place: str, delimiter: str) -> Line:

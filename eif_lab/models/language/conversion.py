@@ -12,15 +12,10 @@ import torch
 from eif_lab.errors import rule_error
 from eif_lab.files.build_once import build_once
 from eif_lab.files.fingerprint import fingerprint
+from eif_lab.files.hub import commit_at_hand
+from eif_lab.models.hub import check_directory, files_read, quiet_transformers, read_made_report
 from eif_lab.models.language.gguf import SUFFIX, describe_gguf, load_gguf
-from eif_lab.models.language.hub import (
-    check_directory,
-    commit_at_hand,
-    files_read,
-    load_checkpoint,
-    quiet_transformers,
-    read_made_report,
-)
+from eif_lab.models.language.hub import load_checkpoint
 from eif_lab.models.language.joining import join
 
 if TYPE_CHECKING:

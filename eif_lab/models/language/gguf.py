@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eif_lab.errors import rule_error
-from eif_lab.models.language.hub import FIELD, check_loaded, one_line_errors, quiet_transformers
+from eif_lab.models.hub import FIELD, check_loaded, one_line_errors, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

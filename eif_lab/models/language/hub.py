@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from eif_lab.errors import ConfigError, fits_a_line, rule_error
-from eif_lab.files.build_once import REPORT
+from eif_lab.models.hub import Family, config_of, load_model, load_shape, opened
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-FIELD = "model.checkpoint"
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-ADAPTER = "adapter_config.json"
-"""What PEFT's adapters are known by."""
-
-READ = {".jinja", ".json", ".model", ".safetensors", ".txt"}
-"""Suffixes of the files that hold weights, configurations, tokenizers and chat templates."""
-
-SMOLLM2 = "smollm2"
-"""The folder that ``make smollm2`` makes, below ``cache/models``."""
-
-PATIENCE = 5.0
-"""Seconds that the hub has to answer before only local copies are looked at."""
+CAUSAL = Family(
+    "a causal language model",
+    "AutoModelForCausalLM",
+    "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "Try microsoft/Phi-3-mini-4k-instruct.",
+)
 
 
 def load_checkpoint(
@@ -45,43 +30,12 @@ def load_checkpoint(
     Raises:
         ConfigError: It cannot be had, is no causal language model, lacks weights, or has some that are no numbers.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    local = check_directory(checkpoint)
-    checkpoint = str(Path(checkpoint).expanduser()) if local else checkpoint
-    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local or not hub_answers()}
-    with quiet_transformers(), one_line_errors(checkpoint, local):
-        config = causal_config(checkpoint, options)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            checkpoint,
-            config=config,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            output_loading_info=True,
-            use_safetensors=True,  # any other format is a pickle
-            **options,
-        )
-    return check_loaded(checkpoint, *loaded), tokenizer
-
-
-def check_loaded(checkpoint: str, model: PreTrainedModel, loading: Mapping[str, Any]) -> PreTrainedModel:
-    """A model that was loaded, in eval mode.
-
-    Args:
-        checkpoint: Where it came from.
-        model: What was loaded.
-        loading: What transformers says of its loading.
-
-    Raises:
-        ConfigError: It lacks weights, or has some that are no numbers.
-    """
-    if loading["missing_keys"]:
-        raise rule_error(FIELD, f"hold all weights, {min(loading['missing_keys'])} is missing", checkpoint)
-    for name, weight in model.named_parameters():
-        if not weight.isfinite().all():
-            raise rule_error(FIELD, f"hold finite numbers, {name} has NaN or infinity", checkpoint)
-    return model.eval()
+    with opened(checkpoint) as (place, options):
+        config = config_of(place, CAUSAL, options)
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        return load_model(place, CAUSAL, config, options, dtype=dtype, attn_implementation=attention), tokenizer
 
 
 def load_outline(
@@ -97,180 +51,9 @@ def load_outline(
     Raises:
         ConfigError: Its configuration or tokenizer cannot be had, or it is no causal language model.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    local = check_directory(checkpoint)
-    checkpoint = str(Path(checkpoint).expanduser()) if local else checkpoint
-    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local or not hub_answers()}
-    with quiet_transformers(), one_line_errors(checkpoint, local):
-        config = causal_config(checkpoint, options)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
-                config, dtype=getattr(torch, dtype), attn_implementation=attention, trust_remote_code=False
-            )
-    return model.eval(), tokenizer
-
-
-def weights_at_hand(checkpoint: str) -> bool:
-    """Whether a checkpoint's weights are on this machine: in its directory, or in the hub's local cache."""
-    from huggingface_hub import try_to_load_from_cache
-
-    if check_directory(checkpoint):
-        return any(Path(checkpoint).expanduser().glob("*.safetensors"))
-    try:
-        places = [try_to_load_from_cache(checkpoint, name) for name in WEIGHTS]
-    except ValueError:  # the hub has no such names, as loading it will say
-        return False
-    return any(isinstance(place, str) for place in places)
-
-
-def read_made_report(checkpoint: str | Path) -> dict[str, Any]:
-    """What the ``report.json`` in a directory says of a model that was made, such as its name; empty for any other."""
-    with suppress(OSError, ValueError, RecursionError):
-        told = json.loads((Path(checkpoint).expanduser() / REPORT).read_text(encoding="utf-8"))
-        if isinstance(told, dict) and isinstance(told.get("name"), str) and fits_a_line(told["name"]):
-            return told
-    return {}
-
-
-def files_read(directory: str) -> list[Path]:
-    """The files of a checkpoint's directory that may be read to load it; of what is below, chat templates alone."""
-    root = Path(directory).expanduser()
-    return [path for place in ("*", "*/*.jinja") for path in root.glob(place) if path.suffix in READ]
-
-
-def commit_at_hand(name: str) -> str:
-    """Which commit of a model of the hub is in the local cache; empty where none is."""
-    from huggingface_hub import try_to_load_from_cache
-
-    try:
-        place = try_to_load_from_cache(name, "config.json")
-    except ValueError:  # the hub has no such names, as loading it will say
-        return ""
-    return Path(place).parent.name if isinstance(place, str) else ""
-
-
-def check_directory(checkpoint: str) -> bool:
-    """Whether ``checkpoint`` is a directory of this machine rather than a name on the hub.
-
-    Raises:
-        ConfigError: It is written like a path and is no directory; or it holds no ``config.json``, or an adapter, or
-            names weights outside itself.
-    """
-    if not checkpoint:
-        raise rule_error(FIELD, "be a directory or a name", checkpoint, "Leave it out for the model that is shipped.")
-    path = Path(checkpoint).expanduser()
-    written_as_path = checkpoint.startswith(("/", ".", "~")) or checkpoint.count("/") > 1
-    if not path.is_dir():
-        if written_as_path:
-            hint = "Run make smollm2 first." if path.name == SMOLLM2 else ""
-            raise rule_error(FIELD, "be a directory that exists, or a name on the hub", checkpoint, hint)
-        return False
-    must_be_whole(path)
-    for name in weights_named(path):
-        if Path(name).name != name:
-            rule = f"name weights of its own folder alone, it names {name!r}"
-            raise rule_error(FIELD, rule, checkpoint, "Write it anew with save_pretrained.")
-    return True
-
-
-def must_be_whole(path: Path) -> None:
-    """Refuse an adapter: transformers would put it into a model, its own or one from elsewhere, without a word.
-
-    Args:
-        path: A directory.
-
-    Raises:
-        ConfigError: There is one, or there is no model.
-    """
-    merge = "Merge it with PEFT's merge_and_unload() and write the whole with save_pretrained."
-    whole, adapter = (path / "config.json").exists(), (path / ADAPTER).exists()
-    if adapter:
-        rule = (
-            f"hold no adapter beside its weights ({ADAPTER})" if whole else "be a whole model, it is an adapter alone"
-        )
-        raise rule_error(FIELD, rule, str(path), merge if not whole else f"{merge} Or remove it.")
-    if not whole:
-        raise rule_error(FIELD, "hold a config.json", str(path), "Write one with save_pretrained.")
-
-
-def weights_named(path: Path) -> set[str]:
-    """The files of weights that a directory's own files name; none where those cannot be read, as loading will say."""
-    names = set()
-    for place, entry in (("model.safetensors.index.json", "weight_map"), ("config.json", "transformers_weights")):
-        with suppress(OSError, ValueError, RecursionError, AttributeError):
-            value = json.loads((path / place).read_text(encoding="utf-8")).get(entry)
-            names |= {one for one in (value.values() if isinstance(value, dict) else [value]) if isinstance(one, str)}
-    return names
-
-
-def hub_answers() -> bool:
-    """Whether the hub answers at all: one request, where transformers would go on trying for half a minute."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    try:
-        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-    except Exception:  # the session raises its client's own errors, and others when the hub is switched off
-        return False
-    return True
-
-
-def causal_config(checkpoint: str, options: dict[str, Any]) -> PretrainedConfig:
-    """The configuration of a causal language model.
-
-    Raises:
-        ConfigError: The architecture is none.
-    """
-    from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    from transformers.utils import find_adapter_config_file
-
-    if find_adapter_config_file(checkpoint, local_files_only=options["local_files_only"]) is not None:
-        hint = "Merge it with PEFT's merge_and_unload() and give the directory of what save_pretrained writes."
-        raise rule_error(FIELD, f"be a whole model without an adapter ({ADAPTER})", checkpoint, hint)
-    config = AutoConfig.from_pretrained(checkpoint, **options)
-    causal = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-    architectures = config.architectures or [
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, config.model_type)
-    ]
-    if not causal.intersection(architectures):
-        rule = f"be a causal language model, this one is {', '.join(architectures)}"
-        raise rule_error(FIELD, rule, checkpoint, "Try microsoft/Phi-3-mini-4k-instruct.")
-    return config
-
-
-@contextmanager
-def one_line_errors(checkpoint: str, local: bool) -> Iterator[None]:
-    """Turn what transformers raises for a bad checkpoint into one line."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:  # of any kind, since its files can be anything
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-        if local:
-            raise rule_error(FIELD, f"be readable by transformers ({reason})", checkpoint) from error
-        rule = f"be a directory or a name that the hub delivers ({reason})"
-        raise rule_error(FIELD, rule, checkpoint, "Try a local directory.") from error
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' and the hub's warnings, retries and progress bars off the console."""
-    from huggingface_hub.utils import logging as hub_logging
-    from transformers.utils import logging as transformers_logging
-
-    bars = transformers_logging.is_progress_bar_enabled()
-    levels = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    hub_logging.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(levels[0])
-        hub_logging.set_verbosity(levels[1])
-        if bars:
-            transformers_logging.enable_progress_bar()
+    with opened(checkpoint) as (place, options):
+        config = config_of(place, CAUSAL, options)
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        return load_shape(CAUSAL, config, dtype=dtype, attn_implementation=attention), tokenizer

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eif_lab.errors import rule_error
-from eif_lab.models.language.hub import FIELD, quiet_transformers
+from eif_lab.models.hub import FIELD, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, Phi3Config, Phi3ForCausalLM, PreTrainedModel
