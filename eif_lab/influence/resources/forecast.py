@@ -1,8 +1,9 @@
 """A forecast of a measurement's operations, memory and time, from running small parts of it.
 
 Operations and time are so much for each chunk of stimuli, for each stimulus and for each row that is read, before the
-update or after one: `Rates`, which two small runs and some passes over probes tell. A prediction takes as many probes
-at once as stimuli: of n stimuli and m rows it is ``a + b n + c m + d n m``, which a few small sizes tell.
+update or after one: `Rates`, which three small runs and some passes over probes tell. Of an update of many steps the
+first are run; all of them take as much longer as they have more operations. A prediction takes as many probes at once
+as stimuli: of n stimuli and m rows it is ``a + b n + c m + d n m``, which a few small sizes tell.
 """
 
 from __future__ import annotations
@@ -26,10 +27,7 @@ from eif_lab.influence.resources.memory import peak_bytes
 Size = tuple[float, float]
 """Of a part: stimuli, and rows of probes."""
 
-Amount = float | np.ndarray
-"""Of one quantity, or of several."""
-
-Quantity = Callable[[Callable[[], Any]], Amount]
+Quantity = Callable[[Callable[[], Any]], float]
 """What a call takes."""
 
 Part = Callable[[Prepared, Size], Prepared]
@@ -37,6 +35,9 @@ Part = Callable[[Prepared, Size], Prepared]
 
 LONGEST = 1.0
 """Seconds that a timed part should take at most."""
+
+FIRST_STEPS = 2
+"""Of an update of more steps, that are run."""
 
 
 def addmm_flops(_: Sequence[int], left: Sequence[int], right: Sequence[int], **__: Any) -> int:
@@ -46,39 +47,69 @@ def addmm_flops(_: Sequence[int], left: Sequence[int], right: Sequence[int], **_
 
 @dataclass(frozen=True)
 class Rates:
-    """What the parts of a measurement take, in seconds, operations, or both.
+    """What the parts of a measurement take, in seconds or operations.
 
     Attributes:
         chunk: Of what is done once for stimuli that are updated together.
+        again: Of one of these that is done again alone.
         stimulus: Of the update of one.
         row: Of reading one row of the probes.
     """
 
-    chunk: Amount
-    stimulus: Amount
-    row: Amount
+    chunk: float
+    again: float
+    stimulus: float
+    row: float
 
     @classmethod
-    def measured(cls, prepared: Prepared, quantity: Quantity, part: Part, most: int = LARGEST_CHUNK) -> Rates:
+    def measured(
+        cls, prepared: Prepared, quantity: Quantity, part: Part, steps: int, most: int = LARGEST_CHUNK
+    ) -> Rates:
         """From one stimulus and from several on one pass over probes, and from some passes alone.
 
         Args:
             prepared: The engine that is to do it.
             quantity: What a call takes.
             part: Makes a smaller measurement of it.
+            steps: Of the update, that are run.
             most: How many stimuli may be tried; of one alone, what is done for a chunk counts as done for each.
         """
-        size = prepared.setup.passes.size
+        size, at_once = prepared.setup.passes.size, stimuli_at_once(prepared)
         row = of_a_row(prepared.setup.passes, quantity)
-        one = quantity(partial(run, part(prepared, (1, size))))
-        several = min(stimuli_at_once(prepared), most, max(2, int(LONGEST / float(one))) if quantity is seconds else 2)
-        if several == 1:
-            return cls(0.0, np.maximum(0.0, one - 2 * size * row), row)
-        more = quantity(partial(run, part(prepared, (several, size))))
-        stimulus = np.maximum(0.0, (more - one) / (several - 1) - size * row)
-        return cls(np.maximum(0.0, one - stimulus - 2 * size * row), stimulus, row)
+        read = size * row * (steps if prepared.setup.problem.trajectory else 1)
 
-    def of(self, stimuli: int, pairs: int, rows: int, at_once: int) -> Amount:
+        def taken(part: Prepared, rechecks: bool) -> float:
+            part.before()  # once, whatever is then run
+            return quantity(partial(run, part, steps, rechecks)) - read * len(part.setup.problem.members)
+
+        alone = part(prepared, (1, size))
+        one = taken(alone, rechecks=at_once == 1)
+        several = min(at_once, most, max(2, int(LONGEST / (one + read))) if quantity is seconds else 2)
+        if several == 1:
+            return cls(0.0, 0.0, max(0.0, one), row)
+        more = taken(part(prepared, (several, size)), rechecks=False)
+        again = taken(alone, rechecks=True) - one
+        stimulus = max(0.0, (more - one) / (several - 1))
+        return cls(max(0.0, one - stimulus), max(0.0, again), stimulus, row)
+
+    def more_steps(self, first: Rates, steps: int) -> Rates:
+        """Operations of an update of more steps, of which these are those of two and ``first`` those of one.
+
+        A step takes more by as much as the step before it, for it computes with what the steps before have left.
+        """
+        growth = max(0.0, self.stimulus - 2 * first.stimulus)
+        stimulus = steps * first.stimulus + growth * steps * (steps - 1) / 2
+        chunk, again = (
+            one + (two - one) * (steps - 1) for one, two in ((first.chunk, self.chunk), (first.again, self.again))
+        )
+        return Rates(chunk, again, stimulus, self.row)
+
+    def times(self, some: Rates, every: Rates) -> Rates:
+        """What an update takes whose operations are ``every``, where this is what one takes whose are ``some``."""
+        stimulus = every.stimulus / some.stimulus if some.stimulus else 1.0
+        return replace(self, chunk=self.chunk * stimulus, stimulus=self.stimulus * stimulus)
+
+    def of(self, stimuli: int, pairs: int, rows: int, at_once: int, again: bool = True) -> float:
         """A whole measurement.
 
         Args:
@@ -86,22 +117,38 @@ class Rates:
             pairs: How many rows are read after an update, over all stimuli.
             rows: How many are read before.
             at_once: How many stimuli are updated together.
+            again: Whether one of each chunk is done again alone.
         """
         chunks = math.ceil(stimuli / at_once)
-        return chunks * self.chunk + stimuli * self.stimulus + (pairs + rows) * self.row
+        return chunks * (self.chunk + again * self.again) + stimuli * self.stimulus + (pairs + rows) * self.row
 
-    def of_search(self, stimuli: int, pairs: int, rows: int, at_once: int, trials: int) -> Amount:
-        """A search for a learning rate, which reads the base once, and does once what is done for a chunk.
+    def of_search(self, stimuli: int, pairs: int, rows: int, at_once: int, trials: int) -> float:
+        """A search for a learning rate, which reads the base once, and does stimuli again alone at its first rate.
 
         Args:
             stimuli, pairs, rows, at_once: Of one trial, as `of` takes them.
             trials: How many rates are tried.
         """
-        first = self.of(stimuli, pairs, rows, at_once)
-        return first + (trials - 1) * replace(self, chunk=0.0).of(stimuli, pairs, 0, at_once)
+        return self.of(stimuli, pairs, rows, at_once) + (trials - 1) * self.of(stimuli, pairs, 0, at_once, again=False)
 
 
-def of_a_row(passes: Passes, quantity: Quantity) -> Amount:
+def measured_rates(prepared: Prepared, large: bool) -> tuple[Rates, Rates | None]:
+    """Operations of the parts of a measurement, and their seconds; none of a model without numbers.
+
+    Args:
+        prepared: The engine that is to do it.
+        large: Whether the model is so large that operations are counted of one stimulus alone.
+    """
+    steps, most = prepared.setup.problem.update.steps, 1 if large else LARGEST_CHUNK
+    tried = [steps] if steps <= FIRST_STEPS else range(1, FIRST_STEPS + 1)
+    counted = [Rates.measured(prepared, operations, outline_part, some, most) for some in tried]
+    every = counted[-1] if len(counted) == 1 else counted[-1].more_steps(counted[0], steps)
+    if prepared.setup.problem.members.is_meta:
+        return every, None
+    return every, Rates.measured(prepared, seconds, part, tried[-1]).times(counted[-1], every)
+
+
+def of_a_row(passes: Passes, quantity: Quantity) -> float:
     """What reading one row takes, on average over passes at the beginning, in the middle and at the end."""
     size, every = passes.size, len(passes.probes)
     starts = sorted({0, (every - size) // 2, every - size})
@@ -141,13 +188,11 @@ def of_a_prediction(prepared: Prepared, known: Mapping[Size, float]) -> float:
     return len(problem.members) / stimuli * extrapolate(known, (stimuli, len(problem.probes)))
 
 
-def extrapolate_total(prepared: Prepared, quantity: Callable[[Callable[[], Any]], float], part: Part) -> float:
-    """A quantity of the whole measurement, as `Rates.measured` takes it."""
-    if not prepared.engine.exact:
-        return of_a_prediction(
-            prepared, {size: quantity(partial(run, part(prepared, size))) for size in corners(prepared)}
-        )
-    return float(Rates.measured(prepared, quantity, part).of(*amounts(prepared)))
+def of_whole_prediction(prepared: Prepared, quantity: Quantity, part: Part) -> float:
+    """A quantity of a whole prediction, from some sizes of it."""
+    steps = prepared.setup.problem.update.steps
+    known = {size: quantity(partial(run, part(prepared, size), steps)) for size in corners(prepared)}
+    return of_a_prediction(prepared, known)
 
 
 def amounts(prepared: Prepared) -> tuple[int, int, int, int]:
@@ -164,11 +209,6 @@ def operations(call: Callable[[], Any]) -> int:
     return counter.get_total_flops()
 
 
-def flops(prepared: Prepared) -> float:
-    """Floating-point operations of the whole measurement; the model may be without numbers, on the meta device."""
-    return extrapolate_total(prepared, operations, outline_part)
-
-
 def peak(prepared: Prepared, most: int = LARGEST_CHUNK) -> int:
     """The most bytes that a measurement holds at once beside the model and the data, which may be without numbers.
 
@@ -182,7 +222,7 @@ def peak(prepared: Prepared, most: int = LARGEST_CHUNK) -> int:
 
     def of(stimuli: int, probes: int) -> int:
         part = outline_part(prepared, (stimuli, probes))
-        return unseen + peak_bytes(partial(run, part), problem.probes.device)
+        return unseen + peak_bytes(partial(run, part, problem.update.steps), problem.probes.device)
 
     if chunk <= most or not prepared.engine.exact:
         return of(chunk, passes.size)
@@ -203,15 +243,6 @@ def seconds(call: Callable[[], Any]) -> float:
     return min(times)
 
 
-def both(call: Callable[[], Any]) -> np.ndarray:
-    """Seconds and floating-point operations of one call, for a model of which each takes long."""
-    finish()
-    started = time.perf_counter()
-    counted = operations(call)
-    finish()
-    return np.array([time.perf_counter() - started, counted])
-
-
 def finish() -> None:
     """Wait for what the accelerator still has to do."""
     if torch.accelerator.is_available():
@@ -228,7 +259,14 @@ def outline_part(prepared: Prepared, size: Size) -> Prepared:
     return prepared.engine.outline().prepare(prepared.setup.first(*map(int, size)))
 
 
-def run(prepared: Prepared) -> None:
-    """The measurement at a learning rate of zero, which takes as long as any and is never refused."""
-    for _ in prepared.influence(replace(prepared.setup.problem.update, learning_rate=0.0)):
+def run(prepared: Prepared, steps: int, rechecks: bool = True) -> None:
+    """The measurement at a learning rate of zero, which takes as long as any and is never refused.
+
+    Args:
+        prepared: The measurement.
+        steps: Of its update.
+        rechecks: Whether one stimulus of each chunk is done again alone.
+    """
+    prepared.rechecks = rechecks
+    for _ in prepared.influence(replace(prepared.setup.problem.update, learning_rate=0.0, steps=steps)):
         pass
