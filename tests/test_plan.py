@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from language import save_checkpoint
 from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
 
 from eif_lab.commands.compose import Command
 from eif_lab.console.plans import print_plans
@@ -28,10 +29,12 @@ from eif_lab.influence.problem import Problem
 from eif_lab.influence.reading.arrangement import Arrangement
 from eif_lab.influence.resources import forecast
 from eif_lab.influence.resources.forecast import (
+    Parts,
     Rates,
     amounts,
     extrapolate,
     measured_rates,
+    of_a_row,
     of_whole_prediction,
     operations,
     outline_part,
@@ -129,6 +132,24 @@ def test_operations_of_two_stimuli_and_two_steps_tell_those_of_all(engine, steps
     assert flops(prepared) == pytest.approx(operations(whole(prepared)), rel=0.02)
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_operations_are_counted_as_torch_counts_them(method, language_model):
+    """Torch's counter lacks ``addmm_``, by which factors are put into a weight."""
+    setup = texts(CausalLM(copy.deepcopy(language_model)))
+    model = named_method(method).apply(setup.problem.model, 0)
+    batch = setup.problem.samples
+
+    def step():
+        token_loss(model(batch.inputs), batch.targets).backward()
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    assert operations(step) == counter.get_total_flops() > 0
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(batch.inputs)
+    assert operations(torch.no_grad()(partial(model, batch.inputs))) == counter.get_total_flops() > 0
+
+
 @pytest.mark.parametrize("engine", [Factored(), Stacked(), Reference()], ids=lambda one: one.name)
 def test_memory_of_some_stimuli_tells_that_of_a_whole_chunk(engine, images):
     # of `reference`, what its copy takes is beyond what operators allocate
@@ -160,12 +181,11 @@ def test_rates_of_parts_make_the_whole_whatever_is_done_for_a_chunk_a_stimulus_a
         """3 for a chunk, 4 for a stimulus again, 5 for each and 7 for each row, in a part or in passes alone."""
         if call.func is not run:
             return 7.0 * len(call.func.__self__.probes)
-        part, steps, rechecks = (*call.args, True)[:3]
-        problem = part.setup.problem
-        stimuli, rows = len(problem.members), len(problem.probes)
+        part, steps, rechecks, stimuli = call.args
+        rows = len(part.setup.problem.probes)
         return steps * (3.0 + 5.0 * stimuli) + 4.0 * rechecks + 7.0 * stimuli * rows
 
-    rates = Rates.measured(prepared, taken, forecast.part, steps=1)
+    rates = Rates.measured(Parts(prepared, forecast.part), taken, 1, of_a_row(prepared.setup.passes, taken))
     alone = prepared.stimuli_at_once == 1  # then what is done for a chunk is done for each
     expected = (0, 0, 12, 7) if alone else (3, 4, 5, 7)
     assert (rates.chunk, rates.again, rates.stimulus, rates.row) == pytest.approx(expected)

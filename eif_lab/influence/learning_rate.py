@@ -103,6 +103,10 @@ class Trials:
         own = self.found[rate].own
         return any((other - rate) * (one.own - own) > 0 for other, one in self.found.items())
 
+    def gains(self, low: float, high: float) -> bool:
+        """Whether stimuli gain something on themselves at the lower of two rates, and more at the higher one."""
+        return 0 < self.found[low].own < self.found[high].own < math.inf
+
     def stride(self, rate: float) -> float:
         """The factor between a rate and the next one: to where the target is if strength is a power of the rate.
 
@@ -158,12 +162,12 @@ def close_to_target(strength: float, target: float) -> bool:
 def bracket(trials: Trials, target: float, start: float) -> tuple[float, float | None]:
     """Two rates around the target, the lower one first, or one that hits it, twice; no upper one where none reaches it.
 
-    Where the start teaches too much, does harm, or teaches more than a higher rate does, the search goes down, until
-    strength falls with the rate; otherwise up, until strength falls. Where nothing below the start reaches the target,
-    it goes up as well: rounding may be all that was seen there, or a peak lie between two rates.
+    Where the start teaches too much, or no less than a higher rate does, the search goes down, until strength falls
+    with the rate; otherwise up, until strength falls. Where nothing below the start reaches the target, it goes up as
+    well: rounding may be all that was seen there, or a peak lie between two rates.
     """
     strength = trials.strength
-    if 0 <= strength(start) < target and strength(start * trials.stride(start)) >= strength(start):
+    if strength(start) < target and strength(start * trials.stride(start)) >= max(strength(start), 0):
         return upwards(trials, target, start)
     low, high = downwards(trials, target, start)
     if high is None:
@@ -192,7 +196,7 @@ def downwards(trials: Trials, target: float, low: float) -> tuple[float, float |
         if trials.hits(low):
             return low, low
         rises = 0 <= strength(low) < target and strength(low) <= max(strength(high), 0)
-        if rises or low < SMALLEST:
+        if rises or (strength(low) < target and trials.gains(low, high)) or low < SMALLEST:
             return low, None
         low, high = low / (FACTOR if strength(low) < target else trials.stride(low)), low
     return low, high
