@@ -110,19 +110,18 @@ class Trials:
     def stride(self, rate: float) -> float:
         """The factor between a rate and the next one: to where the target is if strength is a power of the rate.
 
-        Downwards it counts as proportional, as at small rates; upwards, where curves flatten, the power is that between
-        this rate and the nearest other one. A strength that has overshot is any number, so that the factor has bounds.
+        The power is that between this rate and the nearest other one; downwards it counts half, for strength is
+        proportional at small rates. A strength that has overshot is any number, so that the factor has bounds, too.
         """
         strength = self.strength(rate)
         if not 0 < strength < math.inf or abs(strength - self.target) <= NEAR * self.target:
             return FACTOR
-        if strength > self.target:
-            return min(FACTOR**2, strength / self.target)
         power, others = 1.0, [one for one in self.found if one != rate and 0 < self.strength(one) < math.inf]
         if others:
             nearest = min(others, key=lambda one: abs(math.log(one / rate)))
             power = math.log(self.strength(nearest) / strength) / math.log(nearest / rate)
-        return min(FACTOR**2, (self.target / strength) ** (1 / min(max(power, 0.5), 2.0)))
+            power = min(max(power, 0.5), 2.0) if strength < self.target else (1 + min(max(power, 0.0), 1.0)) / 2
+        return min(FACTOR**2, math.exp(abs(math.log(strength / self.target)) / power))
 
     def falls(self, low: float, high: float) -> bool:
         """Whether the higher of two rates overshoots, or teaches less than the lower one, which teaches something."""
