@@ -35,8 +35,9 @@ from eif_lab.jobs.planning.sizes import bytes_of
 from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.plan import Plan
 
-TRIALS = 5
-"""Learning rates that a calibration tries: 3 to 7 in 64 jobs of two models and four methods, 5 in the middle."""
+TRIALS, TRIALS_OF_MANY = 3, 6
+"""Learning rates that a calibration tries, of one step and of several, whose strength is a less smooth curve: 2 to 4 in
+four jobs of phi3-tiny and the CNN, 4 to 8 on ten curves of SmolLM2."""
 
 
 SHAPES_AT_ONCE = 4
@@ -48,7 +49,7 @@ MOST_BYTES = 2**26
 
 
 def tuned(job: Job, inputs: Inputs) -> Plan:
-    """A measurement through the weights, and the search for its learning rate."""
+    """A measurement through the weights, and the search for its learning rate, for which the model is prepared."""
     problem = measured_problem(job, inputs)
     started = time.perf_counter()
     setup = Setup.of(problem)
@@ -56,7 +57,9 @@ def tuned(job: Job, inputs: Inputs) -> Plan:
     choosing = time.perf_counter() - started
     meta, large = problem.members.is_meta, bytes_of(inputs.model) > MOST_BYTES
     measuring = taken(prepared, large)
-    search = searched(job, inputs, prepared, measuring, choosing) if job.update.learning_rate is None else Plan()
+    search = searched(job, inputs, prepared, measuring) if job.update.learning_rate is None else Plan()
+    times = {**search.seconds, "measuring": measuring.seconds}
+    times[next(iter(times))] += choosing
     every = [prepared] if large else [prepared, *others(prepared, setup)]
     updates, rows, exact = len(problem.members), len(problem.probes), prepared.engine.exact
     compiled = "passes over probes will be compiled, which is not timed here: it takes less"
@@ -66,9 +69,7 @@ def tuned(job: Job, inputs: Inputs) -> Plan:
         fine_tunes=search.fine_tunes + (updates if exact else 0),
         probe_passes=search.probe_passes + (amounts(prepared)[1] + rows if exact else rows),
         flops=search.flops + measuring.flops,
-        seconds={"measuring": choosing + measuring.seconds}
-        if not search.seconds
-        else {"calibrating": choosing + search.seconds["calibrating"], "measuring": measuring.seconds},
+        seconds=times,
         notes=[compiled] if not meta and prepared.setup.passes.kernels is not None else [],
     )
 
@@ -113,7 +114,7 @@ def measured_problem(job: Job, inputs: Inputs) -> Problem:
     return replace(problem, reads=torch.from_numpy(read if inputs.candidates is None else read[:, inputs.candidates]))
 
 
-def searched(job: Job, inputs: Inputs, prepared: Prepared, measuring: Taken, choosing: float) -> Plan:
+def searched(job: Job, inputs: Inputs, prepared: Prepared, measuring: Taken) -> Plan:
     """The search for a learning rate: trials of the same update as the measurement's, each on what it is to raise.
 
     Args:
@@ -121,7 +122,6 @@ def searched(job: Job, inputs: Inputs, prepared: Prepared, measuring: Taken, cho
         inputs: What is measured.
         prepared: The measurement's engine.
         measuring: What that takes.
-        choosing: Seconds until it was ready.
     """
     stimuli, probes = inputs.rows(inputs.gauge.stimuli), inputs.rows(inputs.gauge.probes)
     rates = measuring.rates
@@ -132,12 +132,13 @@ def searched(job: Job, inputs: Inputs, prepared: Prepared, measuring: Taken, cho
     counted, timed = rates
     count, yardstick = len(stimuli), inputs.gauge.yardstick
     pairs = count if yardstick is None else int(yardstick.needed.sum())
-    trials = count, pairs, len(probes), prepared.stimuli_at_once, TRIALS
+    tried = TRIALS if job.update.steps == 1 else TRIALS_OF_MANY
+    trials = count, pairs, len(probes), prepared.stimuli_at_once, tried
     return Plan(
-        fine_tunes=TRIALS * count,
-        probe_passes=TRIALS * pairs + len(probes),
+        fine_tunes=tried * count,
+        probe_passes=tried * pairs + len(probes),
         flops=counted.of_search(*trials),
-        seconds={"calibrating": math.nan if timed is None else choosing + timed.of_search(*trials)},
+        seconds={"calibrating": math.nan if timed is None else timed.of_search(*trials)},
     )
 
 
