@@ -35,7 +35,7 @@ Quantity = Callable[[Callable[[], Any]], float]
 Part = Callable[[Prepared, Size], Prepared]
 """Makes a smaller measurement."""
 
-LONGEST = 1.0
+LONGEST = 0.5
 """Seconds that a timed part should take at most."""
 
 FIRST_STEPS = 2
@@ -144,10 +144,14 @@ class Rates:
         )
         return Rates(chunk, again, stimulus, self.row)
 
-    def times(self, some: Rates, every: Rates) -> Rates:
-        """What an update takes whose operations are ``every``, where this is what one takes whose are ``some``."""
-        stimulus = every.stimulus / some.stimulus if some.stimulus else 1.0
-        return replace(self, chunk=self.chunk * stimulus, stimulus=self.stimulus * stimulus)
+    def of_more_steps(self, stimulus: float, steps: float) -> Rates:
+        """Seconds of an update of more steps.
+
+        Args:
+            stimulus: As how many times as many operations a stimulus takes.
+            steps: How many times as many there are, by which what is done for a chunk takes longer.
+        """
+        return replace(self, chunk=self.chunk * steps, stimulus=self.stimulus * stimulus)
 
     def of(self, stimuli: int, pairs: int, rows: int, at_once: int, again: bool = True) -> float:
         """A whole measurement.
@@ -209,7 +213,8 @@ def measured_rates(prepared: Prepared, large: bool) -> tuple[Rates, Rates | None
         return every, None
     parts = outlines if prepared.engine.outline() is prepared.engine else Parts(prepared, part)
     timed = Rates.measured(parts, seconds, tried[-1], of_a_row(passes, seconds))
-    return every, timed.times(counted[-1], every)
+    some = counted[-1].stimulus
+    return every, timed.of_more_steps(every.stimulus / some if some else 1.0, steps / tried[-1])
 
 
 def of_a_row(passes: Passes, quantity: Quantity) -> float:
