@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from language import save_checkpoint
 from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
 
 from eif_lab.commands.compose import Command
 from eif_lab.console.plans import print_plans
@@ -27,7 +28,19 @@ from eif_lab.influence.measurement import memberships
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.reading.arrangement import Arrangement
 from eif_lab.influence.resources import forecast
-from eif_lab.influence.resources.forecast import Rates, extrapolate, flops, operations, outline_part, peak, run
+from eif_lab.influence.resources.forecast import (
+    Parts,
+    Rates,
+    amounts,
+    extrapolate,
+    measured_rates,
+    of_a_row,
+    of_whole_prediction,
+    operations,
+    outline_part,
+    peak,
+    run,
+)
 from eif_lab.influence.resources.memory import peak_bytes
 from eif_lab.influence.setup import Setup
 from eif_lab.influence.snapshot import Snapshot
@@ -99,10 +112,42 @@ def test_a_quantity_grows_by_what_is_done_once_per_stimulus_per_row_and_per_pair
     assert extrapolate(found, size) == pytest.approx(quantity(*size))
 
 
+def flops(prepared) -> float:
+    """Operations of a whole measurement, by those of its parts."""
+    if not prepared.engine.exact:
+        return of_whole_prediction(prepared, operations, outline_part)
+    return measured_rates(prepared, large=False)[0].of(*amounts(prepared))
+
+
+def whole(prepared):
+    """Runs a whole measurement."""
+    return partial(run, outline_part(prepared, WHOLE), prepared.setup.problem.update.steps)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 6])
 @pytest.mark.parametrize("engine", [Factored(), Stacked(), Reference(), FirstOrder()], ids=lambda one: one.name)
-def test_operations_of_two_stimuli_tell_those_of_all(engine, images):
-    prepared = engine.prepare(images)
-    assert flops(prepared) == pytest.approx(operations(partial(run, outline_part(prepared, WHOLE))), rel=0.02)
+def test_operations_of_two_stimuli_and_two_steps_tell_those_of_all(engine, steps, images):
+    problem = images.problem
+    prepared = engine.prepare(Setup.of(replace(problem, update=replace(problem.update, steps=steps))))
+    assert flops(prepared) == pytest.approx(operations(whole(prepared)), rel=0.02)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_operations_are_counted_as_torch_counts_them(method, language_model):
+    """Torch's counter lacks ``addmm_``, by which factors are put into a weight."""
+    setup = texts(CausalLM(copy.deepcopy(language_model)))
+    model = named_method(method).apply(setup.problem.model, 0)
+    batch = setup.problem.samples
+
+    def step():
+        token_loss(model(batch.inputs), batch.targets).backward()
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    assert operations(step) == counter.get_total_flops() > 0
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(batch.inputs)
+    assert operations(torch.no_grad()(partial(model, batch.inputs))) == counter.get_total_flops() > 0
 
 
 @pytest.mark.parametrize("engine", [Factored(), Stacked(), Reference()], ids=lambda one: one.name)
@@ -110,9 +155,9 @@ def test_memory_of_some_stimuli_tells_that_of_a_whole_chunk(engine, images):
     # of `reference`, what its copy takes is beyond what operators allocate
     unseen = sum(p.nbytes for p in images.problem.model.parameters()) if engine.name == "reference" else 0
     prepared = engine.prepare(images)
-    whole = peak_bytes(partial(run, outline_part(prepared, WHOLE))) + unseen
-    assert peak(prepared, most=6) == pytest.approx(whole, rel=0.15)
-    assert peak(prepared) == pytest.approx(whole, rel=0.02)
+    expected = peak_bytes(whole(prepared)) + unseen
+    assert peak(prepared, most=6) == pytest.approx(expected, rel=0.15)
+    assert peak(prepared) == pytest.approx(expected, rel=0.02)
 
 
 def test_less_memory_budget_is_less_peak(images):
@@ -133,17 +178,21 @@ def test_rates_of_parts_make_the_whole_whatever_is_done_for_a_chunk_a_stimulus_a
     prepared = exact.prepare(images)
 
     def taken(call):
-        """3 for a chunk, 5 for a stimulus and 7 for each row read, in a part of the measurement or in passes alone."""
+        """3 for a chunk, 4 for a stimulus again, 5 for each and 7 for each row, in a part or in passes alone."""
         if call.func is not run:
             return 7.0 * len(call.func.__self__.probes)
-        problem = call.args[0].setup.problem
-        stimuli, rows = len(problem.members), len(problem.probes)
-        return 3.0 + 5.0 * stimuli + 7.0 * (rows + stimuli * rows)
+        part, steps, rechecks, stimuli = call.args
+        rows = len(part.setup.problem.probes)
+        return steps * (3.0 + 5.0 * stimuli) + 4.0 * rechecks + 7.0 * stimuli * rows
 
-    rates = Rates.measured(prepared, taken, forecast.part)
+    rates = Rates.measured(Parts(prepared, forecast.part), taken, 1, of_a_row(prepared.setup.passes, taken))
     alone = prepared.stimuli_at_once == 1  # then what is done for a chunk is done for each
-    assert (rates.chunk, rates.stimulus, rates.row) == pytest.approx((0, 8, 7) if alone else (3, 5, 7))
-    assert rates.of(10, 30, 12, 4) == pytest.approx(3 * rates.chunk + 10 * rates.stimulus + 42 * rates.row)
+    expected = (0, 0, 12, 7) if alone else (3, 4, 5, 7)
+    assert (rates.chunk, rates.again, rates.stimulus, rates.row) == pytest.approx(expected)
+    whole = 3 * (rates.chunk + rates.again) + 10 * rates.stimulus + 42 * rates.row
+    assert rates.of(10, 30, 12, 4) == pytest.approx(whole)
+    trial = 3 * rates.chunk + 10 * rates.stimulus + 30 * rates.row
+    assert rates.of_search(10, 30, 12, 4, trials=5) == pytest.approx(whole + 4 * trial)
 
 
 def test_planning_a_sweep_runs_nothing_writes_nothing_and_counts_once_what_is_made_once(command, monkeypatch):

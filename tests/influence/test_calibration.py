@@ -134,6 +134,25 @@ def test_a_strength_below_rounding_at_the_first_rate_is_left_upwards(noise):
     assert found.reached and found.learning_rate == pytest.approx(50, rel=0.1)
 
 
+def test_a_strength_below_zero_at_small_rates_is_left_upwards_where_stimuli_gain_on_themselves():
+    """What a method moves first may be the foils; no lower rate teaches more then."""
+    tried = []
+
+    def taught(rate):
+        tried.append(rate)
+        return Taught(1e4 * rate**2 - rate, 10 * rate)
+
+    assert search(taught, 0.5, Update(optimizer="adam")).reached
+    assert min(tried) >= 1e-4 / 4 and len(tried) < 8
+
+
+@pytest.mark.parametrize("power", [0.4, 0.7, 1.0, 1.5])
+def test_a_strength_that_is_a_power_of_the_rate_is_found_in_few_trials(power):
+    for start, most in ((0.1, 5), (0.6, 4), (3.0, 6), (10.0, 6)):
+        found = search(lambda rate: Taught(start * (rate / 0.01) ** power, rate), 1.0, Update())  # noqa: B023
+        assert found.reached and found.trials <= (2 if power == 1 else most)
+
+
 @pytest.mark.parametrize("strength", [lambda rate: -rate, lambda rate: -min(rate, 1e-3), lambda _: 0.0])
 def test_a_strength_that_is_never_above_zero_is_missed_at_no_rate_that_has_overshot(strength):
     found = search(lambda rate: Taught(strength(rate), hill(0.05)(rate)), 0.5, Update())

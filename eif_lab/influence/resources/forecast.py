@@ -1,22 +1,25 @@
 """A forecast of a measurement's operations, memory and time, from running small parts of it.
 
 Operations and time are so much for each chunk of stimuli, for each stimulus and for each row that is read, before the
-update or after one: `Rates`, which two small runs and some passes over probes tell. A prediction takes as many probes
-at once as stimuli: of n stimuli and m rows it is ``a + b n + c m + d n m``, which a few small sizes tell.
+update or after one: `Rates`, which three small runs and some passes over probes tell. Of an update of many steps the
+first are run; all of them take as much longer as they have more operations. A prediction takes as many probes at once
+as stimuli: of n stimuli and m rows it is ``a + b n + c m + d n m``, which a few small sizes tell.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from eif_lab.influence.engines.engine import Prepared
 from eif_lab.influence.per_sample.layout import LARGEST_CHUNK
@@ -26,59 +29,131 @@ from eif_lab.influence.resources.memory import peak_bytes
 Size = tuple[float, float]
 """Of a part: stimuli, and rows of probes."""
 
-Amount = float | np.ndarray
-"""Of one quantity, or of several."""
-
-Quantity = Callable[[Callable[[], Any]], Amount]
+Quantity = Callable[[Callable[[], Any]], float]
 """What a call takes."""
 
 Part = Callable[[Prepared, Size], Prepared]
 """Makes a smaller measurement."""
 
-LONGEST = 1.0
+LONGEST = 0.5
 """Seconds that a timed part should take at most."""
 
+FIRST_STEPS = 2
+"""Of an update of more steps, that are run."""
 
-def addmm_flops(_: Sequence[int], left: Sequence[int], right: Sequence[int], **__: Any) -> int:
-    """Operations of ``addmm_`` by the shapes of its factors, for which torch's counter has no formula."""
-    return 2 * left[0] * left[1] * right[1]
+
+def addmm_flops(_: Tensor, left: Tensor, right: Tensor, **__: Any) -> int:
+    """Operations of ``addmm_``, for which torch has no formula."""
+    return 2 * left.shape[0] * left.shape[1] * right.shape[1]
+
+
+class OperationCounter(TorchDispatchMode):
+    """Counts floating-point operations by the formulas of torch's `FlopCounterMode`, in a fifth of its time.
+
+    That also tells them by module and operator, for which it goes by hooks; of a model with many small operators most
+    of a plan's time was that.
+
+    Attributes:
+        total: The operations so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator and count it, or the parts that it is made of."""
+        kwargs = kwargs or {}
+        formula = flops_of(func)
+        if formula is None and is_composite(func):
+            with self:
+                return func.decompose(*args, **kwargs)
+        out = func(*args, **kwargs)
+        if formula is not None:
+            self.total += formula(*args, **kwargs, out_val=out)
+        return out
+
+
+@cache
+def flops_of(func: Any) -> Callable[..., int] | None:
+    """The formula of an operator; None where there is none."""
+    packet = getattr(func, "_overloadpacket", func)
+    if packet is torch.ops.aten.addmm_:
+        return addmm_flops
+    return flop_registry.get(packet)
+
+
+@cache
+def is_composite(func: Any) -> bool:
+    """Whether an operator is made of others."""
+    has_kernel = getattr(func, "has_kernel_for_dispatch_key", None)
+    return has_kernel is not None and has_kernel(torch._C.DispatchKey.CompositeImplicitAutograd)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What the parts of a measurement take, in seconds, operations, or both.
+    """What the parts of a measurement take, in seconds or operations.
 
     Attributes:
         chunk: Of what is done once for stimuli that are updated together.
+        again: Of one of these that is done again alone.
         stimulus: Of the update of one.
         row: Of reading one row of the probes.
     """
 
-    chunk: Amount
-    stimulus: Amount
-    row: Amount
+    chunk: float
+    again: float
+    stimulus: float
+    row: float
 
     @classmethod
-    def measured(cls, prepared: Prepared, quantity: Quantity, part: Part, most: int = LARGEST_CHUNK) -> Rates:
-        """From one stimulus and from several on one pass over probes, and from some passes alone.
+    def measured(cls, parts: Parts, quantity: Quantity, steps: int, row: float, most: int = LARGEST_CHUNK) -> Rates:
+        """From one stimulus and from several on one pass over probes.
 
         Args:
-            prepared: The engine that is to do it.
+            parts: Smaller measurements.
             quantity: What a call takes.
-            part: Makes a smaller measurement of it.
+            steps: Of the update, that are run.
+            row: What reading one row takes (`of_a_row`).
             most: How many stimuli may be tried; of one alone, what is done for a chunk counts as done for each.
         """
-        size = prepared.setup.passes.size
-        row = of_a_row(prepared.setup.passes, quantity)
-        one = quantity(partial(run, part(prepared, (1, size))))
-        several = min(stimuli_at_once(prepared), most, max(2, int(LONGEST / float(one))) if quantity is seconds else 2)
-        if several == 1:
-            return cls(0.0, np.maximum(0.0, one - 2 * size * row), row)
-        more = quantity(partial(run, part(prepared, (several, size))))
-        stimulus = np.maximum(0.0, (more - one) / (several - 1) - size * row)
-        return cls(np.maximum(0.0, one - stimulus - 2 * size * row), stimulus, row)
+        most = min(most, stimuli_at_once(parts.prepared))
+        read = parts.prepared.setup.passes.size * row * (steps if parts.prepared.setup.problem.trajectory else 1)
 
-    def of(self, stimuli: int, pairs: int, rows: int, at_once: int) -> Amount:
+        def taken(stimuli: int, rechecks: bool) -> float:
+            part = parts.of(max(stimuli, min(2, most)))
+            return quantity(partial(run, part, steps, rechecks, stimuli)) - read * stimuli
+
+        one = taken(1, rechecks=stimuli_at_once(parts.prepared) == 1)
+        if most == 1:
+            return cls(0.0, 0.0, max(0.0, one), row)
+        several = min(most, max(2, int(LONGEST / (one + read))) if quantity is seconds else 2)
+        stimulus = max(0.0, (taken(several, rechecks=False) - one) / (several - 1))
+        return cls(max(0.0, one - stimulus), max(0.0, taken(1, rechecks=True) - one), stimulus, row)
+
+    def more_steps(self, first: Rates, steps: int) -> Rates:
+        """Operations of an update of more steps, of which these are those of two and ``first`` those of one.
+
+        A step may take more than the one before it, always by as much: it computes with what these have left.
+        """
+        growth = max(0.0, self.stimulus - 2 * first.stimulus)
+        second = self.stimulus - first.stimulus - growth
+        stimulus = first.stimulus + (steps - 1) * second + growth * steps * (steps - 1) / 2
+        chunk, again = (
+            one + (two - one) * (steps - 1) for one, two in ((first.chunk, self.chunk), (first.again, self.again))
+        )
+        return Rates(chunk, again, stimulus, self.row)
+
+    def of_more_steps(self, stimulus: float, steps: float) -> Rates:
+        """Seconds of an update of more steps.
+
+        Args:
+            stimulus: As how many times as many operations a stimulus takes.
+            steps: How many times as many there are, by which what is done for a chunk takes longer.
+        """
+        return replace(self, chunk=self.chunk * steps, stimulus=self.stimulus * stimulus)
+
+    def of(self, stimuli: int, pairs: int, rows: int, at_once: int, again: bool = True) -> float:
         """A whole measurement.
 
         Args:
@@ -86,22 +161,63 @@ class Rates:
             pairs: How many rows are read after an update, over all stimuli.
             rows: How many are read before.
             at_once: How many stimuli are updated together.
+            again: Whether one of each chunk is done again alone.
         """
         chunks = math.ceil(stimuli / at_once)
-        return chunks * self.chunk + stimuli * self.stimulus + (pairs + rows) * self.row
+        return chunks * (self.chunk + again * self.again) + stimuli * self.stimulus + (pairs + rows) * self.row
 
-    def of_search(self, stimuli: int, pairs: int, rows: int, at_once: int, trials: int) -> Amount:
-        """A search for a learning rate, which reads the base once, and does once what is done for a chunk.
+    def of_search(self, stimuli: int, pairs: int, rows: int, at_once: int, trials: int) -> float:
+        """A search for a learning rate, which reads the base once, and does stimuli again alone at its first rate.
 
         Args:
             stimuli, pairs, rows, at_once: Of one trial, as `of` takes them.
             trials: How many rates are tried.
         """
-        first = self.of(stimuli, pairs, rows, at_once)
-        return first + (trials - 1) * replace(self, chunk=0.0).of(stimuli, pairs, 0, at_once)
+        return self.of(stimuli, pairs, rows, at_once) + (trials - 1) * self.of(stimuli, pairs, 0, at_once, again=False)
 
 
-def of_a_row(passes: Passes, quantity: Quantity) -> Amount:
+@dataclass
+class Parts:
+    """Measurements of the first stimuli on one pass over probes, each prepared once, and the base read.
+
+    Attributes:
+        prepared: The whole measurement.
+        make: Makes a smaller one.
+    """
+
+    prepared: Prepared
+    make: Part
+    made: dict[int, Prepared] = field(default_factory=dict)
+
+    def of(self, stimuli: int) -> Prepared:
+        """The measurement of so many stimuli."""
+        if stimuli not in self.made:
+            self.made[stimuli] = self.make(self.prepared, (stimuli, self.prepared.setup.passes.size))
+            self.made[stimuli].before()
+        return self.made[stimuli]
+
+
+def measured_rates(prepared: Prepared, large: bool) -> tuple[Rates, Rates | None]:
+    """Operations of the parts of a measurement, and their seconds; none of a model without numbers.
+
+    Args:
+        prepared: The engine that is to do it.
+        large: Whether the model is so large that operations are counted of one stimulus alone.
+    """
+    problem, passes, most = prepared.setup.problem, prepared.setup.passes, 1 if large else LARGEST_CHUNK
+    steps, outlines = problem.update.steps, Parts(prepared, outline_part)
+    row, tried = of_a_row(passes, operations), [steps] if steps <= FIRST_STEPS else range(1, FIRST_STEPS + 1)
+    counted = [Rates.measured(outlines, operations, some, row, most) for some in tried]
+    every = counted[-1] if len(counted) == 1 else counted[-1].more_steps(counted[0], steps)
+    if problem.members.is_meta:
+        return every, None
+    parts = outlines if prepared.engine.outline() is prepared.engine else Parts(prepared, part)
+    timed = Rates.measured(parts, seconds, tried[-1], of_a_row(passes, seconds))
+    some = counted[-1].stimulus
+    return every, timed.of_more_steps(every.stimulus / some if some else 1.0, steps / tried[-1])
+
+
+def of_a_row(passes: Passes, quantity: Quantity) -> float:
     """What reading one row takes, on average over passes at the beginning, in the middle and at the end."""
     size, every = passes.size, len(passes.probes)
     starts = sorted({0, (every - size) // 2, every - size})
@@ -141,13 +257,11 @@ def of_a_prediction(prepared: Prepared, known: Mapping[Size, float]) -> float:
     return len(problem.members) / stimuli * extrapolate(known, (stimuli, len(problem.probes)))
 
 
-def extrapolate_total(prepared: Prepared, quantity: Callable[[Callable[[], Any]], float], part: Part) -> float:
-    """A quantity of the whole measurement, as `Rates.measured` takes it."""
-    if not prepared.engine.exact:
-        return of_a_prediction(
-            prepared, {size: quantity(partial(run, part(prepared, size))) for size in corners(prepared)}
-        )
-    return float(Rates.measured(prepared, quantity, part).of(*amounts(prepared)))
+def of_whole_prediction(prepared: Prepared, quantity: Quantity, part: Part) -> float:
+    """A quantity of a whole prediction, from some sizes of it."""
+    steps = prepared.setup.problem.update.steps
+    known = {size: quantity(partial(run, part(prepared, size), steps)) for size in corners(prepared)}
+    return of_a_prediction(prepared, known)
 
 
 def amounts(prepared: Prepared) -> tuple[int, int, int, int]:
@@ -159,14 +273,9 @@ def amounts(prepared: Prepared) -> tuple[int, int, int, int]:
 
 def operations(call: Callable[[], Any]) -> int:
     """Floating-point operations of a call, by torch's own formulas: a multiplication and its addition are two."""
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: addmm_flops}) as counter:
+    with OperationCounter() as counter:
         call()
-    return counter.get_total_flops()
-
-
-def flops(prepared: Prepared) -> float:
-    """Floating-point operations of the whole measurement; the model may be without numbers, on the meta device."""
-    return extrapolate_total(prepared, operations, outline_part)
+    return counter.total
 
 
 def peak(prepared: Prepared, most: int = LARGEST_CHUNK) -> int:
@@ -182,7 +291,7 @@ def peak(prepared: Prepared, most: int = LARGEST_CHUNK) -> int:
 
     def of(stimuli: int, probes: int) -> int:
         part = outline_part(prepared, (stimuli, probes))
-        return unseen + peak_bytes(partial(run, part), problem.probes.device)
+        return unseen + peak_bytes(partial(run, part, problem.update.steps), problem.probes.device)
 
     if chunk <= most or not prepared.engine.exact:
         return of(chunk, passes.size)
@@ -203,15 +312,6 @@ def seconds(call: Callable[[], Any]) -> float:
     return min(times)
 
 
-def both(call: Callable[[], Any]) -> np.ndarray:
-    """Seconds and floating-point operations of one call, for a model of which each takes long."""
-    finish()
-    started = time.perf_counter()
-    counted = operations(call)
-    finish()
-    return np.array([time.perf_counter() - started, counted])
-
-
 def finish() -> None:
     """Wait for what the accelerator still has to do."""
     if torch.accelerator.is_available():
@@ -228,7 +328,16 @@ def outline_part(prepared: Prepared, size: Size) -> Prepared:
     return prepared.engine.outline().prepare(prepared.setup.first(*map(int, size)))
 
 
-def run(prepared: Prepared) -> None:
-    """The measurement at a learning rate of zero, which takes as long as any and is never refused."""
-    for _ in prepared.influence(replace(prepared.setup.problem.update, learning_rate=0.0)):
+def run(prepared: Prepared, steps: int, rechecks: bool = True, stimuli: int | None = None) -> None:
+    """The measurement at a learning rate of zero, which takes as long as any and is never refused.
+
+    Args:
+        prepared: The measurement.
+        steps: Of its update.
+        rechecks: Whether one stimulus of each chunk is done again alone.
+        stimuli: How many, the first; None for all.
+    """
+    prepared.rechecks = rechecks
+    update = replace(prepared.setup.problem.update, learning_rate=0.0, steps=steps)
+    for _ in prepared.influence(update, rows=slice(stimuli)):
         pass

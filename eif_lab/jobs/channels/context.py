@@ -16,7 +16,7 @@ import xarray as xr
 from eif_lab.data.task import Samples, Texts
 from eif_lab.errors import NotApplicable, rule_error
 from eif_lab.influence.batch import Batch
-from eif_lab.influence.context import ContextReader, measure_context
+from eif_lab.influence.context import ContextReader
 from eif_lab.influence.learning_rate import close_to_target
 from eif_lab.influence.measurement import OnChunk
 from eif_lab.influence.problem import GIB
@@ -111,14 +111,17 @@ class Context(Channel):
         read: Callable[[], Any] = partial(reader.passes_over(batch).read_rows, {})
         passes, read_on = sum(bool(text) for pair in contexts for text in pair), inputs.task.read
         share = 1.0 if read_on is None else float(read_on.mean())
-        reads = round((1 + passes * share) * len(every))
-        each = math.nan if device.type == META else seconds(lambda: reader.read(Batch(*rows())))
+        reads = {"measuring": round((1 + passes * share) * len(every))}
+        if self.job.update.strength is not None:
+            asked = int((yardstick_of(inputs.gauge).weights != 0).sum())
+            reads = {"calibrating": len(inputs.gauge.probes) + round(passes / len(contexts) * asked), **reads}
+        each = math.nan if device.type == META else seconds(lambda: reader.read(Batch(*rows()))) / len(few)
         return Plan(
             engine="context",
             memory={"context": peak_bytes(read, device)},
-            probe_passes=reads,
-            flops=reads / len(few) * operations(read),
-            seconds={"measuring": reads / len(few) * each},
+            probe_passes=sum(reads.values()),
+            flops=sum(reads.values()) / len(few) * operations(read),
+            seconds={part: count * each for part, count in reads.items()},
         )
 
 
@@ -143,21 +146,28 @@ class ContextMeasurement(ChannelMeasurement):
         if target is None:
             return record
         gauge = self.inputs.gauge
-        yardstick = gauge.yardstick or Yardstick.of_itself(len(gauge.rows))
+        yardstick = yardstick_of(gauge)
         strength = yardstick.taught(self.influence_on(gauge, yardstick)).strength
         found = {"strength": strength, "target": target, "reached": close_to_target(strength, target)}
         return {**record, "calibration": {**found, "stimuli": len(gauge.rows), "yardstick": yardstick.name}}
 
     def influence_on(self, gauge: Gauge, yardstick: Yardstick) -> np.ndarray:
-        """The influence of reading each stimulus on the probes that count for it, (stimuli, probes); 0 elsewhere."""
-        influence, probes = np.zeros(yardstick.weights.shape), texts(gauge.probes)
-        contexts = self.method.contexts(texts(self.inputs.clean.stimuli), self.job.seed)
-        for i, row in enumerate(gauge.rows):
-            [columns] = np.nonzero(yardstick.weights[i])
-            rows = partial(self.method.rows, self.inputs.base.encode, probes.take(columns))
-            behind, without = map(rows, contexts[row])
-            influence[i, columns] = measure_context(self.inputs.model, without, [behind]).values[0]
-        return influence
+        """The influence of reading each stimulus on the probes that count for it, (stimuli, probes); NaN elsewhere."""
+        every = self.method.contexts(texts(self.inputs.clean.stimuli), self.job.seed)
+        contexts, companions = zip(*(every[row] for row in gauge.rows))
+
+        def influence(some: Sequence[str]) -> np.ndarray:
+            return read_after_context(
+                some,
+                texts(gauge.probes),
+                self.inputs.model,
+                self.method,
+                self.inputs.base.encode,
+                memory_budget=self.job.engine.memory_budget,
+                read=yardstick.weights != 0,
+            ).values
+
+        return influence(contexts) - influence(companions) if any(companions) else influence(contexts)
 
     def measure(self, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
         """The influence of reading each stimulus on each probe; with companions, less their own influence."""
@@ -197,6 +207,11 @@ def texts(samples: Samples) -> Texts:
     """The samples of a job whose method is for texts alone."""
     assert isinstance(samples, Texts)
     return samples
+
+
+def yardstick_of(gauge: Gauge) -> Yardstick:
+    """What strength is measured by; each stimulus by itself where there is nothing else."""
+    return gauge.yardstick or Yardstick.of_itself(len(gauge.rows))
 
 
 def probe_texts(inputs: Inputs) -> Texts:

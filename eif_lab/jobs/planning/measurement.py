@@ -6,10 +6,8 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from eif_lab.errors import ConfigError
@@ -17,14 +15,12 @@ from eif_lab.influence.batch import Batch, device_of
 from eif_lab.influence.engines import exact_engines
 from eif_lab.influence.engines.engine import Prepared
 from eif_lab.influence.measurement import engine_for_search, memberships
-from eif_lab.influence.per_sample.layout import LARGEST_CHUNK
 from eif_lab.influence.problem import GIB, Problem
 from eif_lab.influence.resources.forecast import (
     Rates,
     amounts,
-    both,
-    extrapolate_total,
-    flops,
+    measured_rates,
+    of_whole_prediction,
     operations,
     outline_part,
     part,
@@ -39,8 +35,9 @@ from eif_lab.jobs.planning.sizes import bytes_of
 from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.plan import Plan
 
-TRIALS = 5
-"""Learning rates that a calibration tries: 3 to 7 in 64 jobs of two models and four methods, 5 in the middle."""
+TRIALS, TRIALS_OF_MANY = 3, 6
+"""Learning rates that a calibration tries, of one step and of several, whose strength is a less smooth curve: 2 to 4 in
+four jobs of phi3-tiny and the CNN, 4 to 8 on ten curves of SmolLM2."""
 
 
 SHAPES_AT_ONCE = 4
@@ -52,15 +49,17 @@ MOST_BYTES = 2**26
 
 
 def tuned(job: Job, inputs: Inputs) -> Plan:
-    """A measurement through the weights, and the search for its learning rate."""
+    """A measurement through the weights, and the search for its learning rate, for which the model is prepared."""
     problem = measured_problem(job, inputs)
     started = time.perf_counter()
     setup = Setup.of(problem)
     prepared = job.engine.prepare(setup)
     choosing = time.perf_counter() - started
     meta, large = problem.members.is_meta, bytes_of(inputs.model) > MOST_BYTES
-    known = known_of(prepared, large)
-    search = searched(job, inputs, prepared, known, choosing) if job.update.learning_rate is None else Plan()
+    measuring = taken(prepared, large)
+    search = searched(job, inputs, prepared, measuring) if job.update.learning_rate is None else Plan()
+    times = {**search.seconds, "measuring": measuring.seconds}
+    times[next(iter(times))] += choosing
     every = [prepared] if large else [prepared, *others(prepared, setup)]
     updates, rows, exact = len(problem.members), len(problem.probes), prepared.engine.exact
     compiled = "passes over probes will be compiled, which is not timed here: it takes less"
@@ -69,51 +68,42 @@ def tuned(job: Job, inputs: Inputs) -> Plan:
         memory={one.engine.name: (large and one.planned_bytes()) or peak(one, SHAPES_AT_ONCE) for one in every},
         fine_tunes=search.fine_tunes + (updates if exact else 0),
         probe_passes=search.probe_passes + (amounts(prepared)[1] + rows if exact else rows),
-        flops=search.flops + (float(known.operations.of(*amounts(prepared))) if known else flops(prepared)),
-        seconds={**search.seconds, "measuring": choosing + measuring(prepared, known)},
+        flops=search.flops + measuring.flops,
+        seconds=times,
         notes=[compiled] if not meta and prepared.setup.passes.kernels is not None else [],
     )
 
 
-class Known(NamedTuple):
-    """What the parts of a measurement take.
+@dataclass(frozen=True)
+class Taken:
+    """What a measurement takes.
 
     Attributes:
-        operations: Floating-point operations.
-        seconds: Of a model without numbers None.
+        flops: Floating-point operations.
+        seconds: NaN where the model has no numbers.
+        rates: Of its parts, the operations and the seconds; None of a prediction, of which whole chunks alone tell
+            anything.
     """
 
-    operations: Rates
-    seconds: Rates | None
+    flops: float
+    seconds: float
+    rates: tuple[Rates, Rates | None] | None
 
 
-def known_of(prepared: Prepared, large: bool) -> Known | None:
-    """What the parts take; None of a prediction, of which whole chunks alone tell anything.
+def taken(prepared: Prepared, large: bool) -> Taken:
+    """What a measurement takes.
 
     Args:
         prepared: The engine that is to do it.
         large: Whether the model is so large that its parts are run no more often than they must be.
     """
+    unknown = prepared.setup.problem.members.is_meta
     if not prepared.engine.exact:
-        return None
-    if prepared.setup.problem.members.is_meta:
-        return Known(Rates.measured(prepared, operations, outline_part, 1 if large else LARGEST_CHUNK), None)
-    if large:
-        rates = Rates.measured(prepared, both, part)
-        times, counted = (
-            Rates(*(np.broadcast_to(one, 2)[i] for one in (rates.chunk, rates.stimulus, rates.row))) for i in range(2)
-        )
-        return Known(counted, times)
-    return Known(Rates.measured(prepared, operations, outline_part), Rates.measured(prepared, seconds, part))
-
-
-def measuring(prepared: Prepared, known: Known | None) -> float:
-    """Seconds of the measurement; NaN where they cannot be known."""
-    if prepared.setup.problem.members.is_meta:
-        return math.nan
-    if known is None or known.seconds is None:
-        return extrapolate_total(prepared, seconds, part)
-    return float(known.seconds.of(*amounts(prepared)))
+        times = math.nan if unknown else of_whole_prediction(prepared, seconds, part)
+        return Taken(of_whole_prediction(prepared, operations, outline_part), times, None)
+    counted, timed = rates = measured_rates(prepared, large)
+    size = amounts(prepared)
+    return Taken(counted.of(*size), math.nan if timed is None else timed.of(*size), rates)
 
 
 def measured_problem(job: Job, inputs: Inputs) -> Problem:
@@ -124,32 +114,31 @@ def measured_problem(job: Job, inputs: Inputs) -> Problem:
     return replace(problem, reads=torch.from_numpy(read if inputs.candidates is None else read[:, inputs.candidates]))
 
 
-def searched(job: Job, inputs: Inputs, prepared: Prepared, known: Known | None, choosing: float) -> Plan:
+def searched(job: Job, inputs: Inputs, prepared: Prepared, measuring: Taken) -> Plan:
     """The search for a learning rate: trials of the same update as the measurement's, each on what it is to raise.
 
     Args:
         job: The options.
         inputs: What is measured.
         prepared: The measurement's engine.
-        known: What its parts take.
-        choosing: Seconds until it was ready.
+        measuring: What that takes.
     """
     stimuli, probes = inputs.rows(inputs.gauge.stimuli), inputs.rows(inputs.gauge.probes)
-    if known is None:  # the rate of a prediction is that of the influence that it predicts
+    rates = measuring.rates
+    if rates is None:  # the rate of a prediction is that of the influence that it predicts
         problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, stimuli, probes, "include")
         prepared = engine_for_search(job.engine).prepare(Setup.of(problem))
-        known = known_of(prepared, large=False)
-    assert known is not None
+        rates = measured_rates(prepared, large=False)
+    counted, timed = rates
     count, yardstick = len(stimuli), inputs.gauge.yardstick
     pairs = count if yardstick is None else int(yardstick.needed.sum())
-    trials = count, pairs, len(probes), prepared.stimuli_at_once, TRIALS
+    tried = TRIALS if job.update.steps == 1 else TRIALS_OF_MANY
+    trials = count, pairs, len(probes), prepared.stimuli_at_once, tried
     return Plan(
-        fine_tunes=TRIALS * count,
-        probe_passes=TRIALS * pairs + len(probes),
-        flops=float(known.operations.of_search(*trials)),
-        seconds={
-            "calibrating": math.nan if known.seconds is None else choosing + float(known.seconds.of_search(*trials))
-        },
+        fine_tunes=tried * count,
+        probe_passes=tried * pairs + len(probes),
+        flops=counted.of_search(*trials),
+        seconds={"calibrating": math.nan if timed is None else timed.of_search(*trials)},
     )
 
 
