@@ -186,9 +186,15 @@ outputs/real/sets/sweep.parquet: conf/experiment/real_sets.yaml | $(READY) $(SMO
 # A picture that is missing, or older than its runs, is drawn; its runs are small, and made where they are missing.
 SHOWN := outputs/pictures
 SHOWN_images := experiment=figure_images dataset=fashion_mnist,digits
+SHOWN_asymmetry := experiment=figure_asymmetry dataset=fashion_mnist dataset.stimuli=60 dataset.probes=60 update.headroom=0.01,0.1,0.5
 SHOWN_noise := experiment=figure_noise dataset=fashion_mnist dataset.stimuli=40 dataset.probes=40 perturbation.noise=gaussian
 SHOWN_rates := experiment=figure_rates dataset.stimuli=40 dataset.probes=40 update.learning_rate=0.001,0.01
 SHOWN_learners := model=learner model.rule=perfect,bag_of_words dataset=ontology dataset.view=statements tracker=none
+SHOWN_statements := experiment=figure_statements dataset=ontology,implication,negation method=full,prompt
+SHOWN_knowledge := experiment=figure_knowledge dataset=ontology,implication,negation method=full,lora,prompt
+SHOWN_strength := experiment=figure_strength dataset=ontology,implication update.strength=0.1,1,10
+SHOWN_steps := experiment=figure_steps dataset=ontology,implication update.steps=1,10
+SHOWN_two-by-two := experiment=figure_two_by_two
 SHOWN_sweep := model=cnn,phi3 method=lora,full tracker=none
 
 PICTURE_RUNS := symmetry:images distance:images sparsity:images noise:noise first-order:rates domains:learners methods:sweep

@@ -12,6 +12,13 @@ MARKS = {SATISFIED: "✓", VIOLATED: "✗", INCONCLUSIVE: "?"}
 ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
 """The same for a terminal without Unicode."""
 
+DECAYS = {
+    "rank_correlation_": "decay within a world",
+    "within_class_": "decay within a class",
+    "between_classes_": "decay between classes",
+}
+"""How the statistics of distance decay begin, and what each is of; what follows is the distance."""
+
 LEAST_P = 0.001
 """A p-value at or below this is not printed exactly."""
 
@@ -19,6 +26,23 @@ LEAST_P = 0.001
 def spaced(name: str) -> str:
     """A name with blanks for its underscores, at which a line can end."""
     return name.replace("_", " ")
+
+
+def statistic_text(name: str) -> str:
+    """A finding's statistic in words; one of distance says which distance, and between what it is compared.
+
+    Examples:
+        >>> statistic_text("converse_held")
+        'converse held'
+        >>> statistic_text("within_class_feature")
+        'decay within a class, feature distance'
+    """
+    if name == "rank_correlation_class":  # of results of before: no decay, since of two values neither is further away
+        return "contrast of the same class with others"
+    for beginning, compared in DECAYS.items():
+        if name.startswith(beginning):
+            return f"{compared}, {spaced(name.removeprefix(beginning))} distance"
+    return spaced(name)
 
 
 def number_text(value: float | str | None, digits: int = 3) -> str:
