@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -25,7 +24,6 @@ from eif_lab.figures.runs import model_title, select_jobs, setting
 from eif_lab.figures.style import (
     GREY,
     HOW_MARKS,
-    LONGEST_NAME,
     METHODS,
     VERDICTS,
     canvas,
@@ -124,6 +122,6 @@ def draw_desideratum(axes: Axes, rows: pd.DataFrame, groups: Sequence[str]) -> N
         axes.axvline(bar, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
     draw_marks(axes, marks, limits_of(marks, [rows["chance"].iloc[0], *bars]))
     mark_good(axes)
-    names = [line for name in dict.fromkeys(rows["statistic"]) for line in wrap(statistic_text(name), LONGEST_NAME)]
-    axes.set_xlabel("\n".join(fit_name(line) for line in names))
+    names = "\n".join(statistic_text(name) for name in dict.fromkeys(rows["statistic"]))
+    axes.set_xlabel("\n".join(fit_name(line) for line in names.replace(", ", ",\n").split("\n")))
     axes.tick_params(axis="y", length=0)

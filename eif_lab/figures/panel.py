@@ -27,6 +27,9 @@ OUTLIER = 5.0
 MOST = 0.75
 """Most marks: the share that an axis is sized by."""
 
+MOST_TICKS = 4
+"""Intervals between the numbers beside an axis: more of them run into each other where they are long."""
+
 MARGIN = 0.05
 """Of an axis, free at either end."""
 
@@ -88,7 +91,7 @@ def robust_limits(
         outlier: How much further than these a mark can lie.
     """
     chance, *others = [anchor for anchor in anchors if math.isfinite(anchor)] or [0.0]
-    table = np.asarray(values, dtype=float).reshape(len(values), -1)
+    table = np.asarray(values, dtype=float).reshape(len(values), -1 if len(values) else 1)
     sizes = np.abs(table - chance)
     known = np.isfinite(sizes)
     extents = np.where(known, sizes, 0.0).max(axis=1, initial=0.0)
@@ -119,6 +122,7 @@ def draw_marks(axes: Axes, marks: Iterable[Mark], limits: tuple[float, float], a
         along: Which axis that is.
     """
     axes.set(**{f"{along}lim": limits})
+    axes.locator_params(axis=along, nbins=MOST_TICKS)
     for mark in marks:
         if not math.isnan(mark.effect):
             _draw_interval(axes, mark, limits, along)

@@ -133,8 +133,9 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
                 if statistic in found:
                     label = learner_title(rule).removeprefix("reference ")
                     axes.axhline(found[statistic], color=GREY, linestyle=LEARNERS[rule], linewidth=0.8, label=label)
-            for place, (curve, each) in enumerate(lines(of_domain, axis).items()):
-                draw_line(axes, judged_points(each, axis, statistic, APART**place), curve, limits[axis, statistic])
+            for count, (curve, each) in enumerate(lines(of_domain, axis).items()):
+                points = judged_points(each, axis, statistic, APART**count)
+                draw_line(axes, points, curve, limits[axis, statistic], below=count % 2 == 1)
             mark_good(axes, GOOD[statistic])
             places = sorted({axis.place(job) for each in lines(of_domain, axis).values() for job in each})
             axes.set_xscale("log")
@@ -217,8 +218,18 @@ def row_limits(
     return robust_limits([(one.effect, one.low, one.high) for one in points if one.taught], [0.0, *bars, *reached])
 
 
-def draw_line(axes: Axes, points: Sequence[Point], curve: Curve, limits: tuple[float, float]) -> None:
-    """One line with its intervals; a mark is hollow where the strength was not reached."""
+def draw_line(
+    axes: Axes, points: Sequence[Point], curve: Curve, limits: tuple[float, float], *, below: bool = False
+) -> None:
+    """One line with its intervals; a mark is hollow where the strength was not reached.
+
+    Args:
+        axes: The panel.
+        points: In their order along the line.
+        curve: Which line.
+        limits: Of the vertical axis.
+        below: Whether what was reached is written below the intervals, not above.
+    """
     line, marker = OPTIMIZERS.get(curve.optimizer, OTHER_OPTIMIZER), MARKERS.get(curve.method, "o")
     color = line["color"]
     axes.axhline(0, color="0.85", linewidth=0.5, zorder=0)
@@ -230,23 +241,31 @@ def draw_line(axes: Axes, points: Sequence[Point], curve: Curve, limits: tuple[f
             axes.plot(place, 0.03, "x", color=color, transform=axes.get_xaxis_transform(), markersize=3)
     taught = [point for point in points if point.taught]
     for point in taught:
-        draw_point(axes, point, limits, {"color": color, "marker": marker})
+        mark = draw_point(axes, point, limits, {"color": color, "marker": marker})
+        if mark.look["markerfacecolor"] == "white":
+            write_reached(axes, point, limits, color, below=below)
     if taught:
         label = f"{fit_name(curve.optimizer)}, {fit_words(curve.method)}"
         through = [(point.place, point.effect) for point in taught]
-        axes.plot(*zip(*through), linewidth=0.9, marker=marker, markersize=0, label=label, **line)
+        axes.plot(*zip(*through), linewidth=0.9, marker=marker, markersize=3.5, label=label, **line)
 
 
-def draw_point(axes: Axes, point: Point, limits: tuple[float, float], look: dict[str, Any]) -> None:
-    """One mark; hollow, and with what was reached above its interval, where the strength was not."""
+def draw_point(axes: Axes, point: Point, limits: tuple[float, float], look: Mapping[str, Any]) -> Mark:
+    """One mark; hollow where the strength was not reached."""
     calibration = point.job.manifest.update.calibration
     reached = calibration is None or calibration.reached
-    filling = look["color"] if reached else "white"
-    look = {**look, "markerfacecolor": filling, "markersize": 4, "zorder": 3}
-    draw_marks(axes, [Mark(point.effect, point.low, point.high, point.place, look)], limits, "y")
-    if calibration is not None and not reached:
-        at = point.place, min(point.high, limits[1])
-        axes.annotate(
-            number(calibration.strength), at, (0, 2), textcoords="offset points", fontsize=5.5, ha="center",
-            color=look["color"],
-        )  # fmt: skip
+    look = {**look, "markerfacecolor": look["color"] if reached else "white", "markersize": 4, "zorder": 3}
+    mark = Mark(point.effect, point.low, point.high, point.place, look)
+    draw_marks(axes, [mark], limits, "y")
+    return mark
+
+
+def write_reached(axes: Axes, point: Point, limits: tuple[float, float], color: str, *, below: bool) -> None:
+    """The strength that was reached, beside the end of the interval."""
+    calibration = point.job.manifest.update.calibration
+    assert calibration is not None
+    at, offset, align = (max(point.low, limits[0]), -2, "top") if below else (min(point.high, limits[1]), 2, "bottom")
+    axes.annotate(
+        number(calibration.strength), (point.place, at), (0, offset), textcoords="offset points", fontsize=5.5,
+        ha="center", va=align, color=color, gid="reached",
+    )  # fmt: skip
