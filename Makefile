@@ -191,7 +191,7 @@ SHOWN_noise := experiment=figure_noise dataset=fashion_mnist dataset.stimuli=40 
 SHOWN_rates := experiment=figure_rates dataset.stimuli=40 dataset.probes=40 update.learning_rate=0.001,0.01
 SHOWN_learners := model=learner model.rule=perfect,bag_of_words dataset=ontology dataset.view=statements tracker=none
 SHOWN_statements := experiment=figure_statements dataset=ontology,implication,negation method=full,prompt
-SHOWN_knowledge := experiment=figure_knowledge dataset=ontology,implication,negation method=full,lora,prompt
+SHOWN_knowledge := experiment=figure_knowledge dataset=ontology,implication,negation method=full,prompt
 SHOWN_strength := experiment=figure_strength dataset=ontology,implication update.strength=0.1,1,10
 SHOWN_steps := experiment=figure_steps dataset=ontology,implication update.steps=1,10
 SHOWN_two-by-two := experiment=figure_two_by_two

@@ -91,7 +91,7 @@ def verdict_text(verdict: str, how: str) -> str:
 def bar_text(statistic: str, threshold: float, chance: float) -> str:
     """A finding's statistic with its bar, and with chance where that is neither zero nor unknown."""
     beside = f" (chance {chance:.2g})" if math.isfinite(chance) and chance != 0 else ""
-    return f"{spaced(statistic)} > {threshold:g}{beside}"
+    return f"{statistic_text(statistic)} > {threshold:g}{beside}"
 
 
 def cell_text(verdict: Verdict, outcome: str, how: str) -> str:
