@@ -194,15 +194,23 @@ SHOWN_statements := experiment=figure_statements dataset=ontology,implication,ne
 SHOWN_knowledge := experiment=figure_knowledge dataset=ontology,implication,negation method=full,prompt
 SHOWN_strength := experiment=figure_strength dataset=ontology,implication update.strength=0.1,1,10
 SHOWN_steps := experiment=figure_steps dataset=ontology,implication update.steps=1,10
-SHOWN_two-by-two := experiment=figure_two_by_two
 SHOWN_sweep := model=cnn,phi3 method=lora,full tracker=none
 
-PICTURE_RUNS := symmetry:images distance:images sparsity:images noise:noise first-order:rates domains:learners methods:sweep
-PICTURES := $(sort $(foreach pair,$(PICTURE_RUNS),$(firstword $(subst :, ,$(pair)))))
+PICTURE_RUNS := symmetry:images distance:images sparsity:images asymmetry:asymmetry noise:noise first-order:rates \
+	domains:learners prompting:statements prompting:knowledge strength:strength strength:steps methods:sweep
+DRAWN := $(sort $(foreach pair,$(PICTURE_RUNS),$(firstword $(subst :, ,$(pair)))))
+
+# Of pages: the results that each shows, and its part of the screen.
+SCREENS := page-sweep page-effects page-job page-array
+SCREEN_page-sweep := sweep --height 640
+SCREEN_page-effects := sweep --height 700 --part '\#jobs'
+SCREEN_page-job := sweep/2 --height 760
+SCREEN_page-array := sweep/1 --height 760 --part '\#arrays'
+PICTURES := $(DRAWN) $(SCREENS)
 
 .PHONY: pictures $(PICTURES:%=picture-%)
 
-pictures: $(PICTURES:%=picture-%) ## Draw the pictures of the documentation, docs/pictures (some ten minutes).
+pictures: $(PICTURES:%=picture-%) docs/array.png docs/two_by_two.png ## Draw the pictures of the documentation (some 20 minutes).
 
 $(PICTURES:%=picture-%): picture-%: docs/pictures/%.png
 
@@ -210,10 +218,27 @@ $(SHOWN)/%/sweep.parquet: | $(READY)
 	rm -rf $(@D)
 	$(BIN)/eif-lab -m $(SHOWN_$*) hydra.sweep.dir=$(@D)
 
+SHRINK = $(BIN)/python -c 'from PIL import Image; Image.open("$(1)").convert("RGB").quantize(256).save("$@", optimize=True)'
+
 define PICTURE
 docs/pictures/$(1).png: $(patsubst $(1):%,$(SHOWN)/%/sweep.parquet,$(filter $(1):%,$(PICTURE_RUNS)))
 	$(BIN)/eif-lab figures $(1) $$(^D) --output $(SHOWN)
-	$(BIN)/python -c 'from PIL import Image; Image.open("$(SHOWN)/$(1).png").convert("RGB").quantize(256).save("$$@", optimize=True)'
+	$$(call SHRINK,$(SHOWN)/$(1).png)
 endef
-$(foreach picture,$(PICTURES),$(eval $(call PICTURE,$(picture))))
+$(foreach picture,$(DRAWN),$(eval $(call PICTURE,$(picture))))
+
+$(SCREENS:%=docs/pictures/%.png): docs/pictures/%.png: $(SHOWN)/sweep/sweep.parquet docs/screenshot.py
+	$(BIN)/eif-lab report $(SHOWN)/$(firstword $(SCREEN_$*)) --output $(SHOWN)/$*.html
+	$(BIN)/python docs/screenshot.py $(SHOWN)/$*.html $(SHOWN)/$*.png $(wordlist 2,9,$(SCREEN_$*))
+	$(call SHRINK,$(SHOWN)/$*.png)
+
+docs/array.png: $(SHOWN)/images/sweep.parquet
+	$(BIN)/eif-lab array $(<D)/0 $(SHOWN)/array.png
+	$(call SHRINK,$(SHOWN)/array.png)
+
+docs/two_by_two.png: outputs/figures/two-by-two.png
+	$(call SHRINK,$<)
+
+docs/two_by_two_smollm2.png: outputs/real/full/claims.md # not among `pictures`: it takes two hours
+	$(call SHRINK,$(<D)/two-by-two.png)
 # --- End of the pictures -----------------------------------------------------------------------------------------

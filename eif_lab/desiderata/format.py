@@ -13,9 +13,9 @@ ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
 """The same for a terminal without Unicode."""
 
 DECAYS = {
-    "rank_correlation_": "decay within a world",
-    "within_class_": "decay within a class",
-    "between_classes_": "decay between classes",
+    "rank_correlation_": "within worlds",
+    "within_class_": "within classes",
+    "between_classes_": "between classes",
 }
 """How the statistics of distance decay begin, and what each is of; what follows is the distance."""
 
@@ -35,10 +35,10 @@ def statistic_text(name: str) -> str:
         >>> statistic_text("converse_held")
         'converse held'
         >>> statistic_text("within_class_feature")
-        'decay within a class, feature distance'
+        'within classes, feature distance'
     """
     if name == "rank_correlation_class":  # of results of before: no decay, since of two values neither is further away
-        return "contrast of the same class with others"
+        return "same class against others"
     for beginning, compared in DECAYS.items():
         if name.startswith(beginning):
             return f"{compared}, {spaced(name.removeprefix(beginning))} distance"

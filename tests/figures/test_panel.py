@@ -121,7 +121,7 @@ def test_a_finding_is_untaught_where_its_p_value_was_withheld_for_that():
 
 
 def test_a_statistic_says_which_distance_and_what_is_compared():
-    assert statistic_text("within_class_feature") == "decay within a class, feature distance"
-    assert statistic_text("between_classes_pixel") == "decay between classes, pixel distance"
-    assert statistic_text("rank_correlation_path") == "decay within a world, path distance"
-    assert "decay" not in statistic_text("rank_correlation_class")
+    assert statistic_text("within_class_feature") == "within classes, feature distance"
+    assert statistic_text("between_classes_pixel") == "between classes, pixel distance"
+    assert statistic_text("rank_correlation_path") == "within worlds, path distance"
+    assert "distance" not in statistic_text("rank_correlation_class")
