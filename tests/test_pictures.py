@@ -25,7 +25,9 @@ def of_page(page):
     """The pictures that belong on a page: in the gallery all, and on the others those of what it explains."""
     names = {picture.stem for picture in DRAWN}
     of_the_page = {name for name in names if name.startswith("page-")}
-    return {"gallery.md": names, "reading_the_page.md": of_the_page, "reading_the_figures.md": names - of_the_page}[page]
+    return {"gallery.md": names, "reading_the_page.md": of_the_page, "reading_the_figures.md": names - of_the_page}[
+        page
+    ]
 
 
 @pytest.mark.parametrize("page", ["gallery.md", "reading_the_figures.md", "reading_the_page.md"])

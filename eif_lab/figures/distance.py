@@ -177,7 +177,7 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
     draw_points(axes, x, y, ((x.min() - width, x.max() + width), limits), s=2, color="0.75", zorder=0)
     for means, look in ((decay, ALL_PAIRS), (within, OF_ONE_CLASS)):
         if means is not None:
-            draw_marks(axes, [Mark(*row, at, look) for at, *row in zip(*means)], limits, "y")
+            draw_marks(axes, [Mark(mean, low, high, at, look) for at, mean, low, high in zip(*means)], limits, "y")
     handles = [] if within is None else [Line2D([], [], linestyle="", **look) for look in (ALL_PAIRS, OF_ONE_CLASS)]
     results = [row for _, row in job.verdicts.iterrows() if row["desideratum"] == desideratum and row["status"] == DONE]
     length = json.loads(results[0].details).get("decay_length", math.nan) if results else math.nan

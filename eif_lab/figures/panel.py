@@ -46,6 +46,8 @@ UNTAUGHT = "taught nothing"
 HATCHED = f"Hatched: {UNTAUGHT}, strength not clearly above zero, so that there is no verdict."
 """Sentences for captions, of what the functions below draw."""
 
+LINED: dict[str, Any] = {"facecolor": "none", "edgecolor": HATCH, "hatch": "/////", "linewidth": 0}
+
 ARROWS = {("x", -1): "◀", ("x", 1): "▶", ("y", -1): "▼", ("y", 1): "▲"}
 CARETS = {("x", -1): 4, ("x", 1): 5, ("y", -1): 7, ("y", 1): 6}
 """matplotlib's numbers of the markers whose tip is at their place."""
@@ -158,9 +160,9 @@ def _draw_effect(axes: Axes, mark: Mark, limits: tuple[float, float], along: Alo
     if side:
         arrow, number = ARROWS[along, side], number_text(mark.effect, 2)
         text = f"{number} {arrow}" if side > 0 else f"{arrow} {number}"
-        aligned = {"ha": "right" if side > 0 else "left", "va": "center"}
+        aligned: dict[str, Any] = {"ha": "right" if side > 0 else "left", "va": "center"}
         if along == "y":
-            aligned = {"ha": "center", "va": "top" if side > 0 else "bottom"}
+            aligned: dict[str, Any] = {"ha": "center", "va": "top" if side > 0 else "bottom"}
         inwards = _at(-5 * side, 0, along)
         axes.annotate(text, at, inwards, textcoords="offset points", fontsize=5.5, color=DARK, gid="beyond", **aligned)
 
@@ -185,8 +187,9 @@ def draw_points(
     outside = (held[0] != x) | (held[1] != y)
     axes.scatter(x[~outside], y[~outside], **{"linewidths": 0, "rasterized": True, **look})
     if outside.any():
+        edge_x, edge_y = (values[outside] for values in held)
         axes.scatter(
-            *(values[outside] for values in held), s=14, marker="D", facecolors="none", edgecolors=DARK,
+            edge_x, edge_y, s=14, marker="D", facecolors="none", edgecolors=DARK,
             linewidths=0.5, clip_on=False, zorder=3,
         )  # fmt: skip
         text = f"◇ {outside.sum():,} of {len(x):,} pairs beyond"
@@ -207,7 +210,7 @@ def mark_cells(
         label: What the mark means.
     """
     rows, columns = np.nonzero(cells)
-    fill = image.get_cmap()(image.norm(np.asarray(image.get_array())[cells]))[:, :3]
+    fill = np.asarray(image.get_cmap()(image.norm(np.asarray(image.get_array())[cells])))[:, :3]
     colors = np.where(luminance(fill)[:, None] < MIDDLE, WHITE, BLACK_RGB)
     look: dict[str, Any] = {"color": colors} if marker == "x" else {"facecolors": "none", "edgecolors": colors}
     axes.scatter(columns, rows, s=size, marker=marker, linewidths=0.7, label=label, **look)
@@ -243,19 +246,18 @@ def hatch(axes: Axes, low: float | None = None, high: float | None = None, along
         low, high: The ends; the whole panel where None.
         along: The axis that they are on.
     """
-    look = {"facecolor": "none", "edgecolor": HATCH, "hatch": "/////", "linewidth": 0, "gid": UNTAUGHT}
-    if low is None:
-        axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=2 if axes.images else 0, **look))
+    if low is None or high is None:
+        zorder = 2 if axes.images else 0
+        axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=zorder, gid=UNTAUGHT, **LINED))
     else:
         span = axes.axhspan if along == "y" else axes.axvspan
-        span(low, high, zorder=0, **look)
+        span(low, high, zorder=0, gid=UNTAUGHT, **LINED)
 
 
 def hatched_handles(figure: Figure) -> list[Patch]:
     """What the legend of a figure shows for `hatch`: nothing where nothing is hatched."""
     hatched = any(patch.get_gid() == UNTAUGHT for axes in figure.axes for patch in axes.patches)
-    look = {"facecolor": "none", "edgecolor": HATCH, "hatch": "/////", "linewidth": 0}
-    return [Patch(label=UNTAUGHT, **look)] if hatched else []
+    return [Patch(label=UNTAUGHT, **LINED)] if hatched else []
 
 
 def mark_good(axes: Axes, text: str = "better →") -> None:
