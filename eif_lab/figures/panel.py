@@ -160,9 +160,8 @@ def _draw_effect(axes: Axes, mark: Mark, limits: tuple[float, float], along: Alo
     if side:
         arrow, number = ARROWS[along, side], number_text(mark.effect, 2)
         text = f"{number} {arrow}" if side > 0 else f"{arrow} {number}"
-        aligned: dict[str, Any] = {"ha": "right" if side > 0 else "left", "va": "center"}
-        if along == "y":
-            aligned: dict[str, Any] = {"ha": "center", "va": "top" if side > 0 else "bottom"}
+        outer = {"x": ("right", "left"), "y": ("top", "bottom")}[along][side < 0]
+        aligned: dict[str, Any] = {"ha": outer, "va": "center"} if along == "x" else {"ha": "center", "va": outer}
         inwards = _at(-5 * side, 0, along)
         axes.annotate(text, at, inwards, textcoords="offset points", fontsize=5.5, color=DARK, gid="beyond", **aligned)
 
