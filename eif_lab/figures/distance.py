@@ -47,9 +47,6 @@ SHOWS = (
     "size with nearness above chance, with its interval and verdict: within a world; of images within a class, and "
     f"between the means of classes. The scale is that of the means. {HATCHED} {BEYOND}"
 )
-STEEP = 20.0
-"""Means fall with distance: one that is so many times the others is no outlier yet."""
-
 MOST_MEANS = 0.9
 """The share of the means that the scale is sized by."""
 
@@ -165,9 +162,8 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
     same = one_class(array)
     within = None if same is None else means_by_distance(array, np.where(same, distance, np.nan))
     _, high = robust_limits(
-        [row for each in (decay, within) if each is not None for row in zip(each.mean, each.low, each.high)],
+        [row for each in (decay, within) if each is not None for row in zip(each.mean, each.high)],
         most=MOST_MEANS,
-        outlier=STEEP,
     )
     limits = -0.03 * high, high
     defined = np.flatnonzero(np.isfinite(distance) & np.isfinite(array.values))
@@ -177,7 +173,9 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
     draw_points(axes, x, y, ((x.min() - width, x.max() + width), limits), s=2, color="0.75", zorder=0)
     for means, look in ((decay, ALL_PAIRS), (within, OF_ONE_CLASS)):
         if means is not None:
-            draw_marks(axes, [Mark(mean, low, high, at, look) for at, mean, low, high in zip(*means)], limits, "y")
+            draw_marks(
+                axes, [Mark(mean, max(low, 0.0), high, at, look) for at, mean, low, high in zip(*means)], limits, "y"
+            )
     handles = [] if within is None else [Line2D([], [], linestyle="", **look) for look in (ALL_PAIRS, OF_ONE_CLASS)]
     results = [row for _, row in job.verdicts.iterrows() if row["desideratum"] == desideratum and row["status"] == DONE]
     length = json.loads(results[0].details).get("decay_length", math.nan) if results else math.nan

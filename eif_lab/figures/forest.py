@@ -148,7 +148,8 @@ def draw_panel(axes: Axes, desideratum: str, rows: Sequence[Row]) -> None:
         if untaught:
             hatch(axes, place - 0.45, place + 0.45)
     anchors = [first.chance, *(bar for row in rows for bar in (row.finding.chance, row.finding.threshold))]
-    draw_marks(axes, marks, limits_of(marks, anchors))
+    taught = [mark for mark, row in zip(marks, rows) if not row.untaught]
+    draw_marks(axes, marks, limits_of(taught or marks, anchors))
     mark_good(axes)
     places = range(len(rows))
     axes.set_yticks(places, [row_title(row) for row in rows])

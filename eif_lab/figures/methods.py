@@ -102,7 +102,7 @@ def place_of(group: str) -> tuple[str, int]:
 
 def draw_desideratum(axes: Axes, rows: pd.DataFrame, groups: Sequence[str]) -> None:
     """One panel."""
-    marks = []
+    marks, taught = [], []
     for place, group in enumerate(groups):
         of_group = rows[rows["group"] == group]
         apart = 0.66 / (len(of_group) + 1)
@@ -113,6 +113,8 @@ def draw_desideratum(axes: Axes, rows: pd.DataFrame, groups: Sequence[str]) -> N
             marks.append(Mark(row.effect, row.low, row.high, at, look))
             if is_untaught(row.p_violated, row.note):
                 hatch(axes, at - apart / 2, at + apart / 2)
+            else:
+                taught.append(marks[-1])
         if len(of_group):
             label = f"{(of_group['verdict'] == SATISFIED).sum()}/{len(of_group)}"
             axes.text(1.02, place, label, fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
@@ -120,7 +122,7 @@ def draw_desideratum(axes: Axes, rows: pd.DataFrame, groups: Sequence[str]) -> N
     bars = rows["threshold"].dropna().unique()
     for bar in bars:
         axes.axvline(bar, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
-    draw_marks(axes, marks, limits_of(marks, [rows["chance"].iloc[0], *bars]))
+    draw_marks(axes, marks, limits_of(taught or marks, [rows["chance"].iloc[0], *bars]))
     mark_good(axes)
     names = "\n".join(statistic_text(name) for name in dict.fromkeys(rows["statistic"]))
     axes.set_xlabel("\n".join(fit_name(line) for line in names.replace(", ", ",\n").split("\n")))

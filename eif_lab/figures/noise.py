@@ -110,10 +110,10 @@ def teaching_by_class(array: xr.DataArray, classes: Sequence[str]) -> dict[str, 
 
 
 def shared_limits(panels: Sequence[Taught | None]) -> tuple[float, float]:
-    """One vertical axis for all panels of a dataset in a row, with zero and the dotted lines in it."""
+    """One vertical axis for all panels of a dataset in a row, with zero in it: sized by the half that moves least."""
     known = [panel for panel in panels if panel is not None]
-    points = [point for _, curves in known for curve in curves.values() for point in curve.values()]
-    return robust_limits(points, [0.0, *(clean.mean for clean, _ in known)])
+    points = [point for clean, curves in known for point in (clean, *(p for c in curves.values() for p in c.values()))]
+    return robust_limits(points, most=0.5)
 
 
 def shown_classes(array: xr.DataArray) -> list[str]:
@@ -169,6 +169,7 @@ def draw_curves(axes: Axes, taught: Taught | None, limits: tuple[float, float]) 
     clean, curves = taught
     axes.axhline(clean.mean, color=BLACK, linewidth=0.8, linestyle=":", label="clean to clean")
     axes.axhspan(clean.low, clean.high, color=BLACK, alpha=0.08, linewidth=0)
+    draw_marks(axes, [Mark(*clean, 0.0, {"color": BLACK, "marker": "."})], limits, "y")
     for shift, (name, look) in zip((-1, 0, 1), CURVES.items()):
         sigma = np.array(list(curves[name]))
         places = sigma + shift * 0.02 * sigma.max()  # side by side, so that no interval hides another

@@ -78,11 +78,10 @@ def robust_limits(
     anchors: Iterable[float] = (0.0,),
     *,
     most: float = MOST,
-    outlier: float = OUTLIER,
 ) -> tuple[float, float]:
     """Ends of an axis that no outlier sets.
 
-    Outside is what lies more than ``outlier`` times as far from chance as the mark that a share ``most`` of the marks
+    Outside is what lies more than `OUTLIER` times as far from chance as the mark that a share ``most`` of the marks
     does not exceed. The axis holds all else, and `MARGIN`.
 
     Args:
@@ -90,7 +89,6 @@ def robust_limits(
         anchors: Chance first, then bars and the like: they are always inside, and what is as near to chance as they
             are is no outlier.
         most: The share of the marks by which the axis is sized; at most one less than there are, if there are several.
-        outlier: How much further than these a mark can lie.
     """
     chance, *others = [anchor for anchor in anchors if math.isfinite(anchor)] or [0.0]
     table = np.asarray(values, dtype=float).reshape(len(values), -1 if len(values) else 1)
@@ -100,7 +98,7 @@ def robust_limits(
     extents = extents[extents > 0]
     typical = float(np.quantile(extents, most, method="lower")) if extents.size else 0.0
     typical = max([typical, *(abs(other - chance) for other in others)])
-    inside = table[known & (sizes <= outlier * typical)]
+    inside = table[known & (sizes <= OUTLIER * typical)]
     low, high = (float(end([*inside, chance, *others])) for end in (np.min, np.max))
     margin = MARGIN * (high - low) or 0.5
     return low - margin, high + margin
@@ -192,7 +190,10 @@ def draw_points(
             linewidths=0.5, clip_on=False, zorder=3,
         )  # fmt: skip
         text = f"◇ {outside.sum():,} of {len(x):,} pairs beyond"
-        axes.text(0.98, 0.02, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=5.5, gid="beyond")
+        axes.text(
+            0.02, 0.98, text, transform=axes.transAxes, va="top", fontsize=5.5, gid="beyond",
+            bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4},
+        )  # fmt: skip
 
 
 def mark_cells(

@@ -157,10 +157,9 @@ def draw_findings(axes: Axes, rows: Sequence[Judged], limits: tuple[float, float
         axes.axvline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
         if row.untaught:
             hatch(axes, place - height / 2, place + height / 2)
-            beside = (limits[1], place)
             axes.annotate(
-                f"{fit_words(method)}: {UNTAUGHT}", beside, (-2, 0), textcoords="offset points", fontsize=5.5,
-                ha="right", va="center",
+                f"{fit_words(method)}: {UNTAUGHT}", (limits[0], place), (3, 0), textcoords="offset points",
+                fontsize=5.5, va="center", bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4}, zorder=1,
             )  # fmt: skip
         if result.finding_how:
             beside = min(result.high, limits[1]), place

@@ -85,15 +85,15 @@ def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) ->
         mark_classes(place, one)
         place.set_title(title)
         mark_good(place, good)
-    if taught_nothing(job):
-        for place in (axes[0], *axes[2:]):
-            hatch(place)
     if predicted is None:
         axes[1].set_axis_off()
     axes[0].set_ylabel(wrap_title(f"{dataset_title(job)}, {model_title(job)}") + f"{untaught}\nstimulus, by class")
     axes[0].figure.colorbar(image, ax=list(axes[:2]), label=f"influence ({unit})", shrink=0.8, extend="both")
     draw_classes(axes[2], array, unit)
     draw_pairs(axes[3], array, unit)
+    if taught_nothing(job):
+        for place in (axes[0], *axes[2:]):
+            hatch(place)
     result = finding(job, "symmetry")
     if result is not None:
         effect, verdict = finding_text(result).rsplit(", ", 1)
