@@ -47,9 +47,6 @@ SHOWS = (
     "size with nearness above chance, with its interval and verdict: within a world; of images within a class, and "
     f"between the means of classes. The scale is that of the means. {HATCHED} {BEYOND}"
 )
-MOST_MEANS = 0.9
-"""The share of the means that the scale is sized by."""
-
 ALL_PAIRS: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 3, "label": "all pairs"}
 OF_ONE_CLASS: dict[str, Any] = {"color": GREEN, "marker": "s", "markersize": 3, "label": "of one class"}
 MOST_BINS = 20
@@ -161,10 +158,7 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
     decay = means_by_distance(array, distance)
     same = one_class(array)
     within = None if same is None else means_by_distance(array, np.where(same, distance, np.nan))
-    _, high = robust_limits(
-        [row for each in (decay, within) if each is not None for row in zip(each.mean, each.high)],
-        most=MOST_MEANS,
-    )
+    high = max(scale_end(means) for means in (decay, within) if means is not None)
     limits = -0.03 * high, high
     defined = np.flatnonzero(np.isfinite(distance) & np.isfinite(array.values))
     shown = np.random.default_rng(0).choice(defined, min(SHOWN_PAIRS, len(defined)), replace=False)
@@ -190,6 +184,11 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
     mark_good(axes, "good: falls →")
     axes.set_xlabel(f"{fit_words(name)} distance")
     axes.set_ylabel(f"size of influence ({job.manifest.unit})")
+
+
+def scale_end(means: Decay) -> float:
+    """Where the vertical axis ends for means that are to fall: the largest alone can be too far from the others."""
+    return robust_limits(list(zip(means.mean, means.high)), most=1 - 1 / len(means.mean))[1]
 
 
 def finding_lines(row: pd.Series) -> list[str]:

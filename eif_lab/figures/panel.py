@@ -191,7 +191,7 @@ def draw_points(
         )  # fmt: skip
         text = f"◇ {outside.sum():,} of {len(x):,} pairs beyond"
         axes.text(
-            0.02, 0.98, text, transform=axes.transAxes, va="top", fontsize=5.5, gid="beyond",
+            0.98, 0.02, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=5.5, gid="beyond",
             bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4},
         )  # fmt: skip
 
