@@ -232,8 +232,9 @@ $(SCREENS:%=docs/pictures/%.png): docs/pictures/%.png: $(SHOWN)/sweep/sweep.parq
 	$(BIN)/python docs/screenshot.py $(SHOWN)/$*.html $(SHOWN)/$*.png $(wordlist 2,9,$(SCREEN_$*))
 	$(call SHRINK,$(SHOWN)/$*.png)
 
-docs/array.png: $(SHOWN)/images/sweep.parquet
-	$(BIN)/eif-lab array $(<D)/0 $(SHOWN)/array.png
+docs/array.png: | $(READY)
+	$(BIN)/eif-lab model=cnn dataset=fashion_mnist tracker=none hydra.run.dir=$(SHOWN)/array
+	$(BIN)/eif-lab array $(SHOWN)/array $(SHOWN)/array.png
 	$(call SHRINK,$(SHOWN)/array.png)
 
 docs/two_by_two.png: outputs/figures/two-by-two.png
