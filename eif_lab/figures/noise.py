@@ -110,10 +110,16 @@ def teaching_by_class(array: xr.DataArray, classes: Sequence[str]) -> dict[str, 
 
 
 def shared_limits(panels: Sequence[Taught | None]) -> tuple[float, float]:
-    """One vertical axis for all panels of a dataset in a row, with zero in it: sized by the half that moves least."""
-    known = [panel for panel in panels if panel is not None]
-    points = [point for clean, curves in known for point in (clean, *(p for c in curves.values() for p in c.values()))]
-    return robust_limits(points, most=0.5)
+    """One vertical axis for all panels of a dataset in a row, with zero in it.
+
+    In a panel the largest mark alone can be too far from the others, since a curve may well rise; of panels those that
+    are too far from the smaller half.
+    """
+    ends = []
+    for clean, curves in (panel for panel in panels if panel is not None):
+        points = [clean, *(point for curve in curves.values() for point in curve.values())]
+        ends.append(robust_limits(points, most=1 - 1 / len(points)))
+    return robust_limits(ends, most=0.5)
 
 
 def shown_classes(array: xr.DataArray) -> list[str]:
