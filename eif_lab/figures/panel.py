@@ -46,7 +46,7 @@ UNTAUGHT = "taught nothing"
 HATCHED = f"Hatched: {UNTAUGHT}, strength not clearly above zero, so that there is no verdict."
 """Sentences for captions, of what the functions below draw."""
 
-LINED: dict[str, Any] = {"facecolor": "none", "edgecolor": HATCH, "hatch": "/////", "linewidth": 0}
+LINED: dict[str, Any] = {"facecolor": "none", "edgecolor": HATCH, "hatch": "///", "linewidth": 0}
 
 ARROWS = {("x", -1): "◀", ("x", 1): "▶", ("y", -1): "▼", ("y", 1): "▲"}
 CARETS = {("x", -1): 4, ("x", 1): 5, ("y", -1): 7, ("y", 1): 6}
@@ -191,7 +191,7 @@ def draw_points(
         )  # fmt: skip
         text = f"◇ {outside.sum():,} of {len(x):,} pairs beyond"
         axes.text(
-            0.98, 0.02, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=5.5, gid="beyond",
+            0.98, 0.35, text, transform=axes.transAxes, ha="right", va="center", fontsize=5.5, gid="beyond",
             bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4},
         )  # fmt: skip
 

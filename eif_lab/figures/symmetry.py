@@ -92,7 +92,7 @@ def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) ->
     draw_classes(axes[2], array, unit)
     draw_pairs(axes[3], array, unit)
     if taught_nothing(job):
-        for place in (axes[0], *axes[2:]):
+        for place in axes[2:]:  # the array itself would be hidden
             hatch(place)
     result = finding(job, "symmetry")
     if result is not None:

@@ -109,7 +109,7 @@ def test_hatching_is_in_the_legend_only_where_there_is_some():
     assert hatched_handles(figure) == []
     hatch(rows, 0.5, 1.5)
     hatch(whole)
-    assert [[patch.get_hatch() for patch in each.patches] for each in (rows, whole)] == [["/////"], ["/////"]]
+    assert [[patch.get_hatch() for patch in each.patches] for each in (rows, whole)] == [["///"], ["///"]]
     [handle] = hatched_handles(figure)
     assert handle.get_label() == "taught nothing"
 
