@@ -186,17 +186,31 @@ outputs/real/sets/sweep.parquet: conf/experiment/real_sets.yaml | $(READY) $(SMO
 # A picture that is missing, or older than its runs, is drawn; its runs are small, and made where they are missing.
 SHOWN := outputs/pictures
 SHOWN_images := experiment=figure_images dataset=fashion_mnist,digits
+SHOWN_asymmetry := experiment=figure_asymmetry dataset=fashion_mnist dataset.stimuli=60 dataset.probes=60 update.headroom=0.01,0.1,0.5
 SHOWN_noise := experiment=figure_noise dataset=fashion_mnist dataset.stimuli=40 dataset.probes=40 perturbation.noise=gaussian
 SHOWN_rates := experiment=figure_rates dataset.stimuli=40 dataset.probes=40 update.learning_rate=0.001,0.01
 SHOWN_learners := model=learner model.rule=perfect,bag_of_words dataset=ontology dataset.view=statements tracker=none
+SHOWN_statements := experiment=figure_statements dataset=ontology,implication,negation method=full,prompt
+SHOWN_knowledge := experiment=figure_knowledge dataset=ontology,implication,negation method=full,prompt
+SHOWN_strength := experiment=figure_strength dataset=ontology,implication update.strength=0.1,1,10
+SHOWN_steps := experiment=figure_steps dataset=ontology,implication update.steps=1,10
 SHOWN_sweep := model=cnn,phi3 method=lora,full tracker=none
 
-PICTURE_RUNS := symmetry:images distance:images sparsity:images noise:noise first-order:rates domains:learners methods:sweep
-PICTURES := $(sort $(foreach pair,$(PICTURE_RUNS),$(firstword $(subst :, ,$(pair)))))
+PICTURE_RUNS := symmetry:images distance:images sparsity:images asymmetry:asymmetry noise:noise first-order:rates \
+	domains:learners prompting:statements prompting:knowledge strength:strength strength:steps methods:sweep
+DRAWN := $(sort $(foreach pair,$(PICTURE_RUNS),$(firstword $(subst :, ,$(pair)))))
+
+# Of pages: the results that each shows, and its part of the screen.
+SCREENS := page-sweep page-effects page-job page-array
+SCREEN_page-sweep := sweep --height 640
+SCREEN_page-effects := sweep --height 700 --part '\#jobs'
+SCREEN_page-job := sweep/2 --height 760
+SCREEN_page-array := sweep/1 --height 760 --part '\#arrays'
+PICTURES := $(DRAWN) $(SCREENS)
 
 .PHONY: pictures $(PICTURES:%=picture-%)
 
-pictures: $(PICTURES:%=picture-%) ## Draw the pictures of the documentation, docs/pictures (some ten minutes).
+pictures: $(PICTURES:%=picture-%) docs/array.png docs/two_by_two.png ## Draw the pictures of the documentation (some 20 minutes).
 
 $(PICTURES:%=picture-%): picture-%: docs/pictures/%.png
 
@@ -204,10 +218,31 @@ $(SHOWN)/%/sweep.parquet: | $(READY)
 	rm -rf $(@D)
 	$(BIN)/eif-lab -m $(SHOWN_$*) hydra.sweep.dir=$(@D)
 
+COLOURS := 256
+# The largest picture; a test allows 150 kB.
+docs/pictures/symmetry.png: COLOURS := 128
+SHRINK = $(BIN)/python -c 'from PIL import Image; Image.open("$(1)").convert("RGB").quantize($(COLOURS)).save("$@", optimize=True)'
+
 define PICTURE
 docs/pictures/$(1).png: $(patsubst $(1):%,$(SHOWN)/%/sweep.parquet,$(filter $(1):%,$(PICTURE_RUNS)))
 	$(BIN)/eif-lab figures $(1) $$(^D) --output $(SHOWN)
-	$(BIN)/python -c 'from PIL import Image; Image.open("$(SHOWN)/$(1).png").convert("RGB").quantize(256).save("$$@", optimize=True)'
+	$$(call SHRINK,$(SHOWN)/$(1).png)
 endef
-$(foreach picture,$(PICTURES),$(eval $(call PICTURE,$(picture))))
+$(foreach picture,$(DRAWN),$(eval $(call PICTURE,$(picture))))
+
+$(SCREENS:%=docs/pictures/%.png): docs/pictures/%.png: $(SHOWN)/sweep/sweep.parquet docs/screenshot.py
+	$(BIN)/eif-lab report $(SHOWN)/$(firstword $(SCREEN_$*)) --output $(SHOWN)/$*.html
+	$(BIN)/python docs/screenshot.py $(SHOWN)/$*.html $(SHOWN)/$*.png $(wordlist 2,9,$(SCREEN_$*))
+	$(call SHRINK,$(SHOWN)/$*.png)
+
+docs/array.png: | $(READY)
+	$(BIN)/eif-lab model=cnn dataset=fashion_mnist tracker=none hydra.run.dir=$(SHOWN)/array
+	$(BIN)/eif-lab array $(SHOWN)/array $(SHOWN)/array.png
+	$(call SHRINK,$(SHOWN)/array.png)
+
+docs/two_by_two.png: outputs/figures/two-by-two.png
+	$(call SHRINK,$<)
+
+docs/two_by_two_smollm2.png: outputs/real/full/claims.md # not among `pictures`: it takes two hours
+	$(call SHRINK,$(<D)/two-by-two.png)
 # --- End of the pictures -----------------------------------------------------------------------------------------

@@ -21,10 +21,19 @@ def test_a_picture_is_small(picture):
     assert picture.stat().st_size < 150_000
 
 
-@pytest.mark.parametrize("page", ["gallery.md", "reading_the_figures.md"])
+def of_page(page):
+    """The pictures that belong on a page: in the gallery all, and on the others those of what it explains."""
+    names = {picture.stem for picture in DRAWN}
+    of_the_page = {name for name in names if name.startswith("page-")}
+    return {"gallery.md": names, "reading_the_page.md": of_the_page, "reading_the_figures.md": names - of_the_page}[
+        page
+    ]
+
+
+@pytest.mark.parametrize("page", ["gallery.md", "reading_the_figures.md", "reading_the_page.md"])
 def test_each_picture_has_a_sentence_and_its_command(page):
     shown = dict(SHOWN.findall((ROOT / "docs" / page).read_text(encoding="utf-8")))
-    assert {f"pictures/{picture.name}" for picture in DRAWN} <= shown.keys()
+    assert {f"pictures/{name}.png" for name in of_page(page)} <= shown.keys()
     for picture, below in shown.items():
         assert re.search(r"\*[^`*]+\.\*", below), picture
         drawn = re.fullmatch(r"pictures/(.*)\.png", picture)

@@ -14,7 +14,7 @@ from scipy import stats
 from eif_lab.configs import named_choice, names
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import require, select_readout
-from eif_lab.desiderata.strength import NOTHING_TAUGHT, strength_of
+from eif_lab.desiderata.strength import NOT_ABOVE_ZERO, NOTHING_TAUGHT, strength_of
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.errors import NotApplicable, must_be, rule_error
 
@@ -102,7 +102,7 @@ def withhold_if_untaught(verdicts: Sequence[Verdict], strength: Finding) -> list
     if strength.verdict(TAUGHT_ALPHA) == SATISFIED:
         return list(verdicts)
     interval = f"{strength.effect:.3g} [{strength.low:.3g}, {strength.high:.3g}], {strength.n} {strength.unit}"
-    note = f"strength is not clearly above zero ({interval}): {NOTHING_TAUGHT}"
+    note = f"strength {NOT_ABOVE_ZERO} ({interval}): {NOTHING_TAUGHT}"
     return [
         dataclasses.replace(verdict, note=note, findings=[one.without_p_values() for one in verdict.findings])
         for verdict in verdicts

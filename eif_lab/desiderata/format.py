@@ -12,6 +12,13 @@ MARKS = {SATISFIED: "✓", VIOLATED: "✗", INCONCLUSIVE: "?"}
 ASCII_MARKS = {SATISFIED: "+", VIOLATED: "x", INCONCLUSIVE: "?"}
 """The same for a terminal without Unicode."""
 
+DECAYS = {
+    "rank_correlation_": "within worlds",
+    "within_class_": "within classes",
+    "between_classes_": "between classes",
+}
+"""How the statistics of distance decay begin, and what each is of; what follows is the distance."""
+
 LEAST_P = 0.001
 """A p-value at or below this is not printed exactly."""
 
@@ -19,6 +26,23 @@ LEAST_P = 0.001
 def spaced(name: str) -> str:
     """A name with blanks for its underscores, at which a line can end."""
     return name.replace("_", " ")
+
+
+def statistic_text(name: str) -> str:
+    """A finding's statistic in words; one of distance says which distance, and between what it is compared.
+
+    Examples:
+        >>> statistic_text("converse_held")
+        'converse held'
+        >>> statistic_text("within_class_feature")
+        'within classes, feature distance'
+    """
+    if name == "rank_correlation_class":  # of results of before: no decay, since of two values neither is further away
+        return "same class against others"
+    for beginning, compared in DECAYS.items():
+        if name.startswith(beginning):
+            return f"{compared}, {spaced(name.removeprefix(beginning))} distance"
+    return spaced(name)
 
 
 def number_text(value: float | str | None, digits: int = 3) -> str:
@@ -67,7 +91,7 @@ def verdict_text(verdict: str, how: str) -> str:
 def bar_text(statistic: str, threshold: float, chance: float) -> str:
     """A finding's statistic with its bar, and with chance where that is neither zero nor unknown."""
     beside = f" (chance {chance:.2g})" if math.isfinite(chance) and chance != 0 else ""
-    return f"{spaced(statistic)} > {threshold:g}{beside}"
+    return f"{statistic_text(statistic)} > {threshold:g}{beside}"
 
 
 def cell_text(verdict: Verdict, outcome: str, how: str) -> str:

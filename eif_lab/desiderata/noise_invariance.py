@@ -17,7 +17,7 @@ from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum, Weighted
 from eif_lab.desiderata.format import p_clause
 from eif_lab.desiderata.selection import foils, require, require_units, same_sample, texts, with_zeros
-from eif_lab.desiderata.strength import weighted_rows
+from eif_lab.desiderata.strength import NOT_ABOVE_ZERO, weighted_rows
 from eif_lab.desiderata.verdict import INCONCLUSIVE, Finding, Verdict
 from eif_lab.errors import NotApplicable
 from eif_lab.options import option
@@ -161,7 +161,7 @@ class NoiseInvariance(Desideratum):
                 numbers = f"mean {finding.effect:.3g}, interval {finding.low:.3g} to {finding.high:.3g}"
                 p = p_clause(INCONCLUSIVE, finding.p_value, finding.p_violated, 0.0)
                 count = f"{p}, {finding.n} {finding.unit}"
-                return f"{name} is not clearly above zero ({numbers}, {count}): there is nothing to compare"
+                return f"{name} {NOT_ABOVE_ZERO} ({numbers}, {count}): there is nothing to compare"
         return ""
 
 

@@ -14,7 +14,7 @@ from eif_lab.data.contrast import Foils, has_foils, less_control, strength_weigh
 from eif_lab.desiderata import statistics
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import clusters, foils, same_sample, texts, unread, with_zeros
-from eif_lab.desiderata.strength import NOTHING_TAUGHT, weighted_rows
+from eif_lab.desiderata.strength import NOT_ABOVE_ZERO, NOTHING_TAUGHT, weighted_rows
 from eif_lab.desiderata.verdict import Finding
 from eif_lab.errors import NotApplicable
 
@@ -153,7 +153,7 @@ class RelationTest(Desideratum):
                 numbers = f"{taught.effect:.3g} [{taught.low:.3g}, {taught.high:.3g}], {taught.n} {unit}"
                 untaught.setdefault(numbers, []).append(finding.statistic)
         notes = [
-            f"strength is not clearly above zero ({numbers}): {NOTHING_TAUGHT}, and {', '.join(names)} have no verdict"
+            f"strength {NOT_ABOVE_ZERO} ({numbers}): {NOTHING_TAUGHT}, and {', '.join(names)} have no verdict"
             for numbers, names in untaught.items()
         ]
         return findings, "; ".join(notes)

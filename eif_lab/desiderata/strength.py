@@ -22,6 +22,9 @@ from eif_lab.desiderata.selection import (
 from eif_lab.desiderata.statistics import divide, group_means, jackknife
 from eif_lab.desiderata.verdict import Finding
 
+NOT_ABOVE_ZERO = "is not clearly above zero"
+"""In each note on a verdict that is withheld because too little was taught."""
+
 NOTHING_TAUGHT = "beyond what all such sentences gain, nothing was clearly taught"
 
 

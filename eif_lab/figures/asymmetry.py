@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,8 +14,18 @@ from eif_lab.desiderata.selection import select_readout
 from eif_lab.desiderata.symmetry import Symmetry
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED, Verdict
 from eif_lab.errors import rule_error
-from eif_lab.figures.runs import dataset_title, finding, model_title, select_jobs, setting
-from eif_lab.figures.style import BLUE, GREY, ORANGE, VERMILION, canvas, fit_words, log_scale, order_names, wrap_title
+from eif_lab.figures.panel import BEYOND, HATCHED, Mark, draw_marks, hatch, hatched_handles, limits_of, mark_good
+from eif_lab.figures.runs import dataset_title, finding, model_title, select_jobs, setting, taught_nothing
+from eif_lab.figures.style import (
+    GREY,
+    OPTIMIZERS,
+    OTHER_OPTIMIZER,
+    canvas,
+    fit_words,
+    log_scale,
+    order_names,
+    wrap_title,
+)
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -23,16 +33,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWS = (
-    "How symmetric influence is over the strength of the update: a row for each dataset, a colour for each optimizer, "
-    "a shape for each readout. Left: correlation of I[i, j] with I[j, i], i not j, by value. Middle: the same by rank, "
-    "which weighs the many small cells as much as the few large ones. Dashed: the symmetry of the first-order "
-    "prediction of SGD in that readout, the same at any strength, since a prediction only grows with the learning "
-    "rate; grey: the bar. Right: by how much an array is more symmetric than that prediction, by value; at zero, its "
-    "symmetry is that of gradients at the base model. Intervals are at 95 % (the jackknife over classes or worlds). "
-    "Filled: satisfied; light grey: inconclusive; white: violated, corrected over all marks. Read by the "
-    "log-probability, a small step of SGD is symmetric to first order, whatever a network has learnt."
+    "How symmetric influence is over the strength of the update: a row for each dataset, a colour and a dash for each "
+    "optimizer, a shape for each readout. Left: correlation of I[i, j] with I[j, i], i not j, by value. Middle: the "
+    "same by rank, which weighs the many small cells as much as the few large ones. Dashed: the symmetry of the "
+    "first-order prediction of SGD in that readout, the same at any strength, since a prediction only grows with the "
+    "learning rate; grey: the bar, which is passed upwards. Right: by how much an array is more symmetric than that "
+    "prediction, by value; at zero, its symmetry is that of gradients at the base model. Intervals are at 95 % (the "
+    "jackknife over classes or worlds). Filled: satisfied; light grey: inconclusive; white: violated, corrected over "
+    "all marks. Read by the log-probability, a small step of SGD is symmetric to first order, whatever a network has "
+    f"learnt. {HATCHED} {BEYOND}"
 )
-OPTIMIZERS = {"sgd": BLUE, "adam": VERMILION, "adamw": ORANGE}
 READOUTS = {"log_prob": "o", "log_odds": "s", "prob": "^"}
 """The readouts that have a gradient, with their marks."""
 
@@ -45,6 +55,9 @@ ENDS = ("", "_low", "_high")
 """How the columns of an effect and of its interval end."""
 
 FILLINGS = {SATISFIED: GREY, INCONCLUSIVE: "0.85", VIOLATED: "white"}
+HATCHED_AROUND = 1.15
+"""The strength of a job that taught nothing is hatched so much to either side, as a ratio."""
+
 SET_APART = 0.04
 """Marks of one job stand so much of their strength from each other, that their intervals can be distinguished."""
 
@@ -152,54 +165,77 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         draw_row(axes, of_row, jobs[of_row["job"].iloc[0]], jobs)
     for place, title in zip(grid[0], PANELS.values()):
         place.set_title(title)
-    figure.legend(handles=legend(table), loc="outside lower center", ncols=5)
+    figure.legend(handles=[*legend(table), *hatched_handles(figure)], loc="outside lower center", ncols=5)
     return figure
 
 
 def draw_row(axes: Sequence[Axes], table: pd.DataFrame, job: JobResults, jobs: Sequence[JobResults]) -> None:
     """One dataset, of which ``job`` is one."""
+    table = table.assign(place=on_log_axis(table["strength"]))
+    predicted = prediction_of(job, jobs)
     for place, panel in zip(axes, PANELS):
         place.axhline(0, color="0.85", linewidth=0.6, zorder=0)
-        for _, curve in table.groupby(["optimizer", "readout"]):
-            draw_curve(place, curve, panel)
+        lines = [curve_marks(curve, panel) for _, curve in table.groupby(["optimizer", "readout"])]
+        anchors = [0.0] if panel == "excess" else [0.0, desideratum(job).threshold, *heights(predicted, panel).values()]
+        limits = limits_of([mark for line in lines for mark in line], anchors)
+        for line in lines:
+            draw_curve(place, line, limits)
+        for one in table[[taught_nothing(jobs[number]) for number in table["job"]]].itertuples():
+            hatch(place, one.place / HATCHED_AROUND, one.place * HATCHED_AROUND, "x")
         log_scale(place, "x")
         place.set_xlabel(f"strength ({job.manifest.unit})")
-    for place in axes[:2]:
+        mark_good(place, "more symmetric ↑")
+    for place, panel in zip(axes[:2], PANELS):
         place.axhline(desideratum(job).threshold, color=GREY, linewidth=1, zorder=0)
-    if (predicted := prediction_of(job, jobs)) is not None:
-        draw_prediction(axes, predicted)
+        draw_prediction(place, heights(predicted, panel))
     axes[0].set_ylabel(wrap_title(f"{dataset_title(job)}, {model_title(job)}"))
 
 
-def draw_prediction(axes: Sequence[Axes], predicted: JobResults) -> None:
-    """The prediction's own symmetry in each readout, a dashed line with that readout's mark at its end."""
-    for readout in readouts_of(predicted):
-        verdict = verdict_on(predicted, readout)
-        for place, panel in zip(axes, ("value", "rank")):
-            height = symmetry(verdict)[panel]
-            place.axhline(height, color="black", linewidth=0.8, linestyle="--", zorder=0)
-            place.plot(
-                1, height, READOUTS[readout], color="black", transform=place.get_yaxis_transform(), clip_on=False
-            )
+def on_log_axis(strengths: pd.Series) -> pd.Series:
+    """The strengths; where one is not above zero, half of the smallest that is."""
+    least = strengths[strengths > 0].min()
+    return strengths.where(strengths > 0, least / 2 if least > 0 else 1.0)
 
 
-def draw_curve(axes: Axes, curve: pd.DataFrame, panel: str) -> None:
+def heights(predicted: JobResults | None, panel: str) -> dict[str, float]:
+    """The prediction's own symmetry in each readout; none where there is no prediction."""
+    readouts = [] if predicted is None else readouts_of(predicted)
+    return {readout: symmetry(verdict_on(predicted, readout))[panel] for readout in readouts if predicted is not None}
+
+
+def draw_prediction(axes: Axes, symmetric: Mapping[str, float]) -> None:
+    """A dashed line for each readout, with that readout's mark at its end."""
+    for readout, height in symmetric.items():
+        axes.axhline(height, color="black", linewidth=0.8, linestyle="--", zorder=0)
+        axes.plot(1, height, READOUTS[readout], color="black", transform=axes.get_yaxis_transform(), clip_on=False)
+
+
+def curve_marks(curve: pd.DataFrame, panel: str) -> list[Mark]:
     """One optimizer and readout over strength."""
     optimizer, readout = curve["optimizer"].iloc[0], curve["readout"].iloc[0]
-    color, marker = OPTIMIZERS.get(optimizer, "black"), READOUTS[readout]
-    places = curve["strength"] * (1 + SET_APART * (list(READOUTS).index(readout) - 1))
-    axes.plot(places, curve[panel], color=color, linewidth=0.8, zorder=1)
-    axes.vlines(places, curve[f"{panel}_low"], curve[f"{panel}_high"], color=color, linewidth=0.8, zorder=1)
-    for place, effect, outcome in zip(places, curve[panel], curve["outcome"]):
+    color = OPTIMIZERS.get(optimizer, OTHER_OPTIMIZER)["color"]
+    places = curve["place"] * (1 + SET_APART * (list(READOUTS).index(readout) - 1))
+    columns = (curve[f"{panel}{end}"] for end in ENDS)
+    marks = []
+    for effect, low, high, place, outcome in zip(*columns, places, curve["outcome"]):
         filling = color if outcome == SATISFIED else FILLINGS[outcome]
-        axes.plot(place, effect, marker, color=color, markerfacecolor=filling, label=f"{optimizer} {readout}", zorder=2)
+        look = {"color": color, "marker": READOUTS[readout], "markerfacecolor": filling}
+        marks.append(Mark(effect, low, high, place, {**look, "label": f"{optimizer} {readout}"}))
+    return marks
+
+
+def draw_curve(axes: Axes, marks: Sequence[Mark], limits: tuple[float, float]) -> None:
+    """The marks of one optimizer and readout, and the line through them."""
+    optimizer = str(marks[0].look["label"]).rsplit(" ", 1)[0]
+    look = OPTIMIZERS.get(optimizer, OTHER_OPTIMIZER)
+    axes.plot([mark.place for mark in marks], [mark.effect for mark in marks], linewidth=0.8, zorder=1, **look)
+    draw_marks(axes, marks, limits, "y")
 
 
 def legend(table: pd.DataFrame) -> list[Line2D]:
     """A line for each optimizer, a mark for each readout and each verdict."""
     looks: dict[str, dict[str, Any]] = {
-        name: {"color": OPTIMIZERS.get(name, "black")}
-        for name in order_names(list(table["optimizer"]), list(OPTIMIZERS))
+        name: OPTIMIZERS.get(name, OTHER_OPTIMIZER) for name in order_names(list(table["optimizer"]), list(OPTIMIZERS))
     }
     mark = {"color": GREY, "linestyle": ""}
     looks |= {

@@ -5,17 +5,32 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from matplotlib.lines import Line2D
 
+from eif_lab.desiderata.format import statistic_text, verdict_text
 from eif_lab.desiderata.selection import clean, clusters, same_sample
 from eif_lab.desiderata.statistics import divide, jackknife
-from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs
-from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, finding_text, fit_words, wrap_title
+from eif_lab.figures.panel import (
+    BEYOND,
+    HATCHED,
+    UNTAUGHT,
+    Mark,
+    draw_marks,
+    draw_points,
+    hatch,
+    mark_good,
+    robust_limits,
+)
+from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs, taught_nothing
+from eif_lab.figures.style import BLUE, GREEN, LONGEST_LINE, VERMILION, canvas, fit_name, fit_words, wrap_title
 from eif_lab.results.job import JobResults
+from eif_lab.results.manifest import DONE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,13 +38,17 @@ if TYPE_CHECKING:
 
 SHOWS = (
     "Size of influence on a probe against its distance from the stimulus: for images between the base model's "
-    "features, for texts the path between their words in the world's ontology; a sample on itself is left out. Dots: "
-    "pairs. Points: means at a distance, or in 20 bins with equally many pairs, with 95 % intervals (the jackknife "
-    "over stimuli, classes or worlds). Line: a exp(-distance / length) + c with the decay length of the desideratum; "
-    "absent where none was resolved. Above: the desideratum's rank correlation of size with nearness, above chance, "
-    "with its interval and verdict, which compares nothing across worlds, or classes. The vertical axis ends where "
-    "the means do; single pairs go beyond."
+    "features (or pixels), for texts the path between their words in the world's ontology; the horizontal axis says "
+    "which. A sample on itself is left out. Dots: pairs. Round points: means at a distance, or in 20 bins with "
+    "equally many pairs, with 95 % intervals (the jackknife over stimuli, classes or worlds). Of images these are all "
+    "pairs, and the squares those of one class: that images of one class move each other more than others do is a "
+    "contrast, and no decay. Line: a exp(-distance / length) + c through the round points, with the decay length of "
+    "the desideratum; absent where none was resolved. Above: each finding of the desideratum, a rank correlation of "
+    "size with nearness above chance, with its interval and verdict: within a world; of images within a class, and "
+    f"between the means of classes. The scale is that of the means. {HATCHED} {BEYOND}"
 )
+ALL_PAIRS: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 3, "label": "all pairs"}
+OF_ONE_CLASS: dict[str, Any] = {"color": GREEN, "marker": "s", "markersize": 3, "label": "of one class"}
 MOST_BINS = 20
 SHOWN_PAIRS = 3000
 
@@ -73,7 +92,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     """A panel for each dataset."""
     columns = min(5, len(jobs))
     rows = math.ceil(len(jobs) / columns)
-    figure = canvas(0.6 + 2.1 * columns, 2.2 * rows)
+    figure = canvas(0.6 + 2.3 * columns, 2.6 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.ravel()[len(jobs) :]:
         axes.set_axis_off()
@@ -125,30 +144,54 @@ def fitted_decay(decay: Decay, length: float, at: Float[np.ndarray, " points"]) 
     return basis(at) @ weights
 
 
+def one_class(array: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"] | None:
+    """The pairs whose samples are of one class; None of texts."""
+    if "stimulus_class" not in array.coords:
+        return None
+    return array["stimulus_class"].values[:, None] == array["probe_class"].values[None, :]
+
+
 def draw_decay(axes: Axes, job: JobResults) -> None:
     """One panel."""
     desideratum, name = decay_finding(job)
     array, distance = cells_of(judged_array(job), name)
     decay = means_by_distance(array, distance)
+    same = one_class(array)
+    within = None if same is None else means_by_distance(array, np.where(same, distance, np.nan))
+    high = max(scale_end(means) for means in (decay, within) if means is not None)
+    limits = -0.03 * high, high
     defined = np.flatnonzero(np.isfinite(distance) & np.isfinite(array.values))
     shown = np.random.default_rng(0).choice(defined, min(SHOWN_PAIRS, len(defined)), replace=False)
-    axes.axhline(0, color=GREY, linewidth=0.6)
-    axes.scatter(
-        distance.ravel()[shown], array.values.ravel()[shown], s=2, color="0.75", linewidths=0, rasterized=True, zorder=0
-    )
-    error = np.abs([decay.mean - decay.low, decay.high - decay.mean])
-    axes.errorbar(decay.distance, decay.mean, error, fmt="o", color=BLUE, markersize=3, linewidth=1)
-    low, high = np.nanmin(decay.low), np.nanmax(decay.high)
-    axes.set_ylim(low - 0.4 * (high - low), high + 0.4 * (high - low))
-    title = wrap_title(f"{dataset_title(job)}, {model_title(job)}")
-    result = finding(job, desideratum)
-    if result is not None:
-        title += f"\n{finding_text(result)}"
-        length = json.loads(result.details).get("decay_length", math.nan)
-        if math.isfinite(length):
-            along = np.linspace(decay.distance.min(), decay.distance.max(), 200)
-            axes.plot(along, fitted_decay(decay, length, along), color=VERMILION, label=f"length {length:.3g}")
-            axes.legend(loc="upper right")
-    axes.set_title(title, fontsize=6.5)
+    x, y = distance.ravel()[shown], array.values.ravel()[shown]
+    width = 0.03 * (x.max() - x.min() or 1.0)
+    draw_points(axes, x, y, ((x.min() - width, x.max() + width), limits), s=2, color="0.75", zorder=0)
+    for means, look in ((decay, ALL_PAIRS), (within, OF_ONE_CLASS)):
+        if means is not None:
+            draw_marks(
+                axes, [Mark(mean, max(low, 0.0), high, at, look) for at, mean, low, high in zip(*means)], limits, "y"
+            )
+    handles = [] if within is None else [Line2D([], [], linestyle="", **look) for look in (ALL_PAIRS, OF_ONE_CLASS)]
+    results = [row for _, row in job.verdicts.iterrows() if row["desideratum"] == desideratum and row["status"] == DONE]
+    length = json.loads(results[0].details).get("decay_length", math.nan) if results else math.nan
+    if math.isfinite(length):
+        along = np.linspace(decay.distance.min(), decay.distance.max(), 200)
+        handles += axes.plot(along, fitted_decay(decay, length, along), color=VERMILION, label=f"length {length:.3g}")
+    axes.legend(handles=handles, loc="upper right")
+    title = [wrap_title(f"{dataset_title(job)}, {model_title(job)}"), *([UNTAUGHT] if taught_nothing(job) else [])]
+    axes.set_title("\n".join([*title, *(line for row in results for line in finding_lines(row))]), fontsize=6.5)
+    if taught_nothing(job):
+        hatch(axes)
+    mark_good(axes, "good: falls →")
     axes.set_xlabel(f"{fit_words(name)} distance")
     axes.set_ylabel(f"size of influence ({job.manifest.unit})")
+
+
+def scale_end(means: Decay) -> float:
+    """Where the vertical axis ends for means that are to fall: the largest alone can be too far from the others."""
+    return robust_limits(list(zip(means.mean, means.high)), most=1 - 1 / len(means.mean))[1]
+
+
+def finding_lines(row: pd.Series) -> list[str]:
+    """A finding with the distance that was judged, its effect, interval and own verdict."""
+    text = f"{row.effect:.2f} [{row.low:.2f}, {row.high:.2f}], {verdict_text(row.finding_verdict, row.finding_how)}"
+    return [f"{fit_name(statistic_text(row.statistic), LONGEST_LINE)}:", text]

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.lines import Line2D
 
 from eif_lab.desiderata.selection import texts
 from eif_lab.desiderata.statistics import divide
-from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs
+from eif_lab.figures.panel import HATCHED, UNTAUGHT, hatch, mark_cells, mark_good
+from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs, taught_nothing
 from eif_lab.figures.style import BLACK, canvas, color_limit, finding_text, fit_name, show_array, wrap_title
 from eif_lab.results.job import JobResults
 
@@ -20,15 +22,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWS = (
-    "Each statement of a world as stimulus (row) and as probe (column, in the same order), read as the "
-    "log-likelihood of the whole statement; first what is known beforehand, then what is stated, what follows, and its "
-    "negation. Cells are means over worlds, which are built alike; the words are the first world's. Circles: the row "
-    "entails the column; crosses: it contradicts it. A network that reasons would have red circles and blue crosses. "
-    "Colours are each panel's own and end at the 99th percentile of |I|. Above: the correlation of the whole array "
-    "with its transpose, with its 95 % interval and the verdict."
+    "Each statement of a world as stimulus (row) and as probe (column, in the same order), read as the log-likelihood "
+    "of the whole statement; first what is known beforehand, then what is stated, what follows, and its negation. "
+    "Cells are means over worlds, which are built alike; the words are the first world's. Circles: the row entails "
+    "the column; crosses: it contradicts it. A network that reasons would have red circles and blue crosses. Colours "
+    "are each panel's own and end at the 99th percentile of |I|. Above: the correlation of the whole array with its "
+    f"transpose, with its 95 % interval and the verdict. {HATCHED}"
 )
 SAYS = {"entailed": "entails", "contradicted": "contradicts"}
-MARKS: dict[str, dict[str, Any]] = {"entailed": {"marker": "o", "facecolors": "none"}, "contradicted": {"marker": "x"}}
+MARKS = {"entailed": "o", "contradicted": "x"}
 
 
 class Statements(NamedTuple):
@@ -66,10 +68,15 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         axes.set_axis_off()
     for axes, job in zip(grid.ravel(), jobs):
         draw_domain(axes, job)
-    marks = {label: mark for axes in grid.ravel() for mark, label in zip(*axes.get_legend_handles_labels())}
-    if marks:
-        labels = [f"the row {SAYS[name]} the column" for name in marks]
-        figure.legend(marks.values(), labels, loc="outside lower center", ncols=len(labels))
+    marked = {label for axes in grid.ravel() for label in axes.get_legend_handles_labels()[1]}
+    look: dict[str, Any] = {"linestyle": "", "color": BLACK, "markerfacecolor": "none", "markersize": 4}
+    handles = [
+        Line2D([], [], marker=marker, label=f"the row {SAYS[name]} the column", **look)
+        for name, marker in MARKS.items()
+        if name in marked
+    ]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
@@ -91,21 +98,22 @@ def draw_domain(axes: Axes, job: JobResults) -> None:
     """One panel."""
     labels, relation, mean, worlds = within_world(job)
     image = show_array(axes, mean, color_limit(mean))
-    for name, mark in MARKS.items():
-        rows, columns = np.nonzero(relation == name)
-        if not len(rows):
-            continue
-        size = 160 / len(labels)
-        axes.scatter(columns, rows, s=size, color=BLACK, linewidths=0.5, label=name, **mark)
+    for name, marker in MARKS.items():
+        if (relation == name).any():
+            mark_cells(axes, image, relation == name, marker, size=160 / len(labels), label=name)
     numbers = [str(place + 1) for place in range(len(labels))]
     axes.set_yticks(range(len(labels)), [f"{label}  {n}" for label, n in zip(labels, numbers)], fontsize=5.6)
     axes.set_xticks(range(len(labels)), numbers, fontsize=5.6, rotation=90)
     axes.tick_params(length=0)
     title = wrap_title(f"{dataset_title(job)}, {model_title(job)}, {worlds} worlds")
     result = finding(job, "symmetry")
+    if taught_nothing(job):
+        title += f"\n{UNTAUGHT}"
+        hatch(axes)
     if result is not None:
         title += f"\ncorrelation with its transpose {finding_text(result)}"
     axes.set_title(title, fontsize=7)
+    mark_good(axes, "good: ○ red, x blue")
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.75, extend="both")
     bar.set_label(f"influence ({job.manifest.unit})", fontsize=6)
     bar.ax.tick_params(labelsize=5.5)

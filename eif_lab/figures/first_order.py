@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ from matplotlib.colors import Colormap
 
 from eif_lab.desiderata.strength import direct_influence
 from eif_lab.errors import rule_error
-from eif_lab.figures.runs import dataset_title, model_title, select_jobs, setting
-from eif_lab.figures.style import GREY, SEQUENTIAL, canvas, fit_name, log_scale
+from eif_lab.figures.panel import HATCHED, hatch, hatched_handles, mark_good
+from eif_lab.figures.runs import dataset_title, model_title, select_jobs, setting, taught_nothing
+from eif_lab.figures.style import GREY, SEQUENTIAL, canvas, fit_name, line_look, log_scale
 from eif_lab.influence.agreement import Agreement, agreement
 from eif_lab.results.job import JobResults
 
@@ -27,9 +29,11 @@ SHOWS = (
     "product of gradients) is from influence as measured, over all pairs. Left: Pearson's correlation of the two "
     "arrays over the learning rate, a curve for each number of steps. Middle: norm of the difference over the norm of "
     "the exact array; dotted: no better than predicting nothing. Right: the same error against how much a stimulus "
-    "raises itself, the mean direct influence: the view holds where it is small."
+    f"raises itself, the mean direct influence: the view holds where it is small. {HATCHED}"
 )
 MOST_CURVES = 5
+HATCHED_AROUND = 1.15
+"""The rate of a job that taught nothing is hatched so much to either side, as a ratio."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +110,15 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     correlation, error, strength = figure.subplots(1, 3)
     for number, count in enumerate(chosen_steps):
         curve = [one for one in compared_arrays if one.steps == count]
-        color = colors(0.9 * number / max(len(chosen_steps) - 1, 1))
+        look = line_look(number) | {"color": colors(0.9 * number / max(len(chosen_steps) - 1, 1))}
         rates = [one.learning_rate for one in curve]
         label = f"{count} step{'s' if count > 1 else ''}"
-        correlation.plot(rates, [one.agreement.pearson for one in curve], "o-", color=color, label=label)
-        error.plot(rates, [one.agreement.relative_error for one in curve], "o-", color=color, label=label)
+        correlation.plot(rates, [one.agreement.pearson for one in curve], label=label, **look)
+        error.plot(rates, [one.agreement.relative_error for one in curve], label=label, **look)
     draw_strength(strength, compared_arrays, colors)
+    untaught = {job.manifest.update.learning_rate or 0.0 for job, _ in pairs(jobs) if taught_nothing(job)}
+    for axes, rate in itertools.product((correlation, error), sorted(untaught - {0.0})):
+        hatch(axes, rate / HATCHED_AROUND, rate * HATCHED_AROUND, "x")
     for axes in (correlation, error):
         log_scale(axes, "x")
         axes.set_xlabel("learning rate")
@@ -119,8 +126,10 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         log_scale(axes, "y")
         axes.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
         axes.set_ylabel("relative error")
+        mark_good(axes, "better ↓")
+    mark_good(correlation, "better ↑")
     correlation.set_ylabel("correlation of exact with first order")
-    correlation.legend()
+    correlation.legend(handles=[*correlation.get_legend_handles_labels()[0], *hatched_handles(figure)])
     unit = jobs[0].manifest.unit
     strength.set_xlabel(f"mean direct influence, exact ({unit})")
     method, optimizer = fit_name(setting(jobs[0]).method), jobs[0].manifest.update.optimizer

@@ -7,9 +7,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from eif_lab.desiderata.format import interval_text, number_text, spaced
+from eif_lab.desiderata.format import interval_text, number_text, spaced, statistic_text
 from eif_lab.desiderata.verdict import INCONCLUSIVE, VIOLATED, Finding, Verdict
 from eif_lab.errors import must_be, rule_error, unknown_name
+from eif_lab.figures.panel import UNTAUGHT, Mark, draw_marks, hatch, is_untaught, limits_of, mark_good
 from eif_lab.figures.style import GREY, HOW_MARKS, LONGEST_NAME, VERDICTS, fit_name, paper_style
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE
@@ -30,11 +31,13 @@ class Row(NamedTuple):
         name: Of its job; empty where there is only one.
         finding: With its interval.
         outcome: See `finding_outcome`.
+        untaught: Whether there is no verdict because nothing was clearly taught.
     """
 
     name: str
     finding: Finding
     outcome: str
+    untaught: bool
 
 
 def plot_forest(results: JobResults | SweepResults | Sequence[Verdict], desideratum: str | None = None) -> list[Axes]:
@@ -42,7 +45,8 @@ def plot_forest(results: JobResults | SweepResults | Sequence[Verdict], desidera
 
     Each panel has its own scale, since findings have different units. Dashed is the bar, dotted is chance. A green dot
     is satisfied, a white one inconclusive; a finding that fails is a red cross where it is absent, an arrow to the left
-    where it is reversed, and one to the right where it is short.
+    where it is reversed, and one to the right where it is short. A hatched row taught nothing. An effect far beyond the
+    others stands at the edge, with a small arrow.
 
     Args:
         results: A sweep, a job, or what `judge` returns.
@@ -72,7 +76,8 @@ def plot_forest(results: JobResults | SweepResults | Sequence[Verdict], desidera
         known[verdict.desideratum] = None
         if desideratum in (None, verdict.desideratum):
             for finding in verdict.findings:
-                row = Row(name, finding, finding_outcome(finding, verdict, outcome))
+                untaught = is_untaught(finding.p_value, verdict.note)
+                row = Row(name, finding, finding_outcome(finding, verdict, outcome), untaught)
                 panels.setdefault((verdict.desideratum, finding.statistic), []).append(row)
     if not known:
         raise rule_error("results", "hold a verdict", type(results).__name__, "Try eif_lab.judge(influence).")
@@ -134,14 +139,20 @@ def stored(job: JobResults) -> list[Verdict]:
 def draw_panel(axes: Axes, desideratum: str, rows: Sequence[Row]) -> None:
     """One finding of all jobs, the first one on top."""
     first = rows[0].finding
-    for place, (_, finding, outcome) in enumerate(rows):
+    marks = []
+    for place, (_, finding, outcome, untaught) in enumerate(rows):
         look = VERDICTS[outcome] | ({"marker": HOW_MARKS[finding.how]} if outcome == VIOLATED else {})
-        axes.plot([finding.low, finding.high], [place, place], color=look["color"], linewidth=1, zorder=1)
-        axes.plot(finding.effect, place, linestyle="", zorder=2, **look)
+        marks.append(Mark(finding.effect, finding.low, finding.high, place, look))
         axes.plot([finding.threshold] * 2, [place - 0.4, place + 0.4], color=GREY, linewidth=0.8, linestyle="--")
         axes.plot([finding.chance] * 2, [place - 0.4, place + 0.4], color=GREY, linewidth=0.8, linestyle=":")
+        if untaught:
+            hatch(axes, place - 0.45, place + 0.45)
+    anchors = [first.chance, *(bar for row in rows for bar in (row.finding.chance, row.finding.threshold))]
+    taught = [mark for mark, row in zip(marks, rows) if not row.untaught]
+    draw_marks(axes, marks, limits_of(taught or marks, anchors))
+    mark_good(axes)
     places = range(len(rows))
-    axes.set_yticks(places, [two_lines(row.name) for row in rows])
+    axes.set_yticks(places, [row_title(row) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     numbers = axes.secondary_yaxis("right")
@@ -151,10 +162,11 @@ def draw_panel(axes: Axes, desideratum: str, rows: Sequence[Row]) -> None:
     numbers.spines[:].set_visible(False)
     axes.spines["left"].set_visible(False)
     bars = sorted({row.finding.threshold for row in rows})
-    title = f"{spaced(desideratum)}: {spaced(first.statistic)} > {' or '.join(f'{bar:g}' for bar in bars)}"
+    title = f"{spaced(desideratum)}: {statistic_text(first.statistic)} > {' or '.join(f'{bar:g}' for bar in bars)}"
     axes.set_title(fit_name(title, 2 * LONGEST_NAME))
 
 
-def two_lines(name: str) -> str:
-    """A job's name in at most two lines."""
-    return "\n".join(textwrap.wrap(fit_name(name, 2 * LONGEST_NAME), LONGEST_NAME, max_lines=2, placeholder="…"))
+def row_title(row: Row) -> str:
+    """A job's name in at most two lines, and below it that it taught nothing, where that is so."""
+    lines = textwrap.wrap(fit_name(row.name, 2 * LONGEST_NAME), LONGEST_NAME, max_lines=2, placeholder="…")
+    return "\n".join([*lines, UNTAUGHT] if row.untaught else lines)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 from matplotlib.lines import Line2D
 
 from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
+from eif_lab.figures.panel import (
+    BEYOND,
+    HATCHED,
+    UNTAUGHT,
+    Mark,
+    draw_marks,
+    hatch,
+    hatched_handles,
+    is_untaught,
+    limits_of,
+    mark_good,
+)
 from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
 from eif_lab.figures.style import GREY, HOW_LETTERS, MARKERS, METHODS, canvas, fit_words, order_names
 from eif_lab.results.job import JobResults
@@ -20,12 +32,11 @@ if TYPE_CHECKING:
 SHOWS = (
     "A row for each knowledge domain, a colour and a shape for each method; prompting moves no weight, the stimulus "
     "stands before the probe. First panel: correlation of the square array of statements with its transpose (1: "
-    "symmetric; the further left, the more asymmetric). The others: the findings of the desiderata logic and "
-    "negation on clozes; further right is better. Bars are 95 % intervals (the jackknife over worlds); dashed lines "
-    "are thresholds. Filled: satisfied; grey: inconclusive; white: violated, with r: reversed (below the control), "
-    "a: absent (not above it), or s: short (above it, below the threshold). Of a finding that a domain does not have "
-    "there is no mark. The horizontal axes end where the middle of the data does; what is beyond stands at the edge "
-    "without its bar's end."
+    "symmetric; the further left, the more asymmetric). The others: the findings of the desiderata logic and negation "
+    "on clozes; further right is better. Bars are 95 % intervals (the jackknife over worlds); dashed lines are "
+    "thresholds. Filled: satisfied; grey: inconclusive; white: violated, with r: reversed (below the control), a: "
+    "absent (not above it), or s: short (above it, below the threshold). Of a finding that a domain does not have "
+    f"there is no mark. {HATCHED} {BEYOND}"
 )
 PANELS = (
     ("statements", "symmetry", "correlation"),
@@ -43,9 +54,31 @@ TITLES = {
     "fall": "fall: minus contradicted less its controls (nat)",
     "gap": "gap: (entailed - contradicted) / strength",
 }
+GOOD = {"correlation": "more symmetric →"}
+"""The paper finds prompting less symmetric and calls neither better; what is not here is better to the right."""
+
 FILLINGS = {SATISFIED: GREY, INCONCLUSIVE: "0.85", VIOLATED: "white"}
-WIDEST = 3.0
-"""Ratios to a strength can be any number: axes go at most so far from zero."""
+ROW = 0.7
+"""The height of a domain's marks together."""
+
+
+class Judged(NamedTuple):
+    """A finding of a job with its place in a panel.
+
+    Attributes:
+        result: The row of the job's table.
+        place: On the vertical axis.
+        method: The job's.
+    """
+
+    result: pd.Series
+    place: float
+    method: str
+
+    @property
+    def untaught(self) -> bool:
+        """See `is_untaught`."""
+        return is_untaught(self.result.finding_p_value, self.result.note)
 
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
@@ -68,7 +101,8 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         axes.set_yticks(range(len(domains)), [fit_words(domain) for domain in domains])
         axes.set_ylim(len(domains) - 0.4, -0.6)
     figure.suptitle(f"{model_title(jobs[0])}: fine-tuning beside prompting", fontsize=8)
-    figure.legend(handles=legend(methods), loc="outside lower center", ncols=len(methods) + len(FILLINGS))
+    handles = [*legend(methods), *hatched_handles(figure)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
@@ -80,32 +114,58 @@ def draw_panel(
     methods: Sequence[str],
 ) -> None:
     """One statistic of a desideratum: a mark with its interval by domain and method."""
+    rows = []
     for number, method in enumerate(methods):
-        shift = 0.7 * ((number + 0.5) / len(methods) - 0.5)
+        shift = ROW * ((number + 0.5) / len(methods) - 0.5)
         for job in jobs:
             result = finding(job, *judged) if setting(job).method == method else None
             if result is not None:
-                draw_mark(axes, result, domains.index(setting(job).dataset) + shift, method)
-                axes.axvline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
+                rows.append(Judged(result, domains.index(setting(job).dataset) + shift, method))
+    draw_findings(axes, rows, finding_limits(rows), ROW / len(methods))
     for border in range(1, len(domains)):
         axes.axhline(border - 0.5, color="0.9", linewidth=0.5, zorder=0)
-    low, high = axes.get_xlim()
-    axes.set_xlim(max(low, -WIDEST), min(high, WIDEST))
     axes.set_title(TITLES[judged[1]])
+    mark_good(axes, GOOD.get(judged[1], "better →"))
     axes.tick_params(axis="y", length=0)
 
 
-def draw_mark(axes: Axes, result: pd.Series, place: float, method: str) -> None:
-    """A finding: colour and shape tell the method, filling the verdict."""
-    color = METHODS.get(method, "black")
+def finding_limits(rows: Sequence[Judged], anchors: Iterable[float] = ()) -> tuple[float, float]:
+    """The limits of panels that show these findings, with chance and bars in them, and other anchors."""
+    marks = [mark_of(row) for row in rows if not row.untaught]
+    return limits_of(marks, [0.0, *anchors, *(float(row.result.threshold) for row in rows)])
+
+
+def mark_of(row: Judged) -> Mark:
+    """A finding's mark: colour and shape tell the method, filling the verdict."""
+    result, color = row.result, METHODS.get(row.method, "black")
     filling = color if result.finding_verdict == SATISFIED else FILLINGS[result.finding_verdict]
-    axes.plot([result.low, result.high], [place, place], color=color, linewidth=1, zorder=1)
-    axes.plot(
-        result.effect, place, MARKERS.get(method, "o"), color=color, markerfacecolor=filling, label=method, zorder=2
-    )
-    if result.finding_how:
-        letter = HOW_LETTERS[result.finding_how]
-        axes.annotate(letter, (result.high, place), (2, 0), textcoords="offset points", fontsize=5.5, va="center")
+    look = {"marker": MARKERS.get(row.method, "o"), "color": color, "markerfacecolor": filling, "label": row.method}
+    return Mark(float(result.effect), float(result.low), float(result.high), row.place, look)
+
+
+def draw_findings(axes: Axes, rows: Sequence[Judged], limits: tuple[float, float], height: float) -> None:
+    """Findings with their bars, a letter beside each that is violated, and hatching instead where nothing was taught.
+
+    Args:
+        axes: The panel.
+        rows: What is in it.
+        limits: Of its horizontal axis.
+        height: That of a row.
+    """
+    for row in rows:
+        result, place, method = row
+        axes.axvline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
+        if row.untaught:
+            hatch(axes, place - height / 2, place + height / 2)
+            axes.annotate(
+                f"{fit_words(method)}: {UNTAUGHT}", (limits[0], place), (3, 0), textcoords="offset points",
+                fontsize=5.5, va="center", bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4}, zorder=1,
+            )  # fmt: skip
+        if result.finding_how:
+            beside = min(result.high, limits[1]), place
+            letter = HOW_LETTERS[result.finding_how]
+            axes.annotate(letter, beside, (2, 0), textcoords="offset points", fontsize=5.5, va="center")
+    draw_marks(axes, [mark_of(row) for row in rows if not row.untaught], limits)
 
 
 def legend(methods: Sequence[str]) -> list[Line2D]:

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from eif_lab.data.worlds import domains
+from eif_lab.desiderata.evaluation import TAUGHT_ALPHA
 from eif_lab.desiderata.selection import select_readout
 from eif_lab.errors import rule_error
 from eif_lab.figures.style import LONGEST_LINE, fit_name, fit_words
@@ -155,6 +156,13 @@ def judged_array(job: JobResults) -> xr.DataArray:
     """The job's array (stimulus, probe) that was judged: first seed, last step, first readout."""
     array = job.influence
     return select_readout(array, str(array["readout"].values[0])).transpose("stimulus", "probe").load()
+
+
+def taught_nothing(job: JobResults) -> bool:
+    """Whether the job's strength is not clearly above zero; False of a job of before, of which that is not known."""
+    strength = job.manifest.strength
+    known = "p_value" in strength
+    return known and (strength["p_value"] is None or not strength["p_value"] <= TAUGHT_ALPHA)
 
 
 def finding(job: JobResults, desideratum: str, statistic: str | None = None) -> pd.Series | None:

@@ -12,8 +12,18 @@ from scipy import special
 
 from eif_lab.desiderata.selection import clean, related, unread
 from eif_lab.desiderata.statistics import effective_number
-from eif_lab.figures.runs import IMAGES, dataset_title, finding, judged_array, model_title, select_jobs, setting
-from eif_lab.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, canvas, finding_text
+from eif_lab.figures.panel import HATCHED, UNTAUGHT, hatch, mark_good
+from eif_lab.figures.runs import (
+    IMAGES,
+    dataset_title,
+    finding,
+    judged_array,
+    model_title,
+    select_jobs,
+    setting,
+    taught_nothing,
+)
+from eif_lab.figures.style import BLUE, GREY, VERMILION, canvas, finding_text, line_look
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -21,15 +31,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWS = (
-    "Left: Lorenz curves: the share of a stimulus's |I| that the least moved probes have together, mean over "
-    "stimuli. The diagonal is influence spread evenly, the dashed curve that of Gaussian noise; the further below, "
-    "the fewer probes are moved. Right: the effective number of probes moved, 1 / sum(p^2) with p = |I| / sum |I|, "
-    "by stimulus (box: quartiles; whiskers: 5th to 95th percentile), as a share of all probes; the diamond is the "
-    "share that a stimulus is related to, so that the right number moved would lie on it. Beside it how well |I| "
-    "tells related probes from the stimulus's own foils, or its class from others (average precision above chance), "
-    "with its 95 % interval and the sparsity desideratum's verdict."
+    "Left: Lorenz curves: the share of a stimulus's |I| that the least moved probes have together, mean over stimuli. "
+    "The diagonal is influence spread evenly, the dashed curve that of Gaussian noise; the further below, the fewer "
+    "probes are moved. Right: the effective number of probes moved, 1 / sum(p^2) with p = |I| / sum |I|, by stimulus "
+    "(box: quartiles; whiskers: 5th to 95th percentile), as a share of all probes; the diamond is the share that a "
+    "stimulus is related to, so that the right number moved would lie on it. Beside it how well |I| tells related "
+    "probes from the stimulus's own foils, or its class from others (average precision above chance), with its 95 % "
+    f"interval and the sparsity desideratum's verdict. {HATCHED}"
 )
-COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK, YELLOW)
 POINTS = 101
 
 
@@ -93,8 +102,11 @@ def draw_lorenz(axes: Axes, jobs: Sequence[JobResults]) -> None:
     at = np.linspace(0, 1, POINTS)
     axes.plot(at, at, color=GREY, linewidth=0.8, label="spread evenly")
     axes.plot(at, gaussian_lorenz(at), color=GREY, linewidth=0.8, linestyle="--", label="Gaussian noise")
-    for job, color in zip(jobs, COLOURS):
-        axes.plot(at, lorenz(moving_rows(job).values, at), color=color, label=dataset_title(job))
+    for number, job in enumerate(jobs):
+        label = f"{dataset_title(job)}, {UNTAUGHT}" if taught_nothing(job) else dataset_title(job)
+        look = line_look(number) | {"markevery": (number * POINTS // 20, POINTS // 5), "markersize": 3}
+        axes.plot(at, lorenz(moving_rows(job).values, at), label=label, **look)
+    mark_good(axes, "sparser ↓")
     axes.set_aspect("equal")
     axes.set_xlabel("share of the probes, least moved first")
     axes.set_ylabel("share of |I|")
@@ -119,14 +131,18 @@ def draw_numbers(axes: Axes, jobs: Sequence[JobResults]) -> None:
         label="related probes",
     )
     for place, job in zip(places, jobs):
+        if taught_nothing(job):
+            hatch(axes, place - 0.45, place + 0.45)
         result = finding(job, "sparsity")
         if result is not None:
             axes.text(
                 1.03, place, finding_text(result), fontsize=6.5, va="center", transform=axes.get_yaxis_transform()
             )
     axes.text(1.03, 1.0, "average precision, above chance", fontsize=6.5, va="bottom", transform=axes.transAxes)
-    axes.set_yticks(places, [dataset_title(job) for job in jobs])
+    titles = [f"{dataset_title(job)}\n{UNTAUGHT}" if taught_nothing(job) else dataset_title(job) for job in jobs]
+    axes.set_yticks(places, titles)
+    mark_good(axes, "good: on the diamond")
     axes.set_ylim(len(jobs) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.set_xlabel("effective number of probes moved, as a share of all")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12))
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.12))

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from eif_lab.errors import rule_error
 from eif_lab.figures.bounding import of_learners
 from eif_lab.figures.caption import number
+from eif_lab.figures.panel import BEYOND, HATCHED, Mark, draw_marks, hatch, hatched_handles, mark_good, robust_limits
 from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
-from eif_lab.figures.style import BLACK, BLUE, GREY, ORANGE, PURPLE, canvas, fit_name, fit_words, order_names
+from eif_lab.figures.style import (
+    BLACK,
+    GREY,
+    MARKERS,
+    OPTIMIZERS,
+    OTHER_OPTIMIZER,
+    canvas,
+    fit_name,
+    fit_words,
+    order_names,
+)
 from eif_lab.learners.imitation import title as learner_title
 from eif_lab.results.job import JobResults
 
@@ -23,18 +35,19 @@ SHOWS = (
     "A column for each knowledge domain. Reach: the influence on what follows less its controls, over the strength; "
     "converse: the influence on what does not follow, the stimulus read backwards, less its controls, over the "
     "strength. The upper two rows are against the strength that the learning rate was calibrated to, the lower two "
-    "against the number of steps at one strength. A line for each optimizer and method, with 95 % intervals "
-    "(Fieller's, over worlds). Filled: that strength was reached; hollow: it was not, and the number above it is "
-    "what was reached, in nats. A cross at the bottom: the stimuli were not clearly taught anything, so that there "
-    "is no ratio. Dashed: the bar, above which reach, and below which the converse has to be. Chance is 0. Grey lines: "
-    "reference learners on the same probes, in shares of what perfect is taught, which does what the relations say; "
-    "bag of words counts shared words, faint passes on a twentieth. The vertical axes end at twice what was stated."
+    "against the number of steps at one strength. A line for each optimizer (colour and dash) and method (shape), "
+    "with 95 % intervals (Fieller's, over worlds). Filled: that strength was reached; hollow: it was not, and the "
+    f"number above it is what was reached, in nats. {HATCHED} There is no ratio then, but a cross at the bottom in the "
+    "line's colour. Dashed: the bar, above which reach, and below which the converse has to be. Chance is 0. Grey "
+    "lines: reference learners on the same probes, in shares of what perfect is taught, which does what the relations "
+    f"say; bag of words counts shared words, faint passes on a twentieth. {BEYOND}"
 )
 LEARNERS = {"perfect": "-", "bag_of_words": ":", "faint": "-."}
-OPTIMIZERS = {"sgd": BLUE, "adam": ORANGE, "adamw": PURPLE}
-MARKS = {"full": "o", "lora": "s", "adapter": "D"}
 STATISTICS = {"reach": "reach", "converse_held": "converse / strength"}
-HIGHEST = 2.0
+GOOD = {"reach": "better ↑", "converse_held": "better ↓"}
+HATCHED_AROUND = 1.1
+"""The place of a job that taught nothing is hatched so much to either side, as a ratio."""
+
 APART = 1.06
 """Marks of different lines at one place stand side by side, at this ratio."""
 
@@ -110,16 +123,20 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     rows = [(axis, statistic) for axis in axes_of for statistic in STATISTICS]
     figure = canvas(max(5.0, 0.8 + 2.4 * len(names)), 0.9 + 1.7 * len(rows))
     grid = figure.subplots(len(rows), len(names), squeeze=False, sharey="row", sharex="row")
-    for column, name in enumerate(names):
-        of_domain = [job for job in jobs if setting(job).dataset == name]
-        learners = of_learners(of_domain[0], list(LEARNERS))
+    of_domains = {name: [job for job in jobs if setting(job).dataset == name] for name in names}
+    learners_of = {name: of_learners(each[0], list(LEARNERS)) for name, each in of_domains.items()}
+    limits = {row: row_limits(of_domains.values(), learners_of.values(), *row) for row in rows}
+    for column, (name, of_domain) in enumerate(of_domains.items()):
+        learners = learners_of[name]
         for axes, (axis, statistic) in zip(grid[:, column], rows):
             for rule, found in learners.items():
                 if statistic in found:
                     label = learner_title(rule).removeprefix("reference ")
                     axes.axhline(found[statistic], color=GREY, linestyle=LEARNERS[rule], linewidth=0.8, label=label)
-            for place, (curve, each) in enumerate(lines(of_domain, axis).items()):
-                draw_line(axes, each, axis, statistic, curve, shift=APART**place)
+            for count, (curve, each) in enumerate(lines(of_domain, axis).items()):
+                points = judged_points(each, axis, statistic, APART**count)
+                draw_line(axes, points, curve, limits[axis, statistic], below=count % 2 == 1)
+            mark_good(axes, GOOD[statistic])
             places = sorted({axis.place(job) for each in lines(of_domain, axis).values() for job in each})
             axes.set_xscale("log")
             axes.set_xticks(places, [f"{place:g}" for place in places])
@@ -129,10 +146,9 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         grid[0, column].set_title(fit_words(name))
     for row, (_, statistic) in zip(grid, rows):
         row[0].set_ylabel(STATISTICS[statistic])
-        low, high = row[0].get_ylim()
-        row[0].set_ylim(max(low, -HIGHEST), min(high, HIGHEST))
     figure.suptitle(model_title(jobs[0]), fontsize=8)
     handles = {label: handle for axes in grid.ravel() for handle, label in zip(*axes.get_legend_handles_labels())}
+    handles |= {patch.get_label(): patch for patch in hatched_handles(figure)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure
 
@@ -151,35 +167,105 @@ def displayed_value(statistic: str, value: float) -> float:
     return 1 - value if statistic == "converse_held" else value
 
 
-def draw_line(
-    axes: Axes, jobs: Sequence[JobResults], axis: Axis, statistic: str, curve: Curve, *, shift: float = 1.0
-) -> None:
-    """One line with its intervals; a mark is hollow where the strength was not reached."""
-    color, marker = OPTIMIZERS.get(curve.optimizer, BLACK), MARKS.get(curve.method, "o")
-    axes.axhline(0, color="0.85", linewidth=0.5, zorder=0)
-    judged: list[tuple[float, float]] = []
+class Point(NamedTuple):
+    """A job on its line.
+
+    Attributes:
+        job: Which.
+        result: Its finding.
+        place: On the horizontal axis.
+        effect, low, high: The statistic as it is drawn.
+    """
+
+    job: JobResults
+    result: pd.Series
+    place: float
+    effect: float
+    low: float
+    high: float
+
+    @property
+    def taught(self) -> bool:
+        """Whether there is a ratio."""
+        return bool(np.isfinite(self.result.finding_p_value))
+
+
+def judged_points(jobs: Sequence[JobResults], axis: Axis, statistic: str, shift: float = 1.0) -> list[Point]:
+    """The points of one line, of the jobs of which the statistic was judged."""
+    points = []
     for job in jobs:
-        result, place = finding(job, "logic", statistic), axis.place(job) * shift
-        if result is None:
-            continue
-        axes.axhline(displayed_value(statistic, result.threshold), color=BLACK, linewidth=0.6, linestyle="--", zorder=0)
-        if not np.isfinite(result.finding_p_value):
+        if (result := finding(job, "logic", statistic)) is not None:
+            effect, low, high = (displayed_value(statistic, float(result[end])) for end in ("effect", "low", "high"))
+            points.append(Point(job, result, axis.place(job) * shift, effect, min(low, high), max(low, high)))
+    return points
+
+
+def row_limits(
+    of_domains: Iterable[Sequence[JobResults]],
+    learners: Iterable[Mapping[str, Mapping[str, float]]],
+    axis: Axis,
+    statistic: str,
+) -> tuple[float, float]:
+    """The vertical limits of a row of panels, with chance, bars and reference learners in them."""
+    points = [
+        point
+        for of_domain in of_domains
+        for each in lines(of_domain, axis).values()
+        for point in judged_points(each, axis, statistic)
+    ]
+    bars = [displayed_value(statistic, float(point.result.threshold)) for point in points]
+    reached = [found[statistic] for each in learners for found in each.values() if statistic in found]
+    return robust_limits([(one.effect, one.low, one.high) for one in points if one.taught], [0.0, *bars, *reached])
+
+
+def draw_line(
+    axes: Axes, points: Sequence[Point], curve: Curve, limits: tuple[float, float], *, below: bool = False
+) -> None:
+    """One line with its intervals; a mark is hollow where the strength was not reached.
+
+    Args:
+        axes: The panel.
+        points: In their order along the line.
+        curve: Which line.
+        limits: Of the vertical axis.
+        below: Whether what was reached is written below the intervals, not above.
+    """
+    line, marker = OPTIMIZERS.get(curve.optimizer, OTHER_OPTIMIZER), MARKERS.get(curve.method, "o")
+    color = line["color"]
+    axes.axhline(0, color="0.85", linewidth=0.5, zorder=0)
+    for point in points:
+        bar, place = displayed_value(point.result.statistic, point.result.threshold), point.place
+        axes.axhline(bar, color=BLACK, linewidth=0.6, linestyle="--", zorder=0)
+        if not point.taught:
+            hatch(axes, place / HATCHED_AROUND, place * HATCHED_AROUND, "x")
             axes.plot(place, 0.03, "x", color=color, transform=axes.get_xaxis_transform(), markersize=3)
-            continue
-        judged.append((place, displayed_value(statistic, result.effect)))
-        ends = [displayed_value(statistic, end) for end in (result.low, result.high)]
-        axes.plot([place, place], ends, color=color)
-        draw_mark(axes, job, judged[-1], top=min(max(ends), HIGHEST), color=color, marker=marker)
-    if judged:
+    taught = [point for point in points if point.taught]
+    for point in taught:
+        mark = draw_point(axes, point, limits, {"color": color, "marker": marker})
+        if mark.look["markerfacecolor"] == "white":
+            write_reached(axes, point, limits, color, below=below)
+    if taught:
         label = f"{fit_name(curve.optimizer)}, {fit_words(curve.method)}"
-        axes.plot(*zip(*judged), color=color, linewidth=0.9, marker=marker, markersize=0, label=label)
+        through = [(point.place, point.effect) for point in taught]
+        axes.plot(*zip(*through), linewidth=0.9, marker=marker, markersize=3.5, label=label, **line)
 
 
-def draw_mark(axes: Axes, job: JobResults, place: tuple[float, float], *, top: float, color: str, marker: str) -> None:
-    """One mark; hollow, and with what was reached above its interval, where the strength was not."""
-    calibration = job.manifest.update.calibration
+def draw_point(axes: Axes, point: Point, limits: tuple[float, float], look: Mapping[str, Any]) -> Mark:
+    """One mark; hollow where the strength was not reached."""
+    calibration = point.job.manifest.update.calibration
     reached = calibration is None or calibration.reached
-    axes.plot(*place, marker, color=color, markerfacecolor=color if reached else "white", markersize=4, zorder=3)
-    if calibration is not None and not reached:
-        text = number(calibration.strength)
-        axes.annotate(text, (place[0], top), (0, 2), textcoords="offset points", fontsize=5.5, ha="center", color=color)
+    look = {**look, "markerfacecolor": look["color"] if reached else "white", "markersize": 4, "zorder": 3}
+    mark = Mark(point.effect, point.low, point.high, point.place, look)
+    draw_marks(axes, [mark], limits, "y")
+    return mark
+
+
+def write_reached(axes: Axes, point: Point, limits: tuple[float, float], color: str, *, below: bool) -> None:
+    """The strength that was reached, beside the end of the interval."""
+    calibration = point.job.manifest.update.calibration
+    assert calibration is not None
+    at, offset, align = (max(point.low, limits[0]), -2, "top") if below else (min(point.high, limits[1]), 2, "bottom")
+    axes.annotate(
+        number(calibration.strength), (point.place, at), (0, offset), textcoords="offset points", fontsize=5.5,
+        ha="center", va=align, color=color, gid="reached",
+    )  # fmt: skip

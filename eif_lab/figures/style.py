@@ -34,12 +34,27 @@ log = logging.getLogger(__name__)
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
-GREY = "0.55"
+GREY, DARK = "0.55", "0.25"
+
+GOOD, HATCH = "#00664B", "0.8"
+"""Of the words that say what is good in a panel, and of the lines over what was taught nothing."""
+
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK)
+DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
+SHAPES = ("o", "s", "D", "^", "v", "P")
+"""What the lines of a panel go through, one after another, so that they are not told apart by colour alone."""
 
 METHODS = {"full": BLUE, "lora": SKY, "adapter": GREEN, "ia3": PURPLE, "peft": BLACK, "prompt": VERMILION}
 """Colours of the methods, in the order in which they are shown."""
 
 MARKERS = {"full": "o", "lora": "s", "adapter": "D", "ia3": "v", "peft": "P", "prompt": "^"}
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "sgd": {"color": BLUE, "linestyle": "-"},
+    "adam": {"color": VERMILION, "linestyle": "--"},
+    "adamw": {"color": ORANGE, "linestyle": "-."},
+}
+OTHER_OPTIMIZER: dict[str, Any] = {"color": BLACK, "linestyle": ":"}
 
 VERDICTS: dict[str, dict[str, Any]] = {
     SATISFIED: {"marker": "o", "color": GREEN, "markerfacecolor": GREEN},
@@ -75,6 +90,7 @@ RULES = {
     "ps.fonttype": 42,
     "font.size": 8.0,
     "axes.titlesize": 8.0,
+    "axes.titlepad": 11.0,  # what is good in a panel is written between the two
     "axes.labelsize": 8.0,
     "xtick.labelsize": 7.0,
     "ytick.labelsize": 7.0,
@@ -137,6 +153,15 @@ def show_array(axes: Axes, values: Float[np.ndarray, "rows columns"], scale: flo
     return axes.imshow(
         values, cmap=DIVERGING, vmin=-scale, vmax=scale, aspect="equal", interpolation="nearest", rasterized=True
     )
+
+
+def line_look(number: int) -> dict[str, Any]:
+    """Colour, dash and shape of a panel's line with this number."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": DASHES[number % len(DASHES)],
+        "marker": SHAPES[number % len(SHAPES)],
+    }
 
 
 def fit_words(name: str) -> str:

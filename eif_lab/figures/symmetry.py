@@ -12,9 +12,11 @@ from jaxtyping import Float
 from eif_lab.desiderata.selection import same_sample
 from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.array import order
-from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs, setting
+from eif_lab.figures.panel import BEYOND, HATCHED, UNTAUGHT, draw_points, hatch, mark_good, robust_limits
+from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs, setting, taught_nothing
 from eif_lab.figures.style import (
     BLUE,
+    CLIP,
     GREY,
     LONGEST_CLASS,
     canvas,
@@ -36,8 +38,12 @@ SHOWS = (
     "left: the exact array, every update run; its first-order prediction at the same learning rate, on the same "
     "colours; the exact array averaged by class; and each pair both ways, I[i, j] against I[j, i], i not j, on the "
     "diagonal where influence is symmetric. The correlation and its 95 % interval are the symmetry desideratum's. "
-    "Colours end at the 99th percentile of |I|; blue: the target became less likely."
+    f"Colours end at the 99th percentile of |I|; blue: the target became less likely. {HATCHED} {BEYOND}"
 )
+
+
+TITLES = (("exact", "symmetric: mirrored in the diagonal"), ("first-order prediction", "good: like the exact one"))
+"""Of the two arrays, and what is good in each."""
 
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
@@ -72,17 +78,22 @@ def draw_row(axes: np.ndarray, job: JobResults, predicted: JobResults | None) ->
     array = by_class(judged_array(job))
     unit = job.manifest.unit
     arrays = [array] + ([by_class(judged_array(predicted))] if predicted else [])
+    untaught = f", {UNTAUGHT}" if taught_nothing(job) else ""
     scale = color_limit(*(one.values for one in arrays))
-    for place, one, title in zip(axes, arrays, ("exact", "first-order prediction")):
+    for place, one, (title, good) in zip(axes, arrays, TITLES):
         image = show_array(place, one.values, scale)
         mark_classes(place, one)
         place.set_title(title)
+        mark_good(place, good)
     if predicted is None:
         axes[1].set_axis_off()
-    axes[0].set_ylabel(wrap_title(f"{dataset_title(job)}, {model_title(job)}") + "\nstimulus, by class")
+    axes[0].set_ylabel(wrap_title(f"{dataset_title(job)}, {model_title(job)}") + f"{untaught}\nstimulus, by class")
     axes[0].figure.colorbar(image, ax=list(axes[:2]), label=f"influence ({unit})", shrink=0.8, extend="both")
     draw_classes(axes[2], array, unit)
     draw_pairs(axes[3], array, unit)
+    if taught_nothing(job):
+        for place in axes[2:]:  # the array itself would be hidden
+            hatch(place)
     result = finding(job, "symmetry")
     if result is not None:
         effect, verdict = finding_text(result).rsplit(", ", 1)
@@ -133,6 +144,7 @@ def draw_classes(axes: Axes, array: xr.DataArray, unit: str) -> None:
     axes.set_xticks([])
     axes.set_xlabel("probe's class")
     axes.set_title("exact, mean by class")
+    mark_good(axes, TITLES[0][1])
     axes.tick_params(length=0)
     axes.figure.colorbar(image, ax=axes, label=f"mean influence ({unit})", shrink=0.8, extend="both")
 
@@ -142,10 +154,10 @@ def draw_pairs(axes: Axes, array: xr.DataArray, unit: str) -> None:
     upper = np.triu_indices(len(array), 1)
     pairs = np.stack([array.values[upper], array.values.T[upper]])
     there, back = pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
-    if pairs.size:
-        ends = [pairs.min(), pairs.max()]
-        axes.plot(ends, ends, color=GREY, linewidth=0.8, zorder=0)
-    axes.scatter(there, back, s=2, color=BLUE, alpha=0.25, linewidths=0, rasterized=True)
+    limits = robust_limits(pairs.reshape(-1, 1), most=CLIP)
+    axes.plot(limits, limits, color=GREY, linewidth=0.8, zorder=0)
+    draw_points(axes, there, back, (limits, limits), s=2, color=BLUE, alpha=0.25)
+    mark_good(axes, "symmetric: on the line")
     axes.set_aspect("equal")
     axes.set_xlabel(f"I[i, j] ({unit})")
     axes.set_ylabel(f"I[j, i] ({unit})")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib.lines import Line2D
 
 from eif_lab.data.worlds import domains
 from eif_lab.figures.bounding import of_learners
-from eif_lab.figures.prompting import WIDEST, draw_mark, legend
+from eif_lab.figures.panel import BEYOND, HATCHED, hatched_handles, mark_good
+from eif_lab.figures.prompting import ROW, Judged, draw_findings, finding_limits, legend
 from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
 from eif_lab.figures.style import BLACK, GREY, METHODS, canvas, fit_words, order_names
 from eif_lab.results.bounds import LEARNERS
@@ -22,17 +23,15 @@ if TYPE_CHECKING:
 
 SHOWS = (
     "Reach, the influence on what follows less its controls, over the strength: the influence on what is stated less "
-    "its controls. A row of panels for where the background is (what is known beforehand: in the weights, where it was "
-    "taught or is from pre-training, or read in the context), a column for where the stimulus is; a line in each for "
-    "each knowledge domain that has a "
-    "background, a mark for each job. Bars are 95 % intervals (Fieller's, over worlds). Dotted: 0, which is chance. "
-    "Dashed: the bar. Filled: satisfied; grey: inconclusive; white: violated, with r: reversed (below "
-    "the control), a: absent (not above it), or s: short (above it, below the bar). Where the stimuli were not clearly "
-    "taught anything there is no ratio, and words instead of a mark. Black: reference learners on the same probes, one "
-    "that does what the relations say (three-pointed star) and one that only counts shared words (cross), in shares of "
-    "what the first is taught. Where reach is low with the background in the weights and high with it in the "
-    "context, the background was not at hand; where it is low in the left column and high in the right one, the "
-    "stimulus was learnt, and not used. The horizontal axes end where the middle of the data does."
+    "its controls. A row of panels for where the background is (what is known beforehand: in the weights, where it "
+    "was taught or is from pre-training, or read in the context), a column for where the stimulus is; a line in each "
+    "for each knowledge domain that has a background, a mark for each job. Bars are 95 % intervals (Fieller's, over "
+    "worlds). Dotted: 0, which is chance. Dashed: the bar. Filled: satisfied; grey: inconclusive; white: violated, "
+    f"with r: reversed (below the control), a: absent (not above it), or s: short (above it, below the bar). {HATCHED} "
+    "Black: reference learners on the same probes, one that does what the relations say (three-pointed star) and one "
+    "that only counts shared words (cross), in shares of what the first is taught. Where reach is low with the "
+    "background in the weights and high with it in the context, the background was not at hand; where it is low in "
+    f"the left column and high in the right one, the stimulus was learnt, and not used. {BEYOND}"
 )
 BACKGROUNDS = {("taught", "known"): "background in weights", ("context",): "background in the context"}
 STIMULI = {False: "stimulus in weights", True: "stimulus in the context"}
@@ -55,59 +54,65 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     methods = order_names([setting(job).method for job in jobs], list(METHODS))
     figure = canvas(8.0, 1.4 + 0.8 * len(names))
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
-    for row, (backgrounds, title_start) in zip(grid, BACKGROUNDS.items()):
-        for axes, (read, title) in zip(row, STIMULI.items()):
-            draw_panel(axes, cell(jobs, backgrounds, read), names)
-            axes.set_title(f"{title_start}, {title}")
+    cells = [(backgrounds, read) for backgrounds in BACKGROUNDS for read in STIMULI]
+    rows = {cell: judged_rows(jobs_in(jobs, *cell), names) for cell in cells}
+    learners = {cell: reach_of_learners(jobs_in(jobs, *cell), names) for cell in cells}
+    reached = [reach for each in learners.values() for _, reach, _ in each]
+    limits = finding_limits([row for each in rows.values() for row in each], reached)
+    for axes, cell in zip(grid.ravel(), cells):
+        draw_panel(axes, rows[cell], learners[cell], limits)
+        axes.set_title(f"{BACKGROUNDS[cell[0]]}, {STIMULI[cell[1]]}")
+        for border in range(1, len(names)):
+            axes.axhline(border - 0.5, color="0.9", linewidth=0.5, zorder=0)
     for axes in grid[:, 0]:
         axes.set_yticks(range(len(names)), [fit_words(name) for name in names])
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
-    low, high = grid[0, 0].get_xlim()
-    grid[0, 0].set_xlim(max(low, -WIDEST), min(high, WIDEST))
     for axes in grid[1]:
         axes.set_xlabel("reach: gain / strength")
     figure.suptitle(model_title(jobs[0]), fontsize=8)
-    learners = [
+    marks = [
         Line2D([], [], color=BLACK, marker=LEARNER_MARKS[rule], linestyle="", label=f"learner: {title}")
         for rule, title in LEARNERS.items()
     ]
-    handles = [*legend(methods), *learners]
+    handles = [*legend(methods), *marks, *hatched_handles(figure)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
     return figure
 
 
-def cell(jobs: Sequence[JobResults], backgrounds: Collection[str], read: bool) -> list[JobResults]:
+def jobs_in(jobs: Sequence[JobResults], backgrounds: Collection[str], read: bool) -> list[JobResults]:
     """The jobs with one of these backgrounds whose stimuli are read, or else trained on."""
     those = [(job, setting(job)) for job in jobs]
     return [job for job, run in those if run.background in backgrounds and (run.method == "prompt") == read]
 
 
-def draw_panel(axes: Axes, jobs: Sequence[JobResults], names: Sequence[str]) -> None:
-    """One cell of the two by two: reach by domain, with the reference learners."""
-    axes.axvline(0, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
+def judged_rows(jobs: Sequence[JobResults], names: Sequence[str]) -> list[Judged]:
+    """Reach of the jobs of one panel, those of a domain below each other."""
+    rows = []
     for place, name in enumerate(names):
         those = [job for job in jobs if setting(job).dataset == name]
         for number, job in enumerate(those):
-            result = finding(job, "logic", "reach")
-            if result is None:
-                continue
-            shift = 0.6 * ((number + 0.5) / len(those) - 0.5)
-            axes.axvline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
-            if np.isfinite(result.finding_p_value):
-                draw_mark(axes, result, place + shift, setting(job).method)
-            else:
-                remark = f"{setting(job).method}: not clearly taught"
-                axes.annotate(
-                    remark,
-                    (result.threshold, place + shift),
-                    (6, 0),
-                    textcoords="offset points",
-                    fontsize=5.5,
-                    va="center",
-                )
-        for rule, found in (of_learners(those[0], list(LEARNERS)) if those else {}).items():
-            if "reach" in found:
-                axes.plot(found["reach"], place, LEARNER_MARKS[rule], color=BLACK, label=rule, zorder=1)
-    for border in range(1, len(names)):
-        axes.axhline(border - 0.5, color="0.9", linewidth=0.5, zorder=0)
+            if (result := finding(job, "logic", "reach")) is not None:
+                rows.append(Judged(result, place + ROW * ((number + 0.5) / len(those) - 0.5), setting(job).method))
+    return rows
+
+
+def reach_of_learners(jobs: Sequence[JobResults], names: Sequence[str]) -> list[tuple[str, float, int]]:
+    """Rule, reach and place of the reference learners of one panel."""
+    first = {setting(job).dataset: job for job in reversed(jobs)}
+    learnt = {place: of_learners(first[name], list(LEARNERS)) for place, name in enumerate(names) if name in first}
+    return [
+        (rule, each["reach"], at) for at, found in learnt.items() for rule, each in found.items() if "reach" in each
+    ]
+
+
+def draw_panel(
+    axes: Axes, rows: Sequence[Judged], learners: Sequence[tuple[str, float, int]], limits: tuple[float, float]
+) -> None:
+    """One cell of the two by two: reach by domain, with the reference learners."""
+    axes.axvline(0, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
+    most = max(Counter(round(row.place) for row in rows).values(), default=1)
+    draw_findings(axes, rows, limits, ROW / most)
+    for rule, reach, place in learners:
+        axes.plot(reach, place, LEARNER_MARKS[rule], color=BLACK, label=rule, zorder=1)
+    mark_good(axes)
     axes.tick_params(axis="y", length=0)

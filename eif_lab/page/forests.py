@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from eif_lab.desiderata.format import spaced
+from eif_lab.desiderata.format import spaced, statistic_text
 from eif_lab.page.arrays import shorten
 from eif_lab.page.facts import mark
 from eif_lab.page.matrix import Matrix
@@ -27,7 +27,7 @@ def forests(told: Matrix) -> dict[str, Any]:
             for one in judged.findings:
                 if not all(math.isfinite(one[key]) for key in ("effect", "low", "high")):
                     continue
-                title = f"{spaced(judged.desideratum)}: {spaced(one['statistic'])}"
+                title = f"{spaced(judged.desideratum)}: {statistic_text(one['statistic'])}"
                 chart = charts.setdefault(
                     (judged.desideratum, one["statistic"]),
                     {"title": title, "bar": float(one["threshold"]), "rows": []},

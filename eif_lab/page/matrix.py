@@ -191,12 +191,21 @@ def row_labels(jobs: Sequence[JobResults], names: Sequence[str], groups: Sequenc
     vary = [len({one[place] for one in parts} - {""}) > 1 for place in range(3)]
     plain = [" ".join(text for text, varies in zip(one, vary) if varies and text) for one in parts]
     labels = list(names)
+    shown = short_overrides([list(map(str, job.manifest.overrides)) for job in jobs])
     for indices in groups:
-        overrides = [[str(one) for one in jobs[index].manifest.overrides] for index in indices]
+        overrides = [shown[index] for index in indices]
         told = unique_names([plain[index] for index in indices], overrides)
         for index, label in zip(indices, told):
             labels[index] = label.strip() or " ".join(filter(None, parts[index][:2])) or names[index]
     return [shorten(label, LONGEST_LABEL) for label in labels]
+
+
+def short_overrides(overrides: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Overrides by the last part of their names, ``strength=1``; the whole where two names end alike."""
+    keys = {one.partition("=")[0] for each in overrides for one in each}
+    ends = Counter(key.rpartition(".")[2] for key in keys)
+    short = {key: end if ends[end := key.rpartition(".")[2]] == 1 else key for key in keys}
+    return [["=".join([short[key], *rest]) for key, *rest in (one.split("=", 1) for one in each)] for each in overrides]
 
 
 def story(told: Matrix) -> str:

@@ -37,6 +37,7 @@ from eif_lab.figures import (
 from eif_lab.figures.caption import caption
 from eif_lab.figures.runs import find_jobs, judged_array, setting
 from eif_lab.figures.style import paper_style, save
+from eif_lab.perturbations.noise import Noise
 from eif_lab.results.manifest import manifest_text
 from eif_lab.results.tables import sweep_table
 
@@ -134,6 +135,72 @@ def test_nothing_that_is_drawn_is_cut_off(name, figures):
     box = figure.get_tightbbox()
     width, height = figure.get_size_inches()
     assert box.x0 > -0.02 and box.y0 > -0.02 and box.x1 < width + 0.02 and box.y1 < height + 0.02
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_panel_says_what_is_good_in_it(name, figures):
+    panels = [axes for axes in figures[name].axes if axes.axison and axes.get_label() != "<colorbar>"]
+    assert panels
+    for axes in panels:
+        assert [text.get_text() for text in axes.texts if text.get_gid() == "good"], axes.get_title()
+
+
+@pytest.mark.parametrize("name", ["prompting", "methods"])
+def test_a_job_far_beyond_the_others_does_not_set_the_scale(name, runs, make_job, tmp_path):
+    jobs = jobs_of(runs, name)
+    with paper_style():
+        before = [axes.get_xlim() for axes in MODULES[name].draw(jobs).axes]
+        task = knowledge("reversal")
+        values = 250 * moved(task, LOGICAL, random=7)
+        far = make_job(
+            tmp_path / "far", task, values, method="lora", model="phi3-tiny", dataset="reversal", view="probes"
+        )
+        figure = MODULES[name].draw([*jobs, far])
+    assert [text for axes in figure.axes for text in axes.texts if text.get_gid() == "beyond"]
+    for axes, (low, high) in zip(figure.axes, before, strict=True):
+        assert np.ptp(axes.get_xlim()) < 3 * (high - low)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in FIGURES if name not in ("symmetry", "asymmetry", "noise", "domains")]
+)
+def test_a_job_that_taught_nothing_is_hatched_and_named_so(name, runs, make_job, tmp_path, figures):
+    taught = [
+        axes for axes in figures[name].axes if axes.get_title() != "noise invariance"
+    ]  # of noise alone nothing is
+    assert not any(map(hatched, taught))
+    told = {"model": "phi3-tiny", "dataset": "implication", "background": "taught", "view": "probes"}
+    task = knowledge("implication")
+    for engine in ("stacked", "first_order"):
+        values = np.random.default_rng(0).normal(size=(len(task.stimuli), len(task.probes)))
+        for target in (0.1, 1.0):
+            recipe = {"calibration": {"target": target, "strength": 0.0, "reached": False}}
+            make_job(tmp_path / f"{engine} {target}", task, values, engine=engine, update=recipe, **told)
+    with paper_style():
+        figure = MODULES[name].draw(MODULES[name].select(find_jobs([tmp_path])))
+        figure.draw_without_rendering()
+    assert any(hatched(axes) for axes in figure.axes)
+    named = [text.get_text() for text in figure.findobj(Text)]
+    assert any("taught nothing" in text for text in named)
+
+
+@pytest.mark.parametrize("name", ["symmetry", "asymmetry", "noise"])
+def test_images_that_taught_nothing_are_hatched_and_named_so(name, make_job, tmp_path):
+    task = Digits(stimuli=20, probes=20).load(0)
+    fields = {}
+    if name == "noise":
+        task, fields = Noise(levels=[0.5]).apply(task, 0), {"noise": "gaussian", "levels": [0.5]}
+    values = np.random.default_rng(0).normal(size=task.relation.shape)
+    make_job(tmp_path / "0", task, values, **fields)
+    with paper_style():
+        figure = MODULES[name].draw(MODULES[name].select(find_jobs([tmp_path])))
+        figure.draw_without_rendering()
+    assert any(hatched(axes) for axes in figure.axes)
+    assert any("taught nothing" in text.get_text() for text in figure.findobj(Text))
+
+
+def hatched(axes):
+    return [patch for patch in axes.patches if patch.get_hatch()]
 
 
 @pytest.mark.parametrize("name", ["symmetry", "domains"])
@@ -264,8 +331,12 @@ def test_symmetry_shows_each_pair_both_ways(runs, figures):
     values = judged_array(jobs_of(runs, "symmetry")[0]).values
     n = len(values)
     pairs = {frozenset((values[i, j], values[j, i])) for i in range(n) for j in range(i)}
-    points = next(axes.collections[0] for axes in figures["symmetry"].axes if axes.get_xlabel().startswith("I[i, j]"))
-    assert {frozenset(pair) for pair in points.get_offsets().tolist()} == pairs
+    axes = next(axes for axes in figures["symmetry"].axes if axes.get_xlabel().startswith("I[i, j]"))
+    low, high = axes.get_xlim()
+    within = {pair for pair in pairs if low <= min(pair) and max(pair) <= high}
+    assert {frozenset(pair) for pair in axes.collections[0].get_offsets().tolist()} == within
+    beyond = [text.get_text() for text in axes.texts if text.get_gid() == "beyond"]
+    assert beyond == ([f"◇ {len(pairs) - len(within)} of {len(pairs)} pairs beyond"] if within < pairs else [])
 
 
 def test_mean_by_class_leaves_out_a_sample_on_itself(runs):
@@ -421,7 +492,7 @@ def test_strength_is_drawn_where_it_was_asked_for_and_hollow_where_it_was_not_re
         assert drawn == stored
         hollow = [line.get_xdata()[0] for line in found if line.get_markerfacecolor() == "white"]
         assert len(hollow) == 2 and all(place == pytest.approx(10, rel=0.1) for place in hollow)
-        assert {text.get_text() for text in axes.texts} == {"3"}
+        assert {text.get_text() for text in axes.texts if text.get_gid() == "reached"} == {"3"}
 
 
 def test_steps_at_one_strength_have_rows_of_their_own(figures):
@@ -456,6 +527,7 @@ def test_scorecard_marks_are_the_corrected_headline_verdicts(runs, figures):
     table = sweep_table(jobs_of(runs, "methods"))
     of_noise = table["path"].str.contains(str(runs["noise"]), regex=False)
     table = table[(table["finding"] == 0) & (of_noise == (table["desideratum"] == "noise_invariance"))]
+    table = table[table["effect"].notna()]
     shown = {axes.get_title(): axes for axes in figures["methods"].axes}
     for desideratum, rows in table.groupby("desideratum"):
         marks = [

@@ -28,6 +28,7 @@ from eif_lab.influence.array import annotate
 from eif_lab.learners import imitate
 from eif_lab.options import Options
 from eif_lab.page.arrays import most_moved, overview, shares, strongest_cells
+from eif_lab.page.matrix import short_overrides
 from eif_lab.page.page import BUDGETS, LARGEST_PAGE, Budget, job_names, render_page, write_page
 from eif_lab.page.pictures import Pictures
 from eif_lab.perturbations.noise import Noise
@@ -840,6 +841,12 @@ def test_the_page_opens_with_every_jobs_verdicts_and_headline_effects(matrix, le
         "dataset"
     ]
     assert "failed no memory" in matrix.locator("#matrix").inner_text()
+
+
+def test_jobs_are_told_apart_by_the_ends_of_their_overrides_where_these_are_clear():
+    jobs = [["update.strength=1", "model.name=a=b", "dataset.name=c"], ["update.strength=3"]]
+    assert short_overrides(jobs) == [["strength=1", "model.name=a=b", "dataset.name=c"], ["strength=3"]]
+    assert short_overrides([["dataset=a", "flag"], []]) == [["dataset=a", "flag"], []]
 
 
 def test_the_sentence_counts_what_the_table_says(learnt):
