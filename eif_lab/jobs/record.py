@@ -123,7 +123,7 @@ def log_recipe(record: Record) -> None:
     """The lines that say which model was updated how."""
     base, moved, update = record.base_model, record.trained_parameters, record.update
     if not base["hash"]:
-        log.info("%s: a rule and no model, so that the right verdicts are known", base["name"])
+        log.info("%s: %s", base["name"], base.get("origin", "a rule and no model"))
         return
     quality = ", ".join(
         f"{k.replace('_', ' ')} {v:.3f}" for k, v in base.items() if "accuracy" in k and isinstance(v, float)
