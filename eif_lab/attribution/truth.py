@@ -18,7 +18,8 @@ from scipy import stats
 from eif_lab.attribution.measure import Measure, over_probes, over_rows
 from eif_lab.errors import must_be, rule_error
 
-Rows = Float[np.ndarray, "seeds rows probes"]
+Rows = Float[np.ndarray, "_ _ _"]
+"""(seeds, rows, probes)."""
 
 SHARES = (0.01, 0.05, 0.1)
 """The shares of the samples that are removed."""

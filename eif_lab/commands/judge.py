@@ -22,8 +22,10 @@ def main(arguments: list[str]) -> int:
         "options", nargs="*", metavar="OPTION=VALUE", help="dataset=..., model.source=..., and the like"
     )
     files = list(takewhile(is_file, arguments))
-    if {"-h", "--help"} & set(arguments) or not files:
-        parser.parse_args(arguments)
+    if {"-h", "--help"} & set(arguments):
+        parser.parse_args(["--help"])
+    if not files:
+        parser.error("the following arguments are required: SCORES")
     from eif_lab.commands.loader import format_override
     from eif_lab.commands.run import main as run
 
