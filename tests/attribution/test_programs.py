@@ -164,14 +164,12 @@ def test_gradients_products_are_the_known_influence_to_the_sign_and_the_number(t
 
 
 @pytest.mark.parametrize("source", CURVED)
-def test_what_divides_by_curvature_has_the_known_sign(task, tmp_path, source):
-    """It is another quantity; its sign is the same."""
+def test_by_what_divides_by_curvature_an_image_makes_its_own_label_likelier(task, tmp_path, source):
+    """It is another quantity, but any positive curvature leaves a gradient's product with itself positive."""
     pytest.importorskip(source, reason=f"{source} is not installed")
     scores = read_scores(CURVED[source](task, tmp_path), task, source=source).values
-    same = known(task) > 0
-    assert (
-        scores[same].mean() > 0 > scores[~same].mean() and np.corrcoef(scores.ravel(), known(task).ravel())[0, 1] > 0.2
-    )
+    itself = task.relation == "direct"
+    assert itself.sum() == PROBES and (scores[itself] > 0).all()
 
 
 def test_bergsons_own_loader_reads_the_same(task, tmp_path):
