@@ -211,7 +211,7 @@ CONFIGS = {
     "a key without a name": (nothing, "=3", "Try eif-lab --help"),
     "values without a sweep": (nothing, "seed=0,1", "seed must have one value, unless .*got '0,1'. Try "),
     "choices without a sweep": (nothing, "model=cnn,phi3", "model must have one value, unless .*Try eif-lab -m"),
-    "choices in brackets": (nothing, "model=[cnn,phi3]", "model must be one of cnn, learner, phi3, scores, smollm2, got ["),
+    "choices in brackets": (nothing, "model=[cnn,phi3]", "model must be one of cnn, learner, phi3, .*, got"),
     "a number for a choice": (nothing, "workers=-1", "workers must be one of none, ray, got -1"),
     "a group that is needed, taken away": (nothing, "~model", "model must be an option that can be left out, got '~mo"),
     "an option that is needed, taken away": (nothing, "~seed", "seed must be an option that can be left out"),

@@ -31,7 +31,10 @@ def main(arguments: list[str]) -> int:
 
     paths = [format_override("model.path", str(path)) for path in files]
     several = ",".join(path.partition("=")[2] for path in paths)
-    return run([*["-m"] * (len(paths) > 1), "model=scores", f"model.path={several}", *arguments[len(files) :]])
+    chosen, rest = ["model=scores", f"model.path={several}"], arguments[len(files) :]
+    # the overrides of a command stand together, before or behind its flags
+    together = [*rest, *chosen] if rest and rest[0].startswith("-") else [*chosen, *rest]
+    return run([*["-m"] * (len(paths) > 1 and not {"-m", "--multirun"} & set(rest)), *together])
 
 
 def is_file(argument: str) -> bool:

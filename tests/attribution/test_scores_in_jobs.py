@@ -53,6 +53,8 @@ def test_judge_is_an_alias_and_takes_several_files_as_a_sweep(command):
     assert set(jobs) == {"scores: scores", "scores: large, 1"}
     verdicts = [job.verdicts.groupby("desideratum")["verdict"].agg(list).to_dict() for job in jobs.values()]
     assert verdicts[0] == verdicts[1]  # a positive factor changes no verdict
+    ended = command(files, f"judge scores.npy 'large, 1.npy' -m {SMALL} seed=0,1 plan=true")
+    assert ended.code == 0 and ended.out.count("and no model") == 4, ended.err
     ended = command(files, f"model=scores model.path=scores.npy {SMALL} hydra.run.dir=job")
     assert open_results("job").manifest.array == jobs["scores: scores"].manifest.array
 
@@ -65,7 +67,7 @@ def test_scores_stand_beside_a_learner_in_one_sweep(command):
         (folder / "conf/model").mkdir(parents=True)
         (folder / "conf/model/mine.yaml").write_text("defaults: [scores]\npath: scores.npy\nlabel: mine\n")
 
-    ended = command(named, f"-m model=learner,mine {SMALL} --config-dir conf hydra.sweep.dir=sweep")
+    ended = command(named, f"--config-dir conf -m model=learner,mine {SMALL} hydra.sweep.dir=sweep")
     assert ended.code == 0, ended.err
     names = {job.influence.attrs["model"] for job in open_results("sweep").jobs}
     assert names == {"scores: mine", "reference learner: perfect"}
@@ -81,6 +83,16 @@ def test_other_contents_of_the_same_file_are_another_array(command):
     assert command(changed, f"judge scores.npy {SMALL} hydra.run.dir=two").code == 0
     assert open_results("two").manifest.array != first.manifest.array
     assert np.allclose(open_results("two").influence, -first.influence, atol=1e-6)
+
+
+def test_scores_whose_sign_is_turned_round_are_told(command):
+    def turned(folder):
+        np.save(folder / "scores.npy", -right_scores()[0])
+
+    ended = command(turned, f"judge scores.npy {SMALL} hydra.run.dir=job")
+    assert "what is stated gets less likely" in ended.out and "model.reverse=true" in ended.out
+    ended = command(turned, f"judge scores.npy {SMALL} model.reverse=true hydra.run.dir=other")
+    assert "what is stated gets less likely" not in open_results("other").path.joinpath("job.log").read_text()
 
 
 MISTAKES = {
