@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ SCORES_BIN, INFO = "scores.bin", "info.json"
 
 PAIRWISE = "pairwise_scores.safetensors"
 """The file of a folder that kronfluence writes."""
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""How netCDF of version 4 begins."""
 
 ALL_MODULES = "all_modules"
 """Kronfluence's name of the sum over modules."""
@@ -208,6 +212,11 @@ def zarr_store(path: Path, field: str, readout: str) -> Opened:
 
 def netcdf(path: Path, field: str, readout: str) -> Opened:
     """An array of xarray's in netCDF; version 4 takes h5netcdf."""
+    with path.open("rb") as file:
+        begins = file.read(len(HDF5))
+    if begins == HDF5 and find_spec("h5netcdf") is None:
+        rule = "be in netCDF of version 3 where h5netcdf is not installed"
+        raise rule_error(field, rule, str(path), "Try pip install 'eif-lab[netcdf]'.")
     return dataset(xr.open_dataset(path, decode_times=False, decode_timedelta=False), field, readout)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -178,6 +179,13 @@ def test_what_is_no_scores_of_the_task_is_one_line(tmp_path, task, scores, name)
     with pytest.raises(ConfigError) as told:
         read_scores(tmp_path / name, task)
     assert line in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.skipif(find_spec("h5netcdf") is not None, reason="h5netcdf is installed")
+def test_netcdf_of_version_4_says_what_it_takes(tmp_path, task):
+    (tmp_path / "scores.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(ConfigError, match="Try pip install 'eif-lab\\[netcdf\\]'"):
+        read_scores(tmp_path / "scores.nc", task)
 
 
 @pytest.mark.parametrize("name", ["scores.npy", "scores.pt", "scores.mmap", "scores.safetensors", "scores.nc"])

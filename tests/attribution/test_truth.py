@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import doctest
 
 import numpy as np
 import pytest
@@ -259,3 +260,11 @@ def test_a_mistake_is_one_line(arrays, mistake):
     with pytest.raises(ConfigError) as told:
         call(*arrays)
     assert str(told.value).startswith(line) and "\n" not in str(told.value)
+
+
+def test_the_examples_of_the_functions_print_what_they_say():
+    from eif_lab.attribution import reading, truth
+
+    for module in (reading, truth):
+        failed, tried = doctest.testmod(module)
+        assert tried and not failed
