@@ -99,9 +99,10 @@ def must_be_numbers(influence: xr.DataArray) -> None:
     Raises:
         ConfigError: It lacks a dimension or has another one, has no cells, or holds something else than real numbers.
     """
-    if not {"stimulus", "probe"} <= set(influence.dims) <= set(DIMS):
-        rule = f"have the dims stimulus and probe, and no others than {', '.join(DIMS)}"
-        raise rule_error("influence", rule, influence.dims, ANNOTATE)
+    if not {"stimulus", "probe"} <= set(influence.dims):
+        raise rule_error("influence", "have the dims stimulus and probe", influence.dims, ANNOTATE)
+    if not set(influence.dims) <= set(DIMS):
+        raise rule_error("influence", f"have no dims but {', '.join(DIMS)}", influence.dims, "Select the others first.")
     if influence.dtype.kind not in "fiu" or not influence.size:
         received = f"{influence.dtype} of shape {influence.shape}"
         raise rule_error("influence", "hold at least one real number", received, ANNOTATE)

@@ -37,10 +37,13 @@ ARRAYS = {
     "no seed": (lambda a: a.expand_dims(seed=0), "influence must hold at least one real number"),
     "strings": (lambda a: a.astype(str), "influence must hold at least one real number, got '<U32"),
     "truths": (lambda a: a > 0, "influence must hold at least one real number, got 'bool"),
-    "a renamed dim": (lambda a: a.rename(stimulus="sample"), "influence must have the dims stimulus and probe, and no"),
+    "a renamed dim": (
+        lambda a: a.rename(stimulus="sample"),
+        "influence must have the dims stimulus and probe, got ('sample', 'probe').",
+    ),
     "a sixth dim": (
         lambda a: a.expand_dims(fold=2),
-        "influence must have the dims stimulus and probe, and no others than",
+        "influence must have no dims but seed, stimulus, step, probe, readout, got ('fold',",
     ),
     "dims in each other's place": (lambda a: a.rename(stimulus="probe", probe="stimulus"), "must have the dims"),
     "no relation": (lambda a: a.drop_vars("relation"), "influence must have the coordinate relation, got none."),
