@@ -72,6 +72,7 @@ SMALLER = {
     "benchmarks.scale": "--quick",
     "benchmarks.size": "--draws=2",
     "benchmarks.size_of_four": "--draws=2",
+    "judge": "tracker=none",
     "power": "--draws=2",
     "workspace": "--print",
 }

@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,15 +14,17 @@ from scipy import stats
 from torch import nn
 
 from benchmarks.attribution import __main__ as attribution
-from benchmarks.attribution.__main__ import FULL, PREDICTIONS, QUICK, Prediction, compare, write
+from benchmarks.attribution.__main__ import FULL, PREDICTIONS, QUICK, Prediction, compare, predict, write
 from benchmarks.attribution.figure import LOOKS, draw
 from benchmarks.attribution.judgement import STATISTICS, TOP, judge, overlap
 from benchmarks.attribution.subject import Subject
 from benchmarks.attribution.table import page
+from benchmarks.attribution.truth import EXACT, measures, trained_on, truth_page, verdicts
 from benchmarks.case import Architecture, Case, language_case, parameters
 from benchmarks.peers import peer_scores
 from benchmarks.peers.kronfluence_ekfac import sampled, scores
 from benchmarks.peers.traker_trak import joined
+from eif_lab import load_task, measure_influence
 from eif_lab.influence.update import Update
 from eif_lab.readouts.classes import IGNORED, log_odds
 
@@ -154,7 +157,7 @@ def test_a_small_step_does_what_first_order_says_and_a_method_that_fails_is_note
         attribution, "PREDICTIONS", {"first order": PREDICTIONS["first order"], "TRAK": Prediction(broken)}
     )
     notes = []
-    table = pd.DataFrame(compare(subject, SIZE, notes))
+    table = pd.DataFrame(compare(subject, SIZE, dict(predict(subject, notes)), notes))
     assert notes == ["a network: no TRAK, ImportError: No module named 'trak'"]
     assert len(table) == len(SIZE.factors) * len(SIZE.steps) * len(STATISTICS)
     assert (table["effect"] > 0.99).all() and table["diverged"].sum() == 0
@@ -209,6 +212,42 @@ def test_the_figure_has_a_panel_for_each_subject_statistic_and_number_of_steps(t
         "table.parquet", "table.md", "figure.png", "figure.pdf", "figure.md"
     }  # fmt: skip
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), table)
+
+
+def test_training_on_all_and_on_all_but_one_differ_by_the_influence_of_leaving_it_out(case):
+    exact = measure_influence(
+        case.model, case.loss, case.stimuli, case.probes, update=case.update, perturbation="exclude"
+    )
+    everything = np.ones(6, dtype=bool)
+    without = np.stack([trained_on(case, np.arange(6) != left_out) for left_out in range(6)])
+    np.testing.assert_allclose(trained_on(case, everything) - without, exact.values, atol=1e-6)
+
+
+def test_small_steps_on_sets_are_ranked_by_the_exact_influence_of_each_and_not_by_what_is_made_up(subject, tmp_path):
+    made_up = np.random.default_rng(0).normal(size=(6, 6))
+    notes = []
+    predicted = {"made up": (made_up, 1.0), "diverged": (made_up * np.nan, 1.0)}
+    table = pd.DataFrame(measures(subject, predicted, 1, 20, notes))
+    [note] = notes
+    assert note.startswith("a network, diverged: not held to sets, scores must be finite")
+    value = table.set_index(["prediction", "measure"])["value"]
+    assert value[EXACT, "lds"] > 0.99 and abs(value["made up", "lds"]) < 0.8
+    assert value[EXACT, "leave_one_out"] > 0.99
+
+
+def test_verdicts_stand_beside_those_of_the_exact_array_and_of_learners(subject):
+    task = load_task("ontology", worlds=8, stimuli_per_world=2)
+    right = np.isin(task.relation, ("direct", "entailed"))
+    right = right + np.random.default_rng(0).normal(scale=0.1, size=right.shape)
+    told = replace(subject, task=task, case=SimpleNamespace(influence=lambda: right))
+    judged = pd.DataFrame(verdicts(told, {"turned round": (-right, 1.0)}))
+    logic = judged[judged["desideratum"] == "logic"].set_index("prediction")["verdict"]
+    assert logic[EXACT] == logic["learner: perfect"] == "satisfied"
+    assert logic["turned round"] == "inconclusive"  # it teaches the opposite, so that there is nothing to judge
+    assert told.probe_units.max() == 7
+    rows = measures(subject, {"made up": (np.eye(6), 1.0)}, 1, 20, [])
+    written = truth_page(pd.DataFrame(rows), judged)
+    assert "| made up |" in written and "| learner: perfect |" in written and "20 random halves" in written
 
 
 def test_a_quick_run_has_the_same_statistics_and_the_calibrated_rate():

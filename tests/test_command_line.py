@@ -45,7 +45,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     [
         (
             ["model=resnet"],
-            "model must be one of causal_lm, cnn, image_classifier, learner, phi3, smollm2, got 'resnet'.",
+            "model must be one of causal_lm, cnn, image_classifier, learner, phi3, scores, smollm2, got 'resnet'.",
         ),
         (["--multirun", "method=lora", "method.rank=8,0"], "method.rank must be at least 1, got 0. Try 8."),
         (["dataset=ontology"], "dataset must hold images for model=cnn, got 'ontology' (texts)."),

@@ -18,6 +18,7 @@ from benchmarks.attribution.figure import SHOWS, draw
 from benchmarks.attribution.judgement import RESAMPLES, judge
 from benchmarks.attribution.subject import Subject, cnn, phi3_tiny
 from benchmarks.attribution.table import page
+from benchmarks.attribution.truth import Predicted, measures, truth_page, verdicts
 from benchmarks.case import CACHE, Case
 from benchmarks.machine import machine
 from benchmarks.peers import peer_scores
@@ -61,6 +62,7 @@ class Size:
         factors: Learning rates, as multiples of the one at which one step teaches as much as is asked for.
         steps: Numbers of steps.
         resamples: Of the intervals.
+        sets: Halves of the stimuli that are fine-tuned on.
     """
 
     samples: int
@@ -69,10 +71,11 @@ class Size:
     factors: tuple[float, ...]
     steps: tuple[int, ...]
     resamples: int
+    sets: int
 
 
-FULL = Size(100, 2000, 20, (0.1, 10**-0.5, 1, 10**0.5, 10), (1, 3, 10), RESAMPLES)
-QUICK = Size(20, 100, 5, (0.1, 1, 10), (1, 10), 99)
+FULL = Size(100, 2000, 20, (0.1, 10**-0.5, 1, 10**0.5, 10), (1, 3, 10), RESAMPLES, 100)
+QUICK = Size(20, 100, 5, (0.1, 1, 10), (1, 10), 99, 20)
 
 
 def main() -> None:
@@ -85,26 +88,32 @@ def main() -> None:
     size = QUICK if args.quick else FULL
     warnings.filterwarnings("ignore")
     started, rows, notes = time.perf_counter(), list[dict[str, Any]](), list[str]()
+    held, judged = list[dict[str, Any]](), list[dict[str, Any]]()
     for make in (lambda: cnn(size.samples, size.training, args.cache), lambda: phi3_tiny(size.worlds, args.cache)):
-        rows += compare(make(), size, notes)
+        subject = make()
+        predicted = dict(predict(subject, notes))
+        rows += compare(subject, size, predicted, notes)
+        held += measures(subject, predicted, size.steps[-1], size.sets, notes)
+        judged += verdicts(subject, predicted)
         minutes = round((time.perf_counter() - started) / 60, 1)
         description = machine() | {
             "command": f"python -m benchmarks.attribution{' --quick' * args.quick}",
             "minutes": minutes,
         }
         write(pd.DataFrame(rows), description, notes, args.output)
+        write_truth(pd.DataFrame(held), pd.DataFrame(judged), args.output)
     print(f"written to {args.output}", flush=True)
 
 
-def compare(subject: Subject, size: Size, notes: list[str]) -> Iterator[dict[str, Any]]:
+def compare(subject: Subject, size: Size, predicted: Predicted, notes: list[str]) -> Iterator[dict[str, Any]]:
     """Rows of the table, one for each statistic of each prediction at each rate and number of steps.
 
     Args:
         subject: What is measured and predicted.
         size: How much.
-        notes: A list to which failed predictions and settings that were not, or only partly, measured are appended.
+        predicted: What `predict` gave.
+        notes: A list to which settings that were not, or only partly, measured are appended.
     """
-    predicted = dict(predict(subject, notes))
     for factor, steps in ((factor, steps) for steps in size.steps for factor in size.factors):
         update = replace(subject.case.update, learning_rate=factor * subject.case.update.learning_rate, steps=steps)
         try:
@@ -158,6 +167,14 @@ def write(table: pd.DataFrame, described: dict[str, Any], notes: Sequence[str], 
     (folder / "table.md").write_text(page(table, described, notes), encoding="utf-8")
     with paper_style():
         save(draw(table), SHOWS, folder, "figure")
+
+
+def write_truth(table: pd.DataFrame, judged: pd.DataFrame, folder: Path) -> None:
+    """The field's measures and the verdicts as parquet, and below the table."""
+    table.to_parquet(folder / "truth.parquet")
+    judged.to_parquet(folder / "verdicts.parquet")
+    with (folder / "table.md").open("a", encoding="utf-8") as page:
+        page.write(truth_page(table, judged))
 
 
 if __name__ == "__main__":

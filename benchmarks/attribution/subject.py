@@ -31,6 +31,7 @@ class Subject:
         direct: Which cells are a stimulus on itself.
         units: What each stimulus belongs to, numbered from 0: what intervals resample.
         resampled: What a unit is.
+        task: What the samples say of each other, for desiderata; None where that is not known.
     """
 
     name: str
@@ -38,6 +39,13 @@ class Subject:
     direct: Bool[np.ndarray, "stimuli probes"]
     units: Int[np.ndarray, " stimuli"]
     resampled: str
+    task: Task | None = None
+
+    @property
+    def probe_units(self) -> np.ndarray | None:
+        """What each probe belongs to: its world; None where each is a unit alone."""
+        worlds = None if self.task is None else self.task.probes.coords.get("world")
+        return None if worlds is None else np.unique(worlds, return_inverse=True)[1]
 
 
 def cnn(samples: int, training: int, cache: Path) -> Subject:
@@ -84,4 +92,4 @@ def subject(
     stimuli, probes = base.encode(task.stimuli), base.encode(task.probes)
     rate = calibrate(base.module, base.loss, stimuli, update=Update()).learning_rate
     case = Case(base.module, base.loss, stimuli, probes, Update(learning_rate=rate), training=training)
-    return Subject(name, case, task.relation == "direct", units, resampled)
+    return Subject(name, case, task.relation == "direct", units, resampled, task)

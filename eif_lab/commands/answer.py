@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "claims": "Hold the paper's claims to stored results.",
     "convert": "Make a language model of Llama's form, such as a GGUF of SmolLM2, into one of Phi-3's form.",
     "figures": "Draw a figure of the paper from stored results.",
+    "judge": "Hold scores that are in a file, such as those of an attribution method, to the desiderata.",
     "power": "Say how many worlds it takes for an effect of a given size to satisfy logic and negation.",
     "pretrain": "Make phi3-tiny or phi3-stored, the language models that come with the package.",
     "report": "Make one HTML page about a job or a sweep.",

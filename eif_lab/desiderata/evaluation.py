@@ -13,12 +13,20 @@ from scipy import stats
 
 from eif_lab.configs import named_choice, names
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.selection import require, select_readout
+from eif_lab.desiderata.selection import prepare, require, select_readout, texts
 from eif_lab.desiderata.strength import NOT_ABOVE_ZERO, NOTHING_TAUGHT, strength_of
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
-from eif_lab.errors import NotApplicable, must_be, rule_error
+from eif_lab.errors import NotApplicable, must_be, rule_error, unknown_name
 
 log = logging.getLogger(__name__)
+
+DIMS = ("seed", "stimulus", "step", "probe", "readout")
+"""Those that an influence array may have."""
+
+OF_PAIRS = ("relation", "foil", "distance", "read")
+"""How the names of the coordinates begin that are about a stimulus and a probe."""
+
+ANNOTATE = "Try eif_lab.annotate(scores, task)."
 
 TAUGHT_ALPHA = 0.005
 """Level at which strength must be above zero: a tenth of a verdict's own, since all verdicts on an array hang on it. Of
@@ -47,8 +55,9 @@ def judge(
         and their ``note`` says why.
 
     Raises:
-        ConfigError: There is no such desideratum or readout.
-        NotApplicable: The array lacks what every desideratum needs.
+        ConfigError: There is no such desideratum or readout, or the array is not one of `annotate`.
+        NotApplicable: The array lacks what every desideratum needs: it is finite for no stimulus, does not vary, or has
+            no relations.
 
     Examples:
         >>> from eif_lab import annotate, load_task
@@ -61,9 +70,14 @@ def judge(
     """
     must_be("influence", influence, xr.DataArray, "an annotated DataArray", "Try eif_lab.annotate(scores, task).")
     must_be_numbers(influence)
-    require(influence, "stimulus_id", "probe_id", "relation", hint="Try eif_lab.annotate(scores, task).")
+    must_be_annotated(influence)
+    if not isinstance(seed, int) or seed < 0:
+        raise rule_error("seed", "be a whole number from 0 on", seed, "Try 0.")
     claims = names("desideratum") if desiderata is None else desiderata
-    several = [claims] if isinstance(claims, str | Desideratum) else list(claims)
+    several = [claims] if isinstance(claims, str | Desideratum) else claims
+    must_be("desiderata", several, Sequence, "names or instances of desiderata", "Try 'logic'.")
+    for one in several:
+        must_be("desiderata", one, str | Desideratum, "names or instances of desiderata", "Try 'logic'.")
     chosen = dict(
         (one, named_choice("desideratum", one, field=f"desideratum.{one}"))
         if isinstance(one, str)
@@ -72,6 +86,7 @@ def judge(
     )
     first = str(np.atleast_1d(influence["readout"].values)[0]) if "readout" in influence.coords else ""
     judged = readout or first
+    prepare(select_readout(influence, judged))  # what nothing can be said of, no desideratum need be asked about
     verdicts, reasons = evaluate_all(influence, chosen, seed, judged)
     for name, reason in reasons.items():
         log.info("%s does not apply: %s", name, reason)
@@ -82,14 +97,39 @@ def must_be_numbers(influence: xr.DataArray) -> None:
     """Refuse an array that is none of influence.
 
     Raises:
-        ConfigError: It lacks a dimension, has no cells, or holds something else than real numbers.
+        ConfigError: It lacks a dimension or has another one, has no cells, or holds something else than real numbers.
     """
-    hint = "Try eif_lab.annotate(scores, task)."
     if not {"stimulus", "probe"} <= set(influence.dims):
-        raise rule_error("influence", "have the dims stimulus and probe", influence.dims, hint)
+        raise rule_error("influence", "have the dims stimulus and probe", influence.dims, ANNOTATE)
+    if not set(influence.dims) <= set(DIMS):
+        raise rule_error("influence", f"have no dims but {', '.join(DIMS)}", influence.dims, "Select the others first.")
     if influence.dtype.kind not in "fiu" or not influence.size:
         received = f"{influence.dtype} of shape {influence.shape}"
-        raise rule_error("influence", "hold at least one real number", received, hint)
+        raise rule_error("influence", "hold at least one real number", received, ANNOTATE)
+
+
+def must_be_annotated(influence: xr.DataArray) -> None:
+    """Refuse an array whose coordinates are not those that a task gives.
+
+    Raises:
+        NotApplicable: The names of the samples, or their relations, are missing.
+        ConfigError: A coordinate is along other dimensions, or holds something else.
+    """
+    from eif_lab.data.task import RELATIONS  # imports torch, which reading results does not need
+
+    require(influence, "stimulus_id", "probe_id", "relation", hint=ANNOTATE)
+    for name, coordinate in influence.coords.items():
+        first, pair = str(name).partition("_")[0], {"stimulus", "probe"}
+        wanted = pair if first in OF_PAIRS else {first} & pair
+        if wanted and pair & set(coordinate.dims) != wanted:
+            rule = f"have the dims {' and '.join(sorted(wanted))} alone"
+            raise rule_error(f"influence.{name}", rule, coordinate.dims, ANNOTATE)
+        if first == "foil" and coordinate.dtype.kind not in "iu":
+            rule = "hold places of probes, -1 for none"
+            raise rule_error(f"influence.{name}", rule, str(coordinate.dtype), ANNOTATE)
+    unknown = set(texts(influence, "relation").ravel().tolist()) - set(RELATIONS)
+    if unknown:
+        raise unknown_name("influence.relation", sorted(unknown)[0], RELATIONS)
 
 
 def withhold_if_untaught(verdicts: Sequence[Verdict], strength: Finding) -> list[Verdict]:

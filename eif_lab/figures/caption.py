@@ -69,6 +69,8 @@ def quality(base: BaseModel) -> str:
 def engine_and_update(run: Setting, manifest: Manifest) -> str:
     """The engine and the update."""
     update = manifest.update
+    if manifest.base_model.origin:
+        return manifest.base_model.origin
     if not update.optimizer:
         return "the stimulus read before the probe, no weight moves"
     moved = manifest.trained_parameters

@@ -10,7 +10,7 @@ import xarray as xr
 from torch import Tensor, bfloat16, strided
 
 from eif_lab.data.task import Task
-from eif_lab.errors import must_be, rule_error, unknown_name
+from eif_lab.errors import must_be, one_line, rule_error, unknown_name
 
 
 def annotate(
@@ -111,7 +111,10 @@ def scores_array(scores: Any, read: np.ndarray | None = None) -> xr.DataArray:
         raise rule_error("scores", "hold a number for each cell", received, "Try tensor.to_dense().")
     if isinstance(scores, xr.Dataset):
         raise rule_error("scores", "be one array", "a Dataset", "Try one of its variables.")
-    values = in_numpy(scores) if isinstance(scores, Tensor) else np.asarray(scores)
+    try:
+        values = in_numpy(scores) if isinstance(scores, Tensor) else np.asarray(scores)
+    except ValueError as error:  # rows of several lengths
+        raise rule_error("scores", f"be one array ({one_line(error)})", type(scores).__name__) from None
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise rule_error("scores", "be real numbers with two dimensions", f"{values.dtype} of shape {values.shape}")
     blank = ~read if read is not None and read.shape == values.shape else False

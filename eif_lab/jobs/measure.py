@@ -30,6 +30,7 @@ from eif_lab.library.strength import strength_by_level
 from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.provenance import package_versions, provenance
+from eif_lab.results.summary import unit
 from eif_lab.results.trackers.none import NoTracker
 from eif_lab.results.trackers.tracker import Run
 
@@ -87,7 +88,7 @@ def record_of(job: Job, inputs: JobData, update: Mapping[str, Any], array: xr.Da
         **inputs.record,
         update=update,
         strength=strength_of(array, job.readout[0]),
-        unit=named_readouts(job.readout)[job.readout[0]].unit,
+        unit=unit(array, job.readout[0]) or named_readouts(job.readout)[job.readout[0]].unit,
         engine=array.attrs["engine"],
         diverged=int(diverged.sum()),
         diverged_stimuli=array.stimulus_id.values[diverged][:MOST_NAMED].tolist(),

@@ -107,6 +107,8 @@ def log_record(record: Record) -> None:
         log.info("matched foils share %.0f %% of their words with what follows", 100 * record.word_overlap)
     taught = record.strength
     log.info("strength: %s %s over %d %s", interval(taught), record.unit, taught.n, taught.unit)
+    if record.base_model.get("origin") and taught.high < 0:
+        log.warning("what is stated gets less likely: where that is how the scores have it, give model.reverse=true")
     if record.strength_by_level:
         levels = ", ".join(f"{level}: {strength:.3g}" for level, strength in record.strength_by_level.items())
         log.info("strength by level of noise, all at one learning rate: %s %s", levels, record.unit)
@@ -123,7 +125,7 @@ def log_recipe(record: Record) -> None:
     """The lines that say which model was updated how."""
     base, moved, update = record.base_model, record.trained_parameters, record.update
     if not base["hash"]:
-        log.info("%s: a rule and no model, so that the right verdicts are known", base["name"])
+        log.info("%s: %s", base["name"], base.get("origin", "a rule and no model"))
         return
     quality = ", ".join(
         f"{k.replace('_', ' ')} {v:.3f}" for k, v in base.items() if "accuracy" in k and isinstance(v, float)

@@ -55,7 +55,7 @@ def facts(manifest: Manifest) -> dict[str, str]:
         "perturbation": choice_in_words(config.get("perturbation")),
         "size": f"{manifest.stimuli:,}, {manifest.probes:,}" if manifest.stimuli else "",
         "seeds": ", ".join(map(str, manifest.seeds)),
-        "update": recipe(manifest.update),
+        "update": "" if manifest.base_model.origin else recipe(manifest.update),
         "engine": manifest.engine,
         "trained": f"{trained.count:,} of {trained.total:,} parameters" if trained.count else "",
         "strength": with_interval(manifest.strength, manifest.unit),
@@ -127,7 +127,9 @@ def calibration(target: Calibration) -> str:
 
 
 def quality(base: BaseModel) -> str:
-    """How good the base model was: its accuracies and losses, and the worlds that it did not learn."""
+    """How good the base model was: its accuracies and losses, and the worlds not learnt; or what stands for it."""
+    if base.origin:
+        return base.origin
     parts = [f"{spaced(key)} {value:.3g}" for key, value in base.items() if isinstance(value, float)]
     if base.worlds_not_learnt:
         parts.append(f"{len(base.worlds_not_learnt)} worlds not learnt and left out")

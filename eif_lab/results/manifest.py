@@ -94,12 +94,16 @@ class Config(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BaseModel(Fields):
-    """The base model; numbers that say how good it was, such as its accuracy, stand beside these fields."""
+    """The base model; numbers that say how good it was, such as its accuracy, stand beside these fields.
+
+    ``origin`` says where the influence is from where there is no model: from a rule, or from a file.
+    """
 
     name: str | None = None
     architecture: str | None = None
     hash: str | None = None
     parameters: int | None = None
+    origin: str | None = None
     worlds_not_learnt: list[Any] | None = None
 
 

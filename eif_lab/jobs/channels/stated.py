@@ -1,4 +1,4 @@
-"""Influence by a rule: a job whose stimuli no model learns or reads."""
+"""Influence that is stated by a rule or a file: a job whose stimuli no model learns or reads."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from eif_lab.influence.measure import SIGN
 from eif_lab.influence.measurement import OnChunk
 from eif_lab.jobs.channels.channel import Channel, ChannelMeasurement
 from eif_lab.jobs.job import Job
-from eif_lab.learners.imitation import imitate
-from eif_lab.learners.learner import Learner
+from eif_lab.models.substitute import Substitute
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.plan import Plan
 
 
 @dataclass(frozen=True)
-class RuleInputs:
-    """Inputs of a rule.
+class StatedInputs:
+    """Inputs of a job without a model.
 
     Attributes:
         task: Perturbed.
@@ -39,27 +38,27 @@ class RuleInputs:
 
 
 @dataclass
-class Rule(Channel):
-    """A reference learner stands in for the model; method, update and engine have no say."""
+class Stated(Channel):
+    """A substitute in the place of the model; method, update and engine have no say."""
 
     job: Job
-    learner: Learner
+    substitute: Substitute
     needs_model: ClassVar[bool] = False
 
     def must_fit(self) -> None:
-        """A rule has no steps to read after."""
+        """There are no steps to read after."""
         if self.job.trajectory:
-            raise NotApplicable("trajectory must be false with model=learner, got True. Leave it out.")
+            raise NotApplicable(f"trajectory must be false with {self.substitute.name}, got True. Leave it out.")
 
     def determinants(self) -> dict[str, Any]:
-        """The rule decides the array, with the data, the seed and the readouts."""
+        """The substitute decides the array, with the data, the seed and the readouts."""
         return {"method": {}, "update": {}, "engine": {}}
 
     def steps(self) -> list[int]:
         """The number of steps that the update would have; none is taken."""
         return [self.job.update.steps]
 
-    def load(self) -> RuleInputs:
+    def load(self) -> StatedInputs:
         """The data, perturbed.
 
         Raises:
@@ -68,29 +67,30 @@ class Rule(Channel):
         plain = self.job.dataset.load(self.job.data_seed)
         task = self.job.perturbation.apply(plain, self.job.data_seed)
         record = {
-            "base_model": {"name": self.learner.name, "hash": ""},
+            "base_model": {"name": self.substitute.name, "hash": "", "origin": self.substitute.origin},
             "trained_parameters": {"count": 0, "total": 0, "tensors": 0, "names": []},
         }
-        return RuleInputs(task, task.distances, record)
+        return StatedInputs(task, task.distances, record)
 
-    def check(self, inputs: RuleInputs) -> None:
-        """Try the rule.
+    def check(self, inputs: StatedInputs) -> None:
+        """Try it.
 
         Raises:
-            NotApplicable: The data lacks what the rule goes by.
+            NotApplicable: The data lacks what a rule goes by.
+            ConfigError: The file cannot be read, or is not about these samples.
         """
         self.array(inputs)
 
     @contextmanager
-    def open_measurement(self, inputs: RuleInputs) -> Iterator[RuleMeasurement]:
+    def open_measurement(self, inputs: StatedInputs) -> Iterator[StatedMeasurement]:
         """Open a measurement without preparation."""
-        yield RuleMeasurement(self, inputs)
+        yield StatedMeasurement(self, inputs)
 
-    def plan(self, inputs: RuleInputs) -> Plan:
-        """An empty plan: a rule takes no time."""
-        return Plan(engine="rule", notes=["a rule and no model: it takes no time"])
+    def plan(self, inputs: StatedInputs) -> Plan:
+        """An empty plan: this takes no time."""
+        return Plan(engine=self.substitute.engine, notes=[f"{self.substitute.origin}: it takes no time"])
 
-    def array(self, inputs: RuleInputs) -> xr.DataArray:
+    def array(self, inputs: StatedInputs) -> xr.DataArray:
         """The whole array, (seed, stimulus, step, probe, readout)."""
         shape = (1, len(inputs.task.stimuli), 1, len(inputs.task.probes), len(self.job.readout))
         coords = {
@@ -101,24 +101,24 @@ class Rule(Channel):
             "readout": self.job.readout,
         }
         blank = xr.DataArray(np.zeros(shape), coords, dims=tuple(coords), attrs={"sign": SIGN["include"]})
-        made = imitate(annotate(blank, inputs.task), self.learner.rule, self.learner.noise, self.job.seed)
+        made = self.substitute.influence(annotate(blank, inputs.task), self.job.seed)
         return made.drop_vars(set(made.coords) - set(coords))
 
 
 @dataclass
-class RuleMeasurement(ChannelMeasurement):
-    """The influence of each stimulus on each probe by a rule.
+class StatedMeasurement(ChannelMeasurement):
+    """The influence of each stimulus on each probe as it is stated.
 
     Attributes:
         channel: Of the job.
-        inputs: What the rule goes by.
+        inputs: What it is about.
     """
 
-    channel: Rule
-    inputs: RuleInputs
+    channel: Stated
+    inputs: StatedInputs
 
     def calibrate(self) -> dict[str, Any]:
-        """No recipe: a rule teaches one nat."""
+        """No recipe: nothing is trained."""
         return {"optimizer": None, "learning_rate": None, "steps": 0, "calibration": None}
 
     def measure(self, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
@@ -128,5 +128,5 @@ class RuleMeasurement(ChannelMeasurement):
         return array
 
     def measure_rows(self, update: Mapping[str, Any], parts: Parts, rows: slice) -> None:
-        """Measure some stimuli by the rule, and store their parts."""
+        """Store the parts of some stimuli."""
         parts.append(self.channel.array(self.inputs).values[0][rows][parts.rows :])

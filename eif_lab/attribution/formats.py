@@ -1,0 +1,266 @@
+"""Files and folders that hold scores, each opened without running code of theirs and mostly without reading it.
+
+Scores are passed around, and so not trusted: pickles are not opened but for torch's tensors, and sizes are known before
+anything is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eif_lab.errors import ConfigError, class_and_reason, rule_error, short_of_memory
+
+SCORES_BIN, INFO = "scores.bin", "info.json"
+"""Files of a folder that bergson writes."""
+
+PAIRWISE = "pairwise_scores.safetensors"
+"""The file of a folder that kronfluence writes."""
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""How netCDF of version 4 begins."""
+
+ALL_MODULES = "all_modules"
+"""Kronfluence's name of the sum over modules."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Scores that were found.
+
+    Attributes:
+        shape: As they are stored.
+        read: Gives the values, two-dimensional, as they are stored.
+        source: The program that alone writes them so; ``plain`` where any could have.
+        reverse: Whether the program says that its sign is the other one.
+        stimulus_ids, probe_ids: Names of the samples, where they are stored; the values are then (stimuli, probes).
+        unit: Of the values, where it is stored.
+    """
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+    source: str = "plain"
+    reverse: bool = False
+    stimulus_ids: np.ndarray | None = None
+    probe_ids: np.ndarray | None = None
+    unit: str = ""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the samples are named."""
+        return self.stimulus_ids is not None
+
+
+def open_scores(path: Path, field: str, readout: str) -> Opened:
+    """Find out what a file or a folder holds.
+
+    Args:
+        path: A file, or a folder that zarr, bergson or kronfluence has written.
+        field: What errors call the path.
+        readout: The one taken of an array that has several.
+
+    Raises:
+        ConfigError: There is nothing, it is of no known format, or it is damaged.
+    """
+    if not path.exists():
+        raise rule_error(field, "name a file or a folder", str(path), "Try scores.npy.")
+    opener, known = opener_of(path)
+    if opener is None:
+        raise rule_error(field, f"name scores in a known format ({known})", str(path), "Try numpy.save.")
+    try:
+        return opener(path, field, readout)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever the libraries raise for a file that is not what its name says
+        if short_of_memory(error):
+            raise
+        raise unreadable(path, field, error) from None
+
+
+def unreadable(path: Path, field: str, error: Exception) -> ConfigError:
+    """The line for a file that a library cannot read."""
+    return rule_error(field, f"name scores that can be read ({class_and_reason(error)[:300]})", str(path))
+
+
+Opener = Callable[[Path, str, str], Opened]
+
+
+def opener_of(path: Path) -> tuple[Opener | None, str]:
+    """What opens a file or folder, by its name and contents; and the names of all that could be opened."""
+    if path.is_dir():
+        inside: dict[str, Opener] = {
+            SCORES_BIN: bergson,
+            PAIRWISE: kronfluence,
+            "zarr.json": zarr_store,
+            ".zgroup": zarr_store,
+        }
+        return next((opener for name, opener in inside.items() if (path / name).is_file()), None), known_formats()
+    return FILES.get(path.suffix.lower()), known_formats()
+
+
+def known_formats() -> str:
+    """All formats, in words."""
+    return f"{', '.join(FILES)}, or a folder of zarr, bergson or kronfluence"
+
+
+def numpy_file(path: Path, field: str, readout: str) -> Opened:
+    """NumPy's own format, which TRAK writes too (``scores/<name>.mmap``)."""
+    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    return Opened(values.shape, lambda: np.asarray(values), "trak" if path.suffix == ".mmap" else "plain")
+
+
+def tensor_file(path: Path, field: str, readout: str) -> Opened:
+    """One tensor, as ``torch.save`` writes it."""
+    import torch
+
+    from eif_lab.influence.array import in_numpy
+
+    found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    if not isinstance(found, torch.Tensor):
+        raise rule_error(field, "hold one tensor", type(found).__name__, "Try torch.save(scores, path).")
+    return Opened(tuple(found.shape), lambda: in_numpy(found))
+
+
+def kronfluence(path: Path, field: str, readout: str) -> Opened:
+    """Kronfluence's pairwise scores, (probes, stimuli): of all modules, or summed over each."""
+    from safetensors import safe_open
+
+    file = path / PAIRWISE if path.is_dir() else path
+    with safe_open(file, framework="pt") as stored:
+        modules = sorted(stored.keys())
+        names = [ALL_MODULES] if ALL_MODULES in modules else modules
+        shapes = {tuple(stored.get_slice(name).get_shape()) for name in names}
+    if len(shapes) != 1:
+        raise rule_error(field, "hold scores of one shape", sorted(shapes))
+
+    def read() -> np.ndarray:
+        with safe_open(file, framework="pt") as stored:
+            parts = [stored.get_tensor(name).double().numpy() for name in names]
+        return np.sum(parts, axis=0)
+
+    return Opened(shapes.pop(), read, "kronfluence")
+
+
+def bergson(path: Path, field: str, readout: str) -> Opened:
+    """Bergson's score store: a structured array with a column and a mark for each query."""
+    import yaml
+    from numpy.lib.recfunctions import structured_to_unstructured
+
+    info = json.loads((path / INFO).read_text(encoding="utf-8"))
+    if info.get("attribute_tokens") or (path / "candidates.npy").exists():
+        rule = "hold a score for each stimulus, not for its tokens or for candidates"
+        raise rule_error(field, rule, str(path), "Try attribute_tokens: false, without candidates.")
+    count, kind = int(info["num_scores"]), np.dtype(bergson_dtype(info["dtype"]))
+    stored = np.memmap(path / SCORES_BIN, dtype=kind, mode="r", shape=(int(info["num_rows"]),))
+    if not all(stored[f"written_{query}"].all() for query in range(count)):
+        raise rule_error(field, "hold scores that are finished", str(path), "Let bergson go on with them.")
+    config = path / "config.yaml"
+    options = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    steps = [command for step in options.get("steps", []) for command in step.values() if command]
+    scoring: dict[str, Any] = next((step["score_cfg"] for step in steps if step.get("score_cfg")), {})
+    columns = [f"score_{query}" for query in range(count)]
+
+    def read() -> np.ndarray:
+        return structured_to_unstructured(stored[columns])
+
+    return Opened((len(stored), count), read, "bergson", reverse=not scoring.get("higher_is_better", True))
+
+
+def bergson_dtype(stored: Any) -> Any:
+    """The structured type that JSON holds; plain formats only, as NumPy knows them."""
+    if not isinstance(stored, dict) or "bfloat16" in map(str, stored["formats"]):
+        raise ConfigError("bergson's scores must be in a format of NumPy, got bfloat16. Try score_cfg.precision: fp32.")
+    return stored
+
+
+def parquet(path: Path, field: str, readout: str) -> Opened:
+    """A table: of three columns ``stimulus_id``, ``probe_id`` and ``score``, or of a column for each probe."""
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    names = pq.read_schema(path).names
+    if not {"stimulus_id", "probe_id", "score"} <= set(names):
+        data = pq.ParquetFile(path).metadata
+        columns = [name for name in names if not name.startswith("__index_level_")]
+        return Opened((data.num_rows, len(columns)), lambda: pd.read_parquet(path, columns=columns).to_numpy())
+    long = pd.read_parquet(path, columns=["stimulus_id", "probe_id", "score"])
+    if long.duplicated(["stimulus_id", "probe_id"]).any():
+        raise rule_error(field, "hold each pair of a stimulus and a probe once", str(path))
+    wide = long.pivot(index="stimulus_id", columns="probe_id", values="score")
+    return Opened(
+        wide.shape, wide.to_numpy, stimulus_ids=wide.index.to_numpy(str), probe_ids=wide.columns.to_numpy(str)
+    )
+
+
+def zarr_store(path: Path, field: str, readout: str) -> Opened:
+    """An array of xarray's in zarr, such as a job's ``influence.zarr``."""
+    from zarr.storage import LocalStore
+
+    # a path would be taken for an address where it has "::" in it
+    store = LocalStore(path, read_only=True)
+    return dataset(
+        xr.open_zarr(store, chunks=None, consolidated=False, decode_times=False, decode_timedelta=False), field, readout
+    )
+
+
+def netcdf(path: Path, field: str, readout: str) -> Opened:
+    """An array of xarray's in netCDF; version 4 takes h5netcdf."""
+    with path.open("rb") as file:
+        begins = file.read(len(HDF5))
+    if begins == HDF5 and find_spec("h5netcdf") is None:
+        rule = "be in netCDF of version 3 where h5netcdf is not installed"
+        raise rule_error(field, rule, str(path), "Try pip install 'eif-lab[netcdf]'.")
+    return dataset(xr.open_dataset(path, decode_times=False, decode_timedelta=False), field, readout)
+
+
+def dataset(found: xr.Dataset, field: str, readout: str) -> Opened:
+    """The only array with the dims stimulus and probe, or the one named ``influence``; its last step, one readout."""
+    fitting = [name for name, one in found.data_vars.items() if {"stimulus", "probe"} <= set(one.dims)]
+    chosen = "influence" if "influence" in fitting else fitting[0] if len(fitting) == 1 else None
+    if chosen is None:
+        rule = "hold one array with the dims stimulus and probe"
+        raise rule_error(field, rule, {str(name): one.dims for name, one in found.data_vars.items()})
+    array = found[chosen]
+    if "readout" in array.dims:
+        names = [str(name) for name in array["readout"].values] if "readout" in array.coords else []
+        if array.sizes["readout"] > 1 and readout not in names:
+            raise rule_error(
+                "readout", f"be one of {', '.join(names)}", readout, f"Try readout=[{', '.join(names[:1])}]."
+            )
+        array = array.isel(readout=names.index(readout) if readout in names else 0)
+    array = array.isel({dim: index for dim, index in (("seed", 0), ("step", -1)) if dim in array.dims})
+    if set(array.dims) != {"stimulus", "probe"}:
+        raise rule_error(field, "have no dims but stimulus, probe, seed, step and readout", array.dims)
+    array = array.transpose("stimulus", "probe")
+    ids = {dim: array.coords.get(f"{dim}_id", array.coords.get(dim)) for dim in ("stimulus", "probe")}
+    texts = {
+        dim: None if one is None or one.dtype.kind in "iuf" else one.values.astype(str) for dim, one in ids.items()
+    }
+    both = all(one is not None for one in texts.values())
+    unit = json.loads(array.attrs.get("units", "{}") if "units" in array.attrs else "{}").get(readout, "")
+    return Opened(
+        array.shape,
+        lambda: array.values,
+        stimulus_ids=texts["stimulus"] if both else None,
+        probe_ids=texts["probe"] if both else None,
+        unit=unit,
+    )
+
+
+FILES: dict[str, Opener] = {
+    ".npy": numpy_file,
+    ".mmap": numpy_file,
+    ".pt": tensor_file,
+    ".pth": tensor_file,
+    ".safetensors": kronfluence,
+    ".parquet": parquet,
+    ".nc": netcdf,
+}
+"""By the end of a file's name."""
