@@ -153,7 +153,7 @@ def extrapolate_total(prepared: Prepared, quantity: Callable[[Callable[[], Any]]
 def amounts(prepared: Prepared) -> tuple[int, int, int, int]:
     """What `Rates.of` takes."""
     problem = prepared.setup.problem
-    reads = problem.update.steps if problem.trajectory else 1
+    reads = problem.steps if problem.trajectory else 1
     return len(problem.members), reads * problem.pairs, len(problem.probes), stimuli_at_once(prepared)
 
 
