@@ -10,7 +10,7 @@ from math import comb
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eif_lab.data.task import Samples
+from eif_lab.data.task import RELATED, RELATIONS, Samples, Task
 from eif_lab.errors import rule_error
 
 SHARED = ("world", "class")
@@ -69,12 +69,18 @@ class Sets:
         return shared
 
     def describe(self) -> dict[str, np.ndarray]:
-        """Coordinates for the influence array: ``id``, ``label`` and ``set`` (`spelled`), beside ``coords``."""
+        """Coordinates for the influence array: ``id`` and ``label``, beside ``coords``."""
         if self.about is not None:
-            return {**self.samples.take(self.about).describe(), "set": spelled(self.members)}
+            return self.samples.take(self.about).describe()
         labels = self.samples.describe()["label"]
         named = np.array([label_of(labels[one]) for one in self.members])
-        return {"id": self.ids, "label": named, "set": spelled(self.members), **self.coords}
+        return {"id": self.ids, "label": named, **self.coords}
+
+    def any_of(self, cells: Bool[np.ndarray, "samples probes"]) -> Bool[np.ndarray, "sets probes"]:
+        """Where it holds of any sample of a set; or of what a row is about."""
+        if self.about is not None:
+            return cells[self.about]
+        return np.stack([cells[one].any(axis=0) for one in self.members])
 
     def nearest(self, distance: Float[np.ndarray, "samples probes"]) -> Float[np.ndarray, "sets probes"]:
         """The distance of each set, or of what a row is about: that of the nearest sample; NaN where none has any."""
@@ -83,6 +89,55 @@ class Sets:
         known = np.where(np.isfinite(distance), distance, np.inf)
         least = np.stack([known[one].min(axis=0) for one in self.members])
         return np.where(np.isfinite(least), least, np.nan)
+
+
+def trained_on(stimuli: Samples | Sets) -> Samples:
+    """The samples that are trained on: stimuli, or those of sets."""
+    return stimuli.samples if isinstance(stimuli, Sets) else stimuli
+
+
+def members_of(stimuli: Samples | Sets) -> Members | None:
+    """Which samples each set holds; None where each stimulus is trained on alone."""
+    return stimuli.members if isinstance(stimuli, Sets) else None
+
+
+def of_samples(
+    stimuli: Samples | Sets, cells: Bool[np.ndarray, "samples probes"]
+) -> Bool[np.ndarray, "stimuli probes"]:
+    """Where it holds of a stimulus, or of any sample of a set."""
+    return stimuli.any_of(cells) if isinstance(stimuli, Sets) else cells
+
+
+def task_of_sets(task: Task, members: Members) -> Task:
+    """The task whose stimuli are sets of its stimuli.
+
+    What a set says about a probe is what any of its samples says, the first of `RELATIONS` counting where they differ;
+    a foil about which it says something itself is none. What follows from several samples together and from none of
+    them alone is not known here. The distance of a set is that of its nearest sample.
+
+    Args:
+        task: Of stimuli that are trained on alone.
+        members: (sets, stimuli).
+    """
+    assert not isinstance(task.stimuli, Sets)
+    width = len(str(len(members) - 1))
+    sets = Sets(task.stimuli, members, np.array([f"set {number:0{width}d}" for number in range(len(members))]))
+    shape = len(members), len(task.probes)
+    relation = np.empty(shape, dtype=task.relation.dtype)
+    foils = {name: np.full(shape, -1) for name in task.foils}
+    held = np.logical_or.reduce([np.zeros(task.relation.shape, bool), *(index >= 0 for index in task.foils.values())])
+    place = 2 * np.select([task.relation == name for name in RELATIONS], range(len(RELATIONS))) - held
+    columns = np.arange(shape[1])
+    for number, one in enumerate(members):
+        rows = np.flatnonzero(one)
+        first = rows[place[rows].argmin(axis=0)]
+        relation[number] = task.relation[first, columns]
+        says = np.append(np.isin(relation[number], RELATED), False)
+        for name, index in task.foils.items():
+            foil = index[first, columns]
+            foils[name][number] = np.where(says[foil], -1, foil)
+    distances = {name: sets.nearest(distance) for name, distance in task.distances.items()}
+    return replace(task, stimuli=sets, relation=relation, distances=distances, foils=foils)
 
 
 def spelled(members: Members) -> np.ndarray:

@@ -16,11 +16,13 @@ class Perturbation(Options):
     Attributes:
         kinds: The kinds of data it is for.
         membership: ``include``: each stimulus is trained on alone; ``exclude``: on all of them but that one.
+        of_sets: Whether the stimuli become sets of samples, each of which is trained on as one.
     """
 
     group: ClassVar[str] = "perturbation"
     kinds: ClassVar[tuple[str, ...]] = KINDS
     membership: ClassVar[str] = "include"
+    of_sets: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from eif_lab.data.sets import members_of, trained_on
 from eif_lab.errors import ConfigError
 from eif_lab.influence.batch import Batch, device_of
 from eif_lab.influence.engines import exact_engines
@@ -118,7 +119,8 @@ def measuring(prepared: Prepared, known: Known | None) -> float:
 
 def measured_problem(job: Job, inputs: Inputs) -> Problem:
     """The measurement, with what each stimulus is read on."""
-    problem, read = problem_of(job, inputs, inputs.stimuli, inputs.probes), inputs.task.read
+    members = memberships(len(inputs.stimuli), job.perturbation.membership, inputs.sets)
+    problem, read = problem_of(job, inputs, inputs.stimuli, inputs.probes, members), inputs.task.read
     if read is None:
         return problem
     return replace(problem, reads=torch.from_numpy(read if inputs.candidates is None else read[:, inputs.candidates]))
@@ -134,13 +136,15 @@ def searched(job: Job, inputs: Inputs, prepared: Prepared, known: Known | None, 
         known: What its parts take.
         choosing: Seconds until it was ready.
     """
-    stimuli, probes = inputs.rows(inputs.gauge.stimuli), inputs.rows(inputs.gauge.probes)
+    gauge = inputs.gauge
+    stimuli, probes = inputs.rows(trained_on(gauge.stimuli)), inputs.rows(gauge.probes)
     if known is None:  # the rate of a prediction is that of the influence that it predicts
-        problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, stimuli, probes, "include")
+        members = memberships(len(stimuli), "include", members_of(gauge.stimuli))
+        problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, stimuli, probes, members)
         prepared = engine_for_search(job.engine).prepare(Setup.of(problem))
         known = known_of(prepared, large=False)
     assert known is not None
-    count, yardstick = len(stimuli), inputs.gauge.yardstick
+    count, yardstick = len(gauge.stimuli), gauge.yardstick
     pairs = count if yardstick is None else int(yardstick.needed.sum())
     trials = count, pairs, len(probes), prepared.stimuli_at_once, TRIALS
     return Plan(
@@ -153,7 +157,7 @@ def searched(job: Job, inputs: Inputs, prepared: Prepared, known: Known | None, 
     )
 
 
-def problem_of(job: Job, inputs: Inputs, stimuli: Batch, probes: Batch, membership: str | None = None) -> Problem:
+def problem_of(job: Job, inputs: Inputs, stimuli: Batch, probes: Batch, members: torch.Tensor) -> Problem:
     """The measurement; candidates are rows like any other here, which takes as long."""
     device = device_of(inputs.model)
     rate, budget = job.update.learning_rate, job.engine.memory_budget
@@ -161,7 +165,7 @@ def problem_of(job: Job, inputs: Inputs, stimuli: Batch, probes: Batch, membersh
         base=Snapshot(inputs.model, room=budget * GIB / 2),
         loss=inputs.base.loss,
         samples=stimuli.to(device),
-        members=memberships(len(stimuli.targets), membership or job.perturbation.membership).to(device),
+        members=members.to(device),
         probes=probes.to(device),
         readouts=named_readouts(job.readout),
         update=replace(job.update, learning_rate=job.update.stepping.first_rate if rate is None else rate),
