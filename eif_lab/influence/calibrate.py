@@ -46,7 +46,8 @@ def calibrate(
         loss: (output, target), a mean over the batch.
         stimuli: (inputs, targets) to teach, of which ``update.calibration_stimuli`` are drawn.
         probes: (inputs, targets) that strength is measured on, where there is a yardstick.
-        yardstick: Weights of the influence of stimuli, or sets, on probes, such as that of `eif_lab.library.strength.gauge_of`.
+        yardstick: Weights of the influence of stimuli, or sets, on probes, such as that of
+            `eif_lab.library.strength.gauge_of`.
         method: What moves.
         update: The recipe whose rate is sought.
         engine: Name or `Engine`.
@@ -86,18 +87,8 @@ def calibrate(
         sets = sets[rows]
         held_to = Yardstick.of_sets(sets) if yardstick is None else yardstick
     given = batch if watched is None else watched
-    with open_measurement(
-        model,
-        loss,
-        batch,
-        given,
-        method=method,
-        update=update,
-        engine=engine,
-        sets=sets,
-        seed=seed,
-        read=held_to.needed,
-    ) as one:
+    options: dict[str, Any] = {"method": method, "update": update, "engine": engine, "sets": sets, "seed": seed}
+    with open_measurement(model, loss, batch, given, **options, read=held_to.needed) as one:
         return one.search(held_to)
 
 
