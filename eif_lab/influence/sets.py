@@ -54,7 +54,7 @@ def membership(influence: xr.DataArray) -> xr.DataArray:
     if SET not in influence.coords or SAMPLES not in influence.attrs:
         rule = "have sets of samples as rows"
         raise rule_error("influence", rule, "one stimulus in each", "Try perturbation=subsets.")
-    samples = json.loads(influence.attrs[SAMPLES])
     spelled_out = np.array([list(str(one)) for one in influence[SET].values])
-    coords = {"stimulus": influence["stimulus"], "sample": samples} if "stimulus" in influence.coords else None
-    return xr.DataArray(spelled_out == "1", coords, dims=("stimulus", "sample"), name="membership")
+    coords = {"sample": json.loads(influence.attrs[SAMPLES])}
+    rows = {"stimulus": influence["stimulus"]} if "stimulus" in influence.coords else {}
+    return xr.DataArray(spelled_out == "1", {**coords, **rows}, dims=("stimulus", "sample"), name="membership")
