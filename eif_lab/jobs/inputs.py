@@ -117,17 +117,20 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel, read: bool
         ConfigError: They do not go together.
     """
     left_out = base.report.get("worlds_not_learnt", [])
+    device, perturbation = next(base.module.parameters()).device, job.perturbation
     plain, task = without_worlds(plain, left_out), perturbed
+    if perturbation.asks_model and read and device.type != META:
+        task = perturbation.apply_with(plain, job.data_seed, base)
+    elif left_out:
+        task = perturbation.apply(plain, job.data_seed)  # anew, since it may draw from what is left
     if left_out:
-        task = job.perturbation.apply(plain, job.data_seed)  # anew, since it may draw from what is left
         log.warning("%d worlds excluded: the base model does not know their background", len(left_out))
     clean = without_neutral(plain)
-    gauge = gauge_of(task if job.perturbation.of_sets else clean, job.update.calibration_stimuli)
+    gauge = gauge_of(task if perturbation.of_sets else clean, job.update.calibration_stimuli)
     answers, candidates = rows_to_read(list(named_readouts(job.readout).values()), task.probes)
     samples = trained_on(task.stimuli)
     encoded = EncodedSamples(base.encode, [samples, trained_on(gauge.stimuli), task.probes, gauge.probes, answers])
     stimuli, probes = encoded.rows(samples), encoded.rows(task.probes)
-    device = next(base.module.parameters()).device
     if device.type == META or not read:
         feature, record = np.zeros(task.relation.shape), dict[str, Any]()
         model = job.method.apply(base.module, job.seed).eval().to(device)  # with what a method drew elsewhere

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import torch
 
 from eif_lab.data.sets import Sets
 from eif_lab.data.task import Background, Task, Texts, without_neutral
 from eif_lab.errors import NotApplicable, rule_error
+from eif_lab.models.base import BaseModel
+from eif_lab.models.language.encoding import spell_out
+from eif_lab.models.reading import read_log_probs
 from eif_lab.options import option
 from eif_lab.perturbations.perturbation import Perturbation
 from eif_lab.perturbations.template import split, wordings_of
+from eif_lab.readouts.classes import IGNORED
+
+log = logging.getLogger(__name__)
 
 
 class Sample(NamedTuple):
@@ -39,6 +47,9 @@ class Together(Perturbation):
         consequences: Of which stimuli clozes that they entail are learnt beside them, as many of each: ``none``; of the
             ``others``, so that the row's own are still only inferred; or of ``all``, which teaches what is asked.
             Stimuli that entail nothing are left out.
+        answers: Whether the answer of such a cloze is the ``entailed`` one, or the one that the base model prefers among
+            the cloze's candidates with the stimulus before it in its ``context``, right or wrong (Lampinen et al.,
+            2025, arXiv 2505.00661). A plan, which asks no model, takes the entailed ones.
         seed: Of the draw, beside the data's own.
     """
 
@@ -49,6 +60,7 @@ class Together(Perturbation):
     retained: float = option(0.0, at_least=0, below=1, hint="Try 0.5.")
     wordings: int = option(0, at_least=0, hint="Try 2.")
     consequences: str = option("none", one_of=["none", "others", "all"])
+    answers: str = option("entailed", one_of=["entailed", "context"])
     seed: int = option(0, at_least=0, hint="Try 0.")
 
     def __post_init__(self) -> None:
@@ -64,9 +76,22 @@ class Together(Perturbation):
             ConfigError: There are not so many worlds, or so many facts to retain.
             NotApplicable: The stimuli belong to no worlds, or lack what is to stand beside them.
         """
+        return self.put_together(task, seed)
+
+    @property
+    def asks_model(self) -> bool:
+        """Where it is the model's own answers that stand beside stimuli."""
+        return self.consequences != "none" and self.answers == "context"
+
+    def apply_with(self, task: Task, seed: int, base: BaseModel) -> Task:
+        """As `apply`, with the answers that the model gives in its context."""
+        return self.put_together(task, seed, base)
+
+    def put_together(self, task: Task, seed: int, base: BaseModel | None = None) -> Task:
+        """The task of sets; without a model the answers are those that follow."""
         task, random = self.usable(without_neutral(task)), np.random.default_rng([seed, self.seed])
         stimuli, worlds = task.texts[0], task.stimuli.coords["world"]
-        said, follows = self.said(stimuli), self.consequences_of(task, random)
+        said, follows = self.said(stimuli), self.consequences_of(task, random, base)
         rows = []
         for i, own in enumerate(said):
             row = [*own, *(follows[i] if self.consequences == "all" else [])]
@@ -98,19 +123,21 @@ class Together(Perturbation):
             own += [Sample(*text, plain.world) for text in others[: self.wordings]]
         return said
 
-    def consequences_of(self, task: Task, random: np.random.Generator) -> list[list[Sample]]:
+    def consequences_of(self, task: Task, random: np.random.Generator, base: BaseModel | None) -> list[list[Sample]]:
         """Statements of what each stimulus entails, as many of each: the clozes that ask for it, with their answers."""
         if self.consequences == "none":
             return [[] for _ in range(len(task.stimuli))]
         stimuli, probes = task.texts
         cells = entailed_clozes(task)
-        each, statements = int(cells.sum(axis=1).min()), []
-        for i, own in enumerate(cells):
-            drawn = np.sort(random.permutation(np.flatnonzero(own))[:each])
+        each = int(cells.sum(axis=1).min())
+        drawn = [np.sort(random.permutation(np.flatnonzero(own))[:each]) for own in cells]
+        asked = [(i, j) for i, columns in enumerate(drawn) for j in columns.tolist()]
+        answers = [probes.targets[j] for _, j in asked] if base is None else answers_in_context(task, asked, base)
+        statements: list[list[Sample]] = [[] for _ in drawn]
+        for (i, j), answer in zip(asked, answers):
             ending = re.search(r"\W*$", stimuli.targets[i])
-            stop = ending[0] if ending else ""
-            texts = [f"{probes.prompts[j]}{probes.targets[j]}{stop}" for j in drawn]
-            statements.append([Sample("", text, int(stimuli.coords["world"][i])) for text in texts])
+            text = f"{probes.prompts[j]}{answer}{ending[0] if ending else ''}"
+            statements[i].append(Sample("", text, int(stimuli.coords["world"][i])))
         return statements
 
     def company(self, worlds: np.ndarray, own: int, random: np.random.Generator) -> list[int]:
@@ -147,6 +174,35 @@ def entailed_clozes(task: Task) -> np.ndarray:
     """(stimuli, probes), where a stimulus entails a probe that asks for an answer."""
     asks = np.array([bool(prompt) for prompt in task.texts[1].prompts])
     return np.asarray((task.relation == "entailed") & asks)
+
+
+def answers_in_context(task: Task, asked: Sequence[tuple[int, int]], base: BaseModel) -> list[str]:
+    """What a model answers to clozes with a stimulus before them: the candidate that is likeliest, for each token.
+
+    Args:
+        task: Of texts.
+        asked: Stimulus and cloze of each question.
+        base: The model.
+
+    Raises:
+        NotApplicable: A cloze has no candidates.
+    """
+    stimuli, probes = task.texts
+    rows, columns = (list(part) for part in zip(*asked))
+    clozes = probes.take(columns)
+    if not (clozes.candidates and all(clozes.candidates)):
+        raise NotApplicable("perturbation.answers must be entailed where clozes have no candidates, got 'context'.")
+    context = [f"{stimuli.prompts[i]}{stimuli.targets[i]}" for i in rows]
+    framed = tuple(f"{one} {prompt}" for one, prompt in zip(context, clozes.prompts))
+    choices, question = spell_out(replace(clozes, prompts=framed))
+    inputs, targets = base.encode(choices)
+    scores = read_log_probs(base.module, inputs, targets, next(base.module.parameters()).device).cpu()
+    scores = scores / (targets != IGNORED).sum(1)
+    places = [np.flatnonzero(question == number) for number in range(len(asked))]
+    best = [place[int(scores[torch.from_numpy(place)].argmax())] for place in places]
+    right = sum(choices.targets[k] == probes.targets[j] for k, j in zip(best, columns))
+    log.info("in its context %s draws %d of %d consequences rightly", base.name, right, len(asked))
+    return [choices.targets[k] for k in best]
 
 
 def sets_about(ids: np.ndarray, about: Sequence[Sample], rows: Sequence[Sequence[Sample]]) -> Sets:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from eif_lab import annotate, judge
+from eif_lab.data.task import Texts
 from eif_lab.data.worlds.implication import Implication
 from eif_lab.data.worlds.ontology import Ontology
 from eif_lab.errors import ConfigError, NotApplicable
 from eif_lab.library.strength import gauge_of
+from eif_lab.models.base import BaseModel
+from eif_lab.models.language.causal_lm import CausalLM, token_loss
+from eif_lab.models.language.encoding import Encoder
 from eif_lab.perturbations.together import Together
 
 
@@ -92,6 +97,33 @@ def test_logic_is_judged_by_world_and_nothing_else(ontology, caplog):
     verdicts = {one.desideratum: one for one in judge(annotate(scores, task))}
     assert set(verdicts) <= {"logic", "negation"} and verdicts["logic"].outcome() == "satisfied"
     assert verdicts["logic"].findings[0].n == 8
+
+
+def test_answers_in_context_are_the_candidates_that_a_plain_loop_finds_likeliest(language_model, tokenizer, caplog):
+    caplog.set_level("INFO")
+    plain = Ontology(worlds=3, stimuli_per_world=1).load(0)
+    encode = Encoder(tokenizer, 64)
+    base = BaseModel(CausalLM(language_model.eval(), encode.pad), "small", encode, token_loss, torch.nn.Identity())
+    asking = Together(consequences="all", answers="context")
+    assert asking.asks_model and not Together(consequences="all").asks_model
+    task, follows = asking.apply_with(plain, 0, base), asking.apply(plain, 0)
+    assert task.stimuli.members.sum() == follows.stimuli.members.sum()
+    samples, right = set(task.stimuli.samples.targets), 0
+    for i, told in enumerate(plain.relation[:3]):
+        for j in np.flatnonzero(told == "entailed"):
+            prompt = plain.probes.prompts[j]
+            scores = {}
+            for answer in plain.probes.candidates[j] if prompt else ():
+                ids, targets = encode(Texts((f"{plain.stimuli.targets[i]} {prompt}",), (answer,), np.array(["one"])))
+                with torch.no_grad():
+                    losses = torch.log_softmax(base.module(ids)[0], -1)
+                scored = targets[0] != -100
+                scores[answer] = float(losses[scored].gather(1, targets[0][scored][:, None]).mean())
+            if prompt:
+                best = max(scores, key=scores.get)
+                assert f"{prompt}{best} ." in samples
+                right += best == plain.probes.targets[j]
+    assert f"in its context small draws {right} of 6 consequences rightly" in caplog.text
 
 
 @pytest.mark.parametrize(
