@@ -47,9 +47,9 @@ class Together(Perturbation):
         consequences: Of which stimuli clozes that they entail are learnt beside them, as many of each: ``none``; of the
             ``others``, so that the row's own are still only inferred; or of ``all``, which teaches what is asked.
             Stimuli that entail nothing are left out.
-        answers: Whether the answer of such a cloze is the ``entailed`` one, or the one that the base model prefers among
-            the cloze's candidates with the stimulus before it in its ``context``, right or wrong (Lampinen et al.,
-            2025, arXiv 2505.00661). A plan, which asks no model, takes the entailed ones.
+        answers: Whether the answer of such a cloze is the ``entailed`` one, or the one of its candidates that the base
+            model prefers with the stimulus before it in its ``context``, right or wrong (Lampinen et al., 2025, arXiv
+            2505.00661). A plan, which asks no model, takes the entailed ones.
         seed: Of the draw, beside the data's own.
     """
 
