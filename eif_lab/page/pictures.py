@@ -120,7 +120,7 @@ class Pictures:
         perturbation = choice("perturbation", perturbed, self.trusted)
         with offline(), TemporaryDirectory() as scratch:
             task = perturbation.apply(self._plain(dataset, seed, scratch), seed)
-        both = (task.probes, trained_on(task.stimuli))
+        both = [one for one in (task.probes, trained_on(task.stimuli)) if isinstance(one, Images)]
         return {str(name): one for images in both for name, one in zip(images.ids, images.pixels)}
 
     def _plain(self, dataset: Any, seed: int, scratch: str) -> Task:

@@ -30,7 +30,7 @@ class Sample(NamedTuple):
 
     prompt: str
     target: str
-    world: int
+    world: int | str
 
 
 @dataclass
@@ -95,9 +95,9 @@ class Together(Perturbation):
         rows = []
         for i, own in enumerate(said):
             row = [*own, *(follows[i] if self.consequences == "all" else [])]
-            for k in self.company(worlds, worlds[i], random):
+            for k in self.company(worlds, own[0].world, random):
                 row += [*said[k], *follows[k]]
-            rows.append(row + self.known(task.background, worlds[i], len(row), random))
+            rows.append(row + self.known(task.background, own[0].world, len(row), random))
         return replace(task, stimuli=sets_about(stimuli.ids, [own[0] for own in said], rows))
 
     def usable(self, task: Task) -> Task:
@@ -134,13 +134,14 @@ class Together(Perturbation):
         asked = [(i, j) for i, columns in enumerate(drawn) for j in columns.tolist()]
         answers = [probes.targets[j] for _, j in asked] if base is None else answers_in_context(task, asked, base)
         statements: list[list[Sample]] = [[] for _ in drawn]
+        worlds = stimuli.coords["world"].tolist()
         for (i, j), answer in zip(asked, answers):
             ending = re.search(r"\W*$", stimuli.targets[i])
             text = f"{probes.prompts[j]}{answer}{ending[0] if ending else ''}"
-            statements[i].append(Sample("", text, int(stimuli.coords["world"][i])))
+            statements[i].append(Sample("", text, worlds[i]))
         return statements
 
-    def company(self, worlds: np.ndarray, own: int, random: np.random.Generator) -> list[int]:
+    def company(self, worlds: np.ndarray, own: int | str, random: np.random.Generator) -> list[int]:
         """One stimulus of each of some other worlds."""
         others = np.unique(worlds[worlds != own])
         if self.facts > len(others) + 1:
@@ -149,7 +150,9 @@ class Together(Perturbation):
         drawn = random.permutation(others)[: self.facts - 1]
         return [int(random.choice(np.flatnonzero(worlds == world))) for world in drawn]
 
-    def known(self, background: Background | None, own: int, size: int, random: np.random.Generator) -> list[Sample]:
+    def known(
+        self, background: Background | None, own: int | str, size: int, random: np.random.Generator
+    ) -> list[Sample]:
         """Background of other worlds, of which the row's own has none, in its share of the whole set."""
         count = round(size * self.retained / (1 - self.retained))
         if not count:
