@@ -154,9 +154,12 @@ class Together(Perturbation):
         self, background: Background | None, own: int | str, size: int, random: np.random.Generator
     ) -> list[Sample]:
         """Background of other worlds, of which the row's own has none, in its share of the whole set."""
+        if not self.retained:
+            return []
         count = round(size * self.retained / (1 - self.retained))
         if not count:
-            return []
+            rule = f"be 0, or a share that is one fact beside {size} samples at least"
+            raise rule_error("perturbation.retained", rule, self.retained, f"Try {1 / (size + 1):.2g}.")
         if background is None:
             rule = "be 0 where the task has no background that the model knows"
             raise NotApplicable(

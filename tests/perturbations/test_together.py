@@ -135,6 +135,7 @@ def test_answers_in_context_are_the_candidates_that_a_plain_loop_finds_likeliest
             ConfigError,
             r"^perturbation.retained must leave room for no more than the \d+ ",
         ),
+        ({"retained": 0.1}, ConfigError, r"^perturbation.retained must be 0, or a share that is one fact beside 1 sam"),
         ({"wordings": 3}, NotApplicable, r"^perturbation=together needs stimuli with 3 other wordings, got none"),
     ],
 )
