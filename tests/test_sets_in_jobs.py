@@ -52,8 +52,8 @@ def test_a_job_on_sets_stores_their_membership_and_finds_it_again(job, tmp_path)
     assert results.manifest["update"]["steps"] == 6
     reasons = results.verdicts.set_index("desideratum")
     assert set(reasons["status"]) == {"not applicable"}
-    torch.manual_seed(1)
-    again = job(nothing, f"{SETS} trajectory=true hydra.run.dir=again")
+    (tmp_path / JOB).rename(tmp_path / "first")
+    again = job(nothing, f"{SETS} trajectory=true")
     assert "found in" in again.out
 
 
@@ -118,8 +118,8 @@ def test_an_experiment_on_company_runs_small(job, experiment, tmp_path):
     members = membership(results.influence)
     assert members.sizes["stimulus"] == results.influence.sizes["stimulus"] == 6
     assert results.influence["stimulus_world"].values.tolist() == list(range(6))
-    judged = results.verdicts.set_index("desideratum")["status"]
-    assert judged["logic"] == "done" and set(judged.drop(["logic", "negation"])) == {"not applicable"}
+    judged = results.verdicts.loc[results.verdicts["status"] == "done", "desideratum"]
+    assert set(judged) == {"logic", "negation"}
 
 
 def test_a_task_of_sets_is_measured_from_python_as_by_a_loop():

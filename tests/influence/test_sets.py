@@ -244,3 +244,17 @@ def test_drawn_sets_differ_and_as_many_as_there_are_take_each_sample_as_often():
     assert every.sum(axis=0).tolist() == [36] * 10 and every.sum(axis=1).tolist() == [3] * 120
     some, again, other = (draw_sets(10, count=4, share=0.3, seed=seed) for seed in (2, 2, 3))
     assert (some == again).all() and (some != other).any()
+
+
+def test_auto_copies_weights_where_the_samples_of_all_steps_are_more_than_factors_save(net, batch, sets):
+    def taken(sets, **recipe):
+        update = {"learning_rate": 0.01, **recipe}
+        return measure_influence(net, F.cross_entropy, batch, batch, update=update, sets=sets).attrs["engine"]
+
+    alone = np.eye(7, dtype=bool)
+    assert (taken(alone), taken(alone, epochs=4), taken(sets), taken(sets, batch_size=1, epochs=1)) == (
+        "factored",
+        "stacked",
+        "stacked",
+        "stacked",
+    )
