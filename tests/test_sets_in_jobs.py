@@ -17,6 +17,7 @@ from eif_lab.jobs.determinants import key_of
 from eif_lab.jobs.planning.plan import plan_job
 from eif_lab.jobs.read import read_job
 from eif_lab.models.base import BaseModel
+from eif_lab.page.page import write_page
 from eif_lab.perturbations.subsets import Subsets
 
 pytest_plugins = ["command_line_fixtures"]
@@ -24,11 +25,10 @@ pytest_plugins = ["command_line_fixtures"]
 DIGITS = "dataset.stimuli=12 dataset.probes=10 model.channels=[4,4] model.hidden=16 perturbation=subsets"
 SETS = f"{DIGITS} perturbation.count=6 perturbation.size=5 update.batch_size=2 update.epochs=2"
 WORLDS = (
-    "model.checkpoint=tiny model=smollm2 dataset.language=invented dataset.background=taught dataset.worlds=6"
-    " model.teaching.steps=1 model.minimum_background_accuracy=0 method.rank=2 update.learning_rate=0.05"
-    " update.epochs=1"
+    "model=smollm2 model.checkpoint=phi3-stored dataset.language=invented dataset.worlds=6 method.rank=2"
+    " update.learning_rate=0.01 update.epochs=1"
 )
-"""Instead of a model that knows English."""
+"""In place of a model that knows English, one of ours that knows invented words."""
 
 
 def nothing(folder: Path) -> None:
@@ -52,6 +52,8 @@ def test_a_job_on_sets_stores_their_membership_and_finds_it_again(job, tmp_path)
     assert results.manifest["update"]["steps"] == 6
     reasons = results.verdicts.set_index("desideratum")
     assert set(reasons["status"]) == {"not applicable"}
+    write_page(results, tmp_path / "page.html")
+    assert "got sets. Try perturbation=include." in (tmp_path / "page.html").read_text(encoding="utf-8")
     (tmp_path / JOB).rename(tmp_path / "first")
     again = job(nothing, f"{SETS} trajectory=true")
     assert "found in" in again.out
@@ -116,8 +118,8 @@ def test_an_experiment_on_company_runs_small(job, experiment, tmp_path):
     assert ended.code == 0, ended.err
     results = open_results(tmp_path / JOB)
     members = membership(results.influence)
-    assert members.sizes["stimulus"] == results.influence.sizes["stimulus"] == 6
-    assert results.influence["stimulus_world"].values.tolist() == list(range(6))
+    assert members.sizes["stimulus"] == results.influence.sizes["stimulus"] >= 4
+    assert len(set(results.influence["stimulus_world"].values.tolist())) == members.sizes["stimulus"]
     judged = results.verdicts.loc[results.verdicts["status"] == "done", "desideratum"]
     assert set(judged) == {"logic", "negation"}
 
