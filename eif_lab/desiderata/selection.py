@@ -77,8 +77,10 @@ def must_be_judged(influence: xr.DataArray, sets: bool) -> None:
     if not sets:
         raise NotApplicable("influence must have one stimulus in each row, got sets. Try perturbation=include.")
     if "stimulus_world" not in influence.coords:
-        rule = "have samples of one world in each row, got sets across worlds"
-        raise NotApplicable(f"influence must {rule}. Try perturbation.within=world.")
+        rule = "have samples of one world in each row"
+        if "probe_world" in influence.coords:
+            raise NotApplicable(f"influence must {rule}, got sets across worlds. Try perturbation.within=world.")
+        raise NotApplicable(f"influence must {rule}, got sets without a world. Try perturbation=include.")
 
 
 def unread(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
