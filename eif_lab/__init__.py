@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eif_lab.data.sets import draw_sets
     from eif_lab.desiderata.evaluation import judge
     from eif_lab.figures.array import plot_array
     from eif_lab.figures.forest import plot_forest
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from eif_lab.influence.calibrate import calibrate
     from eif_lab.influence.context import measure_context
     from eif_lab.influence.measure import measure_influence
+    from eif_lab.influence.sets import membership
     from eif_lab.library.measure import measure_task
     from eif_lab.library.tasks import load_task, make_task
     from eif_lab.results.sweep import open_results
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
 __all__ = [
     "annotate",
     "calibrate",
+    "draw_sets",
     "judge",
     "load_task",
     "make_task",
     "measure_context",
     "measure_influence",
     "measure_task",
+    "membership",
     "open_results",
     "plot_array",
     "plot_forest",
@@ -36,12 +40,14 @@ __all__ = [
 _MODULES = {
     "annotate": "eif_lab.influence.array",
     "calibrate": "eif_lab.influence.calibrate",
+    "draw_sets": "eif_lab.data.sets",
     "judge": "eif_lab.desiderata.evaluation",
     "load_task": "eif_lab.library.tasks",
     "make_task": "eif_lab.library.tasks",
     "measure_context": "eif_lab.influence.context",
     "measure_influence": "eif_lab.influence.measure",
     "measure_task": "eif_lab.library.measure",
+    "membership": "eif_lab.influence.sets",
     "open_results": "eif_lab.results.sweep",
     "plot_array": "eif_lab.figures.array",
     "plot_forest": "eif_lab.figures.forest",

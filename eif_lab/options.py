@@ -79,6 +79,13 @@ class Options:
                     )
 
 
+def options_of(chosen: Options) -> dict[str, Any]:
+    """A choice's class, the options that decide a result, and the identity of what they name."""
+    options = {name: value for name, value in dataclasses.asdict(chosen).items() if name not in chosen.incidental}
+    identity = chosen.identity()
+    return {"class": type(chosen).__qualname__, **options, **({} if identity is None else {"identity": identity})}
+
+
 def broken_rule(value: Any, metadata: Mapping[str, Any]) -> str:
     """The rule that ``value`` breaks, in words; empty where it breaks none."""
     if value is None:

@@ -11,10 +11,9 @@ from omegaconf import OmegaConf
 
 from eif_lab.configs import CONF
 from eif_lab.errors import ConfigError
-from eif_lab.jobs.determinants import options_of
 from eif_lab.jobs.read import read_job
 from eif_lab.methods.method import Method
-from eif_lab.options import Options
+from eif_lab.options import Options, options_of
 
 
 @dataclass

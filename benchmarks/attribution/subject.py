@@ -12,10 +12,10 @@ from jaxtyping import Bool, Int
 from benchmarks.case import Case, Pairs, parameters
 from eif_lab import calibrate
 from eif_lab.data.images.mnist import MNIST
-from eif_lab.data.task import Task
+from eif_lab.data.task import Task, without_neutral
 from eif_lab.data.worlds.ontology import Ontology
 from eif_lab.influence.update import Update
-from eif_lab.jobs.inputs import without_neutral, without_worlds
+from eif_lab.jobs.inputs import without_worlds
 from eif_lab.models.base import BaseModel, Training
 from eif_lab.models.cnn import CNN
 from eif_lab.models.language.phi3 import TINY, Phi3

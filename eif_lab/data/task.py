@@ -14,6 +14,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from eif_lab.data.elsewhere import Elsewhere
+    from eif_lab.data.sets import Sets
 
 RELATIONS = ("direct", "entailed", "contradicted", "converse", "foil", "unrelated")
 """What a stimulus says about a probe; an image says of another image of its class that it is ``entailed``."""
@@ -166,7 +167,7 @@ class Task:
     """One experiment's samples with their relations and distances.
 
     Attributes:
-        stimuli: n training samples.
+        stimuli: n training samples, or n sets of such.
         probes: m watched samples.
         relation: (n, m), one of `RELATIONS`.
         distances: Named (n, m) arrays, NaN where undefined; the first one named is the default.
@@ -178,7 +179,7 @@ class Task:
         elsewhere: Which other worlds' probes a stimulus is read on beside those of its own; None for all.
     """
 
-    stimuli: Samples
+    stimuli: Samples | Sets
     probes: Samples
     relation: np.ndarray
     distances: Mapping[str, np.ndarray]
@@ -200,11 +201,14 @@ class Task:
     def read(self) -> np.ndarray | None:
         """(n, m), true where a stimulus is read on a probe; None where every one is read on all.
 
-        It is read on whatever it says something about, in any world.
+        It is read on whatever it says something about, in any world; a set on what any of its samples is read on.
         """
+        from eif_lab.data.sets import of_samples, trained_on
+
         if self.elsewhere is None:
             return None
-        cells = self.elsewhere.read(self.stimuli.coords["world"], self.probes.coords["world"])
+        cells = self.elsewhere.read(trained_on(self.stimuli).coords["world"], self.probes.coords["world"])
+        cells = of_samples(self.stimuli, cells)
         cells |= self.relation != "unrelated"
         return None if cells.all() else cells
 
@@ -247,6 +251,12 @@ class Task:
             distances={name: values[cells] for name, values in self.distances.items()},
             foils={name: place[index[cells]] for name, index in self.foils.items()},
         )
+
+
+def without_neutral(task: Task) -> Task:
+    """The task of the stimuli that say something about a probe."""
+    neutral = task.stimuli.coords.get("neutral")
+    return task if neutral is None else task.take(np.flatnonzero(~neutral), np.arange(len(task.probes)))
 
 
 def background_in_context(task: Task) -> Task:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.random import Generator
 
 from eif_lab.desiderata import statistics
-from eif_lab.desiderata.selection import prepare
+from eif_lab.desiderata.selection import must_be_judged, prepare
 from eif_lab.desiderata.statistics import Estimate, divide, fieller_interval, jackknife, pair_jackknife
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.options import Options, option
@@ -30,10 +30,12 @@ class Desideratum(Options):
         alpha: Level of the tests.
         confidence: Two-sided level of the intervals.
         least_units: Fewest independent units for which there is a verdict.
+        of_sets: Whether the claim has a meaning for a row that is a set of samples, if these are of one world.
     """
 
     group: ClassVar[str] = "desideratum"
     claim: ClassVar[str] = ""
+    of_sets: ClassVar[bool] = False
 
     alpha: float = option(0.05, above=0, below=1, hint="Try 0.05.")
     confidence: float = option(0.95, above=0, below=1, hint="Try 0.95.")
@@ -50,6 +52,7 @@ class Desideratum(Options):
         Raises:
             NotApplicable: The array lacks what the claim is about.
         """
+        must_be_judged(influence, self.of_sets)
         return self.judge(prepare(influence), np.random.default_rng(seed))
 
     def finding(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -126,6 +126,8 @@ class GuardedFinding(NamedTuple):
 @dataclass
 class RelationTest(Desideratum):
     """A desideratum about what stimuli say of their probes."""
+
+    of_sets: ClassVar[bool] = True
 
     def mean(self, statistic: str, values: Float[np.ndarray, " worlds"], unit: str) -> Finding:
         """A mean over worlds, tested against zero."""

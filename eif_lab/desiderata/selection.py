@@ -62,6 +62,27 @@ def prepare(influence: xr.DataArray) -> xr.DataArray:
     return influence
 
 
+def must_be_judged(influence: xr.DataArray, sets: bool) -> None:
+    """Refuse rows that are sets of samples, where a claim is about single stimuli or about worlds.
+
+    Args:
+        influence: An array with the coordinates of a job.
+        sets: Whether the claim has a meaning for sets of samples of one world.
+
+    Raises:
+        NotApplicable: The rows are such sets.
+    """
+    if "stimulus_set" not in influence.coords:
+        return
+    if not sets:
+        raise NotApplicable("influence must have one stimulus in each row, got sets. Try perturbation=include.")
+    if "stimulus_world" not in influence.coords:
+        rule = "have samples of one world in each row"
+        if "probe_world" in influence.coords:
+            raise NotApplicable(f"influence must {rule}, got sets across worlds. Try perturbation.within=world.")
+        raise NotApplicable(f"influence must {rule}, got sets without a world. Try perturbation=include.")
+
+
 def unread(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
     """Where a stimulus was not read on a probe, by the coordinate ``read``; nowhere, where there is none."""
     if "read" not in influence.coords:

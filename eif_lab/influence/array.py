@@ -9,8 +9,10 @@ import numpy as np
 import xarray as xr
 from torch import Tensor, bfloat16, strided
 
+from eif_lab.data.sets import Sets
 from eif_lab.data.task import Task
 from eif_lab.errors import must_be, one_line, rule_error, unknown_name
+from eif_lab.influence.sets import with_sets
 
 
 def annotate(
@@ -22,7 +24,8 @@ def annotate(
     """Scores of any origin with the task's labels, relations and distances.
 
     They become coordinates: ``stimulus_*``, ``probe_*``, ``relation``, ``foil_*`` and ``distance_*``; and ``read``,
-    where the task has each stimulus read on some of the probes alone, without which scores are NaN.
+    where the task has each stimulus read on some of the probes alone, without which scores are NaN. Where its stimuli
+    are sets of samples, `membership` tells which.
 
     Args:
         scores: (stimuli, probes), in the task's order, positive where the stimulus makes the target likelier: an array,
@@ -63,6 +66,8 @@ def annotate(
     coords |= {f"foil_{name}": (pair, index) for name, index in task.foils.items()}  # type: ignore[misc]
     coords["relation"] = (pair, task.relation)  # type: ignore[assignment]
     array = array.assign_coords(coords).assign_attrs(distance=default or next(iter(known), ""))
+    if isinstance(task.stimuli, Sets):
+        array = with_sets(array, task.stimuli.members, task.stimuli.samples.ids.tolist())
     return array if task.read is None else only_read(array, task.read)
 
 

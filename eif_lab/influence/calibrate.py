@@ -14,7 +14,7 @@ from eif_lab.influence.arguments import must_be_able_to_learn, one_seed
 from eif_lab.influence.batch import Batch, Data, as_batch
 from eif_lab.influence.engines import Engine
 from eif_lab.influence.learning_rate import Calibration
-from eif_lab.influence.measurement import open_measurement
+from eif_lab.influence.measurement import memberships, open_measurement
 from eif_lab.influence.update import Update
 from eif_lab.influence.yardstick import Yardstick, draw_rows
 from eif_lab.methods import Method
@@ -32,6 +32,7 @@ def calibrate(
     method: str | Method | Mapping[str, Any] | None = "full",
     update: Update | Mapping[str, Any] | None = None,
     engine: str | Engine = "auto",
+    sets: np.ndarray | None = None,
     seed: int = 0,
 ) -> Calibration:
     """The learning rate at which stimuli are taught as strongly as was asked for.
@@ -45,10 +46,13 @@ def calibrate(
         loss: (output, target), a mean over the batch.
         stimuli: (inputs, targets) to teach, of which ``update.calibration_stimuli`` are drawn.
         probes: (inputs, targets) that strength is measured on, where there is a yardstick.
-        yardstick: Weights of the influence of stimuli on probes, such as that of `eif_lab.library.strength.gauge_of`.
+        yardstick: Weights of the influence of stimuli, or sets, on probes, such as that of
+            `eif_lab.library.strength.gauge_of`.
         method: What moves.
         update: The recipe whose rate is sought.
         engine: Name or `Engine`.
+        sets: (sets, stimuli), as `measure_influence` takes them: these are taught, and drawn from, in place of stimuli
+            alone. Without a yardstick, strength is the mean over a set of the influence on its stimuli.
         seed: Of what the method draws.
 
     Returns:
@@ -73,19 +77,23 @@ def calibrate(
         rule = "be left out, since it is what is looked for"
         raise rule_error("update.learning_rate", rule, update.learning_rate, "Give update.strength.")
     batch = as_batch(stimuli, "stimuli")
-    rows = draw_rows(len(batch), update.calibration_stimuli)
-    watched, yardstick = some_rows(batch, rows, probes, yardstick)
-    batch = batch.take(torch.from_numpy(rows))
+    count = len(memberships(len(batch), "include", sets))
+    rows = draw_rows(count, update.calibration_stimuli)
+    watched, yardstick = some_rows(count, rows, probes, yardstick)
+    if sets is None:
+        batch = batch.take(torch.from_numpy(rows))
+        held_to = Yardstick.of_itself(len(batch)) if yardstick is None else yardstick
+    else:
+        sets = sets[rows]
+        held_to = Yardstick.of_sets(sets) if yardstick is None else yardstick
     given = batch if watched is None else watched
-    held_to = Yardstick.of_itself(len(batch)) if yardstick is None else yardstick
-    with open_measurement(
-        model, loss, batch, given, method=method, update=update, engine=engine, seed=seed, read=held_to.needed
-    ) as one:
+    options: dict[str, Any] = {"method": method, "update": update, "engine": engine, "sets": sets, "seed": seed}
+    with open_measurement(model, loss, batch, given, **options, read=held_to.needed) as one:
         return one.search(held_to)
 
 
 def some_rows(
-    stimuli: Batch, rows: np.ndarray, probes: Data | None, yardstick: Yardstick | None
+    count: int, rows: np.ndarray, probes: Data | None, yardstick: Yardstick | None
 ) -> tuple[Batch | None, Yardstick | None]:
     """The yardstick of some stimuli, and the probes that it needs; None of either where there is none.
 
@@ -98,7 +106,7 @@ def some_rows(
             raise rule_error(missing, "be given where the other of probes and yardstick is", None, "Give both.")
         return None, None
     batch = as_batch(probes, "probes")
-    size = len(stimuli), len(batch)
+    size = count, len(batch)
     for cells in (yardstick.weights, yardstick.stated, yardstick.own):
         if np.shape(cells) != size:
             raise rule_error("yardstick", f"be (stimuli, probes), {size}", np.shape(cells))

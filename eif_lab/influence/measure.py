@@ -16,8 +16,9 @@ from eif_lab.influence.array import only_read
 from eif_lab.influence.batch import Data, as_batch, kind_of
 from eif_lab.influence.engines import Engine
 from eif_lab.influence.engines.engine import EVERY
-from eif_lab.influence.measurement import OnChunk, open_measurement
+from eif_lab.influence.measurement import OnChunk, memberships, open_measurement
 from eif_lab.influence.problem import Problem
+from eif_lab.influence.sets import with_sets
 from eif_lab.influence.update import Update
 from eif_lab.methods import Method
 from eif_lab.models.base import Loss
@@ -40,6 +41,7 @@ def measure_influence(
     update: Update | Mapping[str, Any] | None = None,
     engine: str | Engine = "auto",
     perturbation: str = "include",
+    sets: np.ndarray | None = None,
     trajectory: bool = False,
     seed: int | np.integer | Sequence[int] = 0,
     candidates: Tensor | np.ndarray | None = None,
@@ -53,8 +55,10 @@ def measure_influence(
     .. math:: I_{ij} = s(U(\theta; z_i); q_j) - s(\theta; q_j)
 
     for ``perturbation="include"``. With ``"exclude"`` the stimuli are one fine-tuning set ``D``, trained on as one
-    batch, and :math:`I_{ij} = s(U(\theta; D); q_j) - s(U(\theta; D \setminus z_i); q_j)`. Both are exact: the update
-    is run, not approximated. Batch-norm and dropout are in eval mode throughout. The model is left as it was.
+    batch unless the update says otherwise, and
+    :math:`I_{ij} = s(U(\theta; D); q_j) - s(U(\theta; D \setminus z_i); q_j)`. With ``sets`` each row is a fine-tuning
+    on a set of stimuli :math:`S_i`, and :math:`I_{ij} = s(U(\theta; S_i); q_j) - s(\theta; q_j)`. All are exact: the
+    update is run, not approximated. Batch-norm and dropout are in eval mode throughout. The model is left as it was.
 
     Args:
         model: Any module, called as ``model(inputs)``; with a tuple of inputs as ``model(*inputs)``, with a dict as
@@ -67,9 +71,12 @@ def measure_influence(
             per row, or several of these.
         method: What moves: ``full``, ``lora``, ``adapter``, ``ia3``, a `Method`, ``dict(name="lora", rank=4)``, or None
             for exactly the parameters that require a gradient.
-        update: The recipe; by default one SGD step at 0.01. See `Update`.
+        update: The recipe; by default one SGD step at 0.01, on all that is trained on at once. With ``batch_size``,
+            ``epochs``, ``order`` and ``seed`` it goes through a set as a ``DataLoader`` does. See `Update`.
         engine: ``auto``, ``factored``, ``stacked``, ``loop``, ``reference``, or an `Engine`.
         perturbation: ``include`` or ``exclude``.
+        sets: (sets, stimuli), true where a stimulus is in a set, of as many stimuli each, such as `draw_sets` gives:
+            the rows of the array are then these sets, and `membership` reads off it what ``sets`` was.
         trajectory: Read after every step, not only after the last.
         seed: Of what the method draws (LoRA's initial weights); several give the array a dimension ``seed``.
         candidates: (rows,) whole numbers, for probes that are to be chosen among answers: which probe each row of
@@ -79,10 +86,11 @@ def measure_influence(
         on_chunk: Called with each finished part, (stimuli, steps, probes, readouts), as it is measured.
         measured: Parts that ``on_chunk`` was called with, from the first one on, when the same was measured before and
             interrupted: they are taken as they are, and the rest is measured.
-        rows: Measure these stimuli alone, such as ``slice(32, 64)``; with ``exclude`` the others are still trained on.
-        read: (stimuli, probes), true where a stimulus is read on a probe; all where None. Probes that are read on the
-            same stimuli and follow on go through the model together. Where it is false the array has NaN, and its
-            coordinate ``read`` tells this from an update that diverged.
+        rows: Measure these stimuli, or sets, alone, such as ``slice(32, 64)``; with ``exclude`` the others are still
+            trained on.
+        read: (stimuli or sets, probes), true where a stimulus is read on a probe; all where None. Probes that are read
+            on the same stimuli and follow on go through the model together. Where it is false the array has NaN, and
+            its coordinate ``read`` tells this from an update that diverged.
 
     Returns:
         Dims ``(stimulus, probe)``, with ``seed`` before them if several seeds are given, ``step`` (1, 2, ...) between
@@ -114,13 +122,14 @@ def measure_influence(
     must_be("measured", measured, Iterable, "parts of an earlier measurement, in a list or the like")
     seeds, samples, watched = seeds_of(seed), as_batch(stimuli, "stimuli"), as_batch(probes, "probes")
     known, values, engines = iter(measured), list[np.ndarray](), list[str]()
-    asked = EVERY if rows is None else rows
-    if not range(len(samples))[asked]:
-        raise rule_error("rows", f"name at least one of the {len(samples)} stimuli", rows, "Try None for all.")
+    asked, count = EVERY if rows is None else rows, len(memberships(len(samples), perturbation, sets))
+    if not range(count)[asked]:
+        named = "stimuli" if sets is None else "sets"
+        raise rule_error("rows", f"name at least one of the {count} {named}", rows, "Try None for all.")
     for one in seeds:
         with open_measurement(
             model, loss, samples, watched, readout=readout, method=method, update=recipe, engine=engine,
-            perturbation=perturbation, trajectory=trajectory, seed=one, candidates=candidates, read=read,
+            perturbation=perturbation, sets=sets, trajectory=trajectory, seed=one, candidates=candidates, read=read,
         ) as measurement:  # fmt: skip
             problem = measurement.problem
             parts = parts_of(problem, known, len(problem.members[asked]))
@@ -133,6 +142,7 @@ def measure_influence(
         "readout": isinstance(readout, str) or callable(readout),
     }
     array = array.isel({dim: 0 for dim, drop in unasked.items() if drop})
+    array = array if sets is None else with_sets(array, sets[asked])
     return array if read is None else only_read(array, read[asked])
 
 
@@ -148,7 +158,7 @@ def influence_array(
         seeds: What the method was drawn with.
         rows: Which stimuli.
     """
-    steps, perturbation = problem.update.steps, "include" if problem.everything is None else "exclude"
+    steps, perturbation = problem.steps, "include" if problem.everything is None else "exclude"
     return xr.DataArray(
         np.stack(values),
         dims=("seed", "stimulus", "step", "probe", "readout"),

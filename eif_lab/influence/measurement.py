@@ -136,24 +136,30 @@ class Measurement:
         return np.concatenate(parts)
 
     def calibrate(
-        self, clean: Data, update: Update, probes: Data | None = None, yardstick: Yardstick | None = None
+        self,
+        clean: Data,
+        update: Update,
+        probes: Data | None = None,
+        yardstick: Yardstick | None = None,
+        sets: np.ndarray | None = None,
     ) -> Calibration:
         """The learning rate at which clean stimuli are taught as strongly as is asked for.
 
         What is known of this measurement is not found out again where their rows have the same shapes.
 
         Args:
-            clean: (inputs, targets), all of which are trained on.
+            clean: (inputs, targets), each of which is trained on alone, unless ``sets`` says otherwise.
             update: The recipe whose rate is sought.
             probes: (inputs, targets) that strength is measured on; None for the stimuli.
-            yardstick: Of these stimuli and probes; None where each stimulus is measured by itself.
+            yardstick: Of these stimuli, or sets, and probes; None where each stimulus is measured by itself.
+            sets: (sets, samples), true where a sample is in a set: these are trained on.
         """
         batch, device = as_batch(clean, "stimuli"), device_of(self.problem.model)
         held_to = Yardstick.of_itself(len(batch)) if yardstick is None else yardstick
         problem = replace(
             self.problem,
             samples=batch.to(device),
-            members=memberships(len(batch), "include").to(device),
+            members=memberships(len(batch), "include", sets).to(device),
             probes=(batch if probes is None else as_batch(probes, "probes")).to(device),
             readouts=named_readouts("log_prob"),
             update=update,
@@ -208,6 +214,7 @@ def open_measurement(
     update: Update,
     engine: str | Engine = "auto",
     perturbation: str = "include",
+    sets: np.ndarray | None = None,
     trajectory: bool = False,
     seed: int = 0,
     candidates: Tensor | np.ndarray | None = None,
@@ -217,7 +224,7 @@ def open_measurement(
 
     Args:
         model, loss, stimuli, probes: What is measured.
-        readout, method, engine, perturbation, trajectory, candidates, read: How.
+        readout, method, engine, perturbation, sets, trajectory, candidates, read: How.
         update: The recipe; its learning rate may be None.
         seed: Of what the method draws.
 
@@ -227,7 +234,10 @@ def open_measurement(
     samples, watched, readouts = as_batch(stimuli, "stimuli"), as_batch(probes, "probes"), named_readouts(readout)
     must_have_classes(watched, readouts)
     groups = None if candidates is None else Candidates.of(candidates, watched.targets)
-    must_be_read(read, (len(samples), len(watched) if groups is None else len(groups)))
+    members = memberships(len(samples), perturbation, sets)
+    must_be_read(read, (len(members), len(watched) if groups is None else len(groups)))
+    if perturbation == "exclude" and trajectory:
+        must_have_as_many_steps(update, len(samples))
     reads = None if read is None else torch.from_numpy(np.ascontiguousarray(read))
     if groups is not None and not groups.needed_for(readouts):
         watched, groups = watched.take(groups.target_rows), None
@@ -240,7 +250,7 @@ def open_measurement(
             base=Snapshot(ready, room=budget * GIB / 2),
             loss=loss,
             samples=samples.to(device),
-            members=memberships(len(samples), perturbation).to(device),
+            members=members.to(device),
             probes=watched.to(device),
             readouts=readouts,
             update=update,
@@ -274,11 +284,50 @@ def must_be_read(read: Any, size: tuple[int, int]) -> None:
         raise rule_error("read", rule, received, "Try None for all.")
 
 
-def memberships(count: int, perturbation: str) -> Tensor:
-    """The rows that each update trains on: (count, 1) each alone, or (count, count - 1) all but one."""
+def must_have_as_many_steps(update: Update, samples: int) -> None:
+    """Refuse to compare trajectories that have other steps where a sample is left out than where none is."""
+    both = [len(update.batches(size)) for size in (samples, samples - 1)]
+    if both[0] != both[1]:
+        rule = f"be false where leaving a sample out makes {both[1]} steps of {both[0]}"
+        raise rule_error("trajectory", rule, True, "Try update.steps in place of update.epochs.")
+
+
+def memberships(count: int, perturbation: str, sets: np.ndarray | None = None) -> Tensor:
+    """The rows that each update trains on.
+
+    Args:
+        count: Number of samples.
+        perturbation: ``include`` or ``exclude``.
+        sets: (sets, count), true where a sample is in a set.
+
+    Returns:
+        (count, 1) each alone, (count, count - 1) all but one, or (sets, size) those of each set, in their order.
+    """
+    if sets is not None:
+        return rows_of_sets(sets, count, perturbation)
     if perturbation == "include":
         return torch.arange(count)[:, None]
     if count < 2:
         raise rule_error("stimuli", "be at least 2 with perturbation=exclude", count)
     everything = torch.arange(count)
     return torch.stack([everything[everything != i] for i in range(count)])
+
+
+def rows_of_sets(sets: Any, count: int, perturbation: str) -> Tensor:
+    """The rows of each set, (sets, size).
+
+    Raises:
+        ConfigError: ``sets`` is anything but (sets, count), true for as many samples of each set.
+    """
+    if perturbation != "include":
+        raise rule_error("perturbation", "be include with sets", perturbation, "Leave one of the two out.")
+    rule = f"be (sets, stimuli), true where one of the {count} stimuli is in a set, and a NumPy array"
+    if not (isinstance(sets, np.ndarray) and sets.dtype == bool):
+        raise rule_error("sets", rule, kind_of(sets), "Try eif_lab.draw_sets(...).")
+    if sets.ndim != 2 or sets.shape[1] != count or not len(sets):
+        raise rule_error("sets", rule, f"shape {sets.shape}", "Try eif_lab.draw_sets(...).")
+    sizes = np.unique(sets.sum(axis=1)).tolist()
+    if sizes[0] == 0 or len(sizes) > 1:
+        received = "a set of none" if sizes[0] == 0 else f"sets of {sizes[0]} to {sizes[-1]} samples"
+        raise rule_error("sets", "have as many samples each, one at least", received, "Measure each size by itself.")
+    return torch.from_numpy(np.nonzero(sets)[1].reshape(len(sets), -1))

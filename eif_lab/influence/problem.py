@@ -27,7 +27,7 @@ class Problem:
         base: The model before any update, in eval mode; exactly its parameters that require a gradient are trained.
         loss: (output, target) to a mean loss.
         samples: What can be trained on.
-        members: (stimuli, size), rows of ``samples``: the batch that each update trains on.
+        members: (stimuli, size), rows of ``samples``: what each update trains on, in the batches of the recipe.
         probes: What is watched, row by row: probes, or with ``candidates`` the candidate answers of probes.
         readouts: By name.
         update: The recipe.
@@ -63,10 +63,29 @@ class Problem:
         return self.base.trained
 
     @property
+    def steps(self) -> int:
+        """How many the update has."""
+        return len(self.batches)
+
+    @property
+    def batches(self) -> tuple[Int[Tensor, " rows"], ...]:
+        """For each step the places, among a stimulus's samples, of those that it is on."""
+        return self.update.batches(self.members.shape[1])
+
+    def rows_at(self, step: int) -> Int[Tensor, "stimuli rows"]:
+        """The rows of ``samples`` that each stimulus's update is on at a step, from 1 on."""
+        return self.members[:, self.batches[step - 1]]
+
+    @property
+    def first_rows(self) -> Int[Tensor, "stimuli rows"]:
+        """Those of the first step, than which none has more."""
+        return self.rows_at(1)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(steps read, probes, readouts) of each stimulus's influence."""
         probes = len(self.probes) if self.candidates is None else len(self.candidates)
-        return self.update.steps if self.trajectory else 1, probes, len(self.readouts)
+        return self.steps if self.trajectory else 1, probes, len(self.readouts)
 
     @property
     def runs(self) -> tuple[slice, ...]:

@@ -65,7 +65,7 @@ class Setup:
         else:
             passes = replace(passes_of(problem), one_pass=passes.one_pass)
         layouts = Layouts(problem, passes.arrangement.channels_last)
-        if problem.members.shape[1] == mine.members.shape[1] and problem.samples.is_like(mine.samples):
+        if problem.first_rows.shape[1] == mine.first_rows.shape[1] and problem.samples.is_like(mine.samples):
             layouts = self.layouts.of_other_stimuli(problem)
         return Setup(problem, passes, layouts).in_one_pass_where_rows_interact()
 

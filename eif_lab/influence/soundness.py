@@ -172,7 +172,7 @@ def must_be_last(problem: Problem, output: Tensor, targets: Tensor) -> None:
 
 def must_be_a_loss(problem: Problem) -> None:
     """Refuse a loss that is not one number, or depends on nothing that is trained."""
-    for rows in problem.members[:MOST_TRIED]:
+    for rows in problem.first_rows[:MOST_TRIED]:
         batch = problem.samples.take(rows)
         with torch.enable_grad():
             output = output_of(problem.model, batch, "stimuli")

@@ -64,6 +64,12 @@ class Yardstick:
         itself = np.eye(stimuli)
         return cls(itself, itself, itself, average=np.mean, headroom=0.1, name="stimuli themselves")
 
+    @classmethod
+    def of_sets(cls, sets: Bool[np.ndarray, "stimuli probes"]) -> Yardstick:
+        """Each set by the mean over its samples, where the probes are the samples; see `of_itself`."""
+        share = sets / sets.sum(axis=1, keepdims=True)
+        return cls(share, share, share, average=np.mean, headroom=0.1, name="samples of the sets themselves")
+
     def taught(self, influence: Cells) -> Taught:
         """Strength, and influence on what was trained on, on average."""
         return Taught(*(self._averaged(cells, influence) for cells in (self.weights, self.own)))

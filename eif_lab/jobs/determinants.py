@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from eif_lab.errors import ConfigError
 from eif_lab.jobs.channels import channel_of
 from eif_lab.jobs.job import Job
-from eif_lab.options import Options
+from eif_lab.options import Options, options_of
 from eif_lab.results.cache import array_key
 
 ARRAY_FORMAT = 3
@@ -44,10 +43,3 @@ def determinants(job: Job) -> dict[str, Any]:
         name: getattr(job, name) for name in ("seed", "data_seed", "readout", "trajectory", "device", "deterministic")
     }
     return {"format": ARRAY_FORMAT, **groups, **rest}
-
-
-def options_of(chosen: Options) -> dict[str, Any]:
-    """A choice's class, the options that decide a result, and the identity of what they name."""
-    options = {name: value for name, value in dataclasses.asdict(chosen).items() if name not in chosen.incidental}
-    identity = chosen.identity()
-    return {"class": type(chosen).__qualname__, **options, **({} if identity is None else {"identity": identity})}

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from eif_lab.data.images.base import feature_distance
-from eif_lab.data.task import Samples, Task
+from eif_lab.data.sets import Members, Sets, members_of, trained_on
+from eif_lab.data.task import Samples, Task, without_neutral
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.influence.batch import Batch
 from eif_lab.jobs.device import must_be_usable
@@ -59,7 +60,8 @@ class Inputs:
         task: Perturbed, without the worlds that were not learnt.
         clean: The task before the perturbation, without neutral stimuli and worlds that were not learnt.
         gauge: What tells how strongly stimuli are taught: of some of the clean ones.
-        stimuli: Encoded, (stimuli, ...).
+        stimuli: Encoded, (stimuli, ...); where these are sets, the samples that they hold.
+        sets: (sets, samples), which samples each row is trained on; None where each is trained on alone.
         probes: Encoded; where a readout compares candidates, a row for each candidate of each probe.
         candidates: (rows,), which probe each row of ``probes`` answers; None where each row is a probe.
         encoded: Every sample of the job, of which `rows` takes some.
@@ -73,6 +75,7 @@ class Inputs:
     clean: Task
     gauge: Gauge
     stimuli: Batch
+    sets: Members | None
     probes: Batch
     candidates: np.ndarray | None
     encoded: EncodedSamples
@@ -114,27 +117,34 @@ def assemble(job: Job, plain: Task, perturbed: Task, base: BaseModel, read: bool
         ConfigError: They do not go together.
     """
     left_out = base.report.get("worlds_not_learnt", [])
-    plain, task = without_worlds(plain, left_out), without_worlds(perturbed, left_out)
+    device, perturbation = next(base.module.parameters()).device, job.perturbation
+    plain, task = without_worlds(plain, left_out), perturbed
+    if perturbation.asks_model and read and device.type != META:
+        task = perturbation.apply_with(plain, job.data_seed, base)
+    elif left_out:
+        task = perturbation.apply(plain, job.data_seed)  # anew, since it may draw from what is left
     if left_out:
         log.warning("%d worlds excluded: the base model does not know their background", len(left_out))
     clean = without_neutral(plain)
-    gauge = gauge_of(clean, job.update.calibration_stimuli)
+    gauge = gauge_of(task if perturbation.of_sets else clean, job.update.calibration_stimuli)
     answers, candidates = rows_to_read(list(named_readouts(job.readout).values()), task.probes)
-    encoded = EncodedSamples(base.encode, [task.stimuli, gauge.stimuli, task.probes, gauge.probes, answers])
-    stimuli, probes = encoded.rows(task.stimuli), encoded.rows(task.probes)
-    device = next(base.module.parameters()).device
+    samples = trained_on(task.stimuli)
+    encoded = EncodedSamples(base.encode, [samples, trained_on(gauge.stimuli), task.probes, gauge.probes, answers])
+    stimuli, probes = encoded.rows(samples), encoded.rows(task.probes)
     if device.type == META or not read:
         feature, record = np.zeros(task.relation.shape), dict[str, Any]()
         model = job.method.apply(base.module, job.seed).eval().to(device)  # with what a method drew elsewhere
     else:
         feature = feature_distances(base, stimuli, probes, job.device)
+        feature = task.stimuli.nearest(feature) if isinstance(task.stimuli, Sets) else feature
         before = read_log_probs(base.module, probes.inputs, probes.targets, job.device)
         must_be_numbers(before, base.name)
         task = with_base_log_prob(task, before)
         model, record = with_method(job.method, base, probes, before, seed=job.seed, device=job.device)
     rows = probes if candidates is None else encoded.rows(answers)
     distances = {**task.distances, "feature": feature}
-    return Inputs(task, clean, gauge, stimuli, rows, candidates, encoded, distances, base, model, record)
+    sets = members_of(task.stimuli)
+    return Inputs(task, clean, gauge, stimuli, sets, rows, candidates, encoded, distances, base, model, record)
 
 
 def with_method(
@@ -182,12 +192,6 @@ def must_be_numbers(before: Tensor, name: str) -> None:
         rule = f"read every probe as a finite number, {name} does not for {len(broken)} of {len(before)}"
         hint = "Try another checkpoint, or a lower learning rate of its training."
         raise rule_error("model", rule, before[broken[0]].item(), hint)
-
-
-def without_neutral(task: Task) -> Task:
-    """The task of the stimuli that say something about a probe."""
-    neutral = task.stimuli.coords.get("neutral")
-    return task if neutral is None else task.take(np.flatnonzero(~neutral), np.arange(len(task.probes)))
 
 
 def without_worlds(task: Task, worlds: list[int]) -> Task:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from torch import Tensor, nn
 
+from eif_lab.data.sets import Sets, members_of, trained_on
 from eif_lab.data.task import Samples, Task, Texts
 from eif_lab.errors import must_be, rule_error
 from eif_lab.influence.arguments import must_be_recipe, named_update, one_seed
@@ -111,12 +112,13 @@ def measure_task(
         array = measure_influence(
             reader.module,
             reader.loss,
-            reader.encode(task.stimuli),
+            reader.encode(trained_on(task.stimuli)),
             reader.encode(rows),
             readout=readout,
             method=chosen,
             update=with_rate(update, task, reader, method=chosen, engine=engine, seed=seed),
             engine=engine,
+            sets=members_of(task.stimuli),
             seed=seed,
             candidates=candidates,
             read=task.read,
@@ -137,6 +139,8 @@ def must_go_together(task: Task, model: Any, method: Method, update: Any) -> Non
         raise rule_error("method", f"be one for {kind}s", method.name, "Try full.")
     if kind == "image" and not isinstance(model, BaseModel):
         raise rule_error("task", "hold texts for a language model", "images", "Give a BaseModel for images.")
+    if isinstance(method, ContextMethod) and isinstance(task.stimuli, Sets):
+        raise rule_error("task", f"have one stimulus in each row with method={method.name}", repr(task.stimuli))
     if isinstance(method, ContextMethod) and update is not None:
         raise rule_error("update", f"be left out with method={method.name}, which trains nothing", update, "Remove it.")
 
@@ -212,12 +216,13 @@ def with_rate(
     found = calibrate(
         reader.module,
         reader.loss,
-        reader.encode(gauge.stimuli),
+        reader.encode(trained_on(gauge.stimuli)),
         probes=None if gauge.yardstick is None else reader.encode(gauge.probes),
         yardstick=gauge.yardstick,
         method=method,
         update=recipe,
         engine=exact if exact.exact else "auto",  # a prediction is made at the rate of what it predicts
+        sets=members_of(gauge.stimuli),
         seed=seed,
     )
     return replace(recipe, learning_rate=found.learning_rate)

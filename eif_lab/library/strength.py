@@ -9,6 +9,7 @@ import xarray as xr
 from jaxtyping import Int
 
 from eif_lab.data.contrast import has_foils, strength_weights
+from eif_lab.data.sets import Sets, of_samples, trained_on
 from eif_lab.data.task import FOILS, Samples, Task
 from eif_lab.desiderata.selection import neutral, same_sample, select_readout, texts, with_zeros
 from eif_lab.desiderata.strength import weighted_rows
@@ -17,18 +18,19 @@ from eif_lab.influence.yardstick import Yardstick, draw_rows
 
 @dataclass(frozen=True)
 class Gauge:
-    """Some clean stimuli, and what their strength is read on.
+    """Some clean stimuli, or sets, and what their strength is read on.
 
     Attributes:
         rows: Which of the task's stimuli.
         stimuli: These.
         probes: What is read: the stated clozes, their foils, and the stimuli as they are among the probes. Where no
             stimulus states a cloze that has foils, the stimuli themselves.
-        yardstick: Of these stimuli and probes; None where each stimulus is measured by itself.
+        yardstick: Of these stimuli and probes; None where each stimulus, or each set by its samples, is measured by
+            itself.
     """
 
     rows: Int[np.ndarray, " stimuli"]
-    stimuli: Samples
+    stimuli: Samples | Sets
     probes: Samples
     yardstick: Yardstick | None
 
@@ -39,7 +41,7 @@ def gauge_of(task: Task, most: int | None = None) -> Gauge:
     Where any stimulus states a cloze that has foils, only such stimuli count: strength is one thing for all of them.
 
     Args:
-        task: Before any perturbation.
+        task: Before any perturbation but one that makes sets, which are taught as sets.
         most: How many stimuli are drawn; None for all.
     """
     unsaid = np.asarray(task.stimuli.coords.get("neutral", np.zeros(len(task.stimuli), dtype=bool)))
@@ -48,11 +50,11 @@ def gauge_of(task: Task, most: int | None = None) -> Gauge:
     if not clozes[rows].any():
         rows = rows[draw_rows(len(rows), most)]
         stimuli = task.stimuli.take(rows)
-        return Gauge(rows, stimuli, stimuli, None)
+        return Gauge(rows, stimuli, trained_on(stimuli), own_samples(stimuli) if isinstance(stimuli, Sets) else None)
     rows = rows[clozes[rows].any(axis=1)]
     rows = rows[draw_rows(len(rows), most)]
     relation, foils = task.relation[rows], {name: columns[rows] for name, columns in task.foils.items()}
-    itself = task.stimuli.ids[rows][:, None] == task.probes.ids[None, :]
+    itself = of_samples(task.stimuli, trained_on(task.stimuli).ids[:, None] == task.probes.ids[None, :])[rows]
     whole = Yardstick(
         weights=strength_weights(relation, foils, itself),
         stated=clozes[rows] / clozes[rows].sum(axis=1, keepdims=True),
@@ -60,6 +62,11 @@ def gauge_of(task: Task, most: int | None = None) -> Gauge:
     )
     yardstick, columns = whole.take(np.arange(len(rows)))
     return Gauge(rows, task.stimuli.take(rows), task.probes.take(columns), yardstick)
+
+
+def own_samples(sets: Sets) -> Yardstick:
+    """The yardstick of sets by the samples that they hold, or by the one that a row is about."""
+    return Yardstick.of_sets(sets.any_of(np.eye(len(sets.samples), dtype=bool)))
 
 
 def strength_by_level(influence: xr.DataArray, readout: str) -> dict[str, float]:

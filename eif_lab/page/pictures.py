@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from eif_lab.configs import CACHE
+from eif_lab.data.sets import trained_on
 from eif_lab.data.task import Images, Task
 from eif_lab.errors import ConfigError, reason_of
 from eif_lab.options import choice
@@ -119,7 +120,7 @@ class Pictures:
         perturbation = choice("perturbation", perturbed, self.trusted)
         with offline(), TemporaryDirectory() as scratch:
             task = perturbation.apply(self._plain(dataset, seed, scratch), seed)
-        both = (task.probes, task.stimuli)
+        both = [one for one in (task.probes, trained_on(task.stimuli)) if isinstance(one, Images)]
         return {str(name): one for images in both for name, one in zip(images.ids, images.pixels)}
 
     def _plain(self, dataset: Any, seed: int, scratch: str) -> Task:

@@ -125,19 +125,18 @@ class PreparedChunks(PreparedUpdate):
 
     def update_and_read(self, problem: Problem) -> Tensor:
         """Readings after an update on each of the stimuli: (stimuli, steps read, probes, readouts)."""
-        members, passes = problem.members, self.setup.passes
-        count = len(members)
+        passes, count = self.setup.passes, len(problem.members)
         trajectory = self.batched.start(problem, self.layout, count)
         recheck = Recheck(problem, passes) if self.rechecks else None
         parameters, readings = trajectory.parameters(), list[Tensor]()
-        for step in range(1, problem.update.steps + 1):
-            gradients = backward(problem, self.layout, parameters, problem.samples.take(members))
+        for step in range(1, problem.steps + 1):
+            gradients = backward(problem, self.layout, parameters, problem.samples.take(problem.rows_at(step)))
             if recheck and step == recheck.step:
                 recheck.gradient(parameters, gradients)
             trajectory.step(gradients)
             del gradients
             parameters = trajectory.parameters()
-            if problem.trajectory or step == problem.update.steps:
+            if problem.trajectory or step == problem.steps:
                 each = [self.reader.read_rows(parameters, i, problem.rows_of(i)) for i in range(count)]
                 readings.append(torch.stack(each))
         if recheck:

@@ -50,7 +50,7 @@ class FirstOrder(Engine):
 
         Raises:
             Refused: The optimizer is not SGD, whose response to a constant gradient it follows; a readout has no
-                gradient; or a stimulus's own gradient cannot be had.
+                gradient; steps are on other samples than each other; or a stimulus's own gradient cannot be had.
         """
         problem = setup.problem
         if problem.update.optimizer not in self.optimizers:
@@ -58,8 +58,10 @@ class FirstOrder(Engine):
         flat = [name for name, readout in problem.readouts.items() if readout.is_count]
         if flat:
             raise Refused(self.name, f"{', '.join(flat)} has no gradient")
-        one_step = replace(problem, update=replace(problem.update, steps=1))
-        layouts = setup.layouts if problem.update.steps == 1 else Layouts(one_step, setup.layouts.channels_last)
+        if len(problem.batches[0]) < problem.members.shape[1]:
+            raise Refused(self.name, "its gradient is of all samples at once, not of update.batch_size of them")
+        one_step = replace(problem, update=replace(problem.update, steps=1, epochs=None))
+        layouts = setup.layouts if problem.steps == 1 else Layouts(one_step, setup.layouts.channels_last)
         try:
             layout = layouts.find(factored=True)
         except Disagreement as error:
@@ -107,7 +109,7 @@ class Prediction(Prepared):
     def predicted_rows(self, problem: Problem, members: Tensor) -> Tensor:
         """The prediction of what is read of each row of the probes: (stimuli, steps read, rows, columns)."""
         layout, update = self.layout, problem.update
-        states = steps_response(update) if problem.trajectory else steps_response(update)[-1:]
+        states = steps_response(update, problem.steps)[0 if problem.trajectory else -1 :]
         of_stimuli = gradients(problem, layout, problem.samples.take(members))
         clip = clip_factors(update, of_stimuli)
         blocks = []
@@ -123,8 +125,8 @@ class Prediction(Prepared):
         return torch.cat(blocks, dim=2)
 
 
-def steps_response(update: Update) -> list[tuple[float, float]]:
-    """The total change after ``1, 2, ... update.steps`` steps if the gradient never changes.
+def steps_response(update: Update, steps: int) -> list[tuple[float, float]]:
+    """The total change after ``1, 2, ... steps`` steps if the gradient never changes.
 
     Returns:
         For each number of steps (shrink, weight): the parameters are then ``(1 + shrink) * base + weight * gradient``.
@@ -133,7 +135,7 @@ def steps_response(update: Update) -> list[tuple[float, float]]:
     assert rate is not None
     shrink = pull = weight = velocity = 0.0
     states = []
-    for _ in range(update.steps):
+    for _ in range(steps):
         pull, velocity = momentum * pull + decay * (1 + shrink), momentum * velocity + decay * weight + 1
         shrink, weight = shrink - rate * pull, weight - rate * velocity
         states.append((shrink, weight))

@@ -59,22 +59,21 @@ def fit_and_read(problem: Problem, passes: Passes, rows: Tensor, wanted: Wanted 
             self.readings: list[Tensor] = []
 
         def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
-            if problem.trajectory or trainer.global_step == problem.update.steps:
+            if problem.trajectory or trainer.global_step == problem.steps:
                 self.readings.append(passes.read(model, wanted))
 
     model = copy.deepcopy(problem.model)
-    batch = problem.samples.take(rows)
     reader = Read()
     with quiet_lightning():
         trainer = pl.Trainer(
-            max_steps=problem.update.steps,
+            max_steps=problem.steps,
             max_epochs=-1,
             callbacks=[reader],
             gradient_clip_val=problem.update.gradient_clip,
-            **trainer_device(str(batch.device)),
+            **trainer_device(str(rows.device)),
             **SILENT,
         )
         module = Finetuner(model, problem.loss, problem.update.make_optimizer)
-        batches = [tuple(problem.samples.take(rows)) for _ in range(problem.update.steps)]
+        batches = [tuple(problem.samples.take(rows[places])) for places in problem.batches]
         fit(trainer, module, DataLoader(cast(Dataset, batches), batch_size=None))
     return torch.stack(reader.readings)

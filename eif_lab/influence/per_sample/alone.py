@@ -105,7 +105,7 @@ class BaseGradients:
         self.known: dict[tuple[int, ...], Gradient] = {}
 
     def of(self, rows: Tensor) -> Gradient:
-        """The gradient of one stimulus, which trains on these rows."""
+        """The gradient of one stimulus, whose first step is on these rows."""
         key = tuple(rows.tolist())
         if key in self.known:
             return self.known[key]
@@ -132,7 +132,7 @@ def update_alone(problem: Problem, optimizer: Optimizer, rows: Tensor, read: Cal
     Args:
         problem: What is measured.
         optimizer: Over what is trained; its memory is emptied here.
-        rows: Of the samples.
+        rows: Of the samples, which are gone through in the recipe's batches.
         read: Called after each step that is read.
 
     Returns:
@@ -142,15 +142,15 @@ def update_alone(problem: Problem, optimizer: Optimizer, rows: Tensor, read: Cal
     problem.base.copy_numbers(trained)
     readings = []
     try:
-        for step in range(1, problem.update.steps + 1):
+        for step, places in enumerate(problem.batches, 1):
             for parameter in trained:
                 parameter.grad = None
-            backward_alone(problem, problem.samples.take(rows))
+            backward_alone(problem, problem.samples.take(rows[places]))
             with one_line("update"):
                 if clip is not None:
                     torch.nn.utils.clip_grad_norm_(trained, clip)
                 optimizer.step()
-            if problem.trajectory or step == problem.update.steps:
+            if problem.trajectory or step == problem.steps:
                 readings.append(read())
     finally:
         optimizer.state.clear()

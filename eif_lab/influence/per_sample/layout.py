@@ -55,7 +55,7 @@ class Layout:
 
     def stimulus_bytes(self, problem: Problem, copies: int) -> int:
         """What each stimulus of a chunk takes."""
-        factors = 2 * problem.update.steps * self.factor_bytes
+        factors = 2 * problem.steps * self.factor_bytes
         return self.work + factors + copies * sum(problem.trained[name].nbytes for name in self.copied)
 
     def merged_bytes(self, problem: Problem) -> int:
@@ -98,13 +98,15 @@ def worth_factoring(problem: Problem, layout: Layout) -> tuple[str, ...]:
     elsewhere = {name for site in sites if site.weight is None for name in site.names.values()}
     elsewhere |= {name for site in sites for local, name in site.names.items() if local != "weight"}
     rows: dict[str, int] = defaultdict(int)
-    for site, calls in zip(sites, layout.calls_for(problem, problem.samples.take(problem.members[:1]))):
+    for site, calls in zip(sites, layout.calls_for(problem, problem.samples.take(problem.first_rows[:1]))):
         if site.weight is not None:
             rows[site.weight] += sum(math.prod(call.outputs[0][:-1]) for call in calls if call.outputs[0] is not None)
 
+    times = sum(map(len, problem.batches)) / len(problem.batches[0])  # steps, of which some have fewer rows
+
     def smaller(name: str) -> bool:
         weight = problem.trained[name]
-        size = rows[name] * problem.update.steps * sum(weight.shape)
+        size = rows[name] * times * sum(weight.shape)
         return size < weight.numel() or torch.finfo(weight.dtype).bits < 32
 
     return tuple(
@@ -120,6 +122,6 @@ def inseparable(problem: Problem) -> str:
         return "a scripted or traced module cannot be taken apart"
     if problem.base.leaks is None:
         with torch.no_grad():
-            call_model(problem.model, problem.samples.take(problem.members[0]).inputs)
+            call_model(problem.model, problem.samples.take(problem.first_rows[0]).inputs)
         problem.base.note_leaks()
     return f"a call of the model changes its {problem.base.leaks}" if problem.base.leaks else ""

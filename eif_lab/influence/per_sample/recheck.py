@@ -51,7 +51,7 @@ class Recheck:
         self.precise = all(torch.finfo(p.dtype).bits >= 32 for p in trained)
         self.fits = 3 * sum(p.nbytes for p in trained) < problem.memory_budget * GIB
         whole = self.precise and self.fits
-        self.step = problem.update.steps if whole else 1
+        self.step = problem.steps if whole else 1
         self.draw = torch.Generator().manual_seed(0 if members.is_meta else int(members[0, 0]))
         self.index = 0
 
@@ -61,7 +61,7 @@ class Recheck:
         Raises:
             Disagreement: They differ.
         """
-        problem = self.problem
+        problem, rows = self.problem, self.problem.rows_at(self.step)
         if changed := problem.base.changed():
             problem.base.restore()
             raise Disagreement(f"a call of the model changes its {changed}")
@@ -69,7 +69,7 @@ class Recheck:
         for index in torch.randperm(len(self.members), generator=self.draw)[:MOST_DRAWN].tolist():
             values = dense(problem, parameters, index)[0] if self.step > 1 else {}
             with parameters_set_to(problem, values):
-                alone = gradient_alone(problem, problem.samples.take(self.members[index]), names)
+                alone = gradient_alone(problem, problem.samples.take(rows[index]), names)
             self.index = index
             among = gradients.of(index)
             # of shapes without numbers nothing can be said, and it takes as long

@@ -160,9 +160,9 @@ class GradientCheck:
 def two_stimuli(problem: Problem, gradients: BaseGradients) -> list[tuple[Tensor, Gradient]]:
     """The rows of two stimuli with the gradients that they have alone, of the first few that tell right from wrong."""
     if problem.members.is_meta:
-        return [(rows, {}) for rows in problem.members[:2]]
+        return [(rows, {}) for rows in problem.first_rows[:2]]
     telling, others = list[tuple[Tensor, Gradient]](), list[tuple[Tensor, Gradient]]()
-    for rows in problem.members[:: math.ceil(len(problem.members) / MOST_TRIED)]:
+    for rows in problem.first_rows[:: math.ceil(len(problem.members) / MOST_TRIED)]:
         gradient = gradients.of(rows)
         (telling if is_telling(gradient) else others).append((rows, gradient))
         if len(telling) == 2:

@@ -77,6 +77,6 @@ def worth_compiling(compile: str, problem: Problem, passes: Passes) -> bool:
             passes.read_pass(problem.model, *passes.arranged(slice(1)))
     except (AssertionError, NotImplementedError, RuntimeError):
         return False  # torch's counter goes by hooks that some modules do not bear
-    reads = problem.update.steps if problem.trajectory else 1
+    reads = problem.steps if problem.trajectory else 1
     total = counter.get_total_flops() * problem.pairs * reads
     return total > COMPILING_PAYS.get(problem.probes.device.type, float("inf"))

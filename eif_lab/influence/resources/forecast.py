@@ -267,7 +267,7 @@ def of_whole_prediction(prepared: Prepared, quantity: Quantity, part: Part) -> f
 def amounts(prepared: Prepared) -> tuple[int, int, int, int]:
     """What `Rates.of` takes."""
     problem = prepared.setup.problem
-    reads = problem.update.steps if problem.trajectory else 1
+    reads = problem.steps if problem.trajectory else 1
     return len(problem.members), reads * problem.pairs, len(problem.probes), stimuli_at_once(prepared)
 
 

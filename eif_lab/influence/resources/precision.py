@@ -107,8 +107,8 @@ def lost_share(problem: Problem, gradients: BaseGradients) -> float:
 
 
 def stimuli_to_try(problem: Problem) -> Iterator[Tensor]:
-    """Members of the stimuli that are looked at: at most `MOST_TRIED`, the first and others evenly behind it."""
-    yield from problem.members[:: math.ceil(len(problem.members) / MOST_TRIED)]
+    """First batches of the stimuli that are looked at: at most `MOST_TRIED`, the first and others evenly behind it."""
+    yield from problem.first_rows[:: math.ceil(len(problem.members) / MOST_TRIED)]
 
 
 def first_step(problem: Problem, gradients: Gradient) -> Iterator[tuple[float, float]]:

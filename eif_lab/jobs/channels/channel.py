@@ -68,8 +68,12 @@ class Channel(Protocol):
         """
         return load(self.job)
 
-    def steps(self) -> list[int]:
-        """The steps after which probes are read."""
+    def steps(self, inputs: Any) -> list[int]:
+        """The steps after which probes are read.
+
+        Args:
+            inputs: What `load` gave.
+        """
         ...
 
     def check(self, inputs: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from eif_lab.data.sets import Sets
 from eif_lab.data.task import Samples, Texts
 from eif_lab.errors import NotApplicable, rule_error
 from eif_lab.influence.batch import Batch
@@ -60,11 +61,11 @@ class Context(Channel):
         return self.job.method
 
     def must_fit(self) -> None:
-        """Leave-one-out, predictions and trajectories have a meaning only where weights move."""
+        """Leave-one-out, sets, predictions and trajectories have a meaning only where weights move."""
         job = self.job
-        leaves_out = job.perturbation.membership != "include"
+        together = job.perturbation.membership != "include" or job.perturbation.of_sets
         for field, rule, received, unfit in (
-            ("perturbation", "take each stimulus alone", job.perturbation.name, leaves_out),
+            ("perturbation", "take each stimulus alone", job.perturbation.name, together),
             ("engine", "be an exact one", job.engine.name, not job.engine.exact),
             ("trajectory", "be false", job.trajectory, job.trajectory),
         ):
@@ -78,7 +79,7 @@ class Context(Channel):
         options = {} if update.strength is None else {"calibration_stimuli": update.calibration_stimuli}
         return {"update": {"strength": update.strength, **options}, "engine": {}}
 
-    def steps(self) -> list[int]:
+    def steps(self, inputs: Inputs) -> list[int]:
         """The number of steps that the update would have; none is taken."""
         return [self.job.update.steps]
 
@@ -203,7 +204,7 @@ class ContextMeasurement(ChannelMeasurement):
         )
 
 
-def texts(samples: Samples) -> Texts:
+def texts(samples: Samples | Sets) -> Texts:
     """The samples of a job whose method is for texts alone."""
     assert isinstance(samples, Texts)
     return samples

@@ -54,7 +54,7 @@ class Stated(Channel):
         """The substitute decides the array, with the data, the seed and the readouts."""
         return {"method": {}, "update": {}, "engine": {}}
 
-    def steps(self) -> list[int]:
+    def steps(self, inputs: RuleInputs) -> list[int]:
         """The number of steps that the update would have; none is taken."""
         return [self.job.update.steps]
 
@@ -96,7 +96,7 @@ class Stated(Channel):
         coords = {
             "seed": [self.job.seed],
             "stimulus": np.arange(shape[1]),
-            "step": self.steps(),
+            "step": self.steps(inputs),
             "probe": np.arange(shape[3]),
             "readout": self.job.readout,
         }

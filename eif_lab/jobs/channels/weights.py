@@ -10,18 +10,23 @@ from typing import Any
 
 import xarray as xr
 
+from eif_lab.data.sets import members_of, trained_on
 from eif_lab.errors import NotApplicable
 from eif_lab.influence.engines import exact_engines, predictions
 from eif_lab.influence.measure import influence_array, parts_of
-from eif_lab.influence.measurement import Measurement, OnChunk, open_measurement
+from eif_lab.influence.measurement import Measurement, OnChunk, memberships, open_measurement
 from eif_lab.influence.resources.precision import LostToRounding
 from eif_lab.influence.update import Update
 from eif_lab.jobs.channels.channel import Channel, ChannelMeasurement
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.measurement import tuned
+from eif_lab.options import options_of
 from eif_lab.results.checkpoint import Checkpoint, Parts
 from eif_lab.results.plan import Plan
+
+BATCHES = ("batch_size", "epochs", "order", "seed")
+"""Options of the update that say which samples each step is on."""
 
 
 @dataclass
@@ -41,9 +46,18 @@ class Weights(Channel):
             rule = f"be one that can do this (it follows {', '.join(follows)}, not {optimizer})"
             raise NotApplicable(f"engine must {rule}, got {self.job.engine.name!r}. Try auto.")
 
-    def steps(self) -> list[int]:
+    def determinants(self) -> dict[str, Any]:
+        """Where each step is on all that is trained on, neither batches nor their order have a say."""
+        update = options_of(self.job.update)
+        if self.job.update.batch_size is not None:
+            return {}
+        steps = self.job.update.epochs or self.job.update.steps
+        return {"update": {name: one for name, one in update.items() if name not in BATCHES} | {"steps": steps}}
+
+    def steps(self, inputs: Inputs) -> list[int]:
         """Every step of a trajectory, else the last one."""
-        last = self.job.update.steps
+        members = memberships(len(inputs.stimuli), self.job.perturbation.membership, inputs.sets)
+        last = len(self.job.update.batches(members.shape[1]))
         return list(range(1, last + 1)) if self.job.trajectory else [last]
 
     @contextmanager
@@ -60,6 +74,7 @@ class Weights(Channel):
             update=job.update,
             engine=job.engine,
             perturbation=job.perturbation.membership,
+            sets=inputs.sets,
             trajectory=job.trajectory,
             candidates=inputs.candidates,
             read=inputs.task.read,
@@ -95,9 +110,12 @@ class WeightsMeasurement(ChannelMeasurement):
         update, calibration = self.job.update, None
         if update.learning_rate is None:
             gauge, rows = self.inputs.gauge, self.inputs.rows
-            calibration = self.measurement.calibrate(rows(gauge.stimuli), update, rows(gauge.probes), gauge.yardstick)
+            calibration = self.measurement.calibrate(
+                rows(trained_on(gauge.stimuli)), update, rows(gauge.probes), gauge.yardstick, members_of(gauge.stimuli)
+            )
             update = dataclasses.replace(update, learning_rate=calibration.learning_rate)
-        return {**dataclasses.asdict(update), "calibration": calibration and calibration.describe()}
+        steps = self.measurement.problem.steps
+        return {**dataclasses.asdict(update), "steps": steps, "calibration": calibration and calibration.describe()}
 
     def measure(self, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
         """The influence of all stimuli, with its dims."""
@@ -116,5 +134,6 @@ class WeightsMeasurement(ChannelMeasurement):
 
 
 def recipe(update: Mapping[str, Any]) -> Update:
-    """The update without how its rate was found."""
-    return Update(**{name: value for name, value in update.items() if name != "calibration"})
+    """The update without how its rate was found, and without the steps that its epochs make."""
+    left_out = {"calibration", "steps"} if update["epochs"] else {"calibration"}
+    return Update(**{name: value for name, value in update.items() if name not in left_out})

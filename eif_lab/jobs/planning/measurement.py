@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from eif_lab.data.sets import members_of, trained_on
 from eif_lab.errors import ConfigError
 from eif_lab.influence.batch import Batch, device_of
 from eif_lab.influence.engines import exact_engines
@@ -108,7 +109,8 @@ def taken(prepared: Prepared, large: bool) -> Taken:
 
 def measured_problem(job: Job, inputs: Inputs) -> Problem:
     """The measurement, with what each stimulus is read on."""
-    problem, read = problem_of(job, inputs, inputs.stimuli, inputs.probes), inputs.task.read
+    members = memberships(len(inputs.stimuli), job.perturbation.membership, inputs.sets)
+    problem, read = problem_of(job, inputs, inputs.stimuli, inputs.probes, members), inputs.task.read
     if read is None:
         return problem
     return replace(problem, reads=torch.from_numpy(read if inputs.candidates is None else read[:, inputs.candidates]))
@@ -123,14 +125,15 @@ def searched(job: Job, inputs: Inputs, prepared: Prepared, measuring: Taken) -> 
         prepared: The measurement's engine.
         measuring: What that takes.
     """
-    stimuli, probes = inputs.rows(inputs.gauge.stimuli), inputs.rows(inputs.gauge.probes)
-    rates = measuring.rates
+    gauge, rates = inputs.gauge, measuring.rates
+    stimuli, probes = inputs.rows(trained_on(gauge.stimuli)), inputs.rows(gauge.probes)
     if rates is None:  # the rate of a prediction is that of the influence that it predicts
-        problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, stimuli, probes, "include")
+        members = memberships(len(stimuli), "include", members_of(gauge.stimuli))
+        problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, stimuli, probes, members)
         prepared = engine_for_search(job.engine).prepare(Setup.of(problem))
         rates = measured_rates(prepared, large=False)
     counted, timed = rates
-    count, yardstick = len(stimuli), inputs.gauge.yardstick
+    count, yardstick = len(gauge.stimuli), gauge.yardstick
     pairs = count if yardstick is None else int(yardstick.needed.sum())
     tried = TRIALS if job.update.steps == 1 else TRIALS_OF_MANY
     trials = count, pairs, len(probes), prepared.stimuli_at_once, tried
@@ -142,7 +145,7 @@ def searched(job: Job, inputs: Inputs, prepared: Prepared, measuring: Taken) -> 
     )
 
 
-def problem_of(job: Job, inputs: Inputs, stimuli: Batch, probes: Batch, membership: str | None = None) -> Problem:
+def problem_of(job: Job, inputs: Inputs, stimuli: Batch, probes: Batch, members: torch.Tensor) -> Problem:
     """The measurement; candidates are rows like any other here, which takes as long."""
     device = device_of(inputs.model)
     rate, budget = job.update.learning_rate, job.engine.memory_budget
@@ -150,7 +153,7 @@ def problem_of(job: Job, inputs: Inputs, stimuli: Batch, probes: Batch, membersh
         base=Snapshot(inputs.model, room=budget * GIB / 2),
         loss=inputs.base.loss,
         samples=stimuli.to(device),
-        members=memberships(len(stimuli.targets), membership or job.perturbation.membership).to(device),
+        members=members.to(device),
         probes=probes.to(device),
         readouts=named_readouts(job.readout),
         update=replace(job.update, learning_rate=job.update.stepping.first_rate if rate is None else rate),

@@ -112,7 +112,7 @@ def plan_job(job: Job, made: set[str]) -> Plan:
     inputs = assemble(job, plain, perturbed, sketch.base, read=False)
     channel.check(inputs)
     loading += time.perf_counter() - started + reading(job, inputs)
-    example, times = made_up(job, channel.steps(), inputs)
+    example, times = made_up(job, channel.steps(inputs), inputs)
     notes = [f"{barred}: time is not known"] if barred else []
     if next(inputs.model.parameters()).is_meta and not barred:
         notes = ["the weights are not on this machine: time is not known"]
