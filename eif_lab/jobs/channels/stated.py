@@ -54,7 +54,7 @@ class Stated(Channel):
         """The substitute decides the array, with the data, the seed and the readouts."""
         return {"method": {}, "update": {}, "engine": {}}
 
-    def steps(self, inputs: RuleInputs) -> list[int]:
+    def steps(self, inputs: StatedInputs) -> list[int]:
         """The number of steps that the update would have; none is taken."""
         return [self.job.update.steps]
 
