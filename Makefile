@@ -11,7 +11,7 @@ SIZE ?= full
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test docs lint types contracts check format lock clean bench bench-gpu attribution pretrain smollm2 real real-sets test-zoo test-ray test-slurm figures claims
+.PHONY: help setup sweep test docs lint types contracts check format lock clean bench bench-gpu attribution pretrain smollm2 real test-zoo test-ray test-slurm figures claims
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -160,7 +160,7 @@ outputs/figures/.preset: FORCE
 # SIZE=full: eight domains, some two hours on two cores (48 of 56 jobs took 101 minutes beside other work).
 # SIZE=quick: one domain, some five minutes.
 REAL := outputs/real/$(SIZE)
-REAL_RUNS := known $(if $(filter quick,$(SIZE)),,full context statements learners)
+REAL_RUNS := known $(if $(filter quick,$(SIZE)),,full context learners)
 REAL_FIGURES := prompting two-by-two sparsity distance
 comma := ,
 SMALL := $(if $(filter quick,$(SIZE)),dataset=ontology dataset.worlds=12 method=lora$(comma)prompt)
@@ -175,11 +175,17 @@ $(REAL)/claims.md: $(REAL_RUNS:%=$(REAL)/%/sweep.parquet)
 	$(foreach figure,$(REAL_FIGURES),$(BIN)/eif-lab figures $(figure) $(REAL_RUNS:%=$(REAL)/%) --output $(REAL) &&) true
 	$(foreach run,$(REAL_RUNS),$(BIN)/eif-lab report $(REAL)/$(run) --claims $@ --learners &&) true
 
-real-sets: outputs/real/sets/sweep.parquet ## Run SmolLM2 on relations, fictional_knowledge, ProofWriter and ProntoQA: overnight.
+# Overnight, each an experiment of its own.
+REAL_MORE := sets statements facts retained augmented
+.PHONY: $(REAL_MORE:%=real-%)
 
-outputs/real/sets/sweep.parquet: conf/experiment/real_sets.yaml | $(READY) $(SMOLLM2)/report.json
-	$(BIN)/eif-lab -m experiment=real_sets hydra.sweep.dir=$(@D)
-	$(BIN)/eif-lab report $(@D) --learners
+real-sets: ## Run SmolLM2 on the real sets, overnight; also real-statements, real-facts, real-retained, real-augmented.
+
+$(REAL_MORE:%=real-%): real-%: outputs/real/%/sweep.parquet
+	$(BIN)/eif-lab report $(<D) --learners
+
+$(REAL_MORE:%=outputs/real/%/sweep.parquet): outputs/real/%/sweep.parquet: conf/experiment/real_%.yaml | $(READY) $(SMOLLM2)/report.json
+	$(BIN)/eif-lab -m experiment=real_$* hydra.sweep.dir=$(@D)
 # --- End of the real model ---------------------------------------------------------------------------------------
 
 # --- The documentation's pictures --------------------------------------------------------------------------------
