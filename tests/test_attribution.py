@@ -233,6 +233,7 @@ def test_small_steps_on_sets_are_ranked_by_the_exact_influence_of_each_and_not_b
     value = table.set_index(["prediction", "measure"])["value"]
     assert value[EXACT, "lds"] > 0.99 and abs(value["made up", "lds"]) < 0.8
     assert value[EXACT, "leave_one_out"] > 0.99
+    assert (table["off_loop"] < 1e-4).all() and (table["seconds_of_loop"] > 0).all()
 
 
 def test_verdicts_stand_beside_those_of_the_exact_array_and_of_learners(subject):
