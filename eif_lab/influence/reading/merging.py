@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 
 import torch
 from jaxtyping import Shaped
@@ -14,7 +15,7 @@ from eif_lab.influence.per_sample.layers.layer import FactoredWeight, Parameters
 from eif_lab.influence.per_sample.sites import with_stimulus_parameters
 from eif_lab.influence.reading.cost import cheaper_merged
 from eif_lab.influence.reading.passes import Passes, Wanted
-from eif_lab.methods.mergeable import mergeable_layers
+from eif_lab.methods.mergeable import Mergeable, mergeable_layers
 
 
 class StimulusReader:
@@ -30,14 +31,23 @@ class StimulusReader:
         self.passes = passes
         self.sites = [site for site in sites if site.weight is not None]
         self.weights = {name: p.detach() for name, p in passes.base.model.named_parameters(remove_duplicate=False)}
-        mergeable = mergeable_layers(passes.base.model)
-        modules = {id(site.module): site.weight for site in self.sites if site.weight is not None}
-        modules |= {id(one.base): one.weight for one in mergeable}
-        self.rows: dict[str, float] = defaultdict(float)
-        for module, name in modules.items():
-            self.rows[name] += passes.rows_through.get(module, 0) * each / len(passes.probes)
-        self.mergeable = [one for one in mergeable if self.merges(one.weight, one.rank)]
+        self.each = each
         self.buffers: dict[str, Tensor] = {}
+
+    @cached_property
+    def rows(self) -> Mapping[str, float]:
+        """How many rows a stimulus's probes send through the module of each weight, by the reading of the base."""
+        modules = {id(site.module): site.weight for site in self.sites if site.weight is not None}
+        modules |= {id(one.base): one.weight for one in mergeable_layers(self.passes.base.model)}
+        rows: dict[str, float] = defaultdict(float)
+        for module, name in modules.items():
+            rows[name] += self.passes.rows_through.get(module, 0) * self.each / len(self.passes.probes)
+        return rows
+
+    @cached_property
+    def mergeable(self) -> list[Mergeable]:
+        """The layers of a method that are merged into the weights that they stand beside."""
+        return [one for one in mergeable_layers(self.passes.base.model) if self.merges(one.weight, one.rank)]
 
     @torch.no_grad()
     def read_rows(self, parameters: Parameters, index: int, wanted: Wanted = None) -> Shaped[Tensor, "rows columns"]:

@@ -224,7 +224,7 @@ def count_rows(read: Callable[[], Tensor]) -> tuple[Tensor, dict[int, int]]:
     rows: dict[int, int] = {}
 
     def count(module: nn.Module, _: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim > 1:
+        if isinstance(output, Tensor) and output.ndim > 1 and not output.is_nested:
             width = output.shape[1] if isinstance(module, nn.Conv2d) else output.shape[-1]
             rows[id(module)] = rows.get(id(module), 0) + output.numel() // max(1, width)
 
