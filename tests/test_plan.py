@@ -121,7 +121,7 @@ def flops(prepared) -> float:
 
 def whole(prepared):
     """Runs a whole measurement."""
-    return partial(run, outline_part(prepared, WHOLE), prepared.setup.problem.update.steps)
+    return partial(run, outline_part(prepared, WHOLE), prepared.setup.problem.steps)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 6])
@@ -129,6 +129,16 @@ def whole(prepared):
 def test_operations_of_two_stimuli_and_two_steps_tell_those_of_all(engine, steps, images):
     problem = images.problem
     prepared = engine.prepare(Setup.of(replace(problem, update=replace(problem.update, steps=steps))))
+    assert flops(prepared) == pytest.approx(operations(whole(prepared)), rel=0.02)
+
+
+@pytest.mark.parametrize("engine", [Factored(), Stacked(), Reference()], ids=lambda one: one.name)
+def test_operations_of_two_steps_tell_those_of_epochs_that_are_read_after_each_step(engine, images):
+    update = replace(images.problem.update, steps=1, epochs=3, batch_size=2)
+    sets = torch.arange(24).reshape(6, 4) % 12
+    of_sets = replace(images.problem, members=sets, update=update, trajectory=True)
+    prepared = engine.prepare(Setup.of(of_sets))
+    assert prepared.setup.problem.steps == 6
     assert flops(prepared) == pytest.approx(operations(whole(prepared)), rel=0.02)
 
 

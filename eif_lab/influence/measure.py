@@ -16,7 +16,7 @@ from eif_lab.influence.array import only_read
 from eif_lab.influence.batch import Data, as_batch, kind_of
 from eif_lab.influence.engines import Engine
 from eif_lab.influence.engines.engine import EVERY
-from eif_lab.influence.measurement import OnChunk, memberships, open_measurement
+from eif_lab.influence.measurement import OnChunk, open_measurement, rows_of_sets
 from eif_lab.influence.problem import Problem
 from eif_lab.influence.sets import with_sets
 from eif_lab.influence.update import Update
@@ -122,7 +122,8 @@ def measure_influence(
     must_be("measured", measured, Iterable, "parts of an earlier measurement, in a list or the like")
     seeds, samples, watched = seeds_of(seed), as_batch(stimuli, "stimuli"), as_batch(probes, "probes")
     known, values, engines = iter(measured), list[np.ndarray](), list[str]()
-    asked, count = EVERY if rows is None else rows, len(memberships(len(samples), perturbation, sets))
+    asked = EVERY if rows is None else rows
+    count = len(samples) if sets is None else len(rows_of_sets(sets, len(samples), perturbation))
     if not range(count)[asked]:
         named = "stimuli" if sets is None else "sets"
         raise rule_error("rows", f"name at least one of the {count} {named}", rows, "Try None for all.")

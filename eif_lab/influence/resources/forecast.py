@@ -205,7 +205,7 @@ def measured_rates(prepared: Prepared, large: bool) -> tuple[Rates, Rates | None
         large: Whether the model is so large that operations are counted of one stimulus alone.
     """
     problem, passes, most = prepared.setup.problem, prepared.setup.passes, 1 if large else LARGEST_CHUNK
-    steps, outlines = problem.update.steps, Parts(prepared, outline_part)
+    steps, outlines = problem.steps, Parts(prepared, outline_part)
     row, tried = of_a_row(passes, operations), [steps] if steps <= FIRST_STEPS else range(1, FIRST_STEPS + 1)
     counted = [Rates.measured(outlines, operations, some, row, most) for some in tried]
     every = counted[-1] if len(counted) == 1 else counted[-1].more_steps(counted[0], steps)
@@ -259,7 +259,7 @@ def of_a_prediction(prepared: Prepared, known: Mapping[Size, float]) -> float:
 
 def of_whole_prediction(prepared: Prepared, quantity: Quantity, part: Part) -> float:
     """A quantity of a whole prediction, from some sizes of it."""
-    steps = prepared.setup.problem.update.steps
+    steps = prepared.setup.problem.steps
     known = {size: quantity(partial(run, part(prepared, size), steps)) for size in corners(prepared)}
     return of_a_prediction(prepared, known)
 
@@ -291,7 +291,7 @@ def peak(prepared: Prepared, most: int = LARGEST_CHUNK) -> int:
 
     def of(stimuli: int, probes: int) -> int:
         part = outline_part(prepared, (stimuli, probes))
-        return unseen + peak_bytes(partial(run, part, problem.update.steps), problem.probes.device)
+        return unseen + peak_bytes(partial(run, part, problem.steps), problem.probes.device)
 
     if chunk <= most or not prepared.engine.exact:
         return of(chunk, passes.size)
@@ -333,11 +333,11 @@ def run(prepared: Prepared, steps: int, rechecks: bool = True, stimuli: int | No
 
     Args:
         prepared: The measurement.
-        steps: Of its update.
+        steps: Of its update, the first.
         rechecks: Whether one stimulus of each chunk is done again alone.
         stimuli: How many, the first; None for all.
     """
     prepared.rechecks = rechecks
-    update = replace(prepared.setup.problem.update, learning_rate=0.0, steps=steps)
+    update = replace(prepared.setup.problem.update, learning_rate=0.0, steps=steps, epochs=None)
     for _ in prepared.influence(update, rows=slice(stimuli)):
         pass

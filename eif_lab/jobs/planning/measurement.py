@@ -135,7 +135,7 @@ def searched(job: Job, inputs: Inputs, prepared: Prepared, measuring: Taken) -> 
     counted, timed = rates
     count, yardstick = len(gauge.stimuli), gauge.yardstick
     pairs = count if yardstick is None else int(yardstick.needed.sum())
-    tried = TRIALS if job.update.steps == 1 else TRIALS_OF_MANY
+    tried = TRIALS if prepared.setup.problem.steps == 1 else TRIALS_OF_MANY
     trials = count, pairs, len(probes), prepared.stimuli_at_once, tried
     return Plan(
         fine_tunes=tried * count,
