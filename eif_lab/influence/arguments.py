@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from eif_lab.errors import must_be, rule_error, unknown_name
 from eif_lab.influence.engines import Engine, named_engine
@@ -42,8 +43,10 @@ def must_be_recipe(method: Any, update: Any, engine: Any) -> None:
         named_engine(engine)
 
 
-def must_be_settings(perturbation: Any, trajectory: Any, on_chunk: Any, rows: Any) -> None:
+def must_be_settings(perturbation: Any, trajectory: Any, on_chunk: Any, rows: Any, candidates: Any) -> None:
     """Refuse other options of a measurement that are of another type."""
+    rows_of_probes = "one whole number for each row of probes"
+    must_be("candidates", candidates, Tensor | np.ndarray | list | tuple | None, rows_of_probes)
     if perturbation not in PERTURBATIONS:
         raise unknown_name("perturbation", perturbation, PERTURBATIONS)
     must_be("trajectory", trajectory, bool | np.bool_, "True or False")
@@ -54,6 +57,17 @@ def must_be_settings(perturbation: Any, trajectory: Any, on_chunk: Any, rows: An
     whole = all(one is None or isinstance(one, int | np.integer) for one in bounds)
     if not whole or (rows.step is not None and rows.step <= 0):
         raise rule_error("rows", "be a slice forwards", rows, "Try slice(32, 64).")
+
+
+def must_name_some(rows: slice, count: int, what: str) -> None:
+    """Refuse a slice of ``count`` stimuli, or sets, that holds none of them."""
+    if not range(count)[rows]:
+        raise rule_error("rows", f"name at least one of the {count} {what}", rows, "Try None for all.")
+
+
+def must_be_earlier_parts(measured: Any) -> None:
+    """Refuse parts of an earlier measurement that cannot be gone through."""
+    must_be("measured", measured, Iterable, "parts of an earlier measurement, in a list or the like")
 
 
 def must_be_callback(on_chunk: Any) -> None:
@@ -87,6 +101,14 @@ def one_seed(seed: Any) -> int:
     if not isinstance(seed, int | np.integer) or not 0 <= int(seed) < 2**63:
         raise rule_error("seed", "be a whole number from 0 on", seed, "Try 0.")
     return int(seed)
+
+
+def update_at_a_rate(update: Update | Mapping[str, Any] | None) -> Update:
+    """The recipe of a measurement, whose learning rate must be known."""
+    recipe = update if isinstance(update, Update) else named_update(update)
+    if recipe.learning_rate is None:
+        raise rule_error("update.learning_rate", "be given", None, "Try 0.01, or find one with eif_lab.calibrate().")
+    return recipe
 
 
 def named_update(update: Mapping[str, Any] | None) -> Update:

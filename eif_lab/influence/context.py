@@ -16,7 +16,7 @@ from torch import Tensor, nn, no_grad
 from torch.utils._pytree import tree_leaves
 
 from eif_lab.errors import must_be, rule_error
-from eif_lab.influence.arguments import must_be_callback, must_be_outside_inference_mode
+from eif_lab.influence.arguments import must_be_callback, must_be_earlier_parts, must_be_outside_inference_mode
 from eif_lab.influence.array import only_read
 from eif_lab.influence.batch import Batch, Data, as_batch, device_of, kind_of
 from eif_lab.influence.caller_model import prepared_for_training
@@ -86,7 +86,7 @@ def measure_context(
     must_hold_numbers(model)
     plain, readouts = as_batch(probes, "probes"), named_readouts(readout)
     must_have_classes(plain, readouts)
-    must_be("measured", measured, Iterable, "parts of an earlier measurement, in a list or the like")
+    must_be_earlier_parts(measured)
     parts = list(measured)
     known = len(parts)
     with prepared_for_training(model, None, 0) as ready, full_precision():

@@ -10,8 +10,15 @@ import numpy as np
 import xarray as xr
 from torch import Tensor, nn
 
-from eif_lab.errors import must_be, rule_error
-from eif_lab.influence.arguments import must_be_able_to_learn, must_be_settings, named_update, seeds_of
+from eif_lab.errors import rule_error
+from eif_lab.influence.arguments import (
+    must_be_able_to_learn,
+    must_be_earlier_parts,
+    must_be_settings,
+    must_name_some,
+    seeds_of,
+    update_at_a_rate,
+)
 from eif_lab.influence.array import only_read
 from eif_lab.influence.batch import Data, as_batch, kind_of
 from eif_lab.influence.engines import Engine
@@ -112,21 +119,17 @@ def measure_influence(
         (('stimulus', 'probe'), (6, 6))
     """
     must_be_able_to_learn(model, loss, method=method, update=update, engine=engine)
-    must_be_settings(perturbation, trajectory, on_chunk, rows)
-    rows_of_probes = "one whole number for each row of probes"
-    must_be("candidates", candidates, Tensor | np.ndarray | list | tuple | None, rows_of_probes)
+    must_be_settings(perturbation, trajectory, on_chunk, rows, candidates)
+    must_be_earlier_parts(measured)
     named_readouts(readout)  # so that a mistake in them is reported before anything is done
-    recipe = update if isinstance(update, Update) else named_update(update)
-    if recipe.learning_rate is None:
-        raise rule_error("update.learning_rate", "be given", None, "Try 0.01, or find one with eif_lab.calibrate().")
-    must_be("measured", measured, Iterable, "parts of an earlier measurement, in a list or the like")
+    recipe = update_at_a_rate(update)
     seeds, samples, watched = seeds_of(seed), as_batch(stimuli, "stimuli"), as_batch(probes, "probes")
     known, values, engines = iter(measured), list[np.ndarray](), list[str]()
     asked = EVERY if rows is None else rows
-    count = len(samples) if sets is None else len(rows_of_sets(sets, len(samples), perturbation))
-    if not range(count)[asked]:
-        named = "stimuli" if sets is None else "sets"
-        raise rule_error("rows", f"name at least one of the {count} {named}", rows, "Try None for all.")
+    if sets is None:
+        must_name_some(asked, len(samples), "stimuli")
+    else:
+        must_name_some(asked, len(rows_of_sets(sets, len(samples), perturbation)), "sets")
     for one in seeds:
         with open_measurement(
             model, loss, samples, watched, readout=readout, method=method, update=recipe, engine=engine,
