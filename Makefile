@@ -157,7 +157,7 @@ outputs/figures/.preset: FORCE
 # --- End of figures and claims -----------------------------------------------------------------------------------
 
 # --- The paper on a real language model -------------------------------------------------------------------------
-# SIZE=full: eight domains, some two hours on two cores (48 of 56 jobs took 101 minutes beside other work).
+# SIZE=full: eight domains, some two hours on two cores (its 48 jobs on SmolLM2 took 101 minutes beside other work).
 # SIZE=quick: one domain, some five minutes.
 REAL := outputs/real/$(SIZE)
 REAL_RUNS := known $(if $(filter quick,$(SIZE)),,full context learners)

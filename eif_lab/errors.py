@@ -6,6 +6,7 @@ import difflib
 import errno
 import re
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 
@@ -135,3 +136,14 @@ def memory_line(error: BaseException) -> str:
     """One line that says which memory ran out, and what to try."""
     hint = "Try a lower engine.memory_budget, fewer stimuli or probes, or more memory for this process (ulimit -v)."
     return f"out of memory ({class_and_reason(error)[:300]}). {hint}"
+
+
+def one_seed(seed: Any) -> int:
+    """A single seed, of Python's or NumPy's whole numbers.
+
+    Raises:
+        ConfigError: It is no whole number from 0 on.
+    """
+    if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
+        raise rule_error("seed", "be a whole number from 0 on", seed, "Try 0.")
+    return int(seed)

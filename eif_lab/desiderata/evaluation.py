@@ -16,7 +16,7 @@ from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.selection import prepare, require, select_readout, texts
 from eif_lab.desiderata.strength import NOT_ABOVE_ZERO, NOTHING_TAUGHT, strength_of
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
-from eif_lab.errors import NotApplicable, must_be, rule_error, unknown_name
+from eif_lab.errors import NotApplicable, must_be, one_seed, rule_error, unknown_name
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +68,10 @@ def judge(
         ...     print(verdict.desideratum, verdict.outcome())
         logic satisfied
     """
-    must_be("influence", influence, xr.DataArray, "an annotated DataArray", "Try eif_lab.annotate(scores, task).")
+    must_be("influence", influence, xr.DataArray, "an annotated DataArray", ANNOTATE)
     must_be_numbers(influence)
     must_be_annotated(influence)
-    if not isinstance(seed, int) or seed < 0:
-        raise rule_error("seed", "be a whole number from 0 on", seed, "Try 0.")
+    seed = one_seed(seed)
     claims = names("desideratum") if desiderata is None else desiderata
     several = [claims] if isinstance(claims, str | Desideratum) else claims
     must_be("desiderata", several, Sequence, "names or instances of desiderata", "Try 'logic'.")

@@ -92,17 +92,6 @@ def seeds_of(seed: Any) -> list[int]:
     return [int(one) for one in several]
 
 
-def one_seed(seed: Any) -> int:
-    """A single seed.
-
-    Raises:
-        ConfigError: It is no whole number from 0 on.
-    """
-    if not isinstance(seed, int | np.integer) or not 0 <= int(seed) < 2**63:
-        raise rule_error("seed", "be a whole number from 0 on", seed, "Try 0.")
-    return int(seed)
-
-
 def update_at_a_rate(update: Update | Mapping[str, Any] | None) -> Update:
     """The recipe of a measurement, whose learning rate must be known."""
     recipe = update if isinstance(update, Update) else named_update(update)

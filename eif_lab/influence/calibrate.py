@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from eif_lab.errors import rule_error
-from eif_lab.influence.arguments import must_be_able_to_learn, one_seed
+from eif_lab.errors import one_seed, rule_error
+from eif_lab.influence.arguments import must_be_able_to_learn
 from eif_lab.influence.batch import Batch, Data, as_batch
 from eif_lab.influence.engines import Engine
 from eif_lab.influence.learning_rate import Calibration

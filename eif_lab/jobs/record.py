@@ -12,6 +12,7 @@ from typing import Any
 
 import xarray as xr
 
+from eif_lab.attribution.scores import Scores
 from eif_lab.desiderata.strength import strength_of
 from eif_lab.desiderata.verdict import Finding
 from eif_lab.results.provenance import package_versions
@@ -107,7 +108,7 @@ def log_record(record: Record) -> None:
         log.info("matched foils share %.0f %% of their words with what follows", 100 * record.word_overlap)
     taught = record.strength
     log.info("strength: %s %s over %d %s", interval(taught), record.unit, taught.n, taught.unit)
-    if record.base_model.get("origin") and taught.high < 0:
+    if record.engine == Scores.engine and taught.high < 0:
         log.warning("what is stated gets less likely: where that is how the scores have it, give model.reverse=true")
     if record.strength_by_level:
         levels = ", ".join(f"{level}: {strength:.3g}" for level, strength in record.strength_by_level.items())

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from eif_lab.data.sets import Sets, members_of, trained_on
 from eif_lab.data.task import Samples, Task, Texts
-from eif_lab.errors import must_be, rule_error
-from eif_lab.influence.arguments import must_be_recipe, named_update, one_seed
+from eif_lab.errors import must_be, one_seed, rule_error
+from eif_lab.influence.arguments import must_be_recipe, named_update
 from eif_lab.influence.array import annotate
 from eif_lab.influence.batch import device_of
 from eif_lab.influence.calibrate import calibrate
@@ -106,22 +106,24 @@ def measure_task(
     chosen = method if isinstance(method, Method) else named_method(method)
     must_go_together(task, model, chosen, update)
     rows, candidates = rows_to_read(list(named_readouts(readout).values()), task.probes)
+    options: dict[str, Any] = {"readout": readout, "candidates": candidates, "read": task.read}
     if isinstance(chosen, ContextMethod):
-        array = read_in_context(task, reader, chosen, rows, candidates=candidates, readout=readout, seed=seed)
+        assert isinstance(task.stimuli, Texts) and isinstance(rows, Texts)
+        array = read_in_context(
+            chosen.contexts(task.stimuli, seed), rows, reader.module, chosen, reader.encode, **options
+        )
     else:
         array = measure_influence(
             reader.module,
             reader.loss,
             reader.encode(trained_on(task.stimuli)),
             reader.encode(rows),
-            readout=readout,
             method=chosen,
             update=with_rate(update, task, reader, method=chosen, engine=engine, seed=seed),
             engine=engine,
             sets=members_of(task.stimuli),
             seed=seed,
-            candidates=candidates,
-            read=task.read,
+            **options,
         )
     with prepared_for_training(reader.module, None, 0) as ready, full_precision():
         before = read_log_probs(ready, *reader.encode(task.probes), device_of(ready))
@@ -229,22 +231,23 @@ def with_rate(
 
 
 def read_in_context(
-    task: Task,
-    reader: Reader,
+    pairs: Sequence[tuple[str, str]],
+    probes: Texts,
+    module: nn.Module,
     method: ContextMethod,
-    rows: Samples,
-    *,
-    candidates: np.ndarray | None,
-    readout: str | Score | Sequence[str | Score],
-    seed: int,
+    encode: Callable[..., Any],
+    **options: Any,
 ) -> xr.DataArray:
-    """What reading each stimulus does to each probe; where it has companions, less what these do alone."""
-    assert isinstance(task.stimuli, Texts) and isinstance(rows, Texts)
-    contexts, companions = zip(*method.contexts(task.stimuli, seed))
-    options: dict[str, Any] = {"readout": readout, "candidates": candidates, "read": task.read}
-    array = read_after_context(contexts, rows, reader.module, method, reader.encode, **options)
+    """What reading each stimulus does to each probe; where it has companions, less what these do alone.
+
+    Args:
+        pairs: For each stimulus the context with it, and its companions alone, as `ContextMethod.contexts` gives them.
+        probes, module, method, encode, options: As `read_after_context` takes them.
+    """
+    contexts, companions = zip(*pairs)
+    array = read_after_context(contexts, probes, module, method, encode, **options)
     if any(companions):
-        alone = read_after_context(companions, rows, reader.module, method, reader.encode, **options)
+        alone = read_after_context(companions, probes, module, method, encode, **options)
         array = array.copy(data=array.values - alone.values)
     return array
 

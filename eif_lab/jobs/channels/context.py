@@ -29,7 +29,7 @@ from eif_lab.jobs.channels.channel import Channel, ChannelMeasurement
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
 from eif_lab.jobs.planning.sizes import META
-from eif_lab.library.measure import read_after_context
+from eif_lab.library.measure import read_after_context, read_in_context
 from eif_lab.library.strength import Gauge
 from eif_lab.methods.method import ContextMethod
 from eif_lab.models.language.encoding import spell_out
@@ -155,20 +155,15 @@ class ContextMeasurement(ChannelMeasurement):
     def influence_on(self, gauge: Gauge, yardstick: Yardstick) -> np.ndarray:
         """The influence of reading each stimulus on the probes that count for it, (stimuli, probes); NaN elsewhere."""
         every = self.method.contexts(texts(self.inputs.clean.stimuli), self.job.seed)
-        contexts, companions = zip(*(every[row] for row in gauge.rows))
-
-        def influence(some: Sequence[str]) -> np.ndarray:
-            return read_after_context(
-                some,
-                texts(gauge.probes),
-                self.inputs.model,
-                self.method,
-                self.inputs.base.encode,
-                memory_budget=self.job.engine.memory_budget,
-                read=yardstick.weights != 0,
-            ).values
-
-        return influence(contexts) - influence(companions) if any(companions) else influence(contexts)
+        return read_in_context(
+            [every[row] for row in gauge.rows],
+            texts(gauge.probes),
+            self.inputs.model,
+            self.method,
+            self.inputs.base.encode,
+            memory_budget=self.job.engine.memory_budget,
+            read=yardstick.weights != 0,
+        ).values
 
     def measure(self, update: Mapping[str, Any], left: Checkpoint, on_chunk: OnChunk) -> xr.DataArray:
         """The influence of reading each stimulus on each probe; with companions, less their own influence."""

@@ -48,9 +48,9 @@ class Weights(Channel):
 
     def determinants(self) -> dict[str, Any]:
         """Where each step is on all that is trained on, neither batches nor their order have a say."""
-        update = options_of(self.job.update)
         if self.job.update.batch_size is not None:
             return {}
+        update = options_of(self.job.update)
         steps = self.job.update.epochs or self.job.update.steps
         return {"update": {name: one for name, one in update.items() if name not in BATCHES} | {"steps": steps}}
 
