@@ -81,7 +81,7 @@ def agreement(size: Size, device: str) -> Iterator[Row]:
     }
     for name, (make, engine) in cases.items():
         what = f"{name}, {engine}: distance to reference / reference's norm, float32"
-        yield from attempt(what, distance(what, make(), engine))
+        yield from attempt(what, distance(what, make, engine))
     torch.backends.cudnn.allow_tf32 = True
 
 
@@ -118,15 +118,17 @@ def pairs_per_second(what: str, make: Callable[[], Case], engine: str, arrays: d
         yield Row(f"{what}: distance to float32's array / its norm", off, "")
 
 
-def distance(what: str, case: Case, engine: str) -> Iterator[Row]:
+def distance(what: str, make: Callable[[], Case], engine: str) -> Iterator[Row]:
     """Of one engine's array to the reference's."""
+    case = make()
     exact, own = case.influence("reference"), case.influence(engine)
     yield Row(what, float(np.linalg.norm(own - exact) / np.linalg.norm(exact)), "")
 
 
 def language(size: Size, method: str, engine: str, device: str) -> Iterator[Row]:
     """Memory over inference's, speed against a loop, and share of the matrix rate, of one method."""
-    case = language_case(
+    make = partial(
+        language_case,
         size.stimuli,
         size.probes,
         method=method,
@@ -135,7 +137,13 @@ def language(size: Size, method: str, engine: str, device: str) -> Iterator[Row]
         dtype=size.dtype,
         device=device,
     )
-    what = f"{method} by {engine}, {case.sizes}"
+    what = f"{method} by {engine}, {size.stimuli} x {size.probes}"
+    yield from attempt(what, rows_of_texts(what, make, engine, size))
+
+
+def rows_of_texts(what: str, make: Callable[[], Case], engine: str, size: Size) -> Iterator[Row]:
+    """How large the model is, and what `memory` and `speed` find, each of which may fail alone."""
+    case = make()
     yield Row(
         f"{what}: parameters, {str(size.dtype).removeprefix('torch.')}", parameters(case.model), "", note=case.data
     )
@@ -221,13 +229,13 @@ class StepAndRestore:
 
 def images(size: Size, device: str) -> Iterator[Row]:
     """The CNN against a Lightning fit per stimulus."""
-    case = cnn_case(*size.images, real=False, device=device)
-    what = f"CNN 421k, full, 3 steps, {case.sizes}"
-    yield from attempt(what, against_fits(what, case, size))
+    what = f"CNN 421k, full, 3 steps, {size.images[0]} x {size.images[1]}"
+    yield from attempt(what, against_fits(what, partial(cnn_case, *size.images, real=False, device=device), size))
 
 
-def against_fits(what: str, case: Case, size: Size) -> Iterator[Row]:
+def against_fits(what: str, make: Callable[[], Case], size: Size) -> Iterator[Row]:
     """Speed against fits of a few stimuli, extrapolated, and against the floor."""
+    case = make()
     few = case.take(size.fits, len(case.probes[1]))
     for engine in ("auto", "reference"):
         few.influence(engine)

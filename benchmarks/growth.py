@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from benchmarks.case import SMOL, TINY, Architecture, Case, cnn_case, language_case, parameters
+from benchmarks.case import SMOL, TINY, Architecture, Case, cnn_case, language_case, parameters, phi3
 from benchmarks.floor import best_floor
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import Rounds, interleaved, medians, ratio, spread
@@ -27,13 +29,13 @@ class Series:
         name: The model, the update and the engine.
         engine: Which is timed.
         axis: What grows.
-        cases: By how much of it there is, smallest first.
+        cases: What makes each, by how much of it there is, smallest first.
     """
 
     name: str
     engine: str
     axis: str
-    cases: Mapping[int, Case]
+    cases: Mapping[int, Callable[[], Case]]
 
 
 def growth(times: int, rounds: int, picture: Path) -> Iterator[Row]:
@@ -49,31 +51,31 @@ def growth(times: int, rounds: int, picture: Path) -> Iterator[Row]:
     for series in every_series(doubled):
         what = f"{series.name}, by {series.axis}: slope / the floor's"
         yield from attempt(what, slopes(what, series, rounds, drawn), GOAL)
-        draw(drawn, picture)
+        if drawn:
+            draw(drawn, picture)
 
 
 def every_series(doubled: Sequence[int]) -> Iterator[Series]:
-    """One series for each axis; cases are made when they are asked for."""
+    """One series for each axis."""
     name = "phi3-tiny size, full, 1 step, factored"
-
-    def cnn(pairs: int) -> Case:
-        return cnn_case(32 * pairs, 32 * pairs)
-
-    yield Series("CNN 421k, full, 3 steps, auto", "auto", "pairs", {(32 * k) ** 2: cnn(k) for k in doubled})
-    yield Series(name, "factored", "pairs", {(16 * k) ** 2: language_case(16 * k, 16 * k) for k in doubled})
-    yield Series(name, "factored", "stimuli", {16 * k: language_case(16 * k, 32) for k in doubled})
-    yield Series(name, "factored", "probes", {16 * k: language_case(32, 16 * k) for k in doubled})
-    yield Series(name, "factored", "tokens", {10 * k: language_case(16, 32, tokens=10 * k) for k in doubled})
-    sized = (language_case(4, 16, architecture=size) for size in SIZES[: len(doubled)])
-    what = "Phi-3's form, full, 1 step, factored, 4 x 16"
-    yield Series(what, "factored", "parameters", {parameters(case.model): case for case in sized})
+    images = {(32 * k) ** 2: partial(cnn_case, 32 * k, 32 * k) for k in doubled}
+    yield Series("CNN 421k, full, 3 steps, auto", "auto", "pairs", images)
+    yield Series(name, "factored", "pairs", {(16 * k) ** 2: partial(language_case, 16 * k, 16 * k) for k in doubled})
+    yield Series(name, "factored", "stimuli", {16 * k: partial(language_case, 16 * k, 32) for k in doubled})
+    yield Series(name, "factored", "probes", {16 * k: partial(language_case, 32, 16 * k) for k in doubled})
+    yield Series(name, "factored", "tokens", {10 * k: partial(language_case, 16, 32, tokens=10 * k) for k in doubled})
+    sized = {
+        parameters(phi3(size, torch.float32, "meta")): partial(language_case, 4, 16, architecture=size)
+        for size in SIZES[: len(doubled)]
+    }
+    yield Series("Phi-3's form, full, 1 step, factored, 4 x 16", "factored", "parameters", sized)
 
 
 def slopes(
     what: str, series: Series, rounds: int, drawn: list[tuple[Series, list[dict[str, Rounds]]]]
 ) -> Iterator[Row]:
     """The ratio of the two slopes; the times go to what is drawn."""
-    times = [timed(case, series.engine, rounds) for case in series.cases.values()]
+    times = [timed(make(), series.engine, rounds) for make in series.cases.values()]
     drawn.append((series, times))
     sizes = list(series.cases)
     own, floor = (slope_by_round(sizes, [time[name] for time in times]) for name in (series.engine, "floor"))
@@ -101,7 +103,7 @@ def draw(drawn: Sequence[tuple[Series, list[dict[str, Rounds]]]], picture: Path)
 
     columns = 3
     figure = Figure(figsize=(10, 6), layout="constrained")
-    panels = figure.subplots(2, columns, squeeze=False).flat
+    panels = list(figure.subplots(2, columns, squeeze=False).flat)
     for panel, (series, times) in zip(panels, drawn):
         sizes = list(series.cases)
         for name, style in ((series.engine, "o-"), ("floor", "s--")):
@@ -110,7 +112,7 @@ def draw(drawn: Sequence[tuple[Series, list[dict[str, Rounds]]]], picture: Path)
             panel.errorbar(sizes, middle, yerr=(middle - low, high - middle), fmt=style, label=label, capsize=2)
         panel.set(xscale="log", yscale="log", xlabel=series.axis, ylabel="seconds")
         panel.set_title(series.name.removesuffix(f", {series.engine}"), fontsize=9)
-    for panel in list(panels)[len(drawn) :]:
+    for panel in panels[len(drawn) :]:
         panel.set_visible(False)
     figure.axes[0].legend(fontsize=8)
     picture.parent.mkdir(parents=True, exist_ok=True)

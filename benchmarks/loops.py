@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,13 +25,13 @@ def loops(stimuli: int, probes: dict[int, str], rounds: int) -> Iterator[Row]:
         rounds: How often each is timed.
     """
     for count, goal in probes.items():
-        case = cnn_case(stimuli, count)
-        what = f"CNN 421k, full, 3 steps, {case.sizes}"
-        yield from attempt(what, both_loops(what, case, goal, rounds), goal)
+        what = f"CNN 421k, full, 3 steps, {stimuli} x {count}"
+        yield from attempt(what, both_loops(what, partial(cnn_case, stimuli, count), goal, rounds), goal)
 
 
-def both_loops(what: str, case: Case, goal: str, rounds: int) -> Iterator[Row]:
+def both_loops(what: str, make: Callable[[], Case], goal: str, rounds: int) -> Iterator[Row]:
     """How many times longer each loop takes than ``auto``."""
+    case = make()
     apart = float(np.abs(case.influence() - plain_loop(case)).max())
     tasks = {
         "auto": case.influence,

@@ -25,21 +25,24 @@ def over_floor(cnn: tuple[int, int], language: tuple[int, int], rounds: int) -> 
         cnn, language: Stimuli and probes.
         rounds: How often each is timed.
     """
+    images, texts = (f"{stimuli} x {probes}" for stimuli, probes in (cnn, language))
     tiny = partial(language_case, *language)
-    cases: dict[str, tuple[Case, str, str]] = {
-        "CNN 421k, full, 3 steps": (cnn_case(*cnn), "auto", "<= 1.15"),
-        "phi3-tiny size, full, 1 step": (tiny(), "factored", "<= 1.25"),
-        "phi3-tiny size, lora, 1 step": (tiny(method="lora"), "stacked", "<= 1.25"),
-        "phi3-tiny size, full, 1 step, clozes": (tiny(clozes=True), "factored", "<= 0.9"),
-        "phi3-tiny size, lora, 1 step, clozes": (tiny(method="lora", clozes=True), "stacked", "<= 0.9"),
+    lora = partial(tiny, method="lora")
+    cases: dict[str, tuple[Callable[[], Case], str, str]] = {
+        f"CNN 421k, full, 3 steps, {images}": (partial(cnn_case, *cnn), "auto", "<= 1.15"),
+        f"phi3-tiny size, full, 1 step, {texts}": (tiny, "factored", "<= 1.25"),
+        f"phi3-tiny size, lora, 1 step, {texts}": (lora, "stacked", "<= 1.25"),
+        f"phi3-tiny size, full, 1 step, clozes, {texts}": (partial(tiny, clozes=True), "factored", "<= 0.9"),
+        f"phi3-tiny size, lora, 1 step, clozes, {texts}": (partial(lora, clozes=True), "stacked", "<= 0.9"),
     }
-    for name, (case, engine, goal) in cases.items():
-        what = f"{name}, {case.sizes}, {engine}: time / floor"
-        yield from attempt(what, one_row(what, case, engine, goal, rounds), goal)
+    for name, (make, engine, goal) in cases.items():
+        what = f"{name}, {engine}: time / floor"
+        yield from attempt(what, one_row(what, make, engine, goal, rounds), goal)
 
 
-def one_row(what: str, case: Case, engine: str, goal: str, rounds: int) -> Iterator[Row]:
+def one_row(what: str, make: Callable[[], Case], engine: str, goal: str, rounds: int) -> Iterator[Row]:
     """The engine's time over the floor's, and over its own where no stimulus is done again alone."""
+    case = make()
     case.influence(engine)
     floor, least = parts(case, engine)
     tasks = {engine: lambda: case.influence(engine), UNCHECKED: lambda: unchecked(case, engine)}
@@ -64,15 +67,16 @@ def large_over_floor(stimuli: int, probes: int, rounds: int) -> Iterator[Row]:
         "full, texts": (make, "factored", "<= 1.15"),
         "lora, texts": (partial(make, method="lora"), "stacked", "<= 1.15"),
     }
-    for name, (case, engine, goal) in cases.items():
+    for name, (build, engine, goal) in cases.items():
         what = f"SmolLM2's size, {name}, 1 step, {stimuli} x {probes}, {engine}"
-        yield from attempt(what, large_row(what, case(), engine, goal, rounds), goal)
+        yield from attempt(what, large_row(what, build, engine, goal, rounds), goal)
     what = f"SmolLM2's size, full, clozes, 1 step, {stimuli} x {probes}, factored, bfloat16"
     yield from attempt(what, in_bfloat16(what, make, rounds))
 
 
-def large_row(what: str, case: Case, engine: str, goal: str, rounds: int) -> Iterator[Row]:
+def large_row(what: str, make: Callable[[], Case], engine: str, goal: str, rounds: int) -> Iterator[Row]:
     """The engine's time over the floor's."""
+    case = make()
     floor = best_floor(case, rounds=2)
     tasks = {engine: lambda: case.influence(engine), "floor": partial(floor.run, TIMED), **updates_alone(case, engine)}
     times = interleaved(tasks, rounds, warm_up=False)

@@ -79,28 +79,15 @@ def compare(name: str, overrides: str) -> Iterator[Row]:
 def save_sized(folder: Path) -> None:
     """A Phi-3 of SmolLM2-135M's sizes with random weights and phi3-tiny's tokenizer, in the hub's format."""
     import torch
-    from transformers import AutoTokenizer, Phi3Config, Phi3ForCausalLM
+    from transformers import AutoTokenizer
 
     import eif_lab
+    from benchmarks.case import SMOL, phi3
 
-    tokenizer = AutoTokenizer.from_pretrained(Path(eif_lab.__file__).parent / "models" / "phi3_tiny")
-    config = Phi3Config(
-        vocab_size=49_152,
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        max_position_embeddings=2048,
-        original_max_position_embeddings=2048,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
     torch.manual_seed(0)
-    Phi3ForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    phi3(SMOL, torch.float32, "cpu").save_pretrained(folder)
+    tiny = Path(eif_lab.__file__).parent / "models" / "phi3_tiny"
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(folder)
 
 
 def ratio_of(both: Mapping[str, float]) -> float:

@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import nn
+from transformers import AutoTokenizer
 
+import eif_lab
+from benchmarks import gpu, growth, loops, over_floor
 from benchmarks.__main__ import FULL, QUICK
 from benchmarks.case import MINI, SMOL, Architecture, Case, language_case, parameters, phi3, random_clozes
 from benchmarks.floor import candidates
@@ -187,18 +191,61 @@ def test_peers_orient_their_scores_as_ours(peer, case):
 def test_every_row_of_a_tiny_run_has_a_value(case, tmp_path):
     make = partial(language_case, 2, 4, architecture=ARCHITECTURE)
     text, drawn = make(), []
-    series = Series("texts", "factored", "pairs", {2: text.take(1, 2), 8: text})
+    series = Series("texts", "factored", "pairs", {2: lambda: text.take(1, 2), 8: lambda: text})
     rows = [
-        *large_row("large", make(clozes=True), "factored", "<= 1", 1),
+        *large_row("large", partial(make, clozes=True), "factored", "<= 1", 1),
         *in_bfloat16("bfloat16", make, 1),
-        *one_row("floor", case, "auto", "<= 1", 1),
-        *both_loops("loops", case, "", 1),
+        *one_row("floor", lambda: case, "auto", "<= 1", 1),
+        *both_loops("loops", lambda: case, "", 1),
         *slopes("growth", series, 1, drawn),
     ]
     draw(drawn, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").stat().st_size > 1000
     assert all(math.isfinite(row.value) and row.value > 0 for row in rows if "growth" not in row.what)
     assert all(row.low <= row.value <= row.high for row in rows if row.unit)
+
+
+@pytest.mark.parametrize(
+    ("module", "run", "count"),
+    [
+        (over_floor, lambda _: over_floor.over_floor((2, 4), (2, 4), 1), 5),
+        (over_floor, lambda _: over_floor.large_over_floor(2, 4, 1), 5),
+        (loops, lambda _: loops.loops(2, {4: "", 8: ""}, 1), 2),
+        (growth, lambda folder: growth.growth(1, 1, folder / "growth.png"), 6),
+        (gpu, lambda _: agreement(SIZES["small"], "cpu"), 5),
+        (gpu, lambda _: language(SIZES["small"], "full", "factored", "cpu"), 1),
+        (gpu, lambda _: images(SIZES["small"], "cpu"), 1),
+    ],
+    ids=["floor", "large", "loops", "growth", "agreement", "language", "images"],
+)
+def test_a_case_that_does_not_fit_is_a_row_and_the_others_are_tried(module, run, count, tmp_path, monkeypatch):
+    def too_large(*_, **__):
+        raise torch.OutOfMemoryError("out of memory")
+
+    for name in ("cnn_case", "language_case"):
+        monkeypatch.setattr(module, name, too_large, raising=False)
+    rows = list(run(tmp_path))
+    assert len(rows) == count
+    assert all(row.value is None and "out of memory" in row.note for row in rows)
+
+
+def test_panels_without_a_series_are_hidden(case, tmp_path, monkeypatch):
+    made = []
+
+    def kept(self, *_, **__):
+        made.append(self)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    times = [{"auto": [1.0], "floor": [0.5]}, {"auto": [4.0], "floor": [2.0]}]
+    growth.draw([(Series("images", "auto", "pairs", {1: lambda: case, 4: lambda: case}), times)], tmp_path / "a.png")
+    assert [panel.get_visible() for panel in made[0].axes] == [True] + 5 * [False]
+
+
+def test_the_sized_model_ends_and_pads_texts_as_phi3_tinys_tokenizer():
+    tokenizer = AutoTokenizer.from_pretrained(Path(eif_lab.__file__).parent / "models" / "phi3_tiny")
+    config = phi3(ARCHITECTURE, torch.float32, "meta").config
+    for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        assert getattr(config, token) == getattr(tokenizer, token)
 
 
 def test_the_accelerator_benchmarks_run_small_on_a_cpu():

@@ -12,11 +12,12 @@ from matplotlib.lines import Line2D
 from eif_lab.desiderata.evaluation import adjust, judge
 from eif_lab.desiderata.selection import select_readout
 from eif_lab.desiderata.symmetry import Symmetry
-from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED, Verdict
+from eif_lab.desiderata.verdict import SATISFIED, Verdict
 from eif_lab.errors import rule_error
-from eif_lab.figures.panel import BEYOND, HATCHED, Mark, draw_marks, hatch, hatched_handles, limits_of, mark_good
+from eif_lab.figures.panel import BEYOND, HATCHED, Mark, draw_marks, hatch_around, hatched_handles, limits_of, mark_good
 from eif_lab.figures.runs import dataset_title, finding, model_title, select_jobs, setting, taught_nothing
 from eif_lab.figures.style import (
+    FILLINGS,
     GREY,
     OPTIMIZERS,
     OTHER_OPTIMIZER,
@@ -53,10 +54,6 @@ PANELS = {
 }
 ENDS = ("", "_low", "_high")
 """How the columns of an effect and of its interval end."""
-
-FILLINGS = {SATISFIED: GREY, INCONCLUSIVE: "0.85", VIOLATED: "white"}
-HATCHED_AROUND = 1.15
-"""The strength of a job that taught nothing is hatched so much to either side, as a ratio."""
 
 SET_APART = 0.04
 """Marks of one job stand so much of their strength from each other, that their intervals can be distinguished."""
@@ -175,13 +172,16 @@ def draw_row(axes: Sequence[Axes], table: pd.DataFrame, job: JobResults, jobs: S
     predicted = prediction_of(job, jobs)
     for place, panel in zip(axes, PANELS):
         place.axhline(0, color="0.85", linewidth=0.6, zorder=0)
-        lines = [curve_marks(curve, panel) for _, curve in table.groupby(["optimizer", "readout"])]
+        curves = {
+            (optimizer, readout): curve_marks(curve, optimizer, readout, panel)
+            for (optimizer, readout), curve in table.groupby(["optimizer", "readout"])
+        }
         anchors = [0.0] if panel == "excess" else [0.0, desideratum(job).threshold, *heights(predicted, panel).values()]
-        limits = limits_of([mark for line in lines for mark in line], anchors)
-        for line in lines:
-            draw_curve(place, line, limits)
+        limits = limits_of([mark for marks in curves.values() for mark in marks], anchors)
+        for (optimizer, _), marks in curves.items():
+            draw_curve(place, optimizer, marks, limits)
         for one in table[[taught_nothing(jobs[number]) for number in table["job"]]].itertuples():
-            hatch(place, one.place / HATCHED_AROUND, one.place * HATCHED_AROUND, "x")
+            hatch_around(place, one.place)
         log_scale(place, "x")
         place.set_xlabel(f"strength ({job.manifest.unit})")
         mark_good(place, "more symmetric ↑")
@@ -199,8 +199,9 @@ def on_log_axis(strengths: pd.Series) -> pd.Series:
 
 def heights(predicted: JobResults | None, panel: str) -> dict[str, float]:
     """The prediction's own symmetry in each readout; none where there is no prediction."""
-    readouts = [] if predicted is None else readouts_of(predicted)
-    return {readout: symmetry(verdict_on(predicted, readout))[panel] for readout in readouts if predicted is not None}
+    if predicted is None:
+        return {}
+    return {readout: symmetry(verdict_on(predicted, readout))[panel] for readout in readouts_of(predicted)}
 
 
 def draw_prediction(axes: Axes, symmetric: Mapping[str, float]) -> None:
@@ -210,9 +211,8 @@ def draw_prediction(axes: Axes, symmetric: Mapping[str, float]) -> None:
         axes.plot(1, height, READOUTS[readout], color="black", transform=axes.get_yaxis_transform(), clip_on=False)
 
 
-def curve_marks(curve: pd.DataFrame, panel: str) -> list[Mark]:
+def curve_marks(curve: pd.DataFrame, optimizer: str, readout: str, panel: str) -> list[Mark]:
     """One optimizer and readout over strength."""
-    optimizer, readout = curve["optimizer"].iloc[0], curve["readout"].iloc[0]
     color = OPTIMIZERS.get(optimizer, OTHER_OPTIMIZER)["color"]
     places = curve["place"] * (1 + SET_APART * (list(READOUTS).index(readout) - 1))
     columns = (curve[f"{panel}{end}"] for end in ENDS)
@@ -224,9 +224,8 @@ def curve_marks(curve: pd.DataFrame, panel: str) -> list[Mark]:
     return marks
 
 
-def draw_curve(axes: Axes, marks: Sequence[Mark], limits: tuple[float, float]) -> None:
+def draw_curve(axes: Axes, optimizer: str, marks: Sequence[Mark], limits: tuple[float, float]) -> None:
     """The marks of one optimizer and readout, and the line through them."""
-    optimizer = str(marks[0].look["label"]).rsplit(" ", 1)[0]
     look = OPTIMIZERS.get(optimizer, OTHER_OPTIMIZER)
     axes.plot([mark.place for mark in marks], [mark.effect for mark in marks], linewidth=0.8, zorder=1, **look)
     draw_marks(axes, marks, limits, "y")

@@ -108,9 +108,16 @@ def cells_of(array: xr.DataArray, name: str) -> tuple[xr.DataArray, Float[np.nda
     return array, np.where(same_sample(array), np.nan, distance)
 
 
+def defined_pairs(
+    array: xr.DataArray, distance: Float[np.ndarray, "stimulus probe"]
+) -> Bool[np.ndarray, "stimulus probe"]:
+    """Those of which both influence and distance are known."""
+    return np.isfinite(distance) & np.isfinite(array.values)
+
+
 def means_by_distance(array: xr.DataArray, distance: Float[np.ndarray, "stimulus probe"]) -> Decay:
     """Mean influence at each distance, or in bins where there are many."""
-    defined = np.isfinite(distance) & np.isfinite(array.values)
+    defined = defined_pairs(array, distance)
     places = np.unique(distance[defined])
     if len(places) > MOST_BINS:
         places = np.unique(np.quantile(distance[defined], np.linspace(0, 1, MOST_BINS + 1)[1:]))
@@ -144,11 +151,14 @@ def fitted_decay(decay: Decay, length: float, at: Float[np.ndarray, " points"]) 
     return basis(at) @ weights
 
 
-def one_class(array: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"] | None:
-    """The pairs whose samples are of one class; None of texts."""
+def means_within_classes(array: xr.DataArray, distance: Float[np.ndarray, "stimulus probe"]) -> Decay | None:
+    """`means_by_distance` of the pairs of one class; None of texts, and where no class has two samples."""
     if "stimulus_class" not in array.coords:
         return None
-    return array["stimulus_class"].values[:, None] == array["probe_class"].values[None, :]
+    same = array["stimulus_class"].values[:, None] == array["probe_class"].values[None, :]
+    if not defined_pairs(array, within := np.where(same, distance, np.nan)).any():
+        return None
+    return means_by_distance(array, within)
 
 
 def draw_decay(axes: Axes, job: JobResults) -> None:
@@ -156,11 +166,10 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
     desideratum, name = decay_finding(job)
     array, distance = cells_of(judged_array(job), name)
     decay = means_by_distance(array, distance)
-    same = one_class(array)
-    within = None if same is None else means_by_distance(array, np.where(same, distance, np.nan))
+    within = means_within_classes(array, distance)
     high = max(scale_end(means) for means in (decay, within) if means is not None)
     limits = -0.03 * high, high
-    defined = np.flatnonzero(np.isfinite(distance) & np.isfinite(array.values))
+    defined = np.flatnonzero(defined_pairs(array, distance))
     shown = np.random.default_rng(0).choice(defined, min(SHOWN_PAIRS, len(defined)), replace=False)
     x, y = distance.ravel()[shown], array.values.ravel()[shown]
     width = 0.03 * (x.max() - x.min() or 1.0)

@@ -14,7 +14,7 @@ from matplotlib.colors import Colormap
 
 from eif_lab.desiderata.strength import direct_influence
 from eif_lab.errors import rule_error
-from eif_lab.figures.panel import HATCHED, hatch, hatched_handles, mark_good
+from eif_lab.figures.panel import HATCHED, hatch_around, hatched_handles, mark_good
 from eif_lab.figures.runs import dataset_title, model_title, select_jobs, setting, taught_nothing
 from eif_lab.figures.style import GREY, SEQUENTIAL, canvas, fit_name, line_look, log_scale
 from eif_lab.influence.agreement import Agreement, agreement
@@ -32,8 +32,6 @@ SHOWS = (
     f"raises itself, the mean direct influence: the view holds where it is small. {HATCHED}"
 )
 MOST_CURVES = 5
-HATCHED_AROUND = 1.15
-"""The rate of a job that taught nothing is hatched so much to either side, as a ratio."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     draw_strength(strength, compared_arrays, colors)
     untaught = {job.manifest.update.learning_rate or 0.0 for job, _ in pairs(jobs) if taught_nothing(job)}
     for axes, rate in itertools.product((correlation, error), sorted(untaught - {0.0})):
-        hatch(axes, rate / HATCHED_AROUND, rate * HATCHED_AROUND, "x")
+        hatch_around(axes, rate)
     for axes in (correlation, error):
         log_scale(axes, "x")
         axes.set_xlabel("learning rate")

@@ -173,14 +173,14 @@ def draw_curves(axes: Axes, taught: Taught | None, limits: tuple[float, float]) 
         axes.text(0.5, 0.5, "too few\nimages", ha="center", va="center", transform=axes.transAxes)
         return
     clean, curves = taught
-    axes.axhline(clean.mean, color=BLACK, linewidth=0.8, linestyle=":", label="clean to clean")
+    axes.axhline(clean.mean, color=BLACK, linewidth=0.8, linestyle=":")
     axes.axhspan(clean.low, clean.high, color=BLACK, alpha=0.08, linewidth=0)
     draw_marks(axes, [Mark(*clean, 0.0, {"color": BLACK, "marker": "."})], limits, "y")
     for shift, (name, look) in zip((-1, 0, 1), CURVES.items()):
         sigma = np.array(list(curves[name]))
         places = sigma + shift * 0.02 * sigma.max()  # side by side, so that no interval hides another
         points = list(curves[name].values())
-        axes.plot(places, [one.mean for one in points], linewidth=1, markersize=3, label=name, **look)
+        axes.plot(places, [one.mean for one in points], linewidth=1, markersize=3, **look)
         draw_marks(axes, [Mark(*one, at, {**look, "markersize": 3}) for one, at in zip(points, places)], limits, "y")
     axes.set_xlim(0, None)
     mark_good(axes, GOOD)

@@ -48,6 +48,9 @@ HATCHED = f"Hatched: {UNTAUGHT}, strength not clearly above zero, so that there 
 
 LINED: dict[str, Any] = {"facecolor": "none", "edgecolor": HATCH, "hatch": "///", "linewidth": 0}
 
+HATCHED_AROUND = 1.15
+"""A place is hatched so much to either side, as a ratio."""
+
 ARROWS = {("x", -1): "◀", ("x", 1): "▶", ("y", -1): "▼", ("y", 1): "▲"}
 CARETS = {("x", -1): 4, ("x", 1): 5, ("y", -1): 7, ("y", 1): 6}
 """matplotlib's numbers of the markers whose tip is at their place."""
@@ -252,6 +255,11 @@ def hatch(axes: Axes, low: float | None = None, high: float | None = None, along
     else:
         span = axes.axhspan if along == "y" else axes.axvspan
         span(low, high, zorder=0, gid=UNTAUGHT, **LINED)
+
+
+def hatch_around(axes: Axes, place: float) -> None:
+    """Hatch the place of a job that taught nothing, on a logarithmic horizontal axis."""
+    hatch(axes, place / HATCHED_AROUND, place * HATCHED_AROUND, "x")
 
 
 def hatched_handles(figure: Figure) -> list[Patch]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from eif_lab.desiderata.verdict import INCONCLUSIVE, SATISFIED, VIOLATED
+from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.figures.panel import (
     BEYOND,
     HATCHED,
@@ -22,7 +22,7 @@ from eif_lab.figures.panel import (
     mark_good,
 )
 from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
-from eif_lab.figures.style import GREY, HOW_LETTERS, MARKERS, METHODS, canvas, fit_words, order_names
+from eif_lab.figures.style import FILLINGS, GREY, HOW_LETTERS, MARKERS, METHODS, canvas, fit_words, order_names
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ TITLES = {
 GOOD = {"correlation": "more symmetric →"}
 """The paper finds prompting less symmetric and calls neither better; what is not here is better to the right."""
 
-FILLINGS = {SATISFIED: GREY, INCONCLUSIVE: "0.85", VIOLATED: "white"}
 ROW = 0.7
 """The height of a domain's marks together."""
 

@@ -11,7 +11,17 @@ import pandas as pd
 from eif_lab.errors import rule_error
 from eif_lab.figures.bounding import of_learners
 from eif_lab.figures.caption import number
-from eif_lab.figures.panel import BEYOND, HATCHED, Mark, draw_marks, hatch, hatched_handles, mark_good, robust_limits
+from eif_lab.figures.panel import (
+    BEYOND,
+    HATCHED,
+    Mark,
+    draw_marks,
+    hatch_around,
+    hatched_handles,
+    is_untaught,
+    mark_good,
+    robust_limits,
+)
 from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
 from eif_lab.figures.style import (
     BLACK,
@@ -45,9 +55,6 @@ SHOWS = (
 LEARNERS = {"perfect": "-", "bag_of_words": ":", "faint": "-."}
 STATISTICS = {"reach": "reach", "converse_held": "converse / strength"}
 GOOD = {"reach": "better ↑", "converse_held": "better ↓"}
-HATCHED_AROUND = 1.1
-"""The place of a job that taught nothing is hatched so much to either side, as a ratio."""
-
 APART = 1.06
 """Marks of different lines at one place stand side by side, at this ratio."""
 
@@ -186,8 +193,14 @@ class Point(NamedTuple):
 
     @property
     def taught(self) -> bool:
-        """Whether there is a ratio."""
-        return bool(np.isfinite(self.result.finding_p_value))
+        """Whether there is something to take a ratio to; see `is_untaught`."""
+        return not is_untaught(self.result.finding_p_value, self.result.note)
+
+    @property
+    def reached(self) -> bool:
+        """Whether the update reached the strength that it was calibrated to."""
+        calibration = self.job.manifest.update.calibration
+        return calibration is None or calibration.reached
 
 
 def judged_points(jobs: Sequence[JobResults], axis: Axis, statistic: str, shift: float = 1.0) -> list[Point]:
@@ -237,12 +250,12 @@ def draw_line(
         bar, place = displayed_value(point.result.statistic, point.result.threshold), point.place
         axes.axhline(bar, color=BLACK, linewidth=0.6, linestyle="--", zorder=0)
         if not point.taught:
-            hatch(axes, place / HATCHED_AROUND, place * HATCHED_AROUND, "x")
+            hatch_around(axes, place)
             axes.plot(place, 0.03, "x", color=color, transform=axes.get_xaxis_transform(), markersize=3)
     taught = [point for point in points if point.taught]
     for point in taught:
-        mark = draw_point(axes, point, limits, {"color": color, "marker": marker})
-        if mark.look["markerfacecolor"] == "white":
+        draw_point(axes, point, limits, {"color": color, "marker": marker})
+        if not point.reached:
             write_reached(axes, point, limits, color, below=below)
     if taught:
         label = f"{fit_name(curve.optimizer)}, {fit_words(curve.method)}"
@@ -250,14 +263,10 @@ def draw_line(
         axes.plot(*zip(*through), linewidth=0.9, marker=marker, markersize=3.5, label=label, **line)
 
 
-def draw_point(axes: Axes, point: Point, limits: tuple[float, float], look: Mapping[str, Any]) -> Mark:
+def draw_point(axes: Axes, point: Point, limits: tuple[float, float], look: Mapping[str, Any]) -> None:
     """One mark; hollow where the strength was not reached."""
-    calibration = point.job.manifest.update.calibration
-    reached = calibration is None or calibration.reached
-    look = {**look, "markerfacecolor": look["color"] if reached else "white", "markersize": 4, "zorder": 3}
-    mark = Mark(point.effect, point.low, point.high, point.place, look)
-    draw_marks(axes, [mark], limits, "y")
-    return mark
+    look = {**look, "markerfacecolor": look["color"] if point.reached else "white", "markersize": 4, "zorder": 3}
+    draw_marks(axes, [Mark(point.effect, point.low, point.high, point.place, look)], limits, "y")
 
 
 def write_reached(axes: Axes, point: Point, limits: tuple[float, float], color: str, *, below: bool) -> None:

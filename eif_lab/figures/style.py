@@ -63,6 +63,9 @@ VERDICTS: dict[str, dict[str, Any]] = {
 }
 """Marks of the verdicts, distinguished by shape and filling as well as by colour."""
 
+FILLINGS = {SATISFIED: GREY, INCONCLUSIVE: "0.85", VIOLATED: "white"}
+"""Of marks whose colour says something else; where that colour is seen, it fills the satisfied ones."""
+
 HOW_MARKS = {REVERSED: "<", ABSENT: "X", SHORT: ">"}
 """Marks of violated findings, by how they fail: each points to its side of chance, below or above."""
 

@@ -385,6 +385,24 @@ def test_decay_shows_the_mean_at_each_distance(runs):
     assert ((decay.low <= decay.mean) & (decay.mean <= decay.high)).all()
 
 
+def test_decay_of_images_of_which_no_two_are_of_one_class_is_that_of_all_pairs(make_job, tmp_path):
+    task = Digits(stimuli=60, probes=60).load(0)
+    one_each = np.unique(task.stimuli.labels.numpy(), return_index=True)[1]
+    task = dataclasses.replace(
+        task,
+        stimuli=task.stimuli.take(one_each),
+        probes=task.probes.take(one_each),
+        relation=task.relation[np.ix_(one_each, one_each)],
+        distances={name: values[np.ix_(one_each, one_each)] for name, values in task.distances.items()},
+    )
+    job = make_job(tmp_path / "0", task, moved(task, {"direct": 1.0}))
+    with paper_style():
+        [axes] = distance.draw([job]).axes
+    array, cells = distance.cells_of(judged_array(job), distance.decay_finding(job)[1])
+    assert distance.means_within_classes(array, cells) is None
+    assert len(marks(axes, "o")) == len(distance.means_by_distance(array, cells).mean) and marks(axes, "s") == []
+
+
 def test_fitted_line_is_the_exponential_that_the_means_follow():
     x = np.linspace(1, 9, 12)
     curve = 2.5 * np.exp(-x / 1.7) - 0.3
@@ -521,6 +539,25 @@ def test_what_was_not_taught_has_a_cross_and_no_ratio(tmp_path, make_job):
         figure = strength.draw(strength.select(find_jobs([tmp_path])))
     for axes in figure.axes:
         assert len(marks(axes, "x")) == 2 and marks(axes, "o") == []
+
+
+@pytest.mark.parametrize("worlds", [2, 5])
+def test_jobs_of_few_worlds_taught_something_and_have_their_ratios_without_hatching(worlds, tmp_path, make_job, caplog):
+    task = knowledge("implication", worlds=worlds)
+    fields = {"model": "phi3-tiny", "dataset": "implication", "view": "probes"}
+    for target in (0.1, 1.0):
+        calibration = {"target": target, "strength": target, "reached": target < 1}
+        values = target * moved(task, LOGICAL, scatter=0.001)
+        make_job(tmp_path / str(target), task, values, update={"calibration": calibration}, **fields)
+    jobs = find_jobs([tmp_path])
+    with paper_style():
+        figure = strength.draw(strength.select(jobs))
+        figure.draw_without_rendering()
+    for axes, statistic in zip(figure.axes, strength.STATISTICS, strict=True):
+        stored = {strength.displayed_value(statistic, effects(job, statistic)[0]) for job in jobs}
+        assert {y for _, y in marks(axes, "o")} >= stored and not hatched(axes)
+        assert [text.get_text() for text in axes.texts if text.get_gid() == "reached"] == ["1"]
+    assert not caplog.records
 
 
 def test_scorecard_marks_are_the_corrected_headline_verdicts(runs, figures):

@@ -114,6 +114,14 @@ def test_hatching_is_in_the_legend_only_where_there_is_some():
     assert handle.get_label() == "taught nothing"
 
 
+def test_a_place_on_a_logarithmic_axis_is_hatched_as_far_to_either_side():
+    axes = Figure().subplots()
+    panel.hatch_around(axes, 0.01)
+    [span] = axes.patches
+    assert math.sqrt(span.get_x() * (span.get_x() + span.get_width())) == pytest.approx(0.01)
+    assert span.get_gid() == panel.UNTAUGHT
+
+
 def test_a_finding_is_untaught_where_its_p_value_was_withheld_for_that():
     assert panel.is_untaught(math.nan, f"strength {NOT_ABOVE_ZERO} (0.1)")
     assert not panel.is_untaught(math.nan, "fewer than six worlds")
