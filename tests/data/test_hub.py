@@ -280,6 +280,9 @@ def test_images_that_are_none_are_told_in_one_line(pictures, tmp_path):
     assert "dataset.size must be given where images differ in size" in told([good, {"i": wide.getvalue(), "l": "b"}])
     assert "dataset.columns.label must hold at least two classes" in told([good, good])
     assert "in each row, not in row 1, got None" in told([good, {"i": good["i"], "l": None}])
+    assert "in each row, not in row 0, got [1]" in told([{"i": good["i"], "l": [1]}, {"i": good["i"], "l": [2]}])
+    two = [good, {"i": good["i"], "l": "b"}]
+    assert "dataset.probes must be at most 2 (rows of the split train), got 9. Try 2." in told(two, probes=9)
     assert "dataset.stimuli must be at most 1 (the held-out images)" in told(
         [good, {"i": good["i"], "l": "b"}, good, {"i": good["i"], "l": "b"}][:3], training_split="train"
     )
@@ -298,7 +301,49 @@ def test_data_that_names_files_of_other_folders_or_addresses_is_refused(tmp_path
         assert "name files of its own folder alone" in told or "readable by datasets (Unable to find" in told
 
 
+def test_pictures_and_sounds_that_nobody_asks_for_are_not_decoded(tmp_path, monkeypatch):
+    """Pillow gives PostScript to Ghostscript."""
+    import datasets
+    from PIL import EpsImagePlugin
+
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: started.append(True))
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
+    written(tmp_path / "folder", [{"file_name": "page.eps", "text": "A dax."}], "metadata.csv")
+    (tmp_path / "folder" / "page.eps").write_bytes(page)
+    assert load(tmp_path / "folder", stimuli=1).stimuli.targets == ("A dax.",)
+
+    content = {"bytes": page, "path": None}
+    row = {"text": "A dax.", "sound": content, "some": [content], "pair": {"one": content}, "label": "a"}
+    image = datasets.Image()
+    kinds = {"text": datasets.Value("string"), "sound": datasets.Audio(), "some": datasets.List(image)}
+    features = datasets.Features({**kinds, "pair": {"one": image}, "label": datasets.Value("string")})
+    file = tmp_path / "all.parquet"
+    datasets.Dataset.from_dict({name: [one] for name, one in row.items()}, features=features).to_parquet(file)
+    assert load(file, stimuli=1).stimuli.targets == ("A dax.",)
+    assert "stimulus.target must be text" in refusal(file, stimuli=1, columns={"target": "sound"})
+    for name in ("some", "pair"):
+        told = f"name a column without lists of images, sounds or films, got {name!r}."
+        assert f"dataset.columns.target must {told}" == "dataset.columns." + refusal(
+            file, stimuli=1, columns={"target": name}
+        ).removeprefix("dataset.columns.")
+        assert told in refusal(file, stimuli=1, columns={"image": name})
+        assert told in refusal(file, stimuli=1, columns={"image": "sound", "label": name})
+    assert not started
+
+
+def test_json_in_a_column_is_read(tmp_path):
+    (tmp_path / "facts.jsonl").write_text(
+        '{"text": "A dax.", "more": [["q", "a"], 3]}\n{"text": "A b.", "more": [1]}\n'
+    )
+    assert load(tmp_path / "facts.jsonl", stimuli=2).stimuli.targets
+
+
 def test_it_is_for_images_where_a_column_of_them_is_named():
+    with pytest.raises(
+        ConfigError, match=r"^dataset.training_split must be null for texts, .*, got 'test'. For images"
+    ):
+        Hub(path="a/b.c", training_split="test")
     texts, images = Hub(path="a/b.c"), Hub(path="a/facts.csv", columns=Columns(image="picture"))
     assert (texts.kind, texts.name, images.kind, images.name) == ("text", "hub-b.c", "image", "hub-facts")
 
