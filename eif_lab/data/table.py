@@ -205,13 +205,13 @@ def column(table: Any, field: str, name: str) -> str:
         name: Of the column.
 
     Raises:
-        ConfigError: There is none of that name, with those that there are; or it holds lists of images or the like.
+        ConfigError: There is none of that name, with those that there are; or its values have images or the like in them.
     """
     if name not in table.column_names:
         known = ", ".join(map(str, table.column_names[:MOST_NAMED]))
         raise rule_error(f"dataset.columns.{field}", f"name a column, one of {known}", name)
     if is_decoded(table.features[name]):
-        raise rule_error(f"dataset.columns.{field}", "name a column without lists of images, sounds or films", name)
+        raise rule_error(f"dataset.columns.{field}", "name a column whose parts are no images, sounds or films", name)
     return name
 
 

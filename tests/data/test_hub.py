@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -319,24 +321,25 @@ def test_pictures_and_sounds_that_nobody_asks_for_are_not_decoded(tmp_path, monk
     kinds = {"text": datasets.Value("string"), "sound": datasets.Audio(), "some": datasets.List(image)}
     features = datasets.Features({**kinds, "pair": {"one": image}, "label": datasets.Value("string")})
     file = tmp_path / "all.parquet"
-    datasets.Dataset.from_dict({name: [one] for name, one in row.items()}, features=features).to_parquet(file)
+    pq.write_table(pa.Table.from_pylist([row, {**row, "label": "b"}], schema=features.arrow_schema), file)
     assert load(file, stimuli=1).stimuli.targets == ("A dax.",)
-    assert "stimulus.target must be text" in refusal(file, stimuli=1, columns={"target": "sound"})
+    assert "row 0 must hold what JSON can" in refusal(file, stimuli=1, columns={"target": "sound"})
     for name in ("some", "pair"):
-        told = f"name a column without lists of images, sounds or films, got {name!r}."
-        assert f"dataset.columns.target must {told}" == "dataset.columns." + refusal(
-            file, stimuli=1, columns={"target": name}
-        ).removeprefix("dataset.columns.")
+        told = f"name a column whose parts are no images, sounds or films, got {name!r}."
+        assert refusal(file, stimuli=1, columns={"target": name}) == f"dataset.columns.target must {told}"
         assert told in refusal(file, stimuli=1, columns={"image": name})
         assert told in refusal(file, stimuli=1, columns={"image": "sound", "label": name})
     assert not started
 
 
-def test_json_in_a_column_is_read(tmp_path):
+def test_lists_of_json_are_read(tmp_path):
+    """As which `datasets` takes lists whose parts differ in kind."""
     (tmp_path / "facts.jsonl").write_text(
-        '{"text": "A dax.", "more": [["q", "a"], 3]}\n{"text": "A b.", "more": [1]}\n'
+        '{"text": "A dax is a bird.", "more": [["A dax is a", "bird"]]}\n'
+        '{"text": "A wug is a fish.", "more": [["A wug is a", "fish"], "A wug is"]}\n'
     )
-    assert load(tmp_path / "facts.jsonl", stimuli=2).stimuli.targets
+    asking = {"stimuli": 1, "split": "train[:1]", "columns": {"direct": ["more"]}}
+    assert "have its foils from another stimulus" in refusal(tmp_path / "facts.jsonl", **asking)
 
 
 def test_it_is_for_images_where_a_column_of_them_is_named():
