@@ -205,7 +205,7 @@ def column(table: Any, field: str, name: str) -> str:
         name: Of the column.
 
     Raises:
-        ConfigError: There is none of that name, with those that there are; or its values have images or the like in them.
+        ConfigError: There is none of that name, with those that there are; or its values hold images or the like.
     """
     if name not in table.column_names:
         known = ", ".join(map(str, table.column_names[:MOST_NAMED]))
