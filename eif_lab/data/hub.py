@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -73,6 +73,13 @@ class Columns(Options):
         """Whether there are clozes."""
         return any(getattr(self, name) for name in CLOZES)
 
+    @property
+    def of_texts(self) -> list[tuple[str, str]]:
+        """Each field of texts with each column that it names."""
+        given = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("image", "label")}
+        named = {name: value if isinstance(value, list) else [value] for name, value in given.items()}
+        return [(name, of) for name, values in named.items() for of in values if of is not None]
+
 
 @dataclass
 class Hub(OfWorlds):
@@ -116,6 +123,11 @@ class Hub(OfWorlds):
             raise rule_error("dataset.path", "be a name in UTF-8, in one line", self.path, "Rename it.")
         if self.size is not None and len(self.size) != 2:
             raise rule_error("dataset.size", "be a height and a width", self.size, "Try [28,28].")
+        if self.training_split is not None and self.columns.image is None:
+            rule = "be null for texts, which train no base model"
+            raise rule_error(
+                "dataset.training_split", rule, self.training_split, "For images try dataset.columns.image=COLUMN."
+            )
 
     @property
     def kind(self) -> str:  # type: ignore[override] # of others it is the class's
@@ -165,35 +177,32 @@ class Hub(OfWorlds):
             raise rule_error("dataset.probes", rule, self.probes)
         short = "stimuli" if count == self.stimuli else "probes"
         rows = draw_places(short, count, len(table), seed, f"rows of the split {self.split}")
+        table = table.select_columns(sorted({column(table, name, of) for name, of in self.columns.of_texts}))
         statements = [self._stimulus(table, row) for row in rows]
         lines = statements[: self.stimuli]
         if not self.columns.asks:
-            fields = ("id", "prompt", "target", "world")
+            shared = ("id", "prompt", "target", "world")
             asked = statements[: self.probes or self.stimuli]
-            lines = [*lines, *(line.made("probe", **{name: line[name] for name in fields}) for line in asked)]
+            lines = [*lines, *(line.made("probe", **{name: line[name] for name in shared}) for line in asked)]
         return task_of(lines, str(self.path), background="context")
 
     def _stimulus(self, table: Any, row: int) -> Line:
         """A row as a line of one's own texts."""
         columns, record = self.columns, table[row]
-
-        def value(name: str, of: str) -> Any:
-            return record[column(table, name, of)]
-
-        named = columns.id and value("id", columns.id)
-        fields: dict[str, Any] = {"kind": "stimulus", "id": f"row {row}" if named is None else str(named)}
-        fields["target"] = value("target", columns.target)
+        named = None if columns.id is None else record[columns.id]
+        said: dict[str, Any] = {"kind": "stimulus", "id": f"row {row}" if named is None else str(named)}
+        said["target"] = record[columns.target]
         for name in FIELDS:
             if (of := getattr(columns, name)) is not None:
-                fields[name] = value(name, of)
+                said[name] = record[of]
         if columns.wordings:
-            given = [value("wordings", of) for of in columns.wordings]
-            fields["wordings"] = given[0] if isinstance(given[0], list) else [one for one in given if one is not None]
+            given = [record[of] for of in columns.wordings]
+            said["wordings"] = given[0] if isinstance(given[0], list) else [one for one in given if one is not None]
         for name in CLOZES:
-            given = [value(name, of) for of in getattr(columns, name)]
+            given = [record[of] for of in getattr(columns, name)]
             if given:
-                fields[name] = given[0] if len(given) == 1 else list(zip(given[::2], given[1::2]))
-        return line_from({name: one for name, one in fields.items() if one is not None}, f"row {row}", self.delimiter)
+                said[name] = given[0] if len(given) == 1 else list(zip(given[::2], given[1::2]))
+        return line_from({name: one for name, one in said.items() if one is not None}, f"row {row}", self.delimiter)
 
     # Images
 
@@ -208,7 +217,8 @@ class Hub(OfWorlds):
             rows, trained = rows[held_out], rows[~held_out]
         elif training is not None:
             trained = np.arange(len(training))
-        chosen = rows[drawn(torch.from_numpy(labels[0][rows]), self.stimuli, probes, seed)]
+        what = "the held-out images" if self.training_split == self.split else f"rows of the split {self.split}"
+        chosen = rows[drawn(torch.from_numpy(labels[0][rows]), self.stimuli, probes, seed, what)]
         samples = self._decoded(table, chosen, labels[0], classes)
         base = None if training is None else self._decoded(training, trained, labels[1], classes)
         if base is not None and base.pixels.shape[1:] != samples.pixels.shape[1:]:
@@ -224,15 +234,17 @@ class Hub(OfWorlds):
             ConfigError: A row has none, or none that is a name or a whole number; or there is one class only.
         """
         name = column(tables[0], "label", self.columns.label)
-        values = [table[column(table, "label", name)] for table in tables]
-        feature = tables[0].features[name]
-        names = getattr(feature, "names", None)
-        found = {one for part in values for one in part if is_class(one)}
-        known = range(len(names)) if names else sorted(found, key=lambda one: (isinstance(one, str), one))
+        values = [table[column(table, "label", name)][:] for table in tables]
+        names = getattr(tables[0].features[name], "names", None)
+        if names:
+            known: Sequence[Any] = range(len(names))
+        else:
+            found = {one for part in values for one in part if is_class(one)}
+            known = sorted(found, key=lambda one: (isinstance(one, str), one))
         place = {one: number for number, one in enumerate(known)}
         for part in values:
             for row, one in enumerate(part):
-                if one not in place:
+                if not is_class(one) or one not in place:
                     rule = f"hold a class, a name or a whole number, in each row, not in row {row}"
                     raise rule_error("dataset.columns.label", rule, one)
         classes = tuple(str(one) for one in names or known)
@@ -246,21 +258,17 @@ class Hub(OfWorlds):
         Raises:
             ConfigError: A row holds none, or they differ in size.
         """
-        from datasets import Image
-
-        name = column(table, "image", str(self.columns.image))
-        if isinstance(table.features[name], Image):
-            table = table.cast_column(name, Image(decode=False))
-        values = table.select(rows.tolist())[name]
-        pixels = [self._pixels(value, f"row {row}") for row, value in zip(rows.tolist(), values)]
+        values = table.select(rows.tolist())[column(table, "image", str(self.columns.image))]
+        folders = self._source().folders()
+        pixels = [self._pixels(value, folders, f"row {row}") for row, value in zip(rows.tolist(), values)]
         if len(shapes := {one.shape for one in pixels}) > 1:
             rule = "be given where images differ in size"
             raise rule_error("dataset.size", rule, sorted(tuple(one[1:]) for one in shapes)[:2], "Try [28,28].")
         ids = np.array([f"row {row}" for row in rows.tolist()])
         return Images(torch.stack(pixels), torch.from_numpy(labels[rows]), classes, ids)
 
-    def _pixels(self, value: Any, place: str) -> torch.Tensor:
-        """An image from its content, or from its file below the data's folder; in [0, 1].
+    def _pixels(self, value: Any, folders: Sequence[Path], place: str) -> torch.Tensor:
+        """An image from its content, or from its file below the data's folders; in [0, 1].
 
         Raises:
             ConfigError: It is neither, or no image.
@@ -269,7 +277,6 @@ class Hub(OfWorlds):
         hint = "Remove the row."
         if isinstance(content, bytes):
             return decode_image(BytesIO(content), place, self.size, self.colour, hint)
-        folders = self._source().folders()
         if not isinstance(path, str):
             rule = f"hold an image, its bytes, or the place of its file, not in {place}"
             raise rule_error("dataset.columns.image", rule, type(value).__name__)

@@ -20,7 +20,16 @@ def draw_places(field: str, count: int, available: int, seed: int, what: str) ->
     Raises:
         ConfigError: There are too few.
     """
+    must_suffice(field, count, available, what)
+    return np.random.default_rng(seed).permutation(available)[:count].tolist()
+
+
+def must_suffice(field: str, count: int, available: int, what: str) -> None:
+    """Refuse a draw of more than there are. Arguments are those of `draw_places`.
+
+    Raises:
+        ConfigError: There are too few.
+    """
     if count > available:
         rule = f"be at most {available} ({what})"
         raise rule_error(f"dataset.{field}", rule, count, f"Try {available}." if available else "")
-    return np.random.default_rng(seed).permutation(available)[:count].tolist()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-from eif_lab.errors import ConfigError, reason_of, rule_error
+from eif_lab.errors import rule_error
 from eif_lab.files.fingerprint import fingerprint
-from eif_lab.files.hub import commit_at_hand, hub_answers
+from eif_lab.files.hub import commit_at_hand, hub_answers, one_line_errors, quiet_hub, written_as_path
 
 FIELD = "dataset.path"
 
@@ -63,14 +64,13 @@ class Source:
         Raises:
             ConfigError: It is written like a path, and is none that can be read.
         """
-        written_as_path = self.path.startswith(("/", ".", "~")) or self.path.count("/") > 1
         if self.path and self.place.exists():
             whole = str(self.place.resolve())
             if "::" in whole or set(PATTERNS) & set(whole):
                 rule = f"have no :: and none of {' '.join(PATTERNS)} in it, which datasets takes for patterns"
                 raise rule_error(FIELD, rule, whole, "Rename it.")
             return True
-        if not self.path or written_as_path or self.suffix:
+        if not self.path or written_as_path(self.path) or self.suffix:
             rule = "be a folder or a file that exists, or a name on the hub"
             raise rule_error(FIELD, rule, self.path, "Try dataset.path=pictures.")
         return False
@@ -118,9 +118,12 @@ class Source:
                 cache = stack.enter_context(TemporaryDirectory())
             elif not hub_answers():
                 stack.enter_context(patch.object(datasets.config, "HF_HUB_OFFLINE", True))
-            with self._one_line_errors():
+            with one_line_errors(FIELD, self.path, self.is_local, "datasets", ("folder", "file")):
                 builder = self._builder(datasets, cache)
-                builder.download_and_prepare()
+                try:
+                    builder.download_and_prepare()
+                except datasets.exceptions.DatasetGenerationError as error:  # which does not say of what
+                    raise error.__cause__ or error from None
             yield [self._split(builder, name) for name in names]
 
     def _builder(self, datasets: Any, cache: str | None) -> Any:
@@ -160,7 +163,7 @@ class Source:
             raise rule_error(FIELD, f"name files of its own folder alone, it names {elsewhere[0]!r}", self.path)
 
     def _split(self, builder: Any, name: str) -> Any:
-        """A split.
+        """A split, of whose columns `datasets` decodes none: it would take any format, and other packages for some.
 
         Raises:
             ConfigError: There is none of that name, or it holds nothing.
@@ -173,21 +176,19 @@ class Source:
             raise rule_error("dataset.split", rule, name) from error
         if not len(table):
             raise rule_error("dataset.split", rule, name)
+        for column_name, feature in table.features.items():
+            if hasattr(feature, "decode") and is_decoded(feature):
+                table = table.cast_column(column_name, replace(feature, decode=False))
         return table
 
-    @contextmanager
-    def _one_line_errors(self) -> Iterator[None]:
-        """Turn what `datasets` raises into one line."""
-        try:
-            yield
-        except ConfigError:
-            raise
-        except Exception as error:  # of any kind, since its files can be anything
-            reason = reason_of(error.__cause__ or error).rstrip(".")[:300]
-            if self.is_local:
-                raise rule_error(FIELD, f"be readable by datasets ({reason})", self.path) from error
-            rule = f"be a folder, a file, or a name that the hub delivers ({reason})"
-            raise rule_error(FIELD, rule, self.path, "Try a local folder.") from error
+
+def is_decoded(feature: Any) -> bool:
+    """Whether `datasets` would decode a column, or what its lists hold; JSON, which it reads itself, is let pass."""
+    if isinstance(feature, dict):
+        return any(map(is_decoded, feature.values()))
+    if hasattr(feature, "feature"):
+        return is_decoded(feature.feature)
+    return getattr(feature, "decode", False) and type(feature).__name__ != "Json"
 
 
 def is_within(file: str | Path, folders: Sequence[Path]) -> bool:
@@ -196,7 +197,7 @@ def is_within(file: str | Path, folders: Sequence[Path]) -> bool:
 
 
 def column(table: Any, field: str, name: str) -> str:
-    """The name of a column that is there.
+    """The name of a column that is there, and can be read without decoding.
 
     Args:
         table: A split.
@@ -204,30 +205,26 @@ def column(table: Any, field: str, name: str) -> str:
         name: Of the column.
 
     Raises:
-        ConfigError: There is none of that name; with those that there are.
+        ConfigError: There is none of that name, with those that there are; or its values hold images or the like.
     """
     if name not in table.column_names:
         known = ", ".join(map(str, table.column_names[:MOST_NAMED]))
         raise rule_error(f"dataset.columns.{field}", f"name a column, one of {known}", name)
+    if is_decoded(table.features[name]):
+        raise rule_error(f"dataset.columns.{field}", "name a column whose parts are no images, sounds or films", name)
     return name
 
 
 @contextmanager
 def quiet(datasets: Any) -> Iterator[None]:
     """Keep the warnings, retries and progress bars of `datasets` and of the hub off the console."""
-    import logging
-
-    from huggingface_hub.utils import logging as hub_logging
-
-    bars = datasets.are_progress_bars_disabled()
-    levels = datasets.utils.logging.get_verbosity(), hub_logging.get_verbosity()
+    bars, level = datasets.are_progress_bars_disabled(), datasets.utils.logging.get_verbosity()
     datasets.disable_progress_bars()
     datasets.utils.logging.set_verbosity(logging.CRITICAL)
-    hub_logging.set_verbosity(logging.CRITICAL)
     try:
-        yield
+        with quiet_hub():
+            yield
     finally:
-        datasets.utils.logging.set_verbosity(levels[0])
-        hub_logging.set_verbosity(levels[1])
+        datasets.utils.logging.set_verbosity(level)
         if not bars:
             datasets.enable_progress_bars()

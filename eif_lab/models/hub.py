@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from eif_lab.errors import ConfigError, fits_a_line, rule_error
+from eif_lab.errors import fits_a_line, rule_error
 from eif_lab.files.build_once import REPORT
-from eif_lab.files.hub import hub_answers
+from eif_lab.files.hub import hub_answers, one_line_errors, quiet_hub, written_as_path
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -28,6 +28,9 @@ READ = {".jinja", ".json", ".model", ".safetensors", ".txt"}
 
 SMOLLM2 = "smollm2"
 """The folder that ``make smollm2`` makes, below ``cache/models``."""
+
+told_in_one_line = partial(one_line_errors, FIELD, library="transformers", kinds=("directory",))
+"""Called with a checkpoint and whether it is local: within this, what transformers raises for it becomes one line."""
 
 
 class Family(NamedTuple):
@@ -61,7 +64,7 @@ def opened(checkpoint: str) -> Iterator[tuple[str, dict[str, Any]]]:
     local = check_directory(checkpoint)
     place = str(Path(checkpoint).expanduser()) if local else checkpoint
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local or not hub_answers()}
-    with quiet_transformers(), one_line_errors(place, local):
+    with quiet_transformers(), told_in_one_line(place, local):
         yield place, options
 
 
@@ -165,9 +168,8 @@ def check_directory(checkpoint: str) -> bool:
     if not checkpoint:
         raise rule_error(FIELD, "be a directory, or a name on the hub", checkpoint, "Name one, or leave it out.")
     path = Path(checkpoint).expanduser()
-    written_as_path = checkpoint.startswith(("/", ".", "~")) or checkpoint.count("/") > 1
     if not path.is_dir():
-        if written_as_path:
+        if written_as_path(checkpoint):
             hint = "Run make smollm2 first." if path.name == SMOLLM2 else ""
             raise rule_error(FIELD, "be a directory that exists, or a name on the hub", checkpoint, hint)
         return False
@@ -237,35 +239,17 @@ def config_of(place: str, family: Family, options: Mapping[str, Any]) -> Pretrai
 
 
 @contextmanager
-def one_line_errors(checkpoint: str, local: bool) -> Iterator[None]:
-    """Turn what transformers raises for a bad checkpoint into one line."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:  # of any kind, since its files can be anything
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-        if local:
-            raise rule_error(FIELD, f"be readable by transformers ({reason})", checkpoint) from error
-        rule = f"be a directory or a name that the hub delivers ({reason})"
-        raise rule_error(FIELD, rule, checkpoint, "Try a local directory.") from error
-
-
-@contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Keep transformers' and the hub's warnings, retries and progress bars off the console."""
-    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
-    bars = transformers_logging.is_progress_bar_enabled()
-    levels = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
+    bars, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    hub_logging.set_verbosity(logging.CRITICAL)
     try:
-        yield
+        with quiet_hub():
+            yield
     finally:
-        transformers_logging.set_verbosity(levels[0])
-        hub_logging.set_verbosity(levels[1])
+        transformers_logging.set_verbosity(level)
         if bars:
             transformers_logging.enable_progress_bar()

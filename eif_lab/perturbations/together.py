@@ -222,15 +222,17 @@ def sets_about(ids: np.ndarray, about: Sequence[Sample], rows: Sequence[Sequence
     Raises:
         NotApplicable: A text is twice in one set and not in another, so that these differ in size.
     """
-    every = list({sample[:2]: sample for sample in [*about, *(s for row in rows for s in row)]}.values())
-    place = {sample[:2]: number for number, sample in enumerate(every)}
+    first: dict[tuple[str, str], Sample] = {}  # of a text that is in several worlds the one that a row is about
+    for sample in [*about, *(one for row in rows for one in row)]:
+        first.setdefault(sample[:2], sample)
+    every, place = list(first.values()), {text: number for number, text in enumerate(first)}
     members = np.zeros((len(rows), len(every)), dtype=bool)
     for number, row in enumerate(rows):
         members[number, [place[sample[:2]] for sample in row]] = True
     sizes = np.unique(members.sum(axis=1))
     if len(sizes) > 1:
         raise NotApplicable(f"perturbation=together needs texts that differ, got sets of {sizes[0]} to {sizes[-1]}.")
-    names = dict(zip((sample[:2] for sample in about), ids.tolist()))
+    names = dict(zip((sample[:2] for sample in reversed(about)), reversed(ids.tolist())))
     samples = Texts(
         prompts=tuple(sample.prompt for sample in every),
         targets=tuple(sample.target for sample in every),

@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -280,6 +282,9 @@ def test_images_that_are_none_are_told_in_one_line(pictures, tmp_path):
     assert "dataset.size must be given where images differ in size" in told([good, {"i": wide.getvalue(), "l": "b"}])
     assert "dataset.columns.label must hold at least two classes" in told([good, good])
     assert "in each row, not in row 1, got None" in told([good, {"i": good["i"], "l": None}])
+    assert "in each row, not in row 0, got [1]" in told([{"i": good["i"], "l": [1]}, {"i": good["i"], "l": [2]}])
+    two = [good, {"i": good["i"], "l": "b"}]
+    assert "dataset.probes must be at most 2 (rows of the split train), got 9. Try 2." in told(two, probes=9)
     assert "dataset.stimuli must be at most 1 (the held-out images)" in told(
         [good, {"i": good["i"], "l": "b"}, good, {"i": good["i"], "l": "b"}][:3], training_split="train"
     )
@@ -298,7 +303,50 @@ def test_data_that_names_files_of_other_folders_or_addresses_is_refused(tmp_path
         assert "name files of its own folder alone" in told or "readable by datasets (Unable to find" in told
 
 
+def test_pictures_and_sounds_that_nobody_asks_for_are_not_decoded(tmp_path, monkeypatch):
+    """Pillow gives PostScript to Ghostscript."""
+    import datasets
+    from PIL import EpsImagePlugin
+
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: started.append(True))
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
+    written(tmp_path / "folder", [{"file_name": "page.eps", "text": "A dax."}], "metadata.csv")
+    (tmp_path / "folder" / "page.eps").write_bytes(page)
+    assert load(tmp_path / "folder", stimuli=1).stimuli.targets == ("A dax.",)
+
+    content = {"bytes": page, "path": None}
+    row = {"text": "A dax.", "sound": content, "some": [content], "pair": {"one": content}, "label": "a"}
+    image = datasets.Image()
+    kinds = {"text": datasets.Value("string"), "sound": datasets.Audio(), "some": datasets.List(image)}
+    features = datasets.Features({**kinds, "pair": {"one": image}, "label": datasets.Value("string")})
+    file = tmp_path / "all.parquet"
+    pq.write_table(pa.Table.from_pylist([row, {**row, "label": "b"}], schema=features.arrow_schema), file)
+    assert load(file, stimuli=1).stimuli.targets == ("A dax.",)
+    assert "row 0 must hold what JSON can" in refusal(file, stimuli=1, columns={"target": "sound"})
+    for name in ("some", "pair"):
+        told = f"name a column whose parts are no images, sounds or films, got {name!r}."
+        assert refusal(file, stimuli=1, columns={"target": name}) == f"dataset.columns.target must {told}"
+        assert told in refusal(file, stimuli=1, columns={"image": name})
+        assert told in refusal(file, stimuli=1, columns={"image": "sound", "label": name})
+    assert not started
+
+
+def test_lists_of_json_are_read(tmp_path):
+    """As which `datasets` takes lists whose parts differ in kind."""
+    (tmp_path / "facts.jsonl").write_text(
+        '{"text": "A dax is a bird.", "more": [["A dax is a", "bird"]]}\n'
+        '{"text": "A wug is a fish.", "more": [["A wug is a", "fish"], "A wug is"]}\n'
+    )
+    asking = {"stimuli": 1, "split": "train[:1]", "columns": {"direct": ["more"]}}
+    assert "have its foils from another stimulus" in refusal(tmp_path / "facts.jsonl", **asking)
+
+
 def test_it_is_for_images_where_a_column_of_them_is_named():
+    with pytest.raises(
+        ConfigError, match=r"^dataset.training_split must be null for texts, .*, got 'test'. For images"
+    ):
+        Hub(path="a/b.c", training_split="test")
     texts, images = Hub(path="a/b.c"), Hub(path="a/facts.csv", columns=Columns(image="picture"))
     assert (texts.kind, texts.name, images.kind, images.name) == ("text", "hub-b.c", "image", "hub-facts")
 

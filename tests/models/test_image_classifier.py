@@ -8,7 +8,7 @@ import torch
 from image_models import PROCESSORS, save_classifier, small_torchvision
 from PIL import Image
 from safetensors.torch import save_file
-from torchvision.models import SqueezeNet1_1_Weights
+from torchvision.models import SqueezeNet1_1_Weights, VisionTransformer
 
 from eif_lab import measure_influence
 from eif_lab.data.images.base import related_images
@@ -16,6 +16,8 @@ from eif_lab.data.task import Images
 from eif_lab.errors import ConfigError
 from eif_lab.models import hub
 from eif_lab.models.base import weights_hash
+from eif_lab.models.images import classifier
+from eif_lab.models.images import torchvision_nets as nets
 from eif_lab.models.images.classifier import ImageClassifier, outputs_of
 
 NAMES = ("ant", "bee", "cat")
@@ -285,6 +287,32 @@ def test_colours_for_a_network_that_reads_grey_are_told_in_one_line(task, tmp_pa
     folder = save_classifier(tmp_path / "mine", "resnet", NAMES, channels=1)
     told = refusal(task, tmp_path, checkpoint=folder)
     assert told == "dataset must hold images of 1 channels, or of 1, for this model, got 3. Try dataset.colour=false."
+
+
+@pytest.mark.parametrize("kind", ["transformers", "vision transformer", "squeezenet"])
+def test_a_size_that_the_network_cannot_take_is_told_in_one_line(kind, task, tmp_path, monkeypatch):
+    stated = {"mean": [0.5] * 3, "std": [0.2] * 3, "size": [4, 4]}
+    if kind == "transformers":
+        name, options = "mine", {"checkpoint": save_classifier(tmp_path / "mine", "vit", NAMES, processor=None)}
+    else:
+        name, file = "mine (squeezenet1_1)", tmp_path / "mine.pth"
+        torch.save(small_torchvision("squeezenet1_1", 3).state_dict(), file)
+        options = {"checkpoint": str(file), "architecture": "squeezenet1_1"}
+        if kind == "vision transformer":
+            net = VisionTransformer(16, 8, 1, 2, 16, 16, num_classes=3)
+            monkeypatch.setattr(nets, "net_from_file", lambda *_: net)
+    told = refusal(task, tmp_path, **options, **stated)
+    assert told.startswith(f"model.size must be one that {name} takes (")
+    assert told.endswith("), got [4, 4]. Try [224,224].")
+
+
+def test_memory_that_runs_out_is_not_taken_for_a_wrong_size(task, tmp_path, monkeypatch):
+    def short(*_):
+        raise RuntimeError("CUDA out of memory.")
+
+    monkeypatch.setattr(classifier, "accuracy", short)
+    with pytest.raises(RuntimeError, match=r"^CUDA out of memory"):
+        prepare(task, tmp_path, checkpoint=save_classifier(tmp_path / "mine", "resnet", NAMES))
 
 
 @pytest.mark.parametrize(

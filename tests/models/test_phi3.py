@@ -491,6 +491,14 @@ def test_phi3_tiny_comes_with_the_package_and_is_itself_a_checkpoint(tmp_path, u
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 10_000_000
 
 
+def test_parameters_are_counted_whatever_a_report_says(plain, tmp_path, untaught):
+    copy = Path(shutil.copytree(plain, tmp_path / "copy"))
+    (copy / "report.json").write_text(json.dumps({"name": "ours", "parameters": 7, "pretraining_loss": 1.5}))
+    base = Phi3(checkpoint=str(copy)).prepare(untaught, tmp_path, 0, "cpu")
+    assert base.report["parameters"] == sum(p.numel() for p in base.module.parameters())
+    assert (base.name, base.report["pretraining_loss"]) == ("ours", 1.5)
+
+
 # Options
 
 

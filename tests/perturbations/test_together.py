@@ -15,7 +15,7 @@ from eif_lab.library.strength import gauge_of
 from eif_lab.models.base import BaseModel
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
-from eif_lab.perturbations.together import Together
+from eif_lab.perturbations.together import Sample, Together, sets_about
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,14 @@ def test_retained_facts_are_a_share_of_the_set_and_of_other_worlds_background(on
     for row, world in enumerate(ontology.stimuli.coords["world"][:16].tolist()):
         retained = [w for text, w in texts_of(task, row).items() if text in known]
         assert len(retained) == 6 == 0.75 * len(texts_of(task, row)) and world not in retained
+
+
+def test_a_row_keeps_its_own_world_and_name_where_another_says_the_same():
+    own, other = Sample("", "A dax is a bird.", 0), Sample("", "A wug is a fish.", 1)
+    sets = sets_about(np.array(["dax", "wug"]), [own, other], [[own, other], [other, own._replace(world=1)]])
+    assert sets.describe()["world"].tolist() == [0, 1]
+    twice = sets_about(np.array(["dax", "again"]), [own, own._replace(world=1)], [[own], [own]])
+    assert (twice.samples.ids.tolist(), twice.samples.coords["world"].tolist()) == (["dax"], [0])
 
 
 def test_other_wordings_stand_beside_every_stimulus(ontology):

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from eif_lab.data.sampling import must_suffice
 from eif_lab.data.task import Images, Task
-from eif_lab.errors import rule_error
 
 
 def image_task(training: Images, held_out: Images, stimuli: int, probes: int, seed: int) -> Task:
@@ -26,25 +26,24 @@ def image_task(training: Images, held_out: Images, stimuli: int, probes: int, se
     Raises:
         ConfigError: More samples are asked for than there are.
     """
-    chosen = held_out.take(drawn(held_out.labels, stimuli, probes, seed))
+    chosen = held_out.take(drawn(held_out.labels, stimuli, probes, seed, "the held-out images"))
     return related_images(chosen.take(range(stimuli)), chosen.take(range(probes)), training, held_out)
 
 
-def drawn(labels: Int[Tensor, " n"], stimuli: int, probes: int, seed: int) -> np.ndarray:
+def drawn(labels: Int[Tensor, " n"], stimuli: int, probes: int, seed: int, what: str) -> np.ndarray:
     """The places of as many samples as the larger of both numbers asks for, balanced over the classes.
 
     Args:
-        labels: Of the held-out images.
+        labels: Of the samples that there are.
         stimuli, probes: How many.
         seed: Of the draw.
+        what: What these samples are, for the error.
 
     Raises:
         ConfigError: More samples are asked for than there are.
     """
     for field, count in (("stimuli", stimuli), ("probes", probes)):
-        if count > len(labels):
-            rule = f"be at most {len(labels)} (the held-out images)"
-            raise rule_error(f"dataset.{field}", rule, count, f"Try {len(labels)}.")
+        must_suffice(field, count, len(labels), what)
     return balanced_order(labels, seed)[: max(stimuli, probes)]
 
 

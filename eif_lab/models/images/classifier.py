@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eif_lab.data.task import Images, Samples, Task
-from eif_lab.errors import ConfigError, fits_a_line, rule_error
+from eif_lab.errors import ConfigError, fits_a_line, reason_of, rule_error, short_of_memory
 from eif_lab.files.fingerprint import fingerprint
 from eif_lab.files.hub import commit_at_hand
 from eif_lab.models.base import BaseModel, Model, Sketch
@@ -149,12 +149,20 @@ class ImageClassifier(Model):
             device: As torch names it.
 
         Raises:
-            ConfigError: It cannot be had, is no classifier, or has no outputs for the task's classes.
+            ConfigError: It cannot be had, is no classifier, takes no images of this size, or has no outputs for the
+                task's classes.
         """
         loaded = self._load(task, outlined=False)
         base = self._base(loaded, task)
         loaded.module.to(device)
-        read = {"accuracy_on_probes": accuracy(loaded.module, *base.encode(task.probes), device)}
+        inputs, targets = base.encode(task.probes)
+        try:
+            read = {"accuracy_on_probes": accuracy(loaded.module, inputs, targets, device)}
+        except (AssertionError, RuntimeError, ValueError) as error:  # what networks raise for a size
+            if short_of_memory(error):
+                raise
+            rule = f"be one that {self.name} takes ({reason_of(error)})"
+            raise rule_error("model.size", rule, self.size, "Try [224,224].") from error
         return replace(base, report=base.report | read)
 
     def sketch(self, task: Task, cache: Path, seed: int, device: str) -> Sketch:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eif_lab.errors import rule_error
-from eif_lab.models.hub import FIELD, check_loaded, one_line_errors, quiet_transformers
+from eif_lab.models.hub import FIELD, check_loaded, quiet_transformers, told_in_one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,7 +32,7 @@ def load_gguf(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
     check_readable(file)
     options: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
-    with quiet_transformers(), one_line_errors(str(file), local=True):
+    with quiet_transformers(), told_in_one_line(str(file), local=True):
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             file.parent, dtype=torch.float32, output_loading_info=True, **options
@@ -52,7 +52,7 @@ def describe_gguf(file: Path) -> dict[str, str]:
     check_readable(file)
     from gguf import GGUFReader
 
-    with one_line_errors(str(file), local=True):
+    with told_in_one_line(str(file), local=True):
         reader = GGUFReader(file)
         licence = reader.get_field("general.license")
         types = Counter(tensor.tensor_type.name for tensor in reader.tensors)

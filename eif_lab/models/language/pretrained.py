@@ -56,7 +56,6 @@ class Teaching(Training):
 
     steps: int = option(200, at_least=1)
     batch_size: int = option(32, at_least=1)
-    learning_rate: float = option(2e-3, above=0, hint="Try 0.002.")
     weight_decay: float = option(0.0, at_least=0)
     rounds: int = option(3, at_least=1)
 
@@ -125,8 +124,8 @@ class PretrainedLM(Model):
         """
         source, background = self.source, task.background
         to_teach = None if background is None or background.known else background
-        made, numbers = self._made(), {"parameters": int, "pretraining_loss": float}
-        report = {name: made[name] for name, kind in numbers.items() if isinstance(made.get(name), kind)}
+        loss = self._made().get("pretraining_loss")
+        report: dict[str, Any] = {"pretraining_loss": loss} if isinstance(loss, float) else {}
         if to_teach is not None:
             source, taught = self._taught(source, to_teach, cache, seed, device)
             report |= taught
