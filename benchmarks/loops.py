@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from benchmarks.case import Case, cnn_case
 from benchmarks.floor import parts
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import interleaved, medians, ratio
-from eif_lab.readouts.classes import log_prob
+from eif_lab.models.reading import read_log_probs
 
 
 def loops(stimuli: int, probes: dict[int, str], rounds: int) -> Iterator[Row]:
@@ -46,19 +47,24 @@ def both_loops(what: str, make: Callable[[], Case], goal: str, rounds: int) -> I
     yield ratio_row(f"{what}: plain loop / auto", loop)
 
 
-def plain_loop(case: Case) -> np.ndarray:
-    """What one would write first: copy the model, step with ``torch.optim``, read the probes."""
+def plain_loop(case: Case, rows: Iterable[Any] | None = None) -> np.ndarray:
+    """What one would write first: copy the model, step with ``torch.optim``, read the probes.
+
+    Args:
+        case: What is measured.
+        rows: Indices of the stimuli that each fine-tuning is on; each stimulus alone where None.
+
+    Returns:
+        (fine-tunings, probes): the log-probability of each probe's target, less the one before.
+    """
     (inputs, targets), (watched, wanted) = case.stimuli, case.probes
-    rows = []
-    with torch.no_grad():
-        before = log_prob(case.model(watched), wanted)
-    for i in range(len(targets)):
+    before, moved = read_log_probs(case.model, watched, wanted, wanted.device), []
+    for held in ([i] for i in range(len(targets))) if rows is None else rows:
         model = copy.deepcopy(case.model)
         optimizer = case.update.make_optimizer(model.parameters())
         for _ in range(case.update.steps):
             optimizer.zero_grad()
-            case.loss(model(inputs[i : i + 1]), targets[i : i + 1]).backward()
+            case.loss(model(inputs[held]), targets[held]).backward()
             optimizer.step()
-        with torch.no_grad():
-            rows.append(log_prob(model(watched), wanted) - before)
-    return torch.stack(rows).numpy()
+        moved.append(read_log_probs(model, watched, wanted, wanted.device) - before)
+    return torch.stack(moved).numpy()

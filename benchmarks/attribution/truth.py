@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Bool, Float
-from torch import nn
 
 from benchmarks.attribution.subject import Subject
 from benchmarks.case import Case
+from benchmarks.loops import plain_loop
 from eif_lab import annotate, draw_sets, judge, measure_influence
 from eif_lab.attribution import Measure, datamodeling_score, leave_one_out_correlation
 from eif_lab.errors import ConfigError, NotApplicable
 from eif_lab.learners import imitate
-from eif_lab.readouts.classes import log_prob
-
-PROBES_AT_ONCE = 128
 
 LOOPED = 8
 """Sets that are fine-tuned on by a plain loop, too."""
@@ -48,7 +42,7 @@ def measures(
         sets: How many halves are drawn.
         notes: A list to which predictions that cannot be ranked are appended.
     """
-    case = replace(subject.case, update=replace(subject.case.update, steps=steps))
+    case = subject.case.with_steps(steps)
     left_out = measure_influence(
         case.model, case.loss, case.stimuli, case.probes, method=case.method, update=case.update, perturbation="exclude"
     ).values
@@ -75,30 +69,11 @@ def by_loop(
     case: Case, members: Bool[np.ndarray, "sets stimuli"], measured: Float[np.ndarray, "sets probes"]
 ) -> dict[str, float]:
     """What a plain loop takes for all sets, from what it takes for a few; and how far these are off, of the largest."""
-    before, few, started = readings(case.model, case), members[:LOOPED], time.perf_counter()
-    looped = np.stack([trained_on(case, held) for held in few]) - before
+    few, started = members[:LOOPED], time.perf_counter()
+    looped = plain_loop(case, map(np.flatnonzero, few))
     seconds = (time.perf_counter() - started) * len(members) / len(few)
     off = np.abs(looped - measured[: len(few)]).max() / np.abs(looped).max()
     return {"seconds_of_loop": seconds, "off_loop": float(off)}
-
-
-def trained_on(case: Case, held: Bool[np.ndarray, " stimuli"]) -> Float[np.ndarray, " probes"]:
-    """What is read of each probe after fine-tuning on some of the stimuli at once, by a plain loop."""
-    model, rows = copy.deepcopy(case.model), torch.from_numpy(np.flatnonzero(held))
-    inputs, targets = (part[rows] for part in case.stimuli)
-    optimizer = case.update.make_optimizer(parameter for parameter in model.parameters() if parameter.requires_grad)
-    for _ in range(case.update.steps):
-        optimizer.zero_grad()
-        case.loss(model(inputs), targets).backward()
-        optimizer.step()
-    return readings(model, case)
-
-
-@torch.no_grad()
-def readings(model: nn.Module, case: Case) -> Float[np.ndarray, " probes"]:
-    """The log-probability of each probe's target."""
-    chunks = zip(*(part.split(PROBES_AT_ONCE) for part in case.probes))
-    return torch.cat([log_prob(model(x), y) for x, y in chunks]).double().numpy()
 
 
 def row(found: Measure) -> dict[str, Any]:

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import torch
 import xarray as xr
 
 from eif_lab.errors import ConfigError, class_and_reason, rule_error, short_of_memory
+from eif_lab.influence.array import in_numpy
 
 SCORES_BIN, INFO = "scores.bin", "info.json"
 """Files of a folder that bergson writes."""
@@ -27,8 +30,15 @@ PAIRWISE = "pairwise_scores.safetensors"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 """How netCDF of version 4 begins."""
 
+PAIR = ["stimulus_id", "probe_id"]
+"""Columns of a table that name a cell."""
+
 ALL_MODULES = "all_modules"
 """Kronfluence's name of the sum over modules."""
+
+
+UNREAD: dict[str, Any] = {"decode_times": False, "decode_timedelta": False, "create_default_indexes": False}
+"""How xarray opens a file as it is stored, without reading coordinates."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,8 @@ class Opened:
         read: Gives the values, two-dimensional, as they are stored.
         source: The program that alone writes them so; ``plain`` where any could have.
         reverse: Whether the program says that its sign is the other one.
-        stimulus_ids, probe_ids: Names of the samples, where they are stored; the values are then (stimuli, probes).
+        names: Gives the ids of the stimuli and of the probes as text, where they are stored; the values are then
+            (stimuli, probes).
         unit: Of the values, where it is stored.
     """
 
@@ -48,14 +59,8 @@ class Opened:
     read: Callable[[], np.ndarray]
     source: str = "plain"
     reverse: bool = False
-    stimulus_ids: np.ndarray | None = None
-    probe_ids: np.ndarray | None = None
+    names: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
     unit: str = ""
-
-    @property
-    def labelled(self) -> bool:
-        """Whether the samples are named."""
-        return self.stimulus_ids is not None
 
 
 def open_scores(path: Path, field: str, readout: str) -> Opened:
@@ -71,8 +76,9 @@ def open_scores(path: Path, field: str, readout: str) -> Opened:
     """
     if not path.exists():
         raise rule_error(field, "name a file or a folder", str(path), "Try scores.npy.")
-    opener, known = opener_of(path)
+    opener = opener_of(path)
     if opener is None:
+        known = f"{', '.join(FILES)}, or a folder of zarr, bergson or kronfluence"
         raise rule_error(field, f"name scores in a known format ({known})", str(path), "Try numpy.save.")
     try:
         return opener(path, field, readout)
@@ -92,8 +98,8 @@ def unreadable(path: Path, field: str, error: Exception) -> ConfigError:
 Opener = Callable[[Path, str, str], Opened]
 
 
-def opener_of(path: Path) -> tuple[Opener | None, str]:
-    """What opens a file or folder, by its name and contents; and the names of all that could be opened."""
+def opener_of(path: Path) -> Opener | None:
+    """What opens a file or folder, by its name and contents; None where nothing does."""
     if path.is_dir():
         inside: dict[str, Opener] = {
             SCORES_BIN: bergson,
@@ -101,13 +107,8 @@ def opener_of(path: Path) -> tuple[Opener | None, str]:
             "zarr.json": zarr_store,
             ".zgroup": zarr_store,
         }
-        return next((opener for name, opener in inside.items() if (path / name).is_file()), None), known_formats()
-    return FILES.get(path.suffix.lower()), known_formats()
-
-
-def known_formats() -> str:
-    """All formats, in words."""
-    return f"{', '.join(FILES)}, or a folder of zarr, bergson or kronfluence"
+        return next((opener for name, opener in inside.items() if (path / name).is_file()), None)
+    return FILES.get(path.suffix.lower())
 
 
 def numpy_file(path: Path, field: str, readout: str) -> Opened:
@@ -118,10 +119,6 @@ def numpy_file(path: Path, field: str, readout: str) -> Opened:
 
 def tensor_file(path: Path, field: str, readout: str) -> Opened:
     """One tensor, as ``torch.save`` writes it."""
-    import torch
-
-    from eif_lab.influence.array import in_numpy
-
     found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     if not isinstance(found, torch.Tensor):
         raise rule_error(field, "hold one tensor", type(found).__name__, "Try torch.save(scores, path).")
@@ -182,21 +179,35 @@ def bergson_dtype(stored: Any) -> Any:
 
 def parquet(path: Path, field: str, readout: str) -> Opened:
     """A table: of three columns ``stimulus_id``, ``probe_id`` and ``score``, or of a column for each probe."""
-    import pandas as pd
     import pyarrow.parquet as pq
 
-    names = pq.read_schema(path).names
-    if not {"stimulus_id", "probe_id", "score"} <= set(names):
-        data = pq.ParquetFile(path).metadata
+    file = pq.ParquetFile(path)
+    names, rows = file.schema_arrow.names, file.metadata.num_rows
+    if not {*PAIR, "score"} <= set(names):
         columns = [name for name in names if not name.startswith("__index_level_")]
-        return Opened((data.num_rows, len(columns)), lambda: pd.read_parquet(path, columns=columns).to_numpy())
-    long = pd.read_parquet(path, columns=["stimulus_id", "probe_id", "score"])
-    if long.duplicated(["stimulus_id", "probe_id"]).any():
-        raise rule_error(field, "hold each pair of a stimulus and a probe once", str(path))
-    wide = long.pivot(index="stimulus_id", columns="probe_id", values="score")
-    return Opened(
-        wide.shape, wide.to_numpy, stimulus_ids=wide.index.to_numpy(str), probe_ids=wide.columns.to_numpy(str)
-    )
+        return Opened((rows, len(columns)), lambda: pd.read_parquet(path, columns=columns).to_numpy())
+    ids = [different(file, column) for column in PAIR]
+    shape = len(ids[0]), len(ids[1])
+    twice = rule_error(field, "hold each pair of a stimulus and a probe once", str(path))
+    if rows > shape[0] * shape[1]:
+        raise twice
+
+    def read() -> np.ndarray:
+        long = pd.read_parquet(path, columns=[*PAIR, "score"])
+        if long.duplicated(PAIR).any():
+            raise twice
+        return (
+            long.pivot(index=PAIR[0], columns=PAIR[1], values="score").reindex(index=ids[0], columns=ids[1]).to_numpy()
+        )
+
+    return Opened(shape, read, names=lambda: (ids[0].astype(str), ids[1].astype(str)))
+
+
+def different(file: Any, column: str) -> np.ndarray:
+    """The values of a column of a parquet file, each once; some rows at a time, since a small file may repeat them."""
+    batches = file.iter_batches(columns=[column])
+    values = [value for batch in batches for value in batch.column(0).unique().to_pylist()]
+    return pd.Index(values).unique().to_numpy()
 
 
 def zarr_store(path: Path, field: str, readout: str) -> Opened:
@@ -205,9 +216,7 @@ def zarr_store(path: Path, field: str, readout: str) -> Opened:
 
     # a path would be taken for an address where it has "::" in it
     store = LocalStore(path, read_only=True)
-    return dataset(
-        xr.open_zarr(store, chunks=None, consolidated=False, decode_times=False, decode_timedelta=False), field, readout
-    )
+    return dataset(xr.open_zarr(store, chunks=None, consolidated=False, **UNREAD), field, readout)
 
 
 def netcdf(path: Path, field: str, readout: str) -> Opened:
@@ -217,7 +226,7 @@ def netcdf(path: Path, field: str, readout: str) -> Opened:
     if begins == HDF5 and find_spec("h5netcdf") is None:
         rule = "be in netCDF of version 3 where h5netcdf is not installed"
         raise rule_error(field, rule, str(path), "Try pip install 'eif-lab[netcdf]'.")
-    return dataset(xr.open_dataset(path, decode_times=False, decode_timedelta=False), field, readout)
+    return dataset(xr.open_dataset(path, **UNREAD), field, readout)
 
 
 def dataset(found: xr.Dataset, field: str, readout: str) -> Opened:
@@ -239,19 +248,24 @@ def dataset(found: xr.Dataset, field: str, readout: str) -> Opened:
     if set(array.dims) != {"stimulus", "probe"}:
         raise rule_error(field, "have no dims but stimulus, probe, seed, step and readout", array.dims)
     array = array.transpose("stimulus", "probe")
-    ids = {dim: array.coords.get(f"{dim}_id", array.coords.get(dim)) for dim in ("stimulus", "probe")}
-    texts = {
-        dim: None if one is None or one.dtype.kind in "iuf" else one.values.astype(str) for dim, one in ids.items()
-    }
-    both = all(one is not None for one in texts.values())
-    unit = json.loads(array.attrs.get("units", "{}") if "units" in array.attrs else "{}").get(readout, "")
+    ids = [array.coords.get(f"{dim}_id", array.coords.get(dim)) for dim in array.dims]
+    named = all(one is not None and one.dtype.kind not in "iuf" for one in ids)
+    taken = str(array["readout"].values) if "readout" in array.coords else readout
     return Opened(
         array.shape,
         lambda: array.values,
-        stimulus_ids=texts["stimulus"] if both else None,
-        probe_ids=texts["probe"] if both else None,
-        unit=unit,
+        names=(lambda: (ids[0].values.astype(str), ids[1].values.astype(str))) if named else None,
+        unit=unit_of(array.attrs.get("units", ""), taken),
     )
+
+
+def unit_of(units: Any, readout: str) -> str:
+    """The unit of a readout: a job's ``units`` are JSON, from readouts to units; elsewhere they are the unit itself."""
+    try:
+        found = json.loads(units)
+    except (TypeError, ValueError):
+        return str(units)
+    return str(found.get(readout, "")) if isinstance(found, dict) else str(units)
 
 
 FILES: dict[str, Opener] = {

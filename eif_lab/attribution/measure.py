@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int
 
-from eif_lab.desiderata.statistics import divide, group_means, jackknife
+from eif_lab.desiderata.statistics import divide, jackknife
+from eif_lab.errors import rule_error
 
 CONFIDENCE = 0.95
 """Two-sided level of the intervals."""
@@ -40,23 +41,25 @@ class Measure:
         return f"{self.name} {self.value:.3g}{f' {self.unit}' if self.unit else ''}: {ends}"
 
 
-def over_probes(by_probe: Float[np.ndarray, " probes"], units: Int[np.ndarray, " probes"] | None = None) -> Interval:
+def over_probes(by_probe: Float[np.ndarray, " probes"], units: Int[np.ndarray, " _"] | None = None) -> Interval:
     """The interval of the mean over probes, for other probes of the same kind.
 
     Args:
         by_probe: NaN for a probe that does not count.
         units: What each probe belongs to, such as its world, which is left out whole; every probe alone where None.
+
+    Raises:
+        ConfigError: There is not a unit for each probe.
     """
+    units = np.arange(len(by_probe)) if units is None else np.asarray(units)
+    if units.shape != by_probe.shape:
+        raise rule_error("probe_units", f"have a unit for each of {len(by_probe)} probes", f"shape {units.shape}")
     counted = np.isfinite(by_probe)
-    groups = np.unique(
-        (np.arange(len(by_probe)) if units is None else np.asarray(units))[counted], return_inverse=True
-    )[1]
-    n = int(groups.max(initial=-1)) + 1
-    if n < 2:
+    names, groups = np.unique(units[counted], return_inverse=True)
+    if len(names) < 2:
         return float("nan"), float("nan")
-    sizes = np.bincount(groups, minlength=n)
-    sums = group_means(by_probe[counted], groups, n) * sizes
-    return jackknife(lambda counts: divide(counts @ sums, counts @ sizes), n).interval(CONFIDENCE)
+    sizes, sums = np.bincount(groups), np.bincount(groups, by_probe[counted])
+    return jackknife(lambda counts: divide(counts @ sums, counts @ sizes), len(names)).interval(CONFIDENCE)
 
 
 def over_rows(statistic: Callable[[Int[np.ndarray, " kept"]], float], rows: int) -> Interval:

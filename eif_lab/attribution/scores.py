@@ -12,6 +12,7 @@ import xarray as xr
 from eif_lab.attribution.formats import PAIRWISE
 from eif_lab.attribution.reading import AUTO, read_aligned
 from eif_lab.attribution.sources import SOURCES
+from eif_lab.desiderata.selection import unread
 from eif_lab.errors import NotApplicable, rule_error
 from eif_lab.files.checksums import files_below
 from eif_lab.files.fingerprint import fingerprint
@@ -76,6 +77,7 @@ class Scores(Substitute):
             source=self.source,
             reverse=self.reverse,
             readout=readouts[0],
+            read=~unread(array),
             field="model.path",
         )
         values = array.copy(data=scores.values[None, :, None, :, None].astype(array.dtype))

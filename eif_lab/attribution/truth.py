@@ -7,16 +7,19 @@ turned round has negative ones, and a positive factor changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 from scipy import stats
+from torch import Tensor
 
 from eif_lab.attribution.measure import Measure, over_probes, over_rows
+from eif_lab.desiderata.selection import CONSTANT
 from eif_lab.errors import must_be, rule_error
+from eif_lab.influence.array import in_numpy
 
 Rows = Float[np.ndarray, "_ _ _"]
 """(seeds, rows, probes)."""
@@ -114,7 +117,7 @@ def leave_one_out_correlation(
     return correlated("leave_one_out", predicted, truth, "samples", probe_units=probe_units, correlation=correlation)
 
 
-def top_sets(scores: Any, shares: Sequence[float] = SHARES) -> Bool[np.ndarray, "shares probes samples"]:
+def top_sets(scores: Any, shares: Any = SHARES) -> Bool[np.ndarray, "shares probes samples"]:
     """Which samples each probe's highest scores are of: those to be removed.
 
     To train without them, ``~top_sets(scores).reshape(-1, samples)`` is the membership of the sets that are left, a row
@@ -122,29 +125,28 @@ def top_sets(scores: Any, shares: Sequence[float] = SHARES) -> Bool[np.ndarray, 
 
     Args:
         scores: As in `datamodeling_score`; several seeds are averaged.
-        shares: Of all samples, each in (0, 1); rounded to whole samples, at least one.
+        shares: Numbers, of all samples, each in (0, 1); rounded to whole samples, at least one and not all of them.
 
     Raises:
-        ConfigError: A share is not between 0 and 1, or a score is not finite.
+        ConfigError: A share is not between 0 and 1, a score is not finite, or there is a single sample.
 
     Examples:
         >>> top_sets(np.array([[0.1], [0.3], [-0.2], [0.2]]), [0.5])[0, 0].tolist()
         [False, True, False, True]
     """
-    ranked = rows_of("scores", scores).mean(axis=0)
-    for share in shares:
-        if not 0 < share < 1:
-            raise rule_error("shares", "be between 0 and 1", share, "Try (0.01, 0.05, 0.1).")
+    shares, ranked = shares_of(shares), rows_of("scores", scores).mean(axis=0)
+    if (samples := len(ranked)) < 2:
+        raise rule_error("scores", "be of at least 2 samples, so that one is left", samples)
     order = np.argsort(-ranked, axis=0, kind="stable")
     places = np.argsort(order, axis=0, kind="stable")
-    counts = [max(1, round(share * len(ranked))) for share in shares]
+    counts = [min(max(1, round(share * samples)), samples - 1) for share in shares]
     return np.stack([(places < count).T for count in counts])
 
 
 def removal_difference(
     measured: Any,
     full: Any,
-    shares: Sequence[float] = SHARES,
+    shares: Any = SHARES,
     *,
     control: Any = None,
     probe_units: Int[np.ndarray, " probes"] | None = None,
@@ -158,7 +160,8 @@ def removal_difference(
     Args:
         measured: (shares * probes, probes) or (seeds, shares * probes, probes): the readout, or the influence, after
             training on the sets that `top_sets` leaves, in its order. Of each set its own probe counts.
-        full: (probes,) or (seeds, probes): the same after training on all samples.
+        full: (probes,) or (seeds, probes): the same after training on all samples; of a DataArray the last step and the
+            first readout. With a control it cancels.
         shares: Those that `top_sets` was given.
         control: Like ``measured``, of random sets of the same sizes, whose difference is then taken off probe by probe;
             None to take off nothing.
@@ -177,11 +180,13 @@ def removal_difference(
         >>> print(removal_difference(without, np.array([-1.0, -1.0]), [0.1])[0].value)
         1.5
     """
-    full_rows = np.asarray(full.values if isinstance(full, xr.DataArray) else full)
-    whole = rows_of("full", full_rows[None] if full_rows.ndim == 1 else full_rows[:, None])
-    differences = whole - own_cells(measured, whole, len(shares), "measured")
-    if control is not None:
-        differences = differences - (whole - own_cells(control, whole, len(shares), "control"))
+    shares = shares_of(shares)
+    after_all = numbers("full", full, "probe")
+    if after_all.ndim not in (1, 2) or not after_all.size:
+        raise rule_error("full", "be (probes,) or (seeds, probes)", f"shape {after_all.shape}")
+    whole = after_all.reshape(-1, 1, after_all.shape[-1])
+    start = whole if control is None else own_cells(control, whole, len(shares), "control")
+    differences = start - own_cells(measured, whole, len(shares), "measured")
     measures = []
     for share, of_share in zip(shares, differences.transpose(1, 0, 2)):
         by_probe = of_share.mean(axis=0)
@@ -242,11 +247,13 @@ def correlation_by_column(
 ) -> Float[np.ndarray, " probes"]:
     """Spearman's or Pearson's correlation of each column with the same column of the truth.
 
-    0 where only the prediction is constant, since it then tells nothing apart; NaN where the truth is.
+    0 where only the prediction is constant up to rounding, since it then tells nothing apart; NaN where the truth is.
     """
     turned: Callable[[np.ndarray], np.ndarray] = (lambda x: stats.rankdata(x, axis=0)) if kind == SPEARMAN else np.array
     x, y = (turned(values) for values in (predicted, truth))
-    constant_x, constant_y = ((values == values[:1]).all(axis=0) for values in (predicted, truth))
+    constant_x, constant_y = (
+        np.ptp(values, axis=0) <= CONSTANT * np.abs(values).max(axis=0) for values in (predicted, truth)
+    )
     x, y = (values - values.mean(axis=0) for values in (x, y))
     x, y = (
         values / np.where(flat, 1.0, np.linalg.norm(values, axis=0))
@@ -276,42 +283,68 @@ def own_cells(measured: Any, whole: Rows, shares: int, field: str) -> Float[np.n
 
 
 def rows_of(field: str, values: Any) -> Rows:
-    """Numbers as (seeds, rows, probes), in float64; of a DataArray the last step and the first readout.
+    """Numbers as (seeds, rows, probes), in float64.
 
     Args:
         field: Its name, for errors.
-        values: (rows, probes) or (seeds, rows, probes): an array, a tensor, or a DataArray.
+        values: (rows, probes) or (seeds, rows, probes), as `numbers` takes them.
 
     Raises:
         ConfigError: They have other dimensions, are no numbers, or are not finite.
     """
-    if isinstance(values, xr.DataArray):
-        values = selected(field, values).values
-    elif hasattr(values, "detach"):
-        from eif_lab.influence.array import in_numpy
+    array = numbers(field, values, "stimulus", "probe")
+    if array.ndim not in (2, 3) or not array.size:
+        raise rule_error(field, "be (rows, probes) or (seeds, rows, probes)", f"shape {array.shape}")
+    return array.reshape(-1, *array.shape[-2:])
 
+
+def numbers(field: str, values: Any, *dims: str) -> np.ndarray:
+    """Finite numbers of any shape, in float64.
+
+    Args:
+        field: Its name, for errors.
+        values: An array, a tensor, or a DataArray, of which the last step and the first readout are taken.
+        dims: Those that a DataArray has then, after its seeds.
+
+    Raises:
+        ConfigError: They are no real numbers, or are not finite; or a DataArray has other dims.
+    """
+    if isinstance(values, xr.DataArray):
+        values = selected(field, values, dims).values
+    elif isinstance(values, Tensor):
         values = in_numpy(values)
     must_be(field, values, np.ndarray | list | tuple, "an array", "Try a NumPy array.")
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise rule_error(field, f"be one array ({error})", type(values).__name__) from None
-    if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or not array.size:
-        rule = "be real numbers, (rows, probes) or (seeds, rows, probes)"
-        raise rule_error(field, rule, f"{array.dtype} of shape {array.shape}")
+    if array.dtype.kind not in "fiu":
+        raise rule_error(field, "be real numbers", f"{array.dtype} of shape {array.shape}")
     if not np.isfinite(array).all():
         rule = "be finite, since what diverged cannot be ranked"
         raise rule_error(field, rule, f"{int((~np.isfinite(array)).sum())} cells that are not", "Leave them out.")
-    return array.astype(float).reshape(-1, *array.shape[-2:])
+    return array.astype(float)
 
 
-def selected(field: str, array: xr.DataArray) -> xr.DataArray:
-    """(seed, stimulus, probe) of an influence array, or (stimulus, probe): its last step and first readout."""
+def selected(field: str, array: xr.DataArray, dims: tuple[str, ...]) -> xr.DataArray:
+    """These dims of an influence array, after ``seed`` where it has that: its last step and first readout."""
     last = array.isel({dim: index for dim, index in (("step", -1), ("readout", 0)) if dim in array.dims})
-    wanted = [dim for dim in ("seed", "stimulus", "probe") if dim in last.dims]
-    if set(last.dims) - {"seed"} != {"stimulus", "probe"}:
-        raise rule_error(field, "have the dims stimulus and probe", array.dims, "Try eif_lab.annotate(scores, task).")
-    return last.transpose(*wanted)
+    if set(last.dims) - {"seed"} != set(dims):
+        rule = f"have the {'dims' if len(dims) > 1 else 'dim'} {' and '.join(dims)}"
+        hint = "Try eif_lab.annotate(scores, task)." if "stimulus" in dims else ""
+        raise rule_error(field, rule, array.dims, hint)
+    return last.transpose(*(dim for dim in ("seed", *dims) if dim in last.dims))
+
+
+def shares_of(shares: Any) -> list[float]:
+    """Shares of the samples as a list, each between 0 and 1, of which there is at least one."""
+    array, hint = numbers("shares", shares), "Try (0.01, 0.05, 0.1)."
+    if array.ndim != 1 or not array.size:
+        raise rule_error("shares", "be a list of at least one share", shares, hint)
+    for share in array.tolist():
+        if not 0 < share < 1:
+            raise rule_error("shares", "be between 0 and 1", share, hint)
+    return array.tolist()
 
 
 def must_share_probes(predicted: Rows, truth: Rows) -> None:

@@ -122,10 +122,20 @@ def scores_array(scores: Any, read: np.ndarray | None = None) -> xr.DataArray:
         raise rule_error("scores", f"be one array ({one_line(error)})", type(scores).__name__) from None
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise rule_error("scores", "be real numbers with two dimensions", f"{values.dtype} of shape {values.shape}")
-    blank = ~read if read is not None and read.shape == values.shape else False
-    if not (np.isfinite(values) | blank).all(axis=1).any():
+    if not finite_somewhere(values, read):
         raise rule_error("scores", "be finite for at least one stimulus", "none that is")
     return xr.DataArray(values, dims=("stimulus", "probe"), name="influence")
+
+
+def finite_somewhere(values: np.ndarray, read: np.ndarray | None = None) -> bool:
+    """Whether a stimulus has finite scores on all probes that it is read on.
+
+    Args:
+        values: (stimuli, probes).
+        read: Where they count; everywhere where None, or where it is of another shape.
+    """
+    blank = ~read if read is not None and read.shape == values.shape else False
+    return bool((np.isfinite(values) | blank).all(axis=1).any())
 
 
 def in_numpy(scores: Tensor) -> np.ndarray:

@@ -6,12 +6,15 @@ import json
 import os
 import pickle
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 import xarray as xr
+import zarr
 from safetensors.torch import save_file
 
 from eif_lab import annotate, judge, load_task
@@ -106,6 +109,47 @@ def test_a_jobs_own_array_is_read_by_its_names_with_its_unit(tmp_path, task, sco
     assert np.allclose(found[1:], scores[1:]) and np.isnan(found[0]).all()  # a stimulus that the file does not have
 
 
+def test_an_array_whose_stimuli_are_read_on_some_probes_only_is_read_again(tmp_path):
+    task = load_task("ontology", worlds=6, stimuli_per_world=1, elsewhere=2)
+    assert not task.read.all(axis=1).any()
+    scores = annotate(np.random.default_rng(0).normal(size=task.relation.shape), task)
+    scores.to_dataset(name="influence").to_zarr(tmp_path / "influence.zarr")
+    np.testing.assert_array_equal(read_scores(tmp_path / "influence.zarr", task), np.where(task.read, scores, np.nan))
+    scores.where(scores["relation"] == "none of these").to_dataset(name="influence").to_zarr(tmp_path / "none.zarr")
+    with pytest.raises(ConfigError, match="path must hold finite scores of at least one stimulus"):
+        read_scores(tmp_path / "none.zarr", task)
+
+
+@pytest.mark.parametrize(
+    ("units", "readout", "unit"),
+    [
+        ("nat", None, "nat"),
+        ("1", None, "1"),
+        ('["nat"]', None, '["nat"]'),
+        (2.5, None, "2.5"),
+        (json.dumps({"log_prob": "nat"}), None, "nat"),
+        (json.dumps({"log_odds": "logit"}), "log_odds", "logit"),  # the only one there is, whichever is asked for
+        (json.dumps({"log_odds": "logit"}), None, "score"),
+        ("", None, "score"),
+    ],
+)
+def test_a_unit_is_that_of_the_readout_or_the_text_itself(tmp_path, task, scores, units, readout, unit):
+    array = labelled(scores, task).assign_attrs(units=units)
+    array = array if readout is None else array.expand_dims(readout=[readout])
+    array.to_netcdf(tmp_path / "scores.nc")
+    assert read_scores(tmp_path / "scores.nc", task).attrs["unit"] == unit
+
+
+def test_the_table_of_programs_says_what_the_code_holds():
+    text = (Path(__file__).parents[2] / "docs/scores.md").read_text(encoding="utf-8").replace("`", "")
+    table = text.split("| source |")[1].split("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    assert [row[:4] for row in rows] == [
+        [name, "(probes, stimuli)" if one.probes_first else "(stimuli, probes)", one.sign, one.scale]
+        for name, one in SOURCES.items()
+    ]
+
+
 def test_what_is_read_can_be_judged(tmp_path):
     task = load_task("ontology", worlds=8, stimuli_per_world=2)
     noise = np.random.default_rng(0).normal(scale=0.1, size=task.relation.shape)
@@ -179,6 +223,39 @@ def test_what_is_no_scores_of_the_task_is_one_line(tmp_path, task, scores, name)
     with pytest.raises(ConfigError) as told:
         read_scores(tmp_path / name, task)
     assert line in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_table_of_other_samples_is_refused_before_a_cell_is_made_for_each_pair(tmp_path, task, monkeypatch):
+    """A small file can name so many samples that an array of their pairs fits no memory."""
+    names = [f"s{i}" for i in range(2000)]
+    pd.DataFrame({"stimulus_id": names, "probe_id": names, "score": 1.0}).to_parquet(tmp_path / "long.parquet")
+    monkeypatch.setattr(pd.DataFrame, "pivot", lambda *_, **__: pytest.fail("a cell for each pair"))
+    with pytest.raises(ConfigError, match=f"path must hold scores of at most {len(task.stimuli)} stimuli"):
+        read_scores(tmp_path / "long.parquet", task)
+
+
+def test_a_table_with_more_rows_than_pairs_is_refused_before_it_is_read(tmp_path, task, monkeypatch):
+    one = {"stimulus_id": task.stimuli.ids[0], "probe_id": task.probes.ids[0], "score": 1.0}
+    pd.DataFrame(one, index=range(10**5)).to_parquet(tmp_path / "long.parquet")
+    assert pq.ParquetFile(tmp_path / "long.parquet").metadata.num_rows == 10**5
+    monkeypatch.setattr(pd, "read_parquet", lambda *_, **__: pytest.fail("the whole table"))
+    with pytest.raises(ConfigError, match="path must hold each pair of a stimulus and a probe once"):
+        read_scores(tmp_path / "long.parquet", task)
+
+
+@pytest.mark.parametrize("name", ["stimulus", "stimulus_id"])
+def test_named_scores_that_declare_more_than_the_task_are_refused_before_they_are_read(tmp_path, task, name):
+    """The file is empty: all that it holds are headers, and to read the names would take terabytes."""
+    many, group = 10**12, zarr.open_group(tmp_path / "large.zarr", mode="w")
+    sizes = {"stimulus": many, "probe": len(task.probes)}
+    options = {"chunks": (1000, sizes["probe"]), "dimension_names": ("stimulus", "probe")}
+    array = group.create_array("influence", shape=tuple(sizes.values()), dtype="f4", **options)
+    names = [name, name.replace("stimulus", "probe")]
+    array.attrs["coordinates"] = " ".join(names)
+    for one, (dim, size) in zip(names, sizes.items()):
+        group.create_array(one, shape=(size,), chunks=(1000,), dtype="<U4", dimension_names=(dim,))
+    with pytest.raises(ConfigError, match=f"path must hold scores of at most {len(task.stimuli)} stimuli"):
+        read_scores(tmp_path / "large.zarr", task)
 
 
 @pytest.mark.skipif(find_spec("h5netcdf") is not None, reason="h5netcdf is installed")

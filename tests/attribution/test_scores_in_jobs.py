@@ -85,6 +85,19 @@ def test_other_contents_of_the_same_file_are_another_array(command):
     assert np.allclose(open_results("two").influence, -first.influence, atol=1e-6)
 
 
+def test_a_jobs_own_array_is_judged_again_where_stimuli_are_read_on_some_probes_only(command):
+    task = load_task("ontology", worlds=8, stimuli_per_world=2, elsewhere=2)
+
+    def own(folder):
+        annotate(right_scores()[0], task).to_dataset(name="influence").to_zarr(folder / "influence.zarr")
+
+    ended = command(own, f"judge influence.zarr {SMALL} dataset.elsewhere=2 hydra.run.dir=job")
+    assert ended.code == 0, ended.err
+    known = judge(annotate(right_scores()[0], task), ["logic", "symmetry"])
+    told = dict(zip(open_results("job").verdicts["desideratum"], open_results("job").verdicts["verdict"]))
+    assert told == {one.desideratum: one.outcome() for one in known}
+
+
 def test_scores_whose_sign_is_turned_round_are_told(command):
     def turned(folder):
         np.save(folder / "scores.npy", -right_scores()[0])

@@ -7,6 +7,7 @@ import doctest
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from scipy import stats
 
@@ -164,6 +165,43 @@ def test_scores_that_tell_nothing_apart_count_as_zero_and_a_truth_that_does_not_
     assert np.isclose(found.value, np.mean(np.delete(found.by_probe, 1)))
 
 
+def test_equal_scores_tell_nothing_apart_though_their_sums_differ_by_rounding():
+    random = np.random.default_rng(0)
+    sets = np.stack([np.isin(np.arange(101), random.permutation(101)[:50]) for _ in range(60)])
+    constants = np.append(random.normal(size=29), 0.3)[:, None]  # another one for each probe
+    scores = constants.repeat(101, axis=1).T  # in the order of memory in which sums round differently
+    sums, measured = np.einsum("ks,nsp->nkp", sets.astype(float), scores[None]), random.normal(size=(60, 30))
+    assert np.ptp(sums, axis=1).max() > 0
+    for correlation in ("spearman", "pearson"):
+        assert (datamodeling_score(scores, measured, sets, correlation=correlation).by_probe == 0).all()
+
+
+def test_with_a_control_what_was_trained_on_all_cancels(arrays):
+    random, shares = np.random.default_rng(11), (0.1, 0.2)
+    measured, control = random.normal(size=(2, 3, 2 * PROBES, PROBES))
+    one = removal_difference(measured, random.normal(size=(3, PROBES)), shares, control=control)
+    other = removal_difference(measured, np.zeros((3, PROBES)), shares, control=control)
+    for a, b in zip(one, other):
+        assert np.array_equal(a.by_probe, b.by_probe) and a.intervals == b.intervals and "seeds" in a.intervals
+    once = removal_difference(measured[0], np.zeros((3, PROBES)), shares, control=control[0])
+    assert all(set(share.intervals) == {"probes"} for share in once)  # nothing differs between seeds
+
+
+def test_readings_are_taken_as_tensors_and_as_a_jobs_array(arrays):
+    full, measured = np.random.default_rng(12).normal(size=(2, PROBES)), np.zeros((2, PROBES, PROBES))
+    known = removal_difference(measured, full, [0.1])[0]
+    tensor = torch.tensor(full, requires_grad=True)
+    assert np.array_equal(removal_difference(measured, tensor, [0.1])[0].by_probe, known.by_probe)
+    dims = ("seed", "step", "probe", "readout")
+    whole = np.stack([np.stack([full + 1, full], axis=1), np.ones((2, 2, PROBES))], axis=-1)
+    told = removal_difference(measured, xr.DataArray(whole, dims=dims), [0.1])[0]
+    assert np.array_equal(told.by_probe, known.by_probe)
+
+
+def test_a_sample_is_left_however_large_the_share():
+    assert top_sets(np.array([[0.1], [0.3]]), [0.99]).tolist() == [[[False, True]]]
+
+
 def test_seeds_are_averaged_first_and_have_an_interval(arrays):
     scores, measured, sets = arrays
     noise = np.random.default_rng(8).normal(scale=2, size=(4, SETS, PROBES))
@@ -241,6 +279,37 @@ MISTAKES = {
     "seeds of two kinds": (
         lambda s, m, k: datamodeling_score(np.stack([s, s]), np.stack([m, m, m]), k),
         "scores must have one seed, or the 3 of what was measured, got 2.",
+    ),
+    "units of other probes": (
+        lambda s, m, k: datamodeling_score(s, m, k, probe_units=np.arange(6)),
+        "probe_units must have a unit for each of 7 probes, got 'shape (6,)'.",
+    ),
+    "one number for all": (
+        lambda s, m, k: removal_difference(m[:7], 1.0, [0.1]),
+        "full must be an array, got 'float'.",
+    ),
+    "a scalar for all": (
+        lambda s, m, k: removal_difference(m[:7], np.array(1.0), [0.1]),
+        "full must be (probes,) or (seeds, probes), got 'shape ()'.",
+    ),
+    "a whole array for all": (
+        lambda s, m, k: removal_difference(m[:7], xr.DataArray(m, dims=("stimulus", "probe")), [0.1]),
+        "full must have the dim probe, got ('stimulus', 'probe').",
+    ),
+    "all that diverged": (
+        lambda s, m, k: removal_difference(m[:7], torch.full((7,), torch.nan), [0.1]),
+        "full must be finite",
+    ),
+    "no share": (lambda s, m, k: top_sets(s, []), "shares must be a list of at least one share, got []."),
+    "a share alone": (lambda s, m, k: top_sets(s, 0.1), "shares must be an array, got 'float'."),
+    "text for shares": (lambda s, m, k: top_sets(s, ["1%"]), "shares must be real numbers"),
+    "a share alone, once removed": (
+        lambda s, m, k: removal_difference(m[:7], m[0], 0.1),
+        "shares must be an array, got 'float'.",
+    ),
+    "a single sample": (
+        lambda s, m, k: top_sets(s[:1], [0.1]),
+        "scores must be of at least 2 samples, so that one is left, got 1.",
     ),
     "a share of all": (lambda s, m, k: top_sets(s, [1]), "shares must be between 0 and 1, got 1."),
     "readings of other sets": (
