@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=modules)
     beside = "print the verdicts, and beside them those of the two bounding reference learners"
     parser.add_argument("--learners", action="store_true", help=beside)
+    record = "have the tracker of a sweep's jobs (W&B) record it as a whole: verdicts as corrected, beside the learners"
+    parser.add_argument("--track", action="store_true", help=record)
     args = parser.parse_args(arguments)
     from eif_lab.page.page import write_page
     from eif_lab.page.pictures import Pictures
@@ -52,6 +54,8 @@ def main(arguments: list[str]) -> int:
         size = write_page(results, output, claims, pictures)
         if args.learners:
             print_with_learners(results, pictures.trusted)
+        if args.track:
+            record_sweep(results, pictures.trusted)
         return f"page: {output} ({size / 1e6:.1f} MB)"
 
     return print_result(write)
@@ -75,6 +79,33 @@ def print_with_learners(results: JobResults | SweepResults, trusted: Sequence[st
         print_job(results, learners=bounds.of(results))
     else:
         print_sweep(pd.concat([results.table, bounds.table(results.jobs)]))
+
+
+def record_sweep(results: JobResults | SweepResults, trusted: Sequence[str]) -> None:
+    """Have the trackers of a sweep's jobs record it as a whole, each once.
+
+    Args:
+        results: As `eif_lab.results.sweep.open_results` gives them.
+        trusted: Modules and packages whose trackers may be imported.
+
+    Raises:
+        ConfigError: It is no sweep, or no tracker of its jobs records sweeps.
+    """
+    from eif_lab.options import choice
+    from eif_lab.results.job import JobResults
+    from eif_lab.results.trackers.tracker import SweepTracker
+
+    if isinstance(results, JobResults):
+        raise rule_error("--track", "be given for a sweep, since a job has a run of its own", str(results.path))
+    chosen = [job.manifest.config["tracker"] for job in results.jobs if "tracker" in job.manifest.config]
+    different = [one for place, one in enumerate(chosen) if one not in chosen[:place]]
+    built = [choice("tracker", each, trusted) for each in different]
+    trackers = [one for one in built if isinstance(one, SweepTracker)]
+    if not trackers:
+        rule = "be given for jobs whose tracker records sweeps, as tracker=wandb does"
+        raise rule_error("--track", rule, str(results.path), "Try tracker=wandb, and give the sweep again.")
+    for tracker in trackers:
+        tracker.record_sweep(results)
 
 
 def read_claims(file: Path) -> str | list[dict[str, Any]]:

@@ -95,10 +95,11 @@
     if ($("[data-show]", table)) withArrows(table, "[data-show]");
   }
 
-  /** Say where a table goes on beyond the edge of its box. */
+  /** Say where a table goes on beyond the right or the lower edge of its box. */
   function tellOverflow(box) {
     const more = () => {
       box.dataset.more = box.scrollWidth - box.clientWidth - box.scrollLeft > 2 ? "more" : "";
+      box.dataset.below = box.scrollHeight - box.clientHeight - box.scrollTop > 2 ? "more" : "";
     };
     box.addEventListener("scroll", more);
     new ResizeObserver(more).observe(box);

@@ -30,6 +30,12 @@ SHOWN = [
 MEDIA = HEAT_MAP, VERDICTS, BY_RELATION, BY_CLASS = "influence", "verdicts", "mean_by_relation", "mean_by_class"
 """A picture and tables, for trackers that show such."""
 
+OF_SWEEP = SCORECARD, FINDINGS = "scorecard", "findings"
+"""Tables of a sweep as a whole, with verdicts that are corrected over it."""
+
+BESIDE_LEARNERS = "beside_learners"
+"""Of a sweep and a desideratum: bars of one effect of all jobs and of the reference learners."""
+
 
 def config_key(part: str) -> str:
     """The key of a run's config that names its choice of a group: ``model`` -> ``model_name``."""
@@ -57,7 +63,7 @@ def summarise(
     """A job's summary: `summary_keys` of its verdicts, and for each finding `OF_FINDING`, each with its value.
 
     Verdicts and p-values are the job's own: those that are corrected over a sweep are in its table, once all jobs are
-    done.
+    done, and in a run of the sweep (`eif_lab.results.trackers.tracker.SweepTracker`).
 
     Args:
         strength: What was taught, with its interval.

@@ -814,6 +814,43 @@ def matrix(browser, learnt):
         yield opened
 
 
+LONG_STATISTICS = {
+    "distance_decay": ("within_class_feature", "between_classes_feature"),
+    "sparsity": ("precision_other_classes", "precision_same_subject", "concentration"),
+    "noise_invariance": ("taught_less", "asymmetry"),
+}
+
+
+def test_tables_of_a_sweep_fit_a_laptops_screen_and_say_where_they_go_on(browser, tmp_path):
+    task = load_task("ontology", worlds=8, stimuli_per_world=1)
+    blank = annotate(array_of(np.zeros(task.relation.shape)), task)
+    finding = (-0.0234, -0.0765, -0.0172, 0.9987, 20, "worlds", 0.05, 0.0013)
+    others = [
+        Verdict(name, "a claim", [Finding(one, *finding) for one in statistics], 0.05)
+        for name, statistics in LONG_STATISTICS.items()
+    ]
+    config = CONFIG | {
+        "dataset": {"_target_": "eif_lab.data.worlds.ontology.Ontology", "name": "ontology"},
+        "desideratum": {"logic": {"_target_": "eif_lab.desiderata.logic.Logic"}},
+    }
+    for rule in RULES:
+        array, name = imitate(blank, rule), f"SmolLM2-135M ontology adapter model.rule={rule}"
+        manifest = {"name": name, "status": "done", "config": config, "base_model": {"name": rule, "hash": "0"}}
+        strength = {"strength": {"effect": 0.0576, "low": 0.05, "high": 0.06, "n": 8, "unit": "worlds"}, "unit": "nat"}
+        write_job(tmp_path / rule, manifest | strength, array, [*judge(array, ["logic"]), *others], {})
+    write_page(open_results(tmp_path), tmp_path / "page.html")
+    told = "(box) => [box.scrollWidth - box.clientWidth, box.scrollHeight - box.clientHeight, {...box.dataset}]"
+    with drawn(browser, tmp_path / "page.html") as page:
+        assert page.locator("#findings thead th", has_text="bag of words").count() == 1
+        for width in (1280, 1920, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            for table in ("matrix", "findings"):
+                beyond, below, data = page.locator(f".scroll:has(#{table})").evaluate(told)
+                assert beyond <= 0 or width == 390
+                assert data == {"more": "more" if beyond > 2 else "", "below": "more" if below > 2 else ""}
+
+
 def headlines(path):
     """The sweep's headline findings, by job and desideratum."""
     table = open_results(path).table

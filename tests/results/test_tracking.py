@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import socketserver
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import wandb
+import xarray as xr
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -22,6 +24,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from eif_lab import annotate, load_task
+from eif_lab.commands import report
 from eif_lab.desiderata.verdict import Finding
 from eif_lab.errors import ConfigError
 from eif_lab.jobs import judge
@@ -33,9 +37,11 @@ from eif_lab.results.scalars import (
     BY_CLASS,
     BY_RELATION,
     CHARTS,
+    FINDINGS,
     HEAT_MAP,
     MEDIA,
     NAMED,
+    SCORECARD,
     VERDICTS,
     config_key,
     summarise,
@@ -510,6 +516,68 @@ def test_job_writes_the_keys_of_the_list_and_names_its_choices(tmp_path, monkeyp
     assert run["summary"]["pairs_per_second"] == 48.0 and run["summary"]["seconds"] > 0
     names = dict(zip(NAMED, ("cnn", "digits", "adapter", "include"), strict=True))
     assert {part: run["config"][config_key(part)] for part in NAMED} == names
+
+
+# --- A sweep as a whole ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tracked_sweep(tmp_path, make_verdict):
+    """Two jobs tracked by W&B: what one satisfies by itself, it does not after the correction over both."""
+    task = load_task("ontology", worlds=6, stimuli_per_world=1)
+    shape = (1, *task.relation.shape, 1)
+    blank = xr.DataArray(np.zeros(shape), dims=("seed", "stimulus", "probe", "readout"))
+    array = annotate(blank.assign_coords(seed=[0], readout=["log_prob"]), task).assign_attrs(dataset="ontology")
+    tracker = {"_target_": "eif_lab.results.trackers.wandb.Wandb", "mode": "offline", "project": "lab"}
+    logic = {"logic": {"_target_": "eif_lab.desiderata.logic.Logic"}}
+    config = {"dataset": {"name": "ontology"}, "desideratum": logic, "tracker": tracker}
+    for name, p in (("lucky", 0.04), ("plain", 0.9)):
+        manifest = {"name": name, "status": "done", "config": config, "strength": {"effect": 2.0}, "unit": "nat"}
+        write_job(tmp_path / "swept" / name, manifest, array, [make_verdict("logic", (0.2, 0.1, 0.3, p))], {})
+    write_job(tmp_path / "swept" / "lost", {"name": "lost", "status": "failed", "reason": "no memory"}, None, [], {})
+    return tmp_path / "swept"
+
+
+def test_a_sweeps_run_has_the_corrected_verdicts_beside_the_learners(tracked_sweep, capsys):
+    assert report.main([str(tracked_sweep), "--track"]) == 0
+    assert capsys.readouterr().err == ""
+    (file,) = run_files(tracked_sweep)
+    records = {record["type"]: record[record["type"]] for record in read_records(file)}
+    assert records["run"]["display_name"] == "sweep swept" and records["run"]["run_group"] == "swept"
+    assert records["run"]["project"] == "lab" and records["run"]["tags"] == ["sweep"]
+    summary = read_summary(file)["summary"]
+    rows = {row["job"]: row for row in read_table(tracked_sweep, summary[SCORECARD])}
+    jobs, learners = ["lost", "lucky", "plain"], ["perfect (ontology)", "bag of words (ontology)"]
+    assert list(rows) == jobs + learners
+    assert [row["kind"] for row in rows.values()] == ["job"] * 3 + ["reference learner"] * 2
+    assert [rows[job]["status"] for job in jobs] == ["failed", "done", "done"]
+    assert [rows[job]["logic"] for job in jobs] == [None, "inconclusive", "inconclusive"]
+    assert (rows["lucky"]["effect/logic"], rows["lucky"]["strength"]) == (0.2, 2.0)
+    found = read_table(tracked_sweep, summary[FINDINGS])
+    lucky = next(row for row in found if row["job"] == "lucky")
+    assert (lucky["verdict"], lucky["verdict_alone"], lucky["chance"]) == ("inconclusive", "satisfied", 0.0)
+    assert lucky["p_adjusted"] == pytest.approx(0.08)
+    bars = read_table(tracked_sweep, summary["beside_learners/logic_table"])
+    assert [row["job"] for row in bars] == jobs[1:] + learners
+    assert [row["statistic"] for row in bars] == ["statistic_0"] * 2 + ["reach"] * 2  # a gain would grow with strength
+    assert bars[2]["effect"] > 0.5
+
+
+def test_what_has_no_run_of_a_sweep_is_told_in_one_line(tracked_sweep, capsys):
+    assert report.main([str(tracked_sweep / "lucky"), "--track"]) == 2
+    assert "--track must be given for a sweep" in capsys.readouterr().err
+    assert record_by_none(tracked_sweep) == 2
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1 and "Try tracker=wandb" in told and run_files(tracked_sweep) == []
+
+
+def record_by_none(sweep):
+    """Ask for a record of a sweep whose only job that is left had no tracker."""
+    for name in ("lucky", "plain"):
+        shutil.rmtree(sweep / name)
+    config = {"tracker": {"_target_": "eif_lab.results.trackers.none.NoTracker"}}
+    write_job(sweep / "quiet", {"name": "quiet", "status": "failed", "reason": "", "config": config}, None, [], {})
+    return report.main([str(sweep), "--track"])
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------

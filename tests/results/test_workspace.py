@@ -12,7 +12,7 @@ from wandb_workspaces.workspaces import interface, internal
 
 from eif_lab.commands import workspace as command
 from eif_lab.commands.choices import choices
-from eif_lab.results.scalars import CHARTS, MEDIA, NAMED, config_key, summary_keys
+from eif_lab.results.scalars import BESIDE_LEARNERS, CHARTS, MEDIA, NAMED, OF_SWEEP, config_key, summary_keys
 from eif_lab.results.trackers.wandb_workspace import COMPARED, specification, workspace
 
 ASKED = ["--entity", "somebody", "--project", "influence"]
@@ -40,16 +40,26 @@ def table_name(panel):
     return panel["config"]["panel2Config"]["exp"]["fromOp"]["inputs"]["key"]["val"]
 
 
+def charted(config):
+    """The table that a chart is drawn from."""
+    (runs,) = config["userQuery"]["queryFields"]
+    (table,) = [field for field in runs["fields"] if field["name"] == "summaryTable"]
+    return table["args"][0]["value"]
+
+
 def named_keys(panel):
     """What a panel asks runs for."""
     if panel["viewType"] == "Weave":
         return {table_name(panel)}
     config = panel["config"]
+    if panel["viewType"] == "Vega2":
+        return {charted(config)}
     return {*config.get("metrics", []), *config.get("mediaKeys", []), *([config["xAxis"]] if "xAxis" in config else [])}
 
 
 def test_every_key_that_a_panel_names_is_one_that_runs_write(sections):
-    written = {*summary_keys(choices("desideratum")), *CHARTS, *MEDIA}
+    bars = {f"{BESIDE_LEARNERS}/{name}_table" for name in choices("desideratum")}
+    written = {*summary_keys(choices("desideratum")), *CHARTS, *MEDIA, *OF_SWEEP, *bars}
     named = {key for panels in sections.values() for panel in panels for key in named_keys(panel)}
     assert named <= written
     assert {"strength", "pairs_per_second", "influence", "verdicts"} <= named
@@ -67,6 +77,15 @@ def test_every_desideratum_has_verdict_and_effect_against_every_group(sections):
     for part in COMPARED:
         named = set().union(*map(named_keys, sections[f"Verdict against {part}"]))
         assert named == {f"{what}/{name}" for what in ("score", "effect") for name in names}
+
+
+def test_sweeps_come_first_with_their_tables_and_every_desideratum_beside_the_learners(sections):
+    name, panels = next(iter(sections.items()))
+    assert name == "Sweeps, beside the reference learners"
+    bars = {f"{BESIDE_LEARNERS}/{one}_table" for one in choices("desideratum")}
+    assert set().union(*map(named_keys, panels)) == {*OF_SWEEP, *bars}
+    fields = [panel["config"]["fieldSettings"] for panel in panels if panel["viewType"] == "Vega2"]
+    assert fields == [{"label": "job", "value": "effect"}] * len(bars)
 
 
 def test_columns_of_the_list_of_runs_are_their_verdicts():

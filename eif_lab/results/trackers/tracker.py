@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from eif_lab.desiderata.verdict import Verdict
+    from eif_lab.results.sweep import SweepResults
 
 
 @runtime_checkable
@@ -61,4 +62,16 @@ class Tracker(Protocol):
                 (`eif_lab.results.scalars.config_key`).
             directory: The job's directory.
             run_id: Eight hexadecimal digits; the same as before where an interrupted job goes on.
+        """
+
+
+@runtime_checkable
+class SweepTracker(Protocol):
+    """A tracker that also records a sweep as a whole."""
+
+    def record_sweep(self, sweep: SweepResults) -> None:
+        """Record a sweep whose jobs have ended, with verdicts that are corrected over it; like `start`, it never fails.
+
+        Args:
+            sweep: Whose ``path`` the record goes to.
         """

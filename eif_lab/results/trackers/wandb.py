@@ -8,6 +8,7 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from eif_lab.results.trackers.tracker import Run
 
 if TYPE_CHECKING:
     import wandb
+
+    from eif_lab.results.sweep import SweepResults
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +104,26 @@ class Wandb(Options):
         except Exception as error:
             log.warning("W&B cannot start (%s); %s goes on untracked", first_line(error), name)
             return SilentRun()
+
+    def record_sweep(self, sweep: SweepResults) -> None:
+        """Log a sweep as one more run in the group of its jobs: corrected verdicts, beside the reference learners."""
+        name, begun = sweep.path.name, min(job.manifest.created for job in sweep.jobs)
+        run = self.start(
+            name=f"sweep {name}",
+            group=name,
+            tags=["sweep"],
+            config={"jobs": len(sweep)},
+            directory=sweep.path,
+            # the same where an interrupted sweep goes on, another where its folder was made anew
+            run_id=f"{zlib.crc32(f'{sweep.path.absolute()} {begun}'.encode()):08x}",
+        )
+        if isinstance(run, SilentRun):
+            return
+        from eif_lab.results.trackers.wandb_run import WandbRun
+
+        assert isinstance(run, WandbRun)
+        with run:
+            run.log_sweep(sweep)
 
     def _open(self, arguments: dict[str, Any]) -> wandb.Run:
         import wandb

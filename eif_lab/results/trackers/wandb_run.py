@@ -18,10 +18,23 @@ import xarray as xr
 
 from eif_lab.desiderata.verdict import Verdict
 from eif_lab.results.rows import verdict_frame
-from eif_lab.results.scalars import BY_CLASS, BY_RELATION, HEAT_MAP, SHOWN, VERDICTS, progress_point
+from eif_lab.results.scalars import (
+    BESIDE_LEARNERS,
+    BY_CLASS,
+    BY_RELATION,
+    FINDINGS,
+    HEAT_MAP,
+    SCORECARD,
+    SHOWN,
+    VERDICTS,
+    desideratum_key,
+    progress_point,
+)
 from eif_lab.results.summary import class_means, judged_unit, relation_means
+from eif_lab.results.sweep import SweepResults
 from eif_lab.results.trackers.careful import CarefulRun, first_line
 from eif_lab.results.trackers.heat_map import heat_map
+from eif_lab.results.trackers.sweep_tables import beside_learners, findings, scorecard, with_learners
 
 
 class WandbRun(CarefulRun):
@@ -49,6 +62,11 @@ class WandbRun(CarefulRun):
             self.attempt(lambda: self._log_pictures(influence, verdicts))
             self.attempt(self._log_array)
 
+    def log_sweep(self, sweep: SweepResults) -> None:
+        """Log the tables of a sweep, and for each desideratum bars of its jobs beside the reference learners."""
+        with staged_in(self.directory):
+            self.attempt(lambda: self._log_sweep(with_learners(sweep)))
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -65,6 +83,13 @@ class WandbRun(CarefulRun):
             shown[BY_RELATION] = _table(relation_means(influence))
         if "stimulus_class" in influence.coords and "probe_class" in influence.coords:
             shown[BY_CLASS] = _table(class_means(influence))
+        self.run.log(shown)
+
+    def _log_sweep(self, table: pd.DataFrame) -> None:
+        shown: dict[str, Any] = {SCORECARD: _table(scorecard(table)), FINDINGS: _table(findings(table))}
+        for name, title, effects in beside_learners(table):
+            key = desideratum_key(BESIDE_LEARNERS, name)
+            shown[key] = wandb.plot.bar(_table(effects), "job", "effect", title=title)
         self.run.log(shown)
 
     def _log_array(self) -> None:
@@ -100,4 +125,5 @@ def artifact_name(name: str, config: Mapping[str, Any]) -> str:
 
 
 def _table(frame: pd.DataFrame) -> wandb.Table:
-    return wandb.Table(columns=list(frame.columns), data=frame.astype(object).to_numpy().tolist())
+    cells = frame.astype(object)
+    return wandb.Table(columns=list(frame.columns), data=cells.where(cells.notna(), None).to_numpy().tolist())

@@ -1,4 +1,4 @@
-"""A project's workspace at Weights & Biases: scorecard, verdicts against method and model, heat maps, speed.
+"""A project's workspace at Weights & Biases: sweeps beside learners, scorecard, verdicts by choice, heat maps.
 
 Needs the package wandb-workspaces (``pip install 'eif-lab[workspace]'``).
 """
@@ -14,10 +14,13 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
 from eif_lab.results.scalars import (
+    BESIDE_LEARNERS,
     BY_RELATION,
     DONE,
+    FINDINGS,
     HEAT_MAP,
     RATE,
+    SCORECARD,
     VERDICTS,
     config_key,
     desideratum_key,
@@ -41,15 +44,43 @@ def workspace(entity: str, project: str, name: str, desiderata: Sequence[str]) -
         entity=entity,
         project=project,
         name=name,
-        sections=[scorecard(), *(comparison(part, desiderata) for part in COMPARED), heat_maps(), speed()],
+        sections=[
+            sweeps(desiderata),
+            scorecard(),
+            *(comparison(part, desiderata) for part in COMPARED),
+            heat_maps(),
+            speed(),
+        ],
         runset_settings=ws.RunsetSettings(
             pinned_columns=[f"summary:{key}" for key in ("strength", *verdicts, "pairs_per_second")]
         ),
     )
 
 
+def sweeps(desiderata: Sequence[str]) -> ws.Section:
+    """Each sweep as a whole: verdicts that are corrected over it, and effects, beside the reference learners.
+
+    Args:
+        desiderata: Bars for each.
+    """
+    tables = [wr.WeavePanelSummaryTable(table_name=name) for name in (SCORECARD, FINDINGS)]
+    panels: list[Any] = [*tables, *map(beside_learners, desiderata)]
+    return section("Sweeps, beside the reference learners", panels, columns=2)
+
+
+def beside_learners(desideratum: str) -> wr.CustomChart:
+    """The bars that a sweep's run logs of a desideratum (`eif_lab.results.trackers.sweep_tables`)."""
+    chart = wr.CustomChart.from_table(
+        f"{desideratum_key(BESIDE_LEARNERS, desideratum)}_table",
+        chart_fields={"label": "job", "value": "effect"},
+        chart_strings={"title": f"{desideratum.replace('_', ' ')}, beside the reference learners"},
+    )
+    chart.chart_name = "wandb/bar/v0"
+    return chart
+
+
 def scorecard() -> ws.Section:
-    """Runs beside each other: each finding with its interval, strength, and all in which they differ.
+    """Jobs beside each other: each finding with its interval, strength, and all in which they differ.
 
     The verdicts themselves are the columns of the list of runs.
     """
