@@ -71,6 +71,6 @@ def table(rows: Iterable[tuple[str, str]], indent: str) -> list[str]:
     lines: list[str] = []
     for name, sentence in rows:
         first = f"{indent}{name}".ljust(column)
-        wrapped = textwrap.wrap(sentence, max(20, width - column)) or [""]
+        wrapped = textwrap.wrap(sentence, max(20, width - column), break_on_hyphens=False) or [""]
         lines += [f"{first}{wrapped[0]}".rstrip(), *(" " * column + line for line in wrapped[1:])]
     return lines

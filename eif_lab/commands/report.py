@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from eif_lab.commands.answer import make_parser, print_result
 from eif_lab.errors import rule_error
@@ -16,6 +16,7 @@ from eif_lab.errors import rule_error
 if TYPE_CHECKING:
     from eif_lab.results.job import JobResults
     from eif_lab.results.sweep import SweepResults
+    from eif_lab.results.trackers.tracker import SweepTracker
 
 CLAIM_KEYS = ("claim", "what", "effect", "low", "high", "verdict", "agrees")
 
@@ -51,11 +52,12 @@ def main(arguments: list[str]) -> int:
                 raise rule_error("--data", "be a folder", str(folder))
         pictures = Pictures(args.data, args.plugin)
         results = open_results(args.directory)
+        trackers = sweep_trackers(results, pictures.trusted) if args.track else []
         size = write_page(results, output, claims, pictures)
         if args.learners:
             print_with_learners(results, pictures.trusted)
-        if args.track:
-            record_sweep(results, pictures.trusted)
+        for tracker in trackers:
+            tracker.record_sweep(cast("SweepResults", results))
         return f"page: {output} ({size / 1e6:.1f} MB)"
 
     return print_result(write)
@@ -81,8 +83,8 @@ def print_with_learners(results: JobResults | SweepResults, trusted: Sequence[st
         print_sweep(pd.concat([results.table, bounds.table(results.jobs)]))
 
 
-def record_sweep(results: JobResults | SweepResults, trusted: Sequence[str]) -> None:
-    """Have the trackers of a sweep's jobs record it as a whole, each once.
+def sweep_trackers(results: JobResults | SweepResults, trusted: Sequence[str]) -> list[SweepTracker]:
+    """The trackers of a sweep's jobs that record it as a whole, each once.
 
     Args:
         results: As `eif_lab.results.sweep.open_results` gives them.
@@ -99,13 +101,12 @@ def record_sweep(results: JobResults | SweepResults, trusted: Sequence[str]) -> 
         raise rule_error("--track", "be given for a sweep, since a job has a run of its own", str(results.path))
     chosen = [job.manifest.config["tracker"] for job in results.jobs if "tracker" in job.manifest.config]
     different = [one for place, one in enumerate(chosen) if one not in chosen[:place]]
-    built = [choice("tracker", each, trusted) for each in different]
-    trackers = [one for one in built if isinstance(one, SweepTracker)]
-    if not trackers:
+    trackers = [choice("tracker", one, trusted) for one in different]
+    able = [one for one in trackers if isinstance(one, SweepTracker)]
+    if not able:
         rule = "be given for jobs whose tracker records sweeps, as tracker=wandb does"
         raise rule_error("--track", rule, str(results.path), "Try tracker=wandb, and give the sweep again.")
-    for tracker in trackers:
-        tracker.record_sweep(results)
+    return able
 
 
 def read_claims(file: Path) -> str | list[dict[str, Any]]:

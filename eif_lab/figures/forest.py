@@ -86,8 +86,10 @@ def plot_forest(results: JobResults | SweepResults | Sequence[Verdict], desidera
     most = min(MOST_ROWS, max(map(len, panels.values())))
     columns = min(COLUMNS, len(panels))
     lines = math.ceil(len(panels) / columns)
+    tall = any(row.untaught for rows in panels.values() for row in rows)  # their titles have a line more
+    height = 0.75 + (0.4 if tall else 0.3) * most
     with paper_style():
-        figure = pyplot.figure(figsize=(4.2 * columns, lines * (0.75 + 0.3 * most) + 0.3), layout="constrained")
+        figure = pyplot.figure(figsize=(4.2 * columns, lines * height + 0.3), layout="constrained")
         grid = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
         for axes, ((name, _), rows) in zip(grid, panels.items()):
             draw_panel(axes, name, rows[:MOST_ROWS])
@@ -163,7 +165,7 @@ def draw_panel(axes: Axes, desideratum: str, rows: Sequence[Row]) -> None:
     axes.spines["left"].set_visible(False)
     bars = sorted({row.finding.threshold for row in rows})
     title = f"{spaced(desideratum)}: {statistic_text(first.statistic)} > {' or '.join(f'{bar:g}' for bar in bars)}"
-    axes.set_title(fit_name(title, 2 * LONGEST_NAME))
+    axes.set_title(fit_name(title, 2 * LONGEST_NAME), pad=9)  # points: above what `mark_good` writes
 
 
 def row_title(row: Row) -> str:

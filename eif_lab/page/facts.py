@@ -139,7 +139,9 @@ def quality(base: BaseModel) -> str:
 def effect_text(finding: Mapping[str, Any]) -> str:
     """An effect with its interval, where it has one: ``0.4 [0.38, 0.41]``."""
     effect, low, high = (number_text(finding.get(name)) for name in ("effect", "low", "high"))
-    return f"{effect}, no interval" if effect != low == high == "-" else f"{effect} [{low}, {high}]"
+    if effect == "-":
+        return "undefined"
+    return f"{effect}, no interval" if low == high == "-" else f"{effect} [{low}, {high}]"
 
 
 def mark(verdict: str, how: str = "") -> str:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from eif_lab.results.job import JobResults
     from eif_lab.results.sweep import SweepResults
 
-WIDTH, MOST_JOBS, LONGEST_NAME = 100, 20, 42
-"""Characters of a line; jobs of a sweep, and characters of a job's name, that are shown."""
+WIDTH, HEIGHT, MOST_JOBS, LONGEST_NAME = 100, 40, 20, 42
+"""Characters of a line, and lines of a screen; jobs of a sweep, and characters of a job's name, that are shown."""
 
 LEGEND = "  ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items())
 
@@ -30,6 +30,12 @@ def fit(text: str, longest: int = WIDTH) -> str:
     """A text in one line, cut where it is too long; names and reasons may come from results of others."""
     line = printable(one_line(text))
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def fit_name(name: str) -> str:
+    """A job's name in `LONGEST_NAME` characters, cut within: what tells jobs apart stands at the end."""
+    line, half = printable(one_line(name)), LONGEST_NAME // 2
+    return line if len(line) <= LONGEST_NAME else f"{line[: half - 1]}…{line[-half:]}"
 
 
 def strength_text(strength: Effect, unit: str) -> str:
@@ -129,7 +135,7 @@ def shown_matrix(sweep: SweepResults) -> pd.DataFrame:
     frame = sweep.matrix.iloc[:MOST_JOBS].rename(columns=spaced)
     strengths = [f"{number_text(job.manifest.strength.effect, 2)} {job.manifest.unit}".rstrip() for job in jobs]
     frame.insert(0, "strength", strengths)
-    frame.index = pd.Index([fit(str(name), LONGEST_NAME) for name in frame.index])
+    frame.index = pd.Index([fit_name(str(name)) for name in frame.index])
     return frame.apply(lambda cells: cells.str.ljust(cells.str.len().max()))  # pandas aligns text to the right
 
 
@@ -141,17 +147,20 @@ def sweep_head(sweep: SweepResults) -> str:
     return fit(f"{count:,} job{'s' if count != 1 else ''} ({ended}) in {sweep.path}")
 
 
-def sweep_foot(sweep: SweepResults) -> str:
-    """What the marks mean, and how many jobs are not shown."""
-    more = len(sweep.jobs) - MOST_JOBS
+def sweep_foot(sweep: SweepResults, shown: int) -> str:
+    """What the marks mean, and how many jobs are not among those shown."""
+    more = len(sweep.jobs) - shown
     rest = f"and {more:,} more jobs: sweep.matrix has all\n" if more > 0 else ""
     return f"{rest}{LEGEND}  {NOT_TESTED} not tested; corrected over the sweep"
 
 
 def sweep_text(sweep: SweepResults) -> str:
     """A sweep on one screen: jobs by desiderata, in blocks where they do not fit side by side."""
-    blocks = "\n\n".join(block.to_string(justify="left") for block in side_by_side(shown_matrix(sweep)))
-    return f"<SweepResults>\n{sweep_head(sweep)}\n{blocks}\n{sweep_foot(sweep)}"
+    blocks = list(side_by_side(shown_matrix(sweep)))
+    # a block has a line of names above its jobs, and an empty one below
+    shown = min(len(blocks[0]), max(1, (HEIGHT - 3) // len(blocks) - 2))
+    text = "\n\n".join(block.iloc[:shown].to_string(justify="left") for block in blocks)
+    return f"<SweepResults>\n{sweep_head(sweep)}\n{text}\n{sweep_foot(sweep, shown)}"
 
 
 def side_by_side(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -172,4 +181,5 @@ def sweep_html(sweep: SweepResults) -> str:
     shown = shown_matrix(sweep).map(
         lambda cell: printable(cell.strip()).replace(" ", "\u00a0")
     )  # a mark and its number
-    return f"<p>{escape(sweep_head(sweep))}</p>{shown.to_html(justify='left')}<p>{escape(sweep_foot(sweep))}</p>"
+    head, foot = escape(sweep_head(sweep)), escape(sweep_foot(sweep, len(shown)))
+    return f"<p>{head}</p>{shown.to_html(justify='left')}<p>{foot}</p>"

@@ -13,13 +13,10 @@ import xarray as xr
 
 from eif_lab import load_task, open_results
 from eif_lab.errors import ConfigError
-from eif_lab.results.display import LONGEST_NAME, MOST_JOBS, WIDTH
+from eif_lab.results.display import HEIGHT, LONGEST_NAME, MOST_JOBS, WIDTH
 from eif_lab.results.job import write_job
 from eif_lab.results.manifest import manifest_text
 from eif_lab.results.sweep import SweepResults, write_sweep
-
-SCREEN = 40
-"""Lines."""
 
 
 def describe(model, dataset, method, **more):
@@ -94,9 +91,12 @@ def test_what_results_show_fits_a_screen_whatever_they_hold(tmp_path, make_verdi
     job = sweep.jobs[0]
     for text in (repr(sweep), repr(job), repr(load_task("ontology")), repr(load_task("digits").stimuli)):
         lines = text.splitlines()
-        assert len(lines) <= 3 * (MOST_JOBS + 3) and max(map(len, lines)) <= WIDTH and "\x1b" not in text
-    assert len(repr(job).splitlines()) <= SCREEN and len(repr(job.manifest)) <= SCREEN * WIDTH
-    assert "and 5 more jobs: sweep.matrix has all" in repr(sweep)
+        assert len(lines) <= HEIGHT and max(map(len, lines)) <= WIDTH and "\x1b" not in text
+    assert len(repr(job.manifest)) <= HEIGHT * WIDTH
+    shown = sum(line.startswith("<b>") for line in repr(sweep).splitlines())  # in blocks, each with the same jobs
+    left = int(re.search(r"and (\d+) more jobs: sweep.matrix has all", repr(sweep))[1])
+    assert shown % (MOST_JOBS + 5 - left) == 0 and "and 5 more jobs" in sweep._repr_html_()
+    assert re.search(r"^<b>.*….*long name \d+ ", repr(sweep), flags=re.MULTILINE)  # the end tells jobs apart
     for html in (sweep._repr_html_(), job._repr_html_()):
         assert "<b>" not in html and "\x1b" not in html and len(html) < 200 * LONGEST_NAME * MOST_JOBS
 

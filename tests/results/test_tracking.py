@@ -525,9 +525,10 @@ def test_job_writes_the_keys_of_the_list_and_names_its_choices(tmp_path, monkeyp
 def tracked_sweep(tmp_path, make_verdict):
     """Two jobs tracked by W&B: what one satisfies by itself, it does not after the correction over both."""
     task = load_task("ontology", worlds=6, stimuli_per_world=1)
-    shape = (1, *task.relation.shape, 1)
-    blank = xr.DataArray(np.zeros(shape), dims=("seed", "stimulus", "probe", "readout"))
-    array = annotate(blank.assign_coords(seed=[0], readout=["log_prob"]), task).assign_attrs(dataset="ontology")
+    shape = (1, len(task.stimuli), 1, len(task.probes), 1)
+    blank = xr.DataArray(np.zeros(shape), dims=("seed", "stimulus", "step", "probe", "readout"))
+    blank = blank.assign_coords(seed=[0], step=[1], readout=["log_prob"])
+    array = annotate(blank, task).assign_attrs(dataset="ontology")
     tracker = {"_target_": "eif_lab.results.trackers.wandb.Wandb", "mode": "offline", "project": "lab"}
     logic = {"logic": {"_target_": "eif_lab.desiderata.logic.Logic"}}
     config = {"dataset": {"name": "ontology"}, "desideratum": logic, "tracker": tracker}
