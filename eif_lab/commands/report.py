@@ -99,8 +99,8 @@ def sweep_trackers(results: JobResults | SweepResults, trusted: Sequence[str]) -
 
     if isinstance(results, JobResults):
         raise rule_error("--track", "be given for a sweep, since a job has a run of its own", str(results.path))
-    chosen = [job.manifest.config["tracker"] for job in results.jobs if "tracker" in job.manifest.config]
-    different = [one for place, one in enumerate(chosen) if one not in chosen[:place]]
+    chosen = [job.manifest.config.get("tracker") for job in results.jobs]
+    different = [one for place, one in enumerate(chosen) if one and one not in chosen[:place]]
     trackers = [choice("tracker", one, trusted) for one in different]
     able = [one for one in trackers if isinstance(one, SweepTracker)]
     if not able:

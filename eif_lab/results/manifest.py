@@ -90,6 +90,7 @@ class Config(TypedDict, total=False):
     method: dict[str, Any] | None
     perturbation: dict[str, Any] | None
     desideratum: dict[str, dict[str, Any]] | None
+    tracker: dict[str, Any] | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -32,23 +32,24 @@ def with_learners(sweep: SweepResults) -> pd.DataFrame:
 
 
 def scorecard(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each job and learner; for each desideratum its verdict in words, and the effect of its headline.
+    """A row for each job and learner; for each desideratum that applies, its verdict and the effect of its headline.
 
     Args:
         table: Of `with_learners`.
     """
-    names = [name for name in dict.fromkeys(table["desideratum"]) if name]
+    names = dict.fromkeys(table.loc[table["finding"] == 0, "desideratum"])
     columns = [column for name in names for column in (name, desideratum_key("effect", name))]
     rows = []
     for (job, _), of_job in table.groupby(["job", "path"], sort=False):
-        row = {"job": job, "kind": of_job["kind"].iloc[0], "strength": of_job["strength"].iloc[0]}
+        kind, status, strength = of_job[["kind", "status", "strength"]].iloc[0]
+        ended = status if (of_job["desideratum"] == "").all() else DONE
+        row = {"job": job, "kind": kind, "status": ended, "strength": strength}
         row |= {one.desideratum: one.status for one in of_job.itertuples() if one.desideratum}
         for one in of_job[of_job["finding"] == 0].itertuples():
             row |= {one.desideratum: verdict_text(one.verdict, one.how)}
             row |= {desideratum_key("effect", one.desideratum): one.effect}
-        rows.append({"status": of_job["status"].iloc[0], **row} if (of_job["desideratum"] == "").all() else row)
-    frame = pd.DataFrame(rows, columns=["job", "kind", "status", "strength", *columns])
-    return frame.assign(status=frame["status"].fillna(DONE))
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["job", "kind", "status", "strength", *columns])
 
 
 def findings(table: pd.DataFrame) -> pd.DataFrame:
