@@ -198,8 +198,8 @@ def _job_table(
     tested: pd.DataFrame, learners: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]], console: Console
 ) -> Table:
     table = grid()
-    for name in ("desideratum", "statistic"):
-        table.add_column(name, overflow="fold", min_width=16)
+    for name, longest_word in (("desideratum", 11), ("statistic", 13)):  # what has to fit beside them is not cut
+        table.add_column(name, overflow="fold", min_width=longest_word)
     for name in ("effect", "interval", "p", "n"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)

@@ -422,3 +422,12 @@ def test_reason_shared_by_jobs_is_told_once(write_jobs):
     text = printed(print_sweep, write_sweep(write_jobs()))
     assert text.count("perturbation must be noise") == 1
     assert "noise_invariance in model=a,method=full; model=a,method=lora: not applicable" in text
+
+
+def test_a_verdict_is_not_cut_beside_long_names_and_numbers(tmp_path):
+    long = Finding("between_classes_feature", -0.0385, -0.0955, -0.00303, 0.0127, 20, "10 classes", 0.05, 0.64, 0.0)
+    verdicts = [Verdict(name, "claim", [long], 0.01) for name in ("distance_decay", "noise_invariance")]
+    write_job(tmp_path / "j", {"name": "j", "status": "done"}, None, verdicts, {})
+    text = printed(print_job, open_results(tmp_path / "j"))
+    assert text.count("? inconclusive") == 2 and max(map(len, text.splitlines())) <= WIDTH
+    assert "invariance" in text and "distance > 0.05" in " ".join(text.split())
