@@ -27,7 +27,7 @@ from eif_lab.figures.panel import (
     mark_good,
     robust_limits,
 )
-from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs, taught_nothing
+from eif_lab.figures.runs import data_title, finding, judged_array, model_title, select_jobs, taught_nothing
 from eif_lab.figures.style import BLUE, GREEN, LONGEST_LINE, VERMILION, canvas, fit_name, fit_words, wrap_title
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE
@@ -186,7 +186,7 @@ def draw_decay(axes: Axes, job: JobResults) -> None:
         along = np.linspace(decay.distance.min(), decay.distance.max(), 200)
         handles += axes.plot(along, fitted_decay(decay, length, along), color=VERMILION, label=f"length {length:.3g}")
     axes.legend(handles=handles, loc="upper right")
-    title = [wrap_title(f"{dataset_title(job)}, {model_title(job)}"), *([UNTAUGHT] if taught_nothing(job) else [])]
+    title = [wrap_title(f"{data_title(job)}, {model_title(job)}"), *([UNTAUGHT] if taught_nothing(job) else [])]
     axes.set_title("\n".join([*title, *(line for row in results for line in finding_lines(row))]), fontsize=6.5)
     if taught_nothing(job):
         hatch(axes)

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from eif_lab.desiderata.selection import texts
 from eif_lab.desiderata.statistics import divide
 from eif_lab.figures.panel import HATCHED, UNTAUGHT, hatch, mark_cells, mark_good
-from eif_lab.figures.runs import dataset_title, finding, judged_array, model_title, select_jobs, taught_nothing
+from eif_lab.figures.runs import data_title, finding, judged_array, model_title, select_jobs, taught_nothing
 from eif_lab.figures.style import BLACK, canvas, color_limit, finding_text, fit_name, show_array, wrap_title
 from eif_lab.results.job import JobResults
 
@@ -105,7 +105,7 @@ def draw_domain(axes: Axes, job: JobResults) -> None:
     axes.set_yticks(range(len(labels)), [f"{label}  {n}" for label, n in zip(labels, numbers)], fontsize=5.6)
     axes.set_xticks(range(len(labels)), numbers, fontsize=5.6, rotation=90)
     axes.tick_params(length=0)
-    title = wrap_title(f"{dataset_title(job)}, {model_title(job)}, {worlds} worlds")
+    title = wrap_title(f"{data_title(job)}, {model_title(job)}, {worlds} worlds")
     result = finding(job, "symmetry")
     if taught_nothing(job):
         title += f"\n{UNTAUGHT}"

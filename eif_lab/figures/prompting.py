@@ -21,7 +21,7 @@ from eif_lab.figures.panel import (
     limits_of,
     mark_good,
 )
-from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
+from eif_lab.figures.runs import CONTEXT, DOMAINS, finding, model_title, must_be_one_model, select_jobs, setting
 from eif_lab.figures.style import FILLINGS, GREY, HOW_LETTERS, MARKERS, METHODS, canvas, fit_words, order_names
 from eif_lab.results.job import JobResults
 
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 SHOWS = (
     "A row for each knowledge domain, a colour and a shape for each method; prompting moves no weight, the stimulus "
-    "stands before the probe. First panel: correlation of the square array of statements with its transpose (1: "
-    "symmetric; the further left, the more asymmetric). The others: the findings of the desiderata logic and negation "
-    "on clozes; further right is better. Bars are 95 % intervals (the jackknife over worlds); dashed lines are "
-    "thresholds. Filled: satisfied; grey: inconclusive; white: violated, with r: reversed (below the control), a: "
-    "absent (not above it), or s: short (above it, below the threshold). Of a finding that a domain does not have "
-    f"there is no mark. {HATCHED} {BEYOND}"
+    "stands before the probe. Jobs with the background in the context are left to the figure two-by-two. First panel: "
+    "correlation of the square array of statements with its transpose (1: symmetric; the further left, the more "
+    "asymmetric). The others: the findings of the desiderata logic and negation on clozes; further right is better. "
+    "Bars are 95 % intervals (the jackknife over worlds); dashed lines are thresholds. Filled: satisfied; grey: "
+    "inconclusive; white: violated, with r: reversed (below the control), a: absent (not above it), or s: short (above "
+    "it, below the threshold). Of a finding that a domain does not have there is no mark, and of a kind of array that "
+    f"was not measured no panel. {HATCHED} {BEYOND}"
 )
 PANELS = (
     ("statements", "symmetry", "correlation"),
@@ -81,19 +82,27 @@ class Judged(NamedTuple):
 
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
-    """The jobs on knowledge domains."""
-    return select_jobs(
+    """The jobs of one model on knowledge domains, with the background in the weights where there are such."""
+    fitting = select_jobs(
         jobs, "a job on a knowledge domain", lambda s: bool(s.view) and s.exact and s.perturbation == "include"
     )
+    must_be_one_model(fitting)
+    return [job for job in fitting if setting(job).background != CONTEXT] or fitting
 
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
     """A panel for each statistic."""
     domains = order_names([setting(job).dataset for job in jobs], DOMAINS)
     methods = order_names([setting(job).method for job in jobs], list(METHODS))
-    figure = canvas(11.0, 1.2 + 0.42 * len(domains) * 2)
-    grid = figure.subplots(2, 3, sharey=True)
-    for axes, (view, desideratum, statistic) in zip(grid.ravel(), PANELS):
+    views = {setting(job).view for job in jobs}
+    panels = [panel for panel in PANELS if panel[0] in views]
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = canvas(0.8 + 3.4 * columns, 1.2 + 0.55 * len(domains) * rows)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in grid.ravel()[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (view, desideratum, statistic) in zip(grid.ravel(), panels):
         of_view = [job for job in jobs if setting(job).view == view]
         draw_panel(axes, of_view, (desideratum, statistic), domains, methods)
     for axes in grid[:, 0]:

@@ -29,6 +29,12 @@ COORDINATES = ("relation", "stimulus_id", "probe_id")
 
 IMAGES = ("fashion_mnist", "mnist", "digits")
 
+RULE = "rule"
+"""The engine of a reference learner."""
+
+CONTEXT = "context"
+"""Of a background, that it stands before every probe."""
+
 TITLES = {"fashion_mnist": "FashionMNIST", "mnist": "MNIST"}
 
 
@@ -136,7 +142,7 @@ def require_fields(job: JobResults) -> None:
 
 
 def select_jobs(jobs: Sequence[JobResults], what: str, fits: Callable[[Setting], bool]) -> list[JobResults]:
-    """The jobs that fit.
+    """The jobs that fit; reference learners, which bound what a model does, are among them where there is no model.
 
     Args:
         jobs: To choose from.
@@ -149,7 +155,18 @@ def select_jobs(jobs: Sequence[JobResults], what: str, fits: Callable[[Setting],
     fitting = [job for job in jobs if fits(setting(job))]
     if not fitting:
         raise rule_error("results path", f"hold {what}", [job.manifest.name for job in jobs])
-    return fitting
+    return [job for job in fitting if setting(job).engine != RULE] or fitting
+
+
+def must_be_one_model(jobs: Sequence[JobResults]) -> None:
+    """Refuse jobs of several models, where a figure shows methods side by side and names one model above them.
+
+    Raises:
+        ConfigError: Their models.
+    """
+    models = list(dict.fromkeys(setting(job).model for job in jobs))
+    if len(models) > 1:
+        raise rule_error("results path", "hold jobs of one model", models, "Give the folders of one model at a time.")
 
 
 def judged_array(job: JobResults) -> xr.DataArray:
@@ -189,3 +206,8 @@ def dataset_title(job: JobResults) -> str:
     """The dataset's name as it is written."""
     name = setting(job).dataset
     return TITLES.get(name, fit_words(name))
+
+
+def data_title(job: JobResults) -> str:
+    """The dataset's name, and where the background is unless it is in the weights."""
+    return dataset_title(job) + (", background in the context" if setting(job).background == CONTEXT else "")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -15,7 +16,7 @@ from eif_lab.desiderata.statistics import effective_number
 from eif_lab.figures.panel import HATCHED, UNTAUGHT, hatch, mark_good
 from eif_lab.figures.runs import (
     IMAGES,
-    dataset_title,
+    data_title,
     finding,
     judged_array,
     model_title,
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
 SHOWS = (
     "Left: Lorenz curves: the share of a stimulus's |I| that the least moved probes have together, mean over stimuli. "
     "The diagonal is influence spread evenly, the dashed curve that of Gaussian noise; the further below, the fewer "
-    "probes are moved. Right: the effective number of probes moved, 1 / sum(p^2) with p = |I| / sum |I|, by stimulus "
-    "(box: quartiles; whiskers: 5th to 95th percentile), as a share of all probes; the diamond is the share that a "
-    "stimulus is related to, so that the right number moved would lie on it. Beside it how well |I| tells related "
-    "probes from the stimulus's own foils, or its class from others (average precision above chance), with its 95 % "
+    "probes are moved. Right, after the look of a job's curve: the effective number of probes moved, 1 / sum(p^2) with "
+    "p = |I| / sum |I|, by stimulus (box: quartiles; whiskers: 5th to 95th percentile), as a share of all probes; the "
+    "diamond is the share that a stimulus is related to, so that the right number moved would lie on it. Beside it how "
+    "well |I| tells related probes from the stimulus's own foils, or its class from others (average precision above "
+    "chance), with its 95 % "
     f"interval and the sparsity desideratum's verdict. {HATCHED}"
 )
 POINTS = 101
@@ -53,15 +55,21 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
     """Lorenz curves of images and of texts, and the effective number of each dataset."""
-    figure = canvas(11.0, 3.4)
+    figure = canvas(11.0, max(3.4, 0.9 + 0.34 * len(jobs)))
+    looks = {job.path: line_look(number) | {"markersize": 3} for number, job in enumerate(jobs)}
     images = [job for job in jobs if setting(job).dataset in IMAGES]
     texts = [job for job in jobs if job not in images]
     groups = [group for group in (images, texts) if group]
     *curves, numbers = figure.subplots(1, len(groups) + 1, width_ratios=[1] * len(groups) + [1.6])
     for axes, group in zip(curves, groups):
-        draw_lorenz(axes, group)
-    draw_numbers(numbers, jobs)
+        draw_lorenz(axes, group, looks)
+    draw_numbers(numbers, jobs, looks)
     return figure
+
+
+def row_title(job: JobResults) -> str:
+    """The data, where the background is in the context, and whether nothing was taught."""
+    return ",\n".join([*data_title(job).split(", "), *([UNTAUGHT] if taught_nothing(job) else [])])
 
 
 def moving_rows(job: JobResults) -> xr.DataArray:
@@ -97,15 +105,14 @@ def gaussian_lorenz(at: Float[np.ndarray, " points"]) -> Float[np.ndarray, " poi
     return 1 - np.exp(-(special.ndtri((1 + at) / 2) ** 2) / 2)
 
 
-def draw_lorenz(axes: Axes, jobs: Sequence[JobResults]) -> None:
-    """The curves of a group of datasets."""
+def draw_lorenz(axes: Axes, jobs: Sequence[JobResults], looks: Mapping[Path, Mapping[str, Any]]) -> None:
+    """The curves of a group of datasets, of each job in its look."""
     at = np.linspace(0, 1, POINTS)
     axes.plot(at, at, color=GREY, linewidth=0.8, label="spread evenly")
     axes.plot(at, gaussian_lorenz(at), color=GREY, linewidth=0.8, linestyle="--", label="Gaussian noise")
     for number, job in enumerate(jobs):
-        label = f"{dataset_title(job)}, {UNTAUGHT}" if taught_nothing(job) else dataset_title(job)
-        look = line_look(number) | {"markevery": (number * POINTS // 20, POINTS // 5), "markersize": 3}
-        axes.plot(at, lorenz(moving_rows(job).values, at), label=label, **look)
+        places = number * POINTS // 20 % (POINTS // 5), POINTS // 5
+        axes.plot(at, lorenz(moving_rows(job).values, at), markevery=places, **looks[job.path])
     mark_good(axes, "sparser ↓")
     axes.set_aspect("equal")
     axes.set_xlabel("share of the probes, least moved first")
@@ -114,8 +121,8 @@ def draw_lorenz(axes: Axes, jobs: Sequence[JobResults]) -> None:
     axes.legend(loc="upper left", fontsize=5.8, labelspacing=0.15, handlelength=1.4, borderaxespad=0)
 
 
-def draw_numbers(axes: Axes, jobs: Sequence[JobResults]) -> None:
-    """The effective number of probes moved, a row for each dataset."""
+def draw_numbers(axes: Axes, jobs: Sequence[JobResults], looks: Mapping[Path, Mapping[str, Any]]) -> None:
+    """The effective number of probes moved, a row for each job, after the look of its curve."""
     arrays = [moving_rows(job) for job in jobs]
     shares = [[effective_number(row) / len(row) for row in read_cells(array)] for array in arrays]
     places = list(range(len(jobs)))
@@ -131,18 +138,18 @@ def draw_numbers(axes: Axes, jobs: Sequence[JobResults]) -> None:
         label="related probes",
     )
     for place, job in zip(places, jobs):
+        beside = axes.get_yaxis_transform()
+        axes.plot([-0.06, -0.03, 0.0], [place] * 3, markevery=[1], transform=beside, clip_on=False, **looks[job.path])
         if taught_nothing(job):
             hatch(axes, place - 0.45, place + 0.45)
         result = finding(job, "sparsity")
         if result is not None:
-            axes.text(
-                1.03, place, finding_text(result), fontsize=6.5, va="center", transform=axes.get_yaxis_transform()
-            )
+            axes.text(1.03, place, finding_text(result), fontsize=6.5, va="center", transform=beside)
     axes.text(1.03, 1.0, "average precision, above chance", fontsize=6.5, va="bottom", transform=axes.transAxes)
-    titles = [f"{dataset_title(job)}\n{UNTAUGHT}" if taught_nothing(job) else dataset_title(job) for job in jobs]
-    axes.set_yticks(places, titles)
+    axes.set_yticks(places, [row_title(job) for job in jobs])
+    axes.tick_params(axis="y", length=0, pad=26)
     mark_good(axes, "good: on the diamond")
     axes.set_ylim(len(jobs) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.set_xlabel("effective number of probes moved, as a share of all")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.12))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)

@@ -12,7 +12,7 @@ from eif_lab.data.worlds import domains
 from eif_lab.figures.bounding import of_learners
 from eif_lab.figures.panel import BEYOND, HATCHED, hatched_handles, mark_good
 from eif_lab.figures.prompting import ROW, Judged, draw_findings, finding_limits, legend
-from eif_lab.figures.runs import DOMAINS, finding, model_title, select_jobs, setting
+from eif_lab.figures.runs import CONTEXT, DOMAINS, finding, model_title, must_be_one_model, select_jobs, setting
 from eif_lab.figures.style import BLACK, GREY, METHODS, canvas, fit_words, order_names
 from eif_lab.results.bounds import LEARNERS
 from eif_lab.results.job import JobResults
@@ -33,19 +33,21 @@ SHOWS = (
     "background in the weights and high with it in the context, the background was not at hand; where it is low in "
     f"the left column and high in the right one, the stimulus was learnt, and not used. {BEYOND}"
 )
-BACKGROUNDS = {("taught", "known"): "background in weights", ("context",): "background in the context"}
+BACKGROUNDS = {("taught", "known"): "background in weights", (CONTEXT,): "background in the context"}
 STIMULI = {False: "stimulus in weights", True: "stimulus in the context"}
 LEARNER_MARKS = {"perfect": "2", "bag_of_words": "x"}
 
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
-    """The jobs on clozes of domains that have a background."""
+    """The jobs of one model on clozes of domains that have a background."""
     without = {domain().name for domain in domains.DOMAINS if not any(domain.settled(1))}
-    return select_jobs(
+    fitting = select_jobs(
         jobs,
         "a job on a knowledge domain with a background",
         lambda s: s.view == "probes" and s.dataset not in without and s.exact and s.perturbation == "include",
     )
+    must_be_one_model(fitting)
+    return fitting
 
 
 def draw(jobs: Sequence[JobResults]) -> Figure:

@@ -427,7 +427,8 @@ def test_gaussian_lorenz_curve_is_that_of_many_normal_numbers():
 
 def test_effective_numbers_are_those_of_the_stored_arrays(runs, figures):
     axes = next(axes for axes in figures["sparsity"].axes if axes.get_xlabel().startswith("effective"))
-    medians = [line for line in axes.get_lines() if line.get_color() == sparsity.BLUE]
+    drawn = [line for line in axes.get_lines() if line.get_color() == sparsity.BLUE]
+    medians = [line for line in drawn if line.get_marker() in ("None", "")]
     for line, job in zip(medians, jobs_of(runs, "sparsity"), strict=True):
         array = sparsity.moving_rows(job)
         size = np.abs(array.values)
@@ -497,6 +498,26 @@ def test_two_by_two_leaves_out_domains_without_a_background(tmp_path, make_job):
     make_job(tmp_path / "0", task, moved(task, LOGICAL), **fields)
     with pytest.raises(ConfigError, match="must hold a job on a knowledge domain with a background"):
         two_by_two.select(find_jobs([tmp_path]))
+
+
+def test_a_reference_learner_is_not_drawn_as_a_method_of_the_model_beside_it(tmp_path, make_job):
+    task = knowledge("implication")
+    fields = {"dataset": "implication", "view": "probes", "background": "taught"}
+    make_job(tmp_path / "model", task, moved(task, LOGICAL), model="phi3-tiny", **fields)
+    make_job(tmp_path / "learner", task, moved(task, LOGICAL), model="perfect", engine="rule", **fields)
+    for figure in (two_by_two, prompting, sparsity, distance):
+        assert [setting(job).model for job in figure.select(find_jobs([tmp_path]))] == ["phi3-tiny"]
+        assert [setting(job).model for job in figure.select(find_jobs([tmp_path / "learner"]))] == ["perfect"]
+
+
+def test_methods_of_two_models_are_not_drawn_as_those_of_one(tmp_path, make_job):
+    task = knowledge("implication")
+    for model in ("phi3-tiny", "SmolLM2-135M"):
+        fields = {"dataset": "implication", "view": "probes", "background": "taught"}
+        make_job(tmp_path / model, task, moved(task, LOGICAL), model=model, **fields)
+    for figure in (two_by_two, prompting):
+        with pytest.raises(ConfigError, match="results path must hold jobs of one model, got .*SmolLM2.*phi3-tiny"):
+            figure.select(find_jobs([tmp_path]))
 
 
 def test_strength_is_drawn_where_it_was_asked_for_and_hollow_where_it_was_not_reached(runs, figures):
