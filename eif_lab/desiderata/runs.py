@@ -1,18 +1,19 @@
 """Verdicts over runs: trainings on the same samples that differ in all that is random.
 
-A run draws the base model, what the method adds to it, and the order of batches. The units (worlds, classes, stimuli) of
-one run vary, and so do the runs; a verdict over runs is to hold for other units and for other runs. Its effect is the
-mean over runs. On either side of it the half-width of the units, the root of the mean square of each run's own, and
-Student's over the runs' effects are added in squares: MOVER, the method of variance estimates recovery. All runs have the
-same units, so that averaging over runs takes nothing off the units' half-width; where runs also differ from unit to
+A run draws the base model, what the method adds to it, and the order of batches. The units (worlds, classes, stimuli)
+of one run vary, and so do the runs; a verdict over runs is to hold for other units and for other runs. Its effect is
+the mean over runs. On either side of it the half-width of the units, the root of the mean square of each run's own, and
+Student's over the runs' effects are added in squares: MOVER, the method of variance estimates recovery. All runs have
+the same units, so that averaging over runs takes nothing off the units' half-width; where runs also differ from unit to
 unit, that part is counted twice, and the interval is wider than it need be, never narrower.
 
-The p-values go with the interval: the standard error towards the bar is the half-width of that side over the t quantile,
-with degrees of freedom by Welch and Satterthwaite.
+The p-values go with the interval: the standard error towards the bar is the half-width of that side over the t
+quantile, with degrees of freedom by Welch and Satterthwaite.
 
-Source: Zou and Donner (2008), Construction of confidence limits about effect measures, Statistics in Medicine 27; Donner
-and Zou (2012), Closed-form confidence intervals for functions of the normal mean and standard deviation, Statistical
-Methods in Medical Research 21; Satterthwaite (1946), An approximate distribution of estimates of variance components.
+Source: Zou and Donner (2008), Construction of confidence limits about effect measures, Statistics in Medicine 27;
+Donner and Zou (2012), Closed-form confidence intervals for functions of the normal mean and standard deviation,
+Statistical Methods in Medical Research 21; Satterthwaite (1946), An approximate distribution of estimates of variance
+components.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ log = logging.getLogger(__name__)
 
 
 def of_every_run(runs: Sequence[Mapping[str, Verdict]]) -> list[list[Verdict]]:
-    """The verdicts that every run has, those of a desideratum together; what only some runs have is left out, and logged.
+    """The verdicts that every run has, those of a desideratum together; what only some runs have is left out, and
+    logged.
 
     Args:
         runs: Of each run the verdicts by name.

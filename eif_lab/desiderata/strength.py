@@ -36,8 +36,8 @@ def strength_of(influence: xr.DataArray, readout: str, confidence: float = 0.95)
     The strength of a stimulus is the mean over the clozes that it states of influence less control. Stimuli of one
     world are averaged first, and the worlds are the units. Images count one by one: each is learnt by an update of its
     own, and classes matter only to what is compared between images. Of several seeds it is the mean
-    (`eif_lab.desiderata.runs`), of several steps the last is taken; where noise was added, the clean samples. A stimulus
-    that diverged, or states none of the probes, is left out.
+    (`eif_lab.desiderata.runs`), of several steps the last is taken; where noise was added, the clean samples. A
+    stimulus that diverged, or states none of the probes, is left out.
 
     Args:
         influence: An array with the coordinates of a job.

@@ -53,7 +53,8 @@ VERDICT_COLUMNS = {
     "run_share": NUMBER,
 }
 ADDED = (
-    "how", "p_violated", "explanation", "finding_p_violated", "chance", "finding_how", "confidence", "runs", "run_share",
+    "how", "p_violated", "explanation", "finding_p_violated", "chance", "finding_how",
+    "confidence", "runs", "run_share",
 )  # fmt: skip
 """Columns that rows stored before there were two p-values, or verdicts over runs, lack."""
 
