@@ -343,7 +343,8 @@ def print_seeds(table: pd.DataFrame, console: Console | None = None) -> None:
     rows.add_column("violated", overflow="fold")
     draws = table.groupby("job")["data_seed"].nunique(dropna=False)
     for row in table.to_dict("records"):
-        job = f"{row['job']} data_seed={row['data_seed']}" if draws[row["job"]] > 1 else row["job"]
+        of_one_draw = draws[row["job"]] > 1 and not pd.isna(row["data_seed"])
+        job = f"{row['job']} data_seed={row['data_seed']}" if of_one_draw else row["job"]
         mark = f"{marks[row['verdict']]} " if row["verdict"] and row["finding"] == 0 else ""
         finding = f"{mark}{spaced(row['desideratum'])}: {spaced(row['statistic'])} > {row['threshold']:g}"
         within = Text(interval_text(row["low"], row["high"], 2))

@@ -135,8 +135,9 @@ def intraclass_correlation(
     def share(logarithm: float) -> float:
         return float(1 - runs / (np.expm1(logarithm) + runs))
 
-    if count < 3:
-        return share(float(log_ratio(np.ones((1, count)))[0])), float("nan"), float("nan")
+    whole = float(log_ratio(np.ones((1, count)))[0])
+    if count < 3 or not np.isfinite(whole):
+        return share(whole), float("nan"), float("nan")
     estimate = jackknife(log_ratio, count)
     low, high = estimate.interval(confidence)
     return share(estimate.value), share(low), share(high)

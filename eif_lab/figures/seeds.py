@@ -42,9 +42,9 @@ SHOWS = (
     "corner: the sample's share of the variance between cells, ICC(1), with its 95 % interval, over all cells and over "
     "those of each relation; and how much larger the spread is without pairing, when the runs with and without the "
     "sample are different ones (median over cells). Below, the headline of each desideratum: small marks are single "
-    "runs, the large one is the mean over runs with its 95 % interval, which holds the spread of units (worlds, classes) "
-    "and of runs, with the verdict over all runs; the number beside it is the runs' share of its variance. The bar is "
-    f"dashed. {HATCHED} {BEYOND}"
+    "runs, the large one is the mean over runs with its 95 % interval, which holds the spread of units (worlds, "
+    "classes) and of runs, with the verdict over all runs; the number beside it is the runs' share of its variance. "
+    f"The bar is dashed. {HATCHED} {BEYOND}"
 )
 MOST = 4
 """Panels side by side above, and groups below."""
@@ -163,7 +163,9 @@ def draw_desideratum(
             taught.append(marks[-1])
         for effect in effects_of(runs, name):
             marks.append(Mark(effect, np.nan, np.nan, place + 0.2, {"marker": "|", "color": GREY, "label": "a run"}))
-        axes.text(1.02, place, f"{one.run_share:.0%}", fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
+        if np.isfinite(one.run_share):
+            share = f"{one.run_share:.0%}"
+            axes.text(1.02, place, share, fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
     for bar in dict.fromkeys(bars):
         axes.axvline(bar, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
     draw_marks(axes, marks, limits_of(taught or marks, [0.0, *bars]))

@@ -56,14 +56,12 @@ def test_the_samples_share_is_that_of_one_way_analysis_of_variance():
 
 @pytest.mark.parametrize(("sample", "run", "share"), [(1.0, 1.0, 0.5), (2.0, 1.0, 0.8), (0.0, 1.0, 0.0)])
 def test_the_interval_holds_the_known_share(sample, run, share):
-    held = 0
-    for seed in range(40):
-        array = runs_on(worlds(0), sample, run, seed)
-        units = np.unique(array.stimulus_world, return_inverse=True)[1]
-        rows = np.repeat(units, array.sizes["probe"])
-        value, low, high = intraclass_correlation(array.values.reshape(RUNS, -1), rows)
+    random, units, held = np.random.default_rng(0), np.repeat(np.arange(8), 20), 0
+    for _ in range(40):
+        values = sample * random.normal(size=len(units)) + run * random.normal(size=(RUNS, len(units)))
+        value, low, high = intraclass_correlation(values, units)
         held += low <= share <= high
-        assert abs(value - share) < 0.15
+        assert abs(value - share) < 0.25
     assert held >= 33  # of 40 at 95 %: one more misses in one of 10,000 cases
 
 

@@ -50,6 +50,7 @@ def make_job():
                 "seed": fields["seed"],
                 "data_seed": fields.get("data_seed", fields["seed"]),
                 "dataset": dataset,
+                "method": {"name": method},
                 "perturbation": {"noise": fields["noise"] or None, "levels": fields["levels"]},
             },
             "seeds": [0],
