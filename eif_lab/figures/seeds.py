@@ -27,7 +27,18 @@ from eif_lab.figures.panel import (
     mark_good,
 )
 from eif_lab.figures.runs import dataset_title, model_title, setting, taught_nothing
-from eif_lab.figures.style import COLOURS, GREY, HOW_MARKS, SHAPES, VERDICTS, canvas, fit_name, fit_words, log_scale
+from eif_lab.figures.style import (
+    COLOURS,
+    GREY,
+    HOW_MARKS,
+    SHAPES,
+    VERDICTS,
+    canvas,
+    fit_name,
+    fit_words,
+    log_scale,
+    order_names,
+)
 from eif_lab.results.job import JobResults
 from eif_lab.results.seeds import by_draw, over_seeds, same_but_for_seeds, verdicts_over_runs
 
@@ -38,8 +49,8 @@ if TYPE_CHECKING:
 SHOWS = (
     "Several runs of training on the same samples: base model, what the method draws and the order of batches differ. "
     "Above, each cell of the array, a stimulus and a probe: the spread of its influence over runs against the size of "
-    "its mean. On the dashed line the two are equal: above it a single run does not tell the cell's sign. In a panel's "
-    "corner: the sample's share of the variance between cells, ICC(1), with its 95 % interval, over all cells and over "
+    "its mean. On the dashed line the two are equal: above it a single run does not tell the cell's sign. Beside a "
+    "panel: the sample's share of the variance between cells, ICC(1), with its 95 % interval, over all cells and over "
     "those of each relation; and how much larger the spread is without pairing, when the runs with and without the "
     "sample are different ones (median over cells). Below, the headline of each desideratum: small marks are single "
     "runs, the large one is the mean over runs with its 95 % interval, which holds the spread of units (worlds, "
@@ -122,10 +133,8 @@ def draw_cells(axes: Axes, array: xr.DataArray) -> None:
             look = {"color": COLOURS[place], "marker": SHAPES[place], "s": 5, "linewidths": 0, "rasterized": True}
             axes.scatter(size[cells], spread[cells], alpha=0.5, zorder=2 - cells.mean(), label=fit_words(name), **look)
     axes.plot(limits, limits, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
-    axes.text(
-        0.02, 0.98, shares_text(noise), transform=axes.transAxes, fontsize=5.8, va="top", linespacing=1.3,
-        bbox={"facecolor": "white", "linewidth": 0, "pad": 0.6, "alpha": 0.8},
-    )  # fmt: skip
+    axes.set_aspect("equal")
+    axes.text(1.03, 0.98, shares_text(noise), transform=axes.transAxes, fontsize=5.8, va="top", linespacing=1.3)
     axes.set_xlabel(f"|mean influence| ({array.attrs.get('unit', 'nat')})")
     mark_good(axes, "steadier ↓")
 
@@ -133,14 +142,14 @@ def draw_cells(axes: Axes, array: xr.DataArray) -> None:
 def shares_text(noise: xr.Dataset) -> str:
     """The sample's share by relation, and what pairing takes out."""
     lines = ["the sample's share"]
-    for name in noise["of"].values.tolist():
+    for name in order_names(noise["of"].values.tolist(), [EVERY, *RELATIONS]):
         row = noise.sel(of=name)
         lines.append(f"{'all cells' if name == EVERY else name} {row.icc:.2f} [{row.icc_low:.2f}, {row.icc_high:.2f}]")
     if "unpaired_sd" in noise:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = (noise["unpaired_sd"] / noise["sd"]).values
         ratio = ratio[np.isfinite(ratio)]
-        lines += [f"unpaired spread {np.median(ratio):.2g} times as large"] if ratio.size else []
+        lines += ["", f"unpaired: {np.median(ratio):.2g} times the spread"] if ratio.size else []
     return "\n".join(lines)
 
 
