@@ -350,8 +350,8 @@ def print_seeds(table: pd.DataFrame, console: Console | None = None) -> None:
         within = Text(interval_text(row["low"], row["high"], 2))
         share = "-" if math.isnan(row["run_share"]) else f"{row['run_share']:.0%}"
         counts = (str(row[name]) for name in VERDICTS)
-        numbers = (str(row["seeds"]), f"{row['mean']:.2g}", within, share, *counts)
-        rows.add_row(Text(job), finding, *numbers, row["how"])
+        mean = f"{row['mean']:.2g}"
+        rows.add_row(Text(job), finding, str(row["seeds"]), mean, within, share, *counts, row["how"])
     console.print(rows)
     console.print(Text("over seeds: mean effect, 95 % interval, and how many seeds gave each verdict by themselves"))
     if (table["verdict"] != "").any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -86,7 +86,8 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     names = [name for name in DESIDERATA if any(name in each for each in verdicts)]
     columns = max(len(groups), len(names))
     figure = canvas(1.4 + 2.2 * columns, 3.1 + 0.9 + 0.55 * len(groups))
-    above, below = figure.subfigures(2, 1, height_ratios=[3.1, 0.9 + 0.55 * len(groups)])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[3.1, 0.9 + 0.55 * len(groups)])
+    above, below = parts
     panels = above.subplots(1, len(groups), squeeze=False)[0]
     for axes, runs in zip(panels, groups):
         draw_cells(axes, over_seeds(runs))
@@ -130,7 +131,13 @@ def draw_cells(axes: Axes, array: xr.DataArray) -> None:
     for place, name in enumerate(RELATIONS):
         cells = inside & (relation == name)
         if cells.any():
-            look = {"color": COLOURS[place], "marker": SHAPES[place], "s": 5, "linewidths": 0, "rasterized": True}
+            look: dict[str, Any] = {
+                "color": COLOURS[place],
+                "marker": SHAPES[place],
+                "s": 5,
+                "linewidths": 0,
+                "rasterized": True,
+            }
             axes.scatter(size[cells], spread[cells], alpha=0.5, zorder=2 - cells.mean(), label=fit_words(name), **look)
     axes.plot(limits, limits, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
     axes.set_aspect("equal")
