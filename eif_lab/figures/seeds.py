@@ -54,8 +54,8 @@ SHOWS = (
     "those of each relation; and how much larger the spread is without pairing, when the runs with and without the "
     "sample are different ones (median over cells). Below, the headline of each desideratum: small marks are single "
     "runs, the large one is the mean over runs with its 95 % interval, which holds the spread of units (worlds, "
-    "classes) and of runs, with the verdict over all runs; the number beside it is the runs' share of its variance. "
-    f"The bar is dashed. {HATCHED} {BEYOND}"
+    "classes) and of runs, with the verdict over all runs, uncorrected; the number beside it is the runs' share of its "
+    f"variance. The bar is dashed. {HATCHED} {BEYOND}"
 )
 MOST = 4
 """Panels side by side above, and groups below."""
@@ -156,7 +156,7 @@ def shares_text(noise: xr.Dataset) -> str:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = (noise["unpaired_sd"] / noise["sd"]).values
         ratio = ratio[np.isfinite(ratio)]
-        lines += ["", f"unpaired: {np.median(ratio):.2g} times the spread"] if ratio.size else []
+        lines += ["", f"unpaired: {float(np.median(ratio)):,.1f} times the spread"] if ratio.size else []
     return "\n".join(lines)
 
 
@@ -186,7 +186,8 @@ def draw_desideratum(
         axes.axvline(bar, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
     draw_marks(axes, marks, limits_of(taught or marks, [0.0, *bars]))
     mark_good(axes)
-    axes.set_xlabel("\n".join(fit_name(statistic_text(one)) for one in dict.fromkeys(statistics)))
+    names = [line for one in dict.fromkeys(statistics) for line in statistic_text(one).replace(", ", ",\n").split("\n")]
+    axes.set_xlabel("\n".join(map(fit_name, names)))
     axes.tick_params(axis="y", length=0)
 
 
