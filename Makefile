@@ -199,10 +199,12 @@ SHOWN_statements := experiment=figure_statements dataset=ontology,implication,ne
 SHOWN_knowledge := experiment=figure_knowledge dataset=ontology,implication,negation method=full,prompt
 SHOWN_strength := experiment=figure_strength dataset=ontology,implication update.strength=0.1,1,10
 SHOWN_steps := experiment=figure_steps dataset=ontology,implication update.steps=1,10
+SHOWN_seeds := experiment=figure_seeds dataset.stimuli=60 dataset.probes=60 model.training.steps=200
 SHOWN_sweep := model=cnn,phi3 method=lora,full tracker=none
 
 PICTURE_RUNS := symmetry:images distance:images sparsity:images asymmetry:asymmetry noise:noise first-order:rates \
-	domains:learners prompting:statements prompting:knowledge strength:strength strength:steps methods:sweep
+	domains:learners prompting:statements prompting:knowledge strength:strength strength:steps methods:sweep \
+	seeds:seeds
 DRAWN := $(sort $(foreach pair,$(PICTURE_RUNS),$(firstword $(subst :, ,$(pair)))))
 
 # Of pages: the results that each shows, and its part of the screen.

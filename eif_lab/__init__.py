@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eif_lab.data.sets import draw_sets
     from eif_lab.desiderata.evaluation import judge
+    from eif_lab.desiderata.training_noise import training_noise
     from eif_lab.figures.array import plot_array
     from eif_lab.figures.forest import plot_forest
     from eif_lab.influence.array import annotate
@@ -35,6 +36,7 @@ __all__ = [
     "open_results",
     "plot_array",
     "plot_forest",
+    "training_noise",
 ]
 
 _MODULES = {
@@ -51,6 +53,7 @@ _MODULES = {
     "open_results": "eif_lab.results.sweep",
     "plot_array": "eif_lab.figures.array",
     "plot_forest": "eif_lab.figures.forest",
+    "training_noise": "eif_lab.desiderata.training_noise",
 }
 
 

@@ -22,6 +22,7 @@ FIGURES = (
     "strength",
     "methods",
     "first-order",
+    "seeds",
 )
 
 

@@ -83,7 +83,9 @@ class Desideratum(Options):
         estimate = (pair_jackknife if pairs else jackknife)(weighted, units)
         low, high = estimate.interval(self.confidence)
         p_value, p_violated = self.p_values(estimate, units, threshold)
-        return Finding(statistic, estimate.value, low, high, p_value, units, unit, threshold, p_violated, chance)
+        return Finding(
+            statistic, estimate.value, low, high, p_value, units, unit, threshold, p_violated, chance, self.confidence
+        )
 
     def correlation(
         self, statistic: str, weighted: Weighted, units: int, unit: str, threshold: float, *, scale: statistics.Scale
@@ -130,7 +132,9 @@ class Desideratum(Options):
         low, high = fieller_interval(numerator, denominator, self.confidence)
         p_value, p_violated = self.p_values(beyond, n, 0.0)
         effect = float(divide(numerator.sum(), denominator.sum()))
-        return Finding(statistic, effect, low, high, p_value, n, unit, threshold, p_violated)
+        return Finding(
+            statistic, effect, low, high, p_value, n, unit, threshold, p_violated, confidence=self.confidence
+        )
 
     def p_values(self, estimate: Estimate, units: int, threshold: float) -> tuple[float, float]:
         """Both p-values against the threshold; NaN with fewer than ``least_units``."""

@@ -13,7 +13,8 @@ from scipy import stats
 
 from eif_lab.configs import named_choice, names
 from eif_lab.desiderata.desideratum import Desideratum
-from eif_lab.desiderata.selection import prepare, require, select_readout, texts
+from eif_lab.desiderata.runs import of_every_run, over_runs
+from eif_lab.desiderata.selection import each_run, prepare, require, select_readout, texts
 from eif_lab.desiderata.strength import NOT_ABOVE_ZERO, NOTHING_TAUGHT, strength_of
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.errors import NotApplicable, must_be, one_seed, rule_error, unknown_name
@@ -44,7 +45,8 @@ def judge(
 
     Args:
         influence: Dims (stimulus, probe), and any of seed, step and readout, with the coordinates of `annotate`. The
-            first seed and the last step are judged.
+            last step is judged. Several seeds of the same samples are runs, each of which is judged, and the verdicts
+            are those over all of them (`eif_lab.desiderata.runs`).
         desiderata: By name, as in ``conf/desideratum``, or as instances; all of them where None. One that does not
             apply is left out, which is logged.
         readout: The readout judged; the first where None.
@@ -55,7 +57,8 @@ def judge(
         and their ``note`` says why.
 
     Raises:
-        ConfigError: There is no such desideratum or readout, or the array is not one of `annotate`.
+        ConfigError: There is no such desideratum or readout, the array is not one of `annotate`, or its seeds are of
+            other samples.
         NotApplicable: The array lacks what every desideratum needs: it is finite for no stimulus, does not vary, or has
             no relations.
 
@@ -85,11 +88,20 @@ def judge(
     )
     first = str(np.atleast_1d(influence["readout"].values)[0]) if "readout" in influence.coords else ""
     judged = readout or first
-    prepare(select_readout(influence, judged))  # what nothing can be said of, no desideratum need be asked about
-    verdicts, reasons = evaluate_all(influence, chosen, seed, judged)
+    runs = [judge_run(run, chosen, seed, judged) for run in each_run(influence)]
+    return [over_runs(each) for each in of_every_run(runs)]
+
+
+def judge_run(
+    influence: xr.DataArray, desiderata: Mapping[str, Desideratum], seed: int, readout: str
+) -> dict[str, Verdict]:
+    """The verdicts on one run, by name; the reasons of desiderata that do not apply are logged."""
+    prepare(select_readout(influence, readout))  # what nothing can be said of, no desideratum need be asked about
+    verdicts, reasons = evaluate_all(influence, desiderata, seed, readout)
     for name, reason in reasons.items():
         log.info("%s does not apply: %s", name, reason)
-    return withhold_if_untaught(verdicts, strength_of(influence, judged))
+    judged = withhold_if_untaught(verdicts, strength_of(influence, readout))
+    return {verdict.desideratum: verdict for verdict in judged}
 
 
 def must_be_numbers(influence: xr.DataArray) -> None:

@@ -9,10 +9,13 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from eif_lab.data.contrast import SIGNS
-from eif_lab.errors import NotApplicable, unknown_name
+from eif_lab.errors import NotApplicable, rule_error, unknown_name
 
 CONSTANT = 1e-12
 """An array whose cells differ by less than this fraction of its largest one says nothing."""
+
+OF_SAMPLES = ("stimulus_id", "probe_id", "relation")
+"""Coordinates that tell the samples."""
 
 
 def select_readout(influence: xr.DataArray, readout: str) -> xr.DataArray:
@@ -29,6 +32,23 @@ def select_readout(influence: xr.DataArray, readout: str) -> xr.DataArray:
     if "seed" in influence.dims:
         influence = influence.isel(seed=0)
     return influence.isel(step=-1) if "step" in influence.dims else influence
+
+
+def each_run(influence: xr.DataArray) -> list[xr.DataArray]:
+    """The arrays of single seeds, which are runs of training on the same samples.
+
+    Raises:
+        ConfigError: The seeds are of other samples, so that they are not runs of one array.
+    """
+    seeds = influence.sizes.get("seed", 1)
+    if seeds == 1:
+        return [influence]
+    drawn = np.unique(influence["data_seed"].values) if "data_seed" in influence.coords else ()
+    if len(drawn) > 1 or any("seed" in influence[name].dims for name in OF_SAMPLES if name in influence.coords):
+        rule = "be about the same samples for every seed"
+        hint = "Try data_seed=0 with several seeds, or influence.isel(seed=[0]) for one of them."
+        raise rule_error("influence", rule, f"other ones in {seeds} seeds", hint)
+    return [influence.isel(seed=[place]) for place in range(seeds)]
 
 
 def prepare(influence: xr.DataArray) -> xr.DataArray:

@@ -103,7 +103,7 @@ class Estimate(NamedTuple):
 
     value: float
     error: float
-    freedom: int
+    freedom: float
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """The ends of the t interval."""

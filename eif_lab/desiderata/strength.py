@@ -9,9 +9,11 @@ import xarray as xr
 from jaxtyping import Float
 
 from eif_lab.data.contrast import Foils, strength_weights
+from eif_lab.desiderata.runs import finding_over_runs
 from eif_lab.desiderata.selection import (
     clean,
     clusters,
+    each_run,
     foils,
     same_sample,
     select_readout,
@@ -33,24 +35,27 @@ def strength_of(influence: xr.DataArray, readout: str, confidence: float = 0.95)
 
     The strength of a stimulus is the mean over the clozes that it states of influence less control. Stimuli of one
     world are averaged first, and the worlds are the units. Images count one by one: each is learnt by an update of its
-    own, and classes matter only to what is compared between images. Of several seeds the
-    first is taken, of several steps the last; where noise was added, the clean samples. A stimulus that diverged, or
-    states none of the probes, is left out.
+    own, and classes matter only to what is compared between images. Of several seeds it is the mean
+    (`eif_lab.desiderata.runs`), of several steps the last is taken; where noise was added, the clean samples. A
+    stimulus that diverged, or states none of the probes, is left out.
 
     Args:
         influence: An array with the coordinates of a job.
         readout: The readout judged, in whose unit the strength is.
         confidence: Two-sided level of the interval.
+
+    Raises:
+        ConfigError: Its seeds are of other samples.
     """
-    array = _selected(influence, readout)
-    return _mean_above_zero("strength", array, foils(array), confidence)
+    arrays = [_selected(one, readout) for one in each_run(influence)]
+    return finding_over_runs([_mean_above_zero("strength", array, foils(array), confidence) for array in arrays])
 
 
 def direct_influence(influence: xr.DataArray, readout: str, confidence: float = 0.95) -> Finding:
     """The mean influence of a stimulus on itself, from which nothing is subtracted: much of it may be due to its form.
 
     A stimulus that is not among the probes, such as a passage too long to be one, counts with the mean of the probes
-    that it states. For all else see `strength_of`.
+    that it states, and of several seeds the first. For all else see `strength_of`.
     """
     return _mean_above_zero("direct_influence", _selected(influence, readout), {}, confidence)
 
@@ -81,8 +86,11 @@ def _mean_above_zero(statistic: str, array: xr.DataArray, columns: Foils, confid
     means = group_means(values[finite], index[finite], int(index.max(initial=-1)) + 1)
     means = means[np.isfinite(means)]
     if len(means) < 2:
-        return Finding(statistic, math.nan, math.nan, math.nan, math.nan, len(means), unit, 0.0)
+        nothing = (math.nan,) * 4
+        return Finding(statistic, *nothing, len(means), unit, 0.0, confidence=confidence)
     estimate = jackknife(lambda counts: divide(counts @ means, counts.sum(axis=1)), len(means))
     low, high = estimate.interval(confidence)
     p_value, p_violated = estimate.p_values(0.0)
-    return Finding(statistic, estimate.value, low, high, p_value, len(means), unit, 0.0, p_violated)
+    return Finding(
+        statistic, estimate.value, low, high, p_value, len(means), unit, 0.0, p_violated, confidence=confidence
+    )

@@ -28,6 +28,9 @@ class Finding:
         threshold: The bar.
         p_violated: One-sided, against an effect at or above the threshold: small where the claim fails.
         chance: What the statistic is where the claim has nothing to do with the array.
+        confidence: Two-sided level of the interval.
+        runs: How many trainings it is the mean of (`eif_lab.desiderata.runs`).
+        run_share: Of several runs, their share of the effect's variance; the rest is that of the units.
     """
 
     statistic: str
@@ -40,6 +43,14 @@ class Finding:
     threshold: float
     p_violated: float = math.nan
     chance: float = 0.0
+    confidence: float = 0.95
+    runs: int = 1
+    run_share: float = math.nan
+
+    @property
+    def sample(self) -> str:
+        """What it was found on: ``20 worlds``, or ``20 worlds, 5 runs``."""
+        return f"{self.n} {self.unit}" + (f", {self.runs} runs" if self.runs > 1 else "")
 
     def verdict(self, alpha: float, p_value: float | None = None, p_violated: float | None = None) -> str:
         """``satisfied`` or ``violated`` where the p-value of that is at most alpha, else ``inconclusive``.
@@ -143,7 +154,7 @@ class Verdict:
         description = f"{outcome}: {one.how}" if outcome == VIOLATED else outcome
         p = p_clause(outcome, one.p_value, one.p_violated, one.threshold)
         effect = f"{one.statistic} {one.effect:.3g} [{one.low:.3g}, {one.high:.3g}], chance {number_text(one.chance)}"
-        line = f"{self.desideratum}: {description} ({effect}, {p}, {one.n} {one.unit})"
+        line = f"{self.desideratum}: {description} ({effect}, {p}, {one.sample})"
         return f"{line}; {self.note}" if self.note else line
 
     def __repr__(self) -> str:

@@ -46,9 +46,9 @@ def why_inconclusive(verdict: Verdict) -> str:
     """Why there is no verdict."""
     first = verdict.findings[0]
     if any(math.isnan(finding.p_value) for finding in verdict.findings):
-        return f"{first.n} {first.unit} are too few for a verdict"
+        return f"{first.sample} are too few for a verdict"
     unclear = next(one for one in verdict.findings if one.p_value > verdict.alpha)
-    return f"{unclear.n} {unclear.unit} do not decide on {readable(unclear.statistic)}"
+    return f"{unclear.sample} do not decide on {readable(unclear.statistic)}"
 
 
 def in_words(finding: Finding, unit: str = "nat") -> str:

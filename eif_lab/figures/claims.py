@@ -20,8 +20,7 @@ from eif_lab.figures.evidence import AGREES, DISAGREES, INCONCLUSIVE, Estimate, 
 from eif_lab.figures.runs import Setting, finding, setting
 from eif_lab.figures.symmetry import prediction_of
 from eif_lab.results.job import JobResults
-from eif_lab.results.manifest import HOW_RUN
-from eif_lab.results.seeds import SEEDS
+from eif_lab.results.seeds import but_for_seeds
 from eif_lab.results.tables import sweep_table
 
 SYMMETRIC, ASYMMETRIC = Range(least=0.5), Range(most=0.5)
@@ -171,7 +170,7 @@ def group_jobs(jobs: Sequence[JobResults], but_for_domains: bool = True) -> list
     groups: dict[str, list[JobResults]] = {}
     for job in jobs:
         run = replace(setting(job), seed=0, data_seed=0, engine="")
-        options = {name: one for name, one in job.manifest.config.items() if name not in (*SEEDS, *HOW_RUN)}
+        options = but_for_seeds(job.manifest.config)
         if but_for_domains:
             data: Any = options.get("dataset") or {}  # other numbers of worlds are draws of their own, which overlap
             size = {name: one for name, one in data.items() if name not in ("_target_", "name")}

@@ -1,7 +1,7 @@
 """A job's verdicts as rows of a table, and the rows as verdicts again.
 
-Rows that were stored before 2026-11-29 lack the columns `ADDED`: nothing is known there of how a finding failed, and
-their verdicts stand as they were judged then.
+Rows that were stored earlier lack some of the columns `ADDED`: of those before 2026-11-29 nothing is known of how a
+finding failed, and their verdicts stand as they were judged then.
 """
 
 from __future__ import annotations
@@ -48,9 +48,15 @@ VERDICT_COLUMNS = {
     "chance": NUMBER,
     "finding_verdict": TEXT,
     "finding_how": TEXT,
+    "confidence": NUMBER,
+    "runs": "Int64",
+    "run_share": NUMBER,
 }
-ADDED = ("how", "p_violated", "explanation", "finding_p_violated", "chance", "finding_how")
-"""Columns that rows stored before there were two p-values lack."""
+ADDED = (
+    "how", "p_violated", "explanation", "finding_p_violated", "chance", "finding_how",
+    "confidence", "runs", "run_share",
+)  # fmt: skip
+"""Columns that rows stored before there were two p-values, or verdicts over runs, lack."""
 
 VERDICT_SCHEMA = pa.schema(
     [(name, {TEXT: pa.string(), NUMBER: pa.float64()}.get(kind, pa.int64())) for name, kind in VERDICT_COLUMNS.items()]
@@ -162,6 +168,9 @@ def _finding_rows(verdict: Verdict, unit: str) -> list[dict[str, Any]]:
             "chance": finding.chance,
             "finding_verdict": finding.verdict(verdict.alpha),
             "finding_how": finding.how if finding.verdict(verdict.alpha) == VIOLATED else "",
+            "confidence": finding.confidence,
+            "runs": finding.runs,
+            "run_share": finding.run_share,
         }
         for index, finding in enumerate(verdict.findings)
     ]
@@ -170,13 +179,15 @@ def _finding_rows(verdict: Verdict, unit: str) -> list[dict[str, Any]]:
 def verdict_of(rows: Sequence[Mapping[str, Any]]) -> Verdict:
     """The verdict that the rows of one desideratum are of, in the order of `by_desideratum`."""
     first = rows[0]
-    names = ("statistic", "effect", "low", "high", "unit", "threshold", "chance")
+    names = ("statistic", "effect", "low", "high", "unit", "threshold", "chance", "run_share")
     findings = [
         Finding(
             **{name: row[name] for name in names},
             p_value=row["finding_p_value"],
             p_violated=row["finding_p_violated"],
             n=int(row["n"]),
+            confidence=Finding.confidence if math.isnan(row["confidence"]) else row["confidence"],
+            runs=row.get("runs") or 1,
         )
         for row in rows
     ]

@@ -1,9 +1,9 @@
-"""Jobs that differ in nothing but their seeds, as one array, and what their effects are over the seeds."""
+"""Jobs that differ in nothing but their seeds, as one array, and the verdicts over them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,42 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from eif_lab.desiderata.verdict import VERDICTS
+from eif_lab.desiderata.evaluation import adjust
+from eif_lab.desiderata.runs import of_every_run, over_runs
+from eif_lab.desiderata.verdict import VERDICTS, Verdict
 from eif_lab.errors import rule_error
 from eif_lab.results.job import JobResults
 from eif_lab.results.manifest import DONE, HOW_RUN
+from eif_lab.results.rows import NUMBER, TEXT, typed_frame, verdicts_of
 from eif_lab.results.sweep import SweepResults, open_results
 from eif_lab.results.tables import unique_names, write_frame
 
-SEEDS = ("seed", "data_seed")
+SEEDS = ("seed", "data_seed", "update.seed")
+"""Options that say what is drawn: the run of training by the first and the last, the samples by the second."""
 
 LEVEL = 0.95
-"""Of the intervals over seeds, two-sided."""
+"""Of Student's intervals over seeds, two-sided."""
+
+SEEDS_COLUMNS = {
+    "job": TEXT,
+    "data_seed": "Int64",
+    "desideratum": TEXT,
+    "finding": "Int64",
+    "statistic": TEXT,
+    "threshold": NUMBER,
+    "seeds": "Int64",
+    "mean": NUMBER,
+    "low": NUMBER,
+    "high": NUMBER,
+    "run_share": NUMBER,
+    "verdict": TEXT,
+    "p_value": NUMBER,
+    "p_adjusted": NUMBER,
+    "p_violated": NUMBER,
+    "p_violated_adjusted": NUMBER,
+    **dict.fromkeys(VERDICTS, "Int64"),
+    "how": TEXT,
+}
 
 
 def same_but_for_seeds(jobs: Sequence[JobResults]) -> list[list[JobResults]]:
@@ -30,9 +55,16 @@ def same_but_for_seeds(jobs: Sequence[JobResults]) -> list[list[JobResults]]:
     groups: dict[str, list[JobResults]] = {}
     for job in jobs:
         if job.manifest.status == DONE and job.manifest.config:
-            shared = {name: v for name, v in job.manifest.config.items() if name not in (*SEEDS, *HOW_RUN)}
-            groups.setdefault(json.dumps(shared, sort_keys=True), []).append(job)
+            groups.setdefault(json.dumps(but_for_seeds(job.manifest.config), sort_keys=True), []).append(job)
     return [sorted(group, key=lambda job: seeds_of(job.manifest.config)) for group in groups.values()]
+
+
+def but_for_seeds(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that say which job it is, without its seeds."""
+    shared = {name: one for name, one in config.items() if name not in (*SEEDS, *HOW_RUN)}
+    if shared.get("update"):
+        shared["update"] = {name: one for name, one in shared["update"].items() if name != "seed"}
+    return shared
 
 
 def seeds_of(config: Mapping[str, Any]) -> tuple[int, int]:
@@ -59,7 +91,7 @@ def over_seeds(jobs: Sequence[JobResults]) -> xr.DataArray:
     groups = same_but_for_seeds(jobs)
     if len(groups) != 1 or len(groups[0]) < 2:
         sizes = [len(group) for group in groups]
-        rule = "be at least two that are done and differ in nothing but seed and data_seed"
+        rule = "be at least two that are done and differ in nothing but their seeds"
         raise rule_error("jobs", rule, f"groups of {sizes}", "Give one group of same_but_for_seeds().")
     arrays = [job.influence.load() for job in groups[0]]
     seeds = [seeds_of(job.manifest.config) for job in groups[0]]
@@ -99,31 +131,98 @@ def student_interval(values: np.ndarray, axis: int = 0) -> tuple[Any, Any, Any]:
 
 
 def seeds_table(jobs: Sequence[JobResults], table: pd.DataFrame) -> pd.DataFrame:
-    """Each finding of each group of at least two seeds: the mean of its effects and Student's interval over seeds.
+    """Each finding of each group of at least two seeds, over all of them.
+
+    Jobs on the same samples are runs, and their verdicts are put together as `eif_lab.judge` does with an array of
+    several seeds (`eif_lab.desiderata.runs`); its p-values are corrected over the groups (Benjamini-Hochberg). Seeds
+    that each draw their own samples are independent as a whole: there it is the mean effect with Student's interval,
+    and no verdict.
 
     Args:
         jobs: Of a sweep.
         table: The sweep's, whose corrected verdicts are counted.
 
     Returns:
-        ``job``, ``desideratum``, ``finding``, ``statistic``, ``threshold``, ``seeds`` (how many), ``mean``, ``low``,
-        ``high``, how many seeds were ``satisfied``, ``violated``, ``inconclusive``, and ``how`` those fail that are
-        violated; empty where no group has two.
+        ``job``, ``data_seed`` (missing where samples differ), ``desideratum``, ``finding``, ``statistic``,
+        ``threshold``, ``seeds`` (how many), ``mean``, ``low``, ``high``; of runs also ``run_share`` (their share of the
+        variance of the mean), and the desideratum's ``verdict`` with ``p_value``, ``p_adjusted``, ``p_violated``,
+        ``p_violated_adjusted``; then how many seeds were ``satisfied``, ``violated``, ``inconclusive`` by themselves,
+        and ``how`` those fail that are violated; empty where no group has two.
     """
-    rows = []
+    rows, tested = [], []
     groups = same_but_for_seeds(jobs)
     for group, name in zip(groups, group_names(groups)):
-        paths = [str(job.path) for job in group]
-        findings = table[table["path"].isin(paths) & (table["status"] == DONE)]
-        for (desideratum, finding), each in findings.groupby(["desideratum", "finding"], sort=False):
-            if len(each) > 1:
-                mean, low, high = student_interval(each["effect"].to_numpy())
-                row = {"job": name, "desideratum": desideratum, "finding": finding, "seeds": len(each)}
-                row |= {column: each[column].iloc[0] for column in ("statistic", "threshold")}
-                counts: dict[str, Any] = {one: int((each["verdict"] == one).sum()) for one in VERDICTS}
-                counts["how"] = ", ".join(sorted(set(each["how"]) - {""}))
-                rows.append({**row, "mean": mean, "low": low, "high": high, **counts})
-    return pd.DataFrame(rows)
+        for data_seed, drawn in by_draw(group):
+            findings = table[table["path"].isin([str(job.path) for job in drawn]) & (table["status"] == DONE)]
+            shared = {"job": name, "data_seed": data_seed}
+            if data_seed is None:
+                rows += [{**shared, **row} for row in _over_draws(findings)]
+                continue
+            for verdict in verdicts_over_runs(drawn):
+                block = [{**shared, **row} for row in _over_runs(verdict, findings)]
+                tested.append((block, verdict))
+                rows += block
+    satisfied, violated = (adjust([getattr(one, p) for _, one in tested]) for p in ("p_value", "p_violated"))
+    for (block, verdict), p_adjusted, p_violated in zip(tested, satisfied, violated):
+        corrected = {"p_adjusted": p_adjusted, "p_violated_adjusted": p_violated}
+        for row in block:
+            row |= {**corrected, "verdict": verdict.outcome(p_adjusted, p_violated)}
+    return typed_frame(rows, SEEDS_COLUMNS) if rows else pd.DataFrame()
+
+
+def by_draw(group: Sequence[JobResults]) -> list[tuple[int | None, list[JobResults]]]:
+    """The jobs of a group that share their samples, by their data seed, and by None those that share them with none.
+
+    Each time they are at least two.
+    """
+    drawn: dict[int, list[JobResults]] = {}
+    for job in group:
+        drawn.setdefault(seeds_of(job.manifest.config)[1], []).append(job)
+    alone = [jobs[0] for jobs in drawn.values() if len(jobs) == 1]
+    several: list[tuple[int | None, list[JobResults]]] = [(seed, jobs) for seed, jobs in drawn.items() if len(jobs) > 1]
+    return several + ([(None, alone)] if len(alone) > 1 else [])
+
+
+def verdicts_over_runs(jobs: Sequence[JobResults]) -> list[Verdict]:
+    """The verdicts over jobs on the same samples, from those that each of them stored.
+
+    Args:
+        jobs: That differ in nothing but their seeds and have one data seed.
+    """
+    stored = [{verdict.desideratum: verdict for verdict in verdicts_of(job.verdict_rows)} for job in jobs]
+    return [over_runs(each) for each in of_every_run(stored)]
+
+
+def _over_runs(verdict: Verdict, findings: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row for each finding of a verdict over runs, beside the single jobs' own."""
+    name = verdict.desideratum
+    shared = {"desideratum": name, "p_value": verdict.p_value, "p_violated": verdict.p_violated}
+    return [
+        {
+            **shared,
+            **{name: getattr(one, name) for name in ("statistic", "threshold", "low", "high", "run_share")},
+            **_counts(findings[(findings["desideratum"] == name) & (findings["finding"] == place)]),
+            "finding": place,
+            "seeds": one.runs,
+            "mean": one.effect,
+        }
+        for place, one in enumerate(verdict.findings)
+    ]
+
+
+def _over_draws(findings: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """A row for each finding of jobs on samples of their own: the mean effect with Student's interval."""
+    for (desideratum, finding), each in findings.groupby(["desideratum", "finding"], sort=False):
+        if len(each) > 1:
+            mean, low, high = student_interval(each["effect"].to_numpy())
+            row = {"desideratum": desideratum, "finding": finding, "seeds": len(each), "mean": mean}
+            row |= {column: each[column].iloc[0] for column in ("statistic", "threshold")}
+            yield {**row, "low": low, "high": high, **_counts(each)}
+
+
+def _counts(each: pd.DataFrame) -> dict[str, Any]:
+    counts: dict[str, Any] = {one: int((each["verdict"] == one).sum()) for one in VERDICTS}
+    return {**counts, "how": ", ".join(sorted(set(each["how"]) - {""}))}
 
 
 def write_seeds(directory: Path) -> pd.DataFrame:

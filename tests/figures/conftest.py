@@ -48,7 +48,9 @@ def make_job():
             "status": "done",
             "config": {
                 "seed": fields["seed"],
+                "data_seed": fields.get("data_seed", fields["seed"]),
                 "dataset": dataset,
+                "method": {"name": method},
                 "perturbation": {"noise": fields["noise"] or None, "levels": fields["levels"]},
             },
             "seeds": [0],
@@ -108,6 +110,7 @@ def runs(tmp_path_factory, make_job):
                 make_job(root / run / f"{domain}-{method}", task, values, **fields)
     make_two_by_two_run(root / "two_by_two", make_job)
     make_strength_runs(root, make_job)
+    make_seeds_run(root / "seeds", make_job)
     return {path.name: path for path in root.iterdir() if path.name != "cache"}
 
 
@@ -140,6 +143,16 @@ def make_two_by_two_run(folder, make_job):
             values = moved(task, {"direct": 1.0, "entailed": reached})
             fields = {"model": "phi3-tiny", "dataset": "implication", "view": "probes", "background": background}
             make_job(folder / f"{background}-{method}", task, values, method=method, **fields)
+
+
+def make_seeds_run(folder, make_job):
+    """Three runs on the same samples: what is related moves alike, and all cells have the noise of their run."""
+    task = knowledge("implication")
+    for method in ("full", "lora"):
+        for seed in range(3):
+            values = moved(task, LOGICAL, scatter=0.1, random=seed)
+            fields = {"model": "phi3-tiny", "dataset": "implication", "view": "probes", "seed": seed, "data_seed": 0}
+            make_job(folder / f"{method}-{seed}", task, values, method=method, **fields)
 
 
 def make_strength_runs(root, make_job):

@@ -29,6 +29,7 @@ from eif_lab.figures import (
     methods,
     noise,
     prompting,
+    seeds,
     sparsity,
     strength,
     symmetry,
@@ -54,6 +55,7 @@ DRAWN_FROM = {
     "strength": ["strength", "steps"],
     "methods": ["images", "noise", "knowledge"],
     "first-order": ["rates"],
+    "seeds": ["seeds"],
 }
 MODULES = {
     "symmetry": symmetry,
@@ -67,6 +69,7 @@ MODULES = {
     "strength": strength,
     "methods": methods,
     "first-order": first_order,
+    "seeds": seeds,
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from eif_lab import open_results
+from eif_lab import judge, open_results
 from eif_lab.console.tables import print_seeds
 from eif_lab.errors import ConfigError
 from eif_lab.results.seeds import mean_over_seeds, over_seeds, same_but_for_seeds, seeds_table, student_interval
@@ -48,11 +48,16 @@ def test_base_models_differ_and_samples_do_not_where_the_data_seed_is_fixed(swee
     assert "over seeds: mean effect" in out and (results.path / "seeds.parquet").is_file()
     table = seeds_table(results.jobs, results.table)
     assert set(table["job"]) == {job[0].manifest["name"] for job in (full, lora)}
-    row = table[(table["job"] == full[0].manifest["name"]) & (table["statistic"] == "correlation")].iloc[0]
-    effects = [job.verdicts.query("statistic == 'correlation'")["effect"].item() for job in full]
-    expected = stats.ttest_1samp(effects, 0).confidence_interval(0.95)
-    np.testing.assert_allclose([row["mean"], row["low"], row["high"]], [np.mean(effects), *expected])
-    assert row["seeds"] == row["satisfied"] + row["violated"] + row["inconclusive"] == 3
+    of_full = table[table["job"] == full[0].manifest["name"]]
+    judged = {verdict.desideratum: verdict for verdict in judge(array, ["symmetry", "sparsity"])}
+    for row in of_full.to_dict("records"):
+        found = judged[row["desideratum"]].findings[row["finding"]]
+        expected = [found.effect, found.low, found.high, found.run_share, judged[row["desideratum"]].p_value]
+        np.testing.assert_allclose([row[name] for name in ("mean", "low", "high", "run_share", "p_value")], expected)
+        assert row["seeds"] == row["satisfied"] + row["violated"] + row["inconclusive"] == found.runs == 3
+        assert (row["data_seed"] == 5 and row["p_adjusted"] >= row["p_value"]) or np.isnan(row["p_value"])
+    orders = [job.manifest.config["update"]["seed"] for job in full]
+    assert orders == [0, 1, 2]
 
 
 def test_other_samples_are_matched_by_place_and_keep_their_names_by_seed(sweep):
@@ -61,6 +66,14 @@ def test_other_samples_are_matched_by_place_and_keep_their_names_by_seed(sweep):
     assert array.seed.values.tolist() == [7, 7] and array.data_seed.values.tolist() == [0, 1]
     assert array["stimulus_id"].dims == ("seed", "stimulus")
     assert not np.array_equal(array["stimulus_id"][0], array["stimulus_id"][1])
+    table = seeds_table(results.jobs, results.table)
+    assert table["data_seed"].isna().all() and (table["verdict"] == "").all()
+    row = table[table["statistic"] == "correlation"].iloc[0]
+    effects = [job.verdicts.query("statistic == 'correlation'")["effect"].item() for job in results.jobs]
+    expected = stats.ttest_1samp(effects, 0).confidence_interval(0.95)
+    np.testing.assert_allclose([row["mean"], row["low"], row["high"]], [np.mean(effects), *expected])
+    with pytest.raises(ConfigError, match="influence must be about the same samples for every seed"):
+        judge(array)
     whole = mean_over_seeds(array)
     np.testing.assert_allclose(whole["mean"], array.values.mean(0))
     assert "stimulus_id" not in whole.coords and (whole["low"] <= whole["high"]).all()
@@ -69,7 +82,7 @@ def test_other_samples_are_matched_by_place_and_keep_their_names_by_seed(sweep):
 def test_what_is_no_group_of_seeds_is_refused_in_one_line(sweep):
     results, out = sweep("method=full,lora")
     assert "over seeds" not in out and not (results.path / "seeds.parquet").exists()
-    with pytest.raises(ConfigError, match="differ in nothing but seed and data_seed"):
+    with pytest.raises(ConfigError, match="differ in nothing but their seeds"):
         over_seeds(results.jobs)
 
 
