@@ -519,7 +519,7 @@ def test_methods_of_two_models_are_not_drawn_as_those_of_one(tmp_path, make_job)
         fields = {"dataset": "implication", "view": "probes", "background": "taught"}
         make_job(tmp_path / model, task, moved(task, LOGICAL), model=model, **fields)
     for figure in (two_by_two, prompting):
-        with pytest.raises(ConfigError, match="results path must hold jobs of one model, got .*SmolLM2.*phi3-tiny"):
+        with pytest.raises(ConfigError, match=r"results path must hold jobs of one model, got .*SmolLM2.*phi3-tiny"):
             figure.select(find_jobs([tmp_path]))
 
 
