@@ -27,7 +27,7 @@ from eif_lab.page.forests import forests
 from eif_lab.page.matrix import Matrix, matrix, story, strength_text
 from eif_lab.page.pictures import Pictures
 from eif_lab.page.script_data import describe_arrays
-from eif_lab.page.seeds import rows_over_seeds
+from eif_lab.page.seeds import groups_over_seeds
 from eif_lab.page.verdicts import corrected_rows
 from eif_lab.results.bounds import NOISE, Bounds
 from eif_lab.results.folders import MANIFEST
@@ -109,7 +109,7 @@ def render_page(
         title=names[0] if isinstance(results, JobResults) else results.path.absolute().name,
         story=story(told),
         matrix=told,
-        over_seeds=rows_over_seeds(results),
+        over_seeds=groups_over_seeds(results),
         jobs=described,
         claims_of=claims_of(told),
         parts=compress_tables(told, described, macros, contents) if len(jobs) > MOST_OPEN else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from typing import Any
 
 from eif_lab.desiderata.format import bar_text
@@ -15,11 +16,11 @@ LONGEST_NAME = 200
 """Characters of a group's name."""
 
 
-def rows_over_seeds(results: JobResults | SweepResults) -> list[dict[str, Any]]:
-    """The rows of `eif_lab.results.seeds.seeds_table` with texts for the template; none of a job."""
+def groups_over_seeds(results: JobResults | SweepResults) -> list[list[dict[str, Any]]]:
+    """The rows of `eif_lab.results.seeds.seeds_table` with texts for the template, those of a group of jobs together."""
     if isinstance(results, JobResults):
         return []
-    return [
+    rows = [
         {
             **row,
             "job": shorten(str(row["job"]), LONGEST_NAME),
@@ -30,3 +31,4 @@ def rows_over_seeds(results: JobResults | SweepResults) -> list[dict[str, Any]]:
         }
         for row in seeds_table(results.jobs, results.table).to_dict("records")
     ]
+    return [list(group) for _, group in groupby(rows, key=lambda row: (row["job"], row["data_seed"]))]
