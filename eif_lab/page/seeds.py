@@ -17,7 +17,7 @@ LONGEST_NAME = 200
 
 
 def groups_over_seeds(results: JobResults | SweepResults) -> list[list[dict[str, Any]]]:
-    """The rows of `eif_lab.results.seeds.seeds_table` with texts for the template, those of a group of jobs together."""
+    """The rows of `eif_lab.results.seeds.seeds_table` with texts for the template, those of one group together."""
     if isinstance(results, JobResults):
         return []
     rows = [
