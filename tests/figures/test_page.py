@@ -22,6 +22,7 @@ from eif_lab.data.images.digits import Digits
 from eif_lab.data.images.image_folder import ImageFolder
 from eif_lab.data.images.mnist import MNIST
 from eif_lab.data.task import RELATIONS
+from eif_lab.desiderata.format import number_text
 from eif_lab.desiderata.verdict import Finding, Verdict
 from eif_lab.desiderata.wording import explain
 from eif_lab.influence.array import annotate
@@ -306,6 +307,22 @@ def test_the_bounding_learners_stand_beside_each_finding(tmp_path):
         for row in (row for chart in charts for row in chart["rows"]):
             bounds = row["bounds"]
             assert set(bounds) == {"perfect", "bag_of_words"} and np.isfinite(list(bounds.values())).all()
+
+
+def test_runs_on_the_same_samples_have_a_verdict_over_all_of_them(tmp_path):
+    task, effects = load_task("ontology", worlds=8, stimuli_per_world=2), []
+    for seed in (0, 1):
+        noise = np.random.default_rng(seed).normal(scale=0.3, size=task.relation.shape)
+        array = annotate(array_of(np.isin(task.relation, ("direct", "entailed")) + noise), task)
+        verdicts = judge(array, "logic")
+        effects.append(verdicts[0].findings[0].effect)
+        config = {"seed": seed, "data_seed": 0, "desideratum": {}}
+        write_job(
+            tmp_path / str(seed), {"name": "a", "status": "done", "config": config, "unit": "nat"}, array, verdicts, {}
+        )
+    text = read(render_page(open_results(tmp_path))).text
+    assert "Over seeds" in text and "2 runs" in text and number_text(np.mean(effects)) in text
+    assert "Over seeds" not in read(render_page(open_results(tmp_path / "0"))).text
 
 
 def charts_of(page):
