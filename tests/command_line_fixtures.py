@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,27 +71,38 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory, tokenizer: object
     return Path(save_checkpoint(tmp_path_factory.mktemp("checkpoint"), tokenizer))
 
 
-@pytest.fixture
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """A folder to run in, without a network or a base training; what the command line sets is gone afterwards."""
+@contextmanager
+def isolation(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder to run in, without a network; what the command line sets is gone once the patch is undone."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    for name, value in (
-        ("HYDRA_FULL_ERROR", "1"),
-        ("OMP_WAIT_POLICY", "PASSIVE"),
-        ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
-    ):
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(hub, "hub_answers", lambda: False)
-    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    monkeypatch.setitem(
-        sys.modules, "eif_lab.models.training", SimpleNamespace(train=train, remaining_batches=lambda batches: batches)
-    )
-    yield monkeypatch
+    patch.chdir(folder)
+    patch.syspath_prepend(str(folder))
+    patch.setattr(sys, "dont_write_bytecode", True)
+    for name, value in SET_BY_MAIN.items():
+        patch.setenv(name, value)
+    patch.setattr(hub, "hub_answers", lambda: False)
+    patch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
+    yield
     root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A folder to run in, without a network or a base training."""
+    with isolation(tmp_path, monkeypatch):
+        stand_in = SimpleNamespace(train=train, remaining_batches=lambda batches: batches)
+        monkeypatch.setitem(sys.modules, "eif_lab.models.training", stand_in)
+        yield monkeypatch
+
+
+def printed_by(folder: Path, *arguments: str, code: int = 0) -> str:
+    """What a command line prints that runs in a folder and ends with a code; it trains base models as users' do."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, isolation(folder, patch), redirect_stdout(out), redirect_stderr(out):
+        ended = dispatch.main(arguments)
+    assert ended == code, out.getvalue()
+    return out.getvalue()
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ torch.set_num_threads(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    from jaxtyping import install_import_hook
+    import jaxtyping
+    import typecheck
 
-    # every annotated shape is checked while the tests run
-    config.jaxtyping = install_import_hook("eif_lab", "typecheck.check")
+    # annotations are checked while the tests run
+    jaxtyping.jaxtyped = typecheck.jaxtyped
+    config.jaxtyping = jaxtyping.install_import_hook("eif_lab", "typecheck.check")
     config.jaxtyping.__enter__()
 
 

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from markdown_it import MarkdownIt
 from omegaconf import OmegaConf
 from packaging.requirements import Requirement
@@ -29,10 +28,11 @@ from PIL import Image
 
 from eif_lab.commands import dispatch
 from eif_lab.commands.answer import SUBCOMMANDS
-from eif_lab.commands.checking import to_plain_containers
+from eif_lab.commands.checking import job_config
+from eif_lab.commands.choices import PRIMARY
 from eif_lab.commands.compose import Command
+from eif_lab.commands.loader import Loader, parse_override
 from eif_lab.commands.splitting import split_jobs
-from eif_lab.configs import CONF
 from eif_lab.jobs.read import read_job
 
 ROOT = Path(__file__).parents[1]
@@ -70,8 +70,8 @@ NAMED = {"JOB": JOB, "SWEEP": SWEEP, "RESULTS": SWEEP, "PICTURE": "picture.png",
 SMALLER = {
     "benchmarks.learners": "--quick",
     "benchmarks.scale": "--quick",
-    "benchmarks.size": "--draws=2",
-    "benchmarks.size_of_four": "--draws=2",
+    "benchmarks.size": "--draws=1",
+    "benchmarks.size_of_four": "--draws=2 --units=6",
     "judge": "tracker=none",
     "power": "--draws=2",
     "workspace": "--print",
@@ -225,7 +225,7 @@ class Session:
         """``python -m NAME ARGUMENTS`` in this process."""
         spec = find_spec(name)
         main = import_module(f"{name}.__main__" if spec and spec.submodule_search_locations else name).main
-        added = [SMALLER[name]] if name in SMALLER else []
+        added = SMALLER.get(name, "").split()
         self.patch.setattr(sys, "argv", [name, *arguments, *added])
         self.printed = self.output_of(main)
         return "run"
@@ -236,13 +236,13 @@ class Session:
         if set(words[:1]) <= {*SUBCOMMANDS, "--help"} and words:
             if absent:
                 return "composed only"
-            added = [SMALLER[words[0]]] if words[0] in SMALLER else []
-            self.printed = self.output_of(lambda: dispatch.main([*words, *added]))
+            self.printed = self.output_of(lambda: dispatch.main([*words, *SMALLER.get(words[0], "").split()]))
             return "run"
         overrides = [word for word in words if "=" in word and not word.startswith(ELSEWHERE)]
         flags = [word for word in words if "=" not in word]
-        jobs = self.jobs_of(overrides) if "-m" in flags else [overrides]
-        configs = [self.config_of(flags, job) for job in jobs]
+        loader = Command([flag for flag in flags if flag != "-m"]).loader
+        jobs = jobs_of(overrides, loader) if "-m" in flags else [overrides]
+        configs = [job_config(loader.load_configuration(PRIMARY, job, RunMode.RUN), "hydra.run.dir") for job in jobs]
         for config in configs:
             read_job(config)
         if absent or any(word.startswith(ELSEWHERE) for word in words):
@@ -251,19 +251,6 @@ class Session:
         self.printed = self.output_of(lambda: dispatch.main(given))
         return "run"
 
-    def jobs_of(self, overrides: list[str]) -> list[list[str]]:
-        """The jobs of a sweep; where an experiment says what is swept over, one that leaves it to it."""
-        swept = any(one.is_sweep_override() for one in OverridesParser.create().parse_overrides(overrides))
-        return split_jobs({"params": None}, overrides, Command([]).loader) if swept else [overrides]
-
-    def config_of(self, flags: list[str], overrides: list[str]) -> dict[str, Any]:
-        """A job's config, with the reader's own folder of configs where the command names one."""
-        own = []
-        if "--config-dir" in flags:
-            own = [f"hydra.searchpath=[file://{Path(flags[flags.index('--config-dir') + 1]).absolute()}]"]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return to_plain_containers(compose("config", [*overrides, *own]))
-
     def output_of(self, call: Any) -> str:
         """What a call prints; it must return nothing, or 0."""
         with redirect_stdout(io.StringIO()) as out:
@@ -271,6 +258,12 @@ class Session:
         if isinstance(code, int) and code:
             raise AssertionError(f"ended with {code}: {out.getvalue()}")
         return out.getvalue()
+
+
+def jobs_of(overrides: list[str], loader: Loader) -> list[list[str]]:
+    """The jobs of a sweep; where an experiment says what is swept over, one that leaves it to it."""
+    swept = any(parse_override(one).is_sweep_override() for one in overrides)
+    return split_jobs({"params": None}, overrides, loader) if swept else [overrides]
 
 
 def small(config: dict[str, Any], given: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line as its users meet it: real processes, real exit codes, real output."""
+"""The command line as its users meet it: exit codes and output, in a process of its own where that is the claim."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow
 import pytest
+from command_line_fixtures import composed, printed_by
 from hydra.core.utils import JobReturn, JobStatus
 
 from eif_lab.commands import choices, dispatch
 from eif_lab.commands.answer import SUBCOMMANDS
+from eif_lab.commands.checking import to_plain_containers
 from eif_lab.commands.sweep import largest_code
 from eif_lab.configs import CONF
-from eif_lab.errors import memory_line, short_of_memory
+from eif_lab.errors import NotApplicable, memory_line, short_of_memory
+from eif_lab.jobs.read import read_job
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -116,37 +120,22 @@ def test_what_libraries_raise_where_memory_is_too_little_is_told_from_the_rest(e
     assert len(memory_line(error).splitlines()) == 1
 
 
-SHORT_OF_MEMORY = """
-import sys
-import pyarrow
-import eif_lab.jobs.channels.channel
-import eif_lab.jobs.run
-from eif_lab.commands.dispatch import main
-
-def short(*_, **__):
-    raise {error}
-
-eif_lab.jobs.{place} = short
-sys.exit(main())
-"""
-
-
 @pytest.mark.parametrize(
     ("place", "error"),
     [
-        (
-            "channels.channel.load",
-            "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory:\\n 8 bytes')",
-        ),
-        ("run.write_results", "pyarrow.ArrowMemoryError('malloc of size 64 failed')"),
+        ("channels.channel.load", RuntimeError("DefaultCPUAllocator: can't allocate memory:\n 8 bytes")),
+        ("run.write_results", pyarrow.ArrowMemoryError("malloc of size 64 failed")),
     ],
+    ids=["load", "write"],
 )
-def test_out_of_memory_is_one_line_that_says_what_to_try_and_a_failed_job(tmp_path, place, error):
-    script = SHORT_OF_MEMORY.format(place=place, error=error)
-    given = [sys.executable, "-c", script, *QUICK, "hydra.run.dir=job", "model.training.steps=1"]
-    result = subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    told = " ".join((result.stdout + result.stderr).split())
-    assert result.returncode == 1 and "Traceback" not in told
+def test_out_of_memory_is_one_line_that_says_what_to_try_and_a_failed_job(command, monkeypatch, tmp_path, place, error):
+    def short(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(f"eif_lab.jobs.{place}", short)
+    ended = command(lambda folder: None, f"{' '.join(QUICK)} hydra.run.dir=job")
+    told = " ".join((ended.out + ended.err).split())
+    assert ended.code == 1 and "Traceback" not in told
     assert told.count("out of memory (") == 1 and "Try a lower engine.memory_budget" in told
     assert "room" not in told and not (tmp_path / "job" / "traceback.txt").exists()
     assert "out of memory" in json.loads((tmp_path / "job" / "manifest.json").read_text())["reason"]
@@ -248,14 +237,10 @@ PAPER = {
 
 @pytest.mark.parametrize("run", PAPER)
 def test_the_papers_preset_is_its_sizes_on_an_accelerator(run):
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        preset = compose("config", [f"experiment=figure_{run}", "preset=paper"])
-        quick = compose("config", [f"experiment=figure_{run}", "preset=quick"])
-        written_out = compose("config", [f"experiment=figure_{run}", "device=cuda", *PAPER[run].split()])
-        assert preset == written_out and quick == compose("config", [f"experiment=figure_{run}"])
-        assert preset != quick
+    plain = f"experiment=figure_{run}"
+    preset, quick = (composed(f"{plain} preset={name}") for name in ("paper", "quick"))
+    assert preset == composed(f"{plain} device=cuda {PAPER[run]}") and quick == composed(plain)
+    assert preset != quick
 
 
 def test_the_exit_code_of_a_job_comes_back_from_whichever_process_ran_it():
@@ -276,13 +261,11 @@ def test_a_disk_that_is_full_as_hydra_first_writes_is_one_line_that_says_so(comm
 
 
 def test_one_job_writes_its_directory_and_the_same_job_again_measures_nothing(tmp_path):
-    first = run(tmp_path, *QUICK, "hydra.run.dir=first")
-    assert first.returncode == 0, first.stderr
+    first = printed_by(tmp_path, *QUICK, "hydra.run.dir=first")
     rates = [*QUICK[:-1], "update.learning_rate=0.01,0.02"]
-    again = run(tmp_path, "-m", *rates, "hydra.sweep.dir=again", "desideratum=[symmetry]")
-    assert again.returncode == 0, again.stderr
-    assert "found in" not in first.stdout and again.stdout.count("found in") == 1
-    assert "base training" in first.stdout and "base training" not in again.stdout
+    again = printed_by(tmp_path, "-m", *rates, "hydra.sweep.dir=again", "desideratum=[symmetry]")
+    assert "found in" not in first and again.count("found in") == 1
+    assert "base training" in first and "base training" not in again
     from eif_lab import open_results
 
     one, (two, other) = open_results(tmp_path / "first"), open_results(tmp_path / "again").jobs
@@ -297,21 +280,16 @@ def test_one_job_writes_its_directory_and_the_same_job_again_measures_nothing(tm
     assert manifest["strength"]["effect"] > 0
 
 
-def test_sweep_goes_on_past_what_fails_and_what_does_not_apply_and_ends_in_one_table(tmp_path):
+def test_sweep_goes_on_past_what_fails_and_what_does_not_apply_and_ends_in_one_table(tmp_path, monkeypatch):
     arguments = [
         "dataset=digits,mnist,ontology",
         "tracker=none",
         "model.training.steps=30",
         "update.learning_rate=0.01",
     ]
-    nowhere = {
-        "EIF_LAB_DATA": str(tmp_path / "none"),
-        "http_proxy": "http://127.0.0.1:9",
-        "https_proxy": "http://127.0.0.1:9",
-    }
-    result = run(tmp_path, "-m", *arguments, "hydra.sweep.dir=sweep", **nowhere)
-    assert result.returncode == 1, result.stderr
-    assert "Traceback" not in result.stdout + result.stderr
+    monkeypatch.setenv("EIF_LAB_DATA", str(tmp_path / "none"))
+    printed = printed_by(tmp_path, "-m", *arguments, "hydra.sweep.dir=sweep", code=1)
+    assert "Traceback" not in printed
     import pandas as pd
 
     from eif_lab import open_results
@@ -324,59 +302,51 @@ def test_sweep_goes_on_past_what_fails_and_what_does_not_apply_and_ends_in_one_t
     assert reasons["not applicable"].startswith("dataset must hold images for model=cnn")
     table = pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")
     assert set(table["status"]) == {"done", "failed", "not applicable"}
-    printed = result.stdout[result.stdout.rindex("strength") :]
-    assert "dataset.root must hold" in printed and "results:" in printed
+    end = printed[printed.rindex("strength") :]
+    assert "dataset.root must hold" in end and "results:" in end
+
+
+def commands_with(group, choice):
+    """What asks for a choice of a group, with each model that it may be for."""
+    if group == "size":  # it follows from a preset and an experiment
+        preset, _, experiment = choice.partition("_")
+        return [f"preset={preset} experiment={experiment}"]
+    if group in ("model", "experiment"):
+        return [f"{group}={choice}"]
+    value = f"[{choice}]" if group == "desideratum" else choice
+    return [f"{group}={value} model={model}" for model in ("cnn", "phi3")]
+
+
+def fits(arguments):
+    """Whether choices go together, all of which are valid."""
+    try:
+        read_job(to_plain_containers(composed(arguments)))
+    except NotApplicable:
+        return False
+    return True
 
 
 def test_every_config_file_composes_into_valid_options(monkeypatch):
     """Each choice of each group, with the model that it is for, as if every package were installed."""
     monkeypatch.setattr("eif_lab.jobs.workers.find_spec", bool)
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    from eif_lab.errors import NotApplicable
-    from eif_lab.jobs.read import read_job
-
-    composed = 0
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        for folder in sorted(path for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"):
-            for choice in sorted(folder.glob("*.yaml")):
-                key = folder.name
-                value = f"[{choice.stem}]" if folder.name == "desideratum" else choice.stem
-                fits = 0
-                for model in ("cnn", "phi3"):
-                    overrides = [f"{key}={value}"]
-                    if folder.name == "size":  # it follows from a preset and an experiment
-                        preset, _, experiment = choice.stem.partition("_")
-                        overrides = [f"preset={preset}", f"experiment={experiment}"]
-                    elif folder.name not in ("model", "experiment"):
-                        overrides.append(f"model={model}")
-                    config = OmegaConf.to_container(compose("config", overrides), resolve=True)
-                    try:
-                        read_job(config)
-                        fits += 1
-                    except NotApplicable:
-                        pass
-                assert fits, choice
-                composed += 1
-    assert composed > 25
+    files = [file for file in CONF.glob("*/*.yaml") if file.parent.name != "hydra"]
+    assert len(files) > 25
+    for file in files:
+        assert sum([fits(one) for one in commands_with(file.parent.name, file.stem)]), file
 
 
 def test_dataset_follows_the_model_unless_given():
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        names = {
-            tuple(overrides): compose("config", list(overrides)).dataset._target_.rpartition(".")[2]
-            for overrides in [
-                (),
-                ("model=phi3",),
-                ("model=cnn", "dataset=mnist"),
-                ("experiment=phi3_mini",),
-                ("experiment=cnn_mnist",),
-                ("experiment=cnn_mnist", "dataset=digits"),
-            ]
-        }
+    names = {
+        arguments: composed(arguments).dataset._target_.rpartition(".")[2]
+        for arguments in (
+            "",
+            "model=phi3",
+            "model=cnn dataset=mnist",
+            "experiment=phi3_mini",
+            "experiment=cnn_mnist",
+            "experiment=cnn_mnist dataset=digits",
+        )
+    }
     assert list(names.values()) == ["Digits", "Ontology", "MNIST", "Ontology", "MNIST", "Digits"]
 
 
@@ -401,8 +371,7 @@ def test_config_files_and_dataclasses_agree_on_every_default():
 
 
 def test_manifest_is_json_that_names_the_choice_of_each_group(tmp_path):
-    result = run(tmp_path, *QUICK, "method=adapter", "hydra.run.dir=job")
-    assert result.returncode == 0, result.stderr
+    printed_by(tmp_path, *QUICK, "method=adapter", "hydra.run.dir=job")
     manifest = json.loads((tmp_path / "job" / "manifest.json").read_text())
     assert manifest["name"] == "cnn digits adapter" and manifest["overrides"][:1] == ["tracker=none"]
     assert "blocks.*.*.down.weight (2)" in manifest["trained_parameters"]["names"]

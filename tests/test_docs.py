@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line_fixtures import isolation
 from docs_session import JOB, NAMED, ROOT, SWEEP, Session, parts, write_what_readers_have
 
 import eif_lab
@@ -26,6 +27,16 @@ TAUGHT = ("attribution", "cost", "extending", "science", "tutorial")
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")]
 DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sweep and the job that documents take their reader to have, and the cache that they filled."""
+    folder = tmp_path_factory.mktemp("reader")
+    with pytest.MonkeyPatch.context() as patch, isolation(folder, patch):
+        Session(patch).run_command(["-m", "dataset=digits", "method=full,lora", f"hydra.sweep.dir={SWEEP}"])
+        shutil.copytree(f"{SWEEP}/0", JOB)
+    return folder
 
 
 @pytest.fixture
@@ -43,14 +54,13 @@ def session(isolated: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Session]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.parent.name + "/" + path.name)
-def test_a_document_works_from_top_to_bottom(document, session, monkeypatch):
+def test_a_document_works_from_top_to_bottom(document, session, results, monkeypatch):
     if document.stem in TAUGHT:
         monkeypatch.delitem(sys.modules, "eif_lab.models.training")  # its stand-in
     text = document.read_text(encoding="utf-8")
     write_what_readers_have("".join(part.text for part in parts(document) if part.kind == "jsonl"))
     if SWEEP in text or set(NAMED) & set(text.replace("`", " ").split()):
-        session.run_command(["-m", "dataset=digits", "method=full,lora", f"hydra.sweep.dir={SWEEP}"])
-        shutil.copytree(f"{SWEEP}/0", JOB)
+        shutil.copytree(results, ".", dirs_exist_ok=True)
     for part in parts(document):
         session.go_through(part)
 
@@ -71,9 +81,9 @@ def test_each_kind_is_added_from_outside_by_a_file_a_config_and_a_command(kind):
     assert "\neif-lab --config-dir conf " in section
 
 
-def test_the_examples_of_public_functions_print_what_they_say(session):
+def test_the_examples_of_public_functions_print_what_they_say(session, results):
     """Each function has one, and finds the others and a sweep at hand."""
-    session.run_command(["-m", "dataset=digits", "method=full,lora", f"hydra.sweep.dir={SWEEP}"])
+    shutil.copytree(results, ".", dirs_exist_ok=True)
     public = {name: getattr(eif_lab, name) for name in eif_lab.__all__}
     for name, function in public.items():
         examples = doctest.DocTestParser().get_doctest(function.__doc__, {"np": np, **public}, name, None, 0)

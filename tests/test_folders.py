@@ -62,10 +62,9 @@ def test_jobs_and_sweeps_begun_in_the_same_second_have_folders_of_their_own(tmp_
     assert sorted(job.manifest["seeds"][0] for one in opened for job in getattr(one, "jobs", [one])) == [1, 2, 3, 4]
 
 
-def test_status_of_a_sweep_in_a_process_of_its_own_prints_the_command_that_goes_on(tmp_path):
+def test_status_of_a_sweep_in_a_process_of_its_own_prints_the_command_that_goes_on(command, tmp_path):
     """Which has not loaded what running the sweep loads."""
-    [ended] = at_once(tmp_path, [["-m", "method=glob(l*)", "seed=1", "hydra.sweep.dir=sweep"]])
-    assert ended.returncode == 0, ended.stderr
+    assert command(nothing, f"-m method=glob(l*) seed=1 {SMALL} hydra.sweep.dir=sweep").code == 0
     (tmp_path / "sweep" / "0" / "manifest.json").unlink()
     result = subprocess.run(
         [sys.executable, "-m", "eif_lab", "status", "sweep"],

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from command_line_fixtures import printed_by
 from language import byte_level_tokenizer, save_checkpoint
+from wandb_runs import inspect
 
 from eif_lab import open_results
 from eif_lab.data.worlds.distances import word_overlap
@@ -21,7 +26,8 @@ from eif_lab.data.worlds.ontology import Ontology
 ROOT = Path(__file__).parents[1]
 
 
-def run(folder: Path, *arguments: str) -> str:
+def printed_by_a_process(folder: Path, *arguments: str) -> str:
+    """As `printed_by`, in a process of its own, which must print no error."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
     environment |= {"OMP_NUM_THREADS": "1", "WANDB_DATA_DIR": str(folder), "NETRC": str(folder / "none")}
     result = subprocess.run(
@@ -39,12 +45,12 @@ def run(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
-    """The sweep's folder, what it printed, and what it printed when given again."""
+    """The sweep's folder, what it printed, and what it printed when given again, in another process."""
     folder = tmp_path_factory.mktemp("main_job")
     (folder / "phi3").mkdir()
     small = ["-m", "model=cnn,phi3", "method=lora,full", "desideratum=[symmetry,sparsity]"]
-    first = run(folder, *small, "hydra.sweep.dir=first")
-    again = run(folder, *small, "hydra.sweep.dir=again")
+    first = printed_by_a_process(folder, *small, "hydra.sweep.dir=first")
+    again = printed_by(folder, *small, "tracker=none", "hydra.sweep.dir=again")
     return folder, first, again
 
 
@@ -113,11 +119,7 @@ def test_offline_wandb_files_hold_four_runs_each_with_its_own_config_and_results
     assert len(files) == 4
     seen = set()
     for file in files:
-        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        summary = subprocess.run(
-            [*command[:-2], "--summary", *command[-2:]], check=True, capture_output=True, text=True
-        ).stdout
+        text, summary = inspect(file), inspect(file, "--summary")
         job = json.loads((file.parents[2] / "manifest.json").read_text())
         others = {"cnn", "phi3-tiny"} - {job["name"].split()[0]}
         assert job["name"] in text and not any(f'"{other} ' in text for other in others)
@@ -140,7 +142,7 @@ def test_local_checkpoint_in_the_hubs_format_runs_under_its_own_name(tmp_path):
         "dataset.stimuli_per_world=2",
     ]
     quick = ["model.teaching.steps=5", "model.minimum_background_accuracy=0", "tracker=none", "method=adapter"]
-    printed = run(
+    printed = printed_by(
         tmp_path, *arguments, *quick, "model.chat_template=true", "model.attention=eager", "hydra.run.dir=job"
     )
     job = open_results(tmp_path / "job")
@@ -159,10 +161,10 @@ def test_an_altered_local_checkpoint_is_not_taken_for_the_old_one(tmp_path):
         "tracker=none",
         "update.learning_rate=0.01",
     ]
-    run(tmp_path, *arguments, *quick, "hydra.run.dir=one")
-    assert "found in" in run(tmp_path, *arguments, *quick, "hydra.run.dir=two")
+    printed_by(tmp_path, *arguments, *quick, "hydra.run.dir=one")
+    assert "found in" in printed_by(tmp_path, *arguments, *quick, "hydra.run.dir=two")
     save_checkpoint(checkpoint, byte_level_tokenizer(), tied=True)
-    assert "found in" not in run(tmp_path, *arguments, *quick, "hydra.run.dir=three")
+    assert "found in" not in printed_by(tmp_path, *arguments, *quick, "hydra.run.dir=three")
 
 
 @pytest.mark.parametrize("model", ["cnn", "phi3"])
@@ -180,7 +182,7 @@ def test_every_perturbation_runs_on_both_models(sweep, model):
     folder = f"{model}_perturbed"
     asked = ["exclude", "noise", "relabel"]
     swept = ["-m", f"model={model}", *size[model], f"perturbation={','.join(asked)}", "tracker=none"]
-    run(sweep[0], *swept, f"hydra.sweep.dir={folder}")
+    printed_by(sweep[0], *swept, f"hydra.sweep.dir={folder}")
     jobs = {job.influence.attrs["perturbation"]: job for job in open_results(sweep[0] / folder).jobs}
     assert sorted(jobs) == asked
     for perturbation, job in jobs.items():
@@ -192,8 +194,9 @@ def test_readme_example_prints_what_the_readme_says():
     text = (ROOT / "README.md").read_text()
     block = re.search(r"## Your own model\n\n((?:    .*\n|\n)+)", text)
     code = "\n".join(line[4:] for line in block[1].splitlines())
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert f"prints `{printed}`" in text
+    with torch.random.fork_rng(), redirect_stdout(io.StringIO()) as printed:
+        exec(code, {})
+    assert f"prints `{printed.getvalue().strip()}`" in text
     assert len([line for line in code.splitlines() if line]) <= 10
 
 
@@ -205,7 +208,7 @@ def test_a_prediction_is_called_one_and_says_how_far_it_is_from_the_exact_array(
         "desideratum=symmetry",
         "tracker=none",
     ]
-    run(tmp_path, "-m", "engine=first_order,auto", *small, "hydra.sweep.dir=sweep")
+    printed_by(tmp_path, "-m", "engine=first_order,auto", *small, "hydra.sweep.dir=sweep")
     first, exact = sorted(open_results(tmp_path / "sweep").jobs, key=lambda job: job.manifest["engine"] == "factored")
     assert (first.manifest["name"], exact.manifest["name"]) == ("cnn digits full first_order", "cnn digits full")
     assert first.manifest["first_order"] is None  # the exact array was not there yet

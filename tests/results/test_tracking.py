@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
+from wandb_runs import inspect
 
 from eif_lab import annotate, load_task
 from eif_lab.commands import report
@@ -65,12 +66,6 @@ def no_account(tmp_path, monkeypatch):
     for name in ("DATA", "CACHE", "CONFIG"):
         monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb_home" / name))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-
-
-def inspect(file, *options):
-    """What W&B's own reader says about an offline run."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", *options, "--json", str(file)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def read_summary(file):
