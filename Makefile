@@ -253,3 +253,41 @@ docs/two_by_two.png: outputs/figures/two-by-two.png
 docs/two_by_two_smollm2.png: outputs/real/full/claims.md # not among `pictures`: it takes an hour and a half
 	$(call SHRINK,$(<D)/two-by-two.png)
 # --- End of the pictures -----------------------------------------------------------------------------------------
+
+# --- Questions ---------------------------------------------------------------------------------------------------
+# docs/questions.md: each is asked of SmolLM2 in some ten minutes on two cores; jobs that `make real` has run are found in the cache.
+ASKED := outputs/questions
+RETENTION := dataset=ontology dataset.view=retention dataset.worlds=12 'readout=[log_prob,log_odds,correct]'
+ASKED_converse := experiment=real_known dataset=transitivity,reversal
+ASKED_converse-full := experiment=real_full dataset=transitivity,reversal
+ASKED_denial := experiment=real_known dataset=negation,ontology
+ASKED_denial-full := experiment=real_full dataset=negation,ontology
+ASKED_forgetting := experiment=real_known method=lora $(RETENTION)
+ASKED_forgetting-full := experiment=real_full $(RETENTION)
+ASKED_tracin := experiment=real_known dataset=ontology dataset.worlds=12 method=lora update=sgd update.learning_rate=0.0003,0.003,0.03 engine=auto,first_order
+ASKED_facts := experiment=real_facts dataset=ontology
+
+# The figure and the sweeps of each question.
+QUESTION_converse := relations converse converse-full
+QUESTION_denial := relations denial denial-full
+QUESTION_forgetting := forgetting forgetting forgetting-full
+QUESTION_tracin := first-order tracin
+QUESTION_facts := strength facts
+QUESTIONS := converse denial forgetting tracin facts
+
+.PHONY: questions $(QUESTIONS:%=question-%)
+
+questions: $(QUESTIONS:%=question-%) ## Ask SmolLM2 the five questions of docs/questions.md (some 50 minutes).
+
+$(QUESTIONS:%=question-%): question-%: docs/pictures/question-%.png
+
+$(ASKED)/%/sweep.parquet: | $(READY) $(SMOLLM2)/report.json
+	$(BIN)/eif-lab -m $(ASKED_$*) hydra.sweep.dir=$(@D)
+
+define QUESTION
+docs/pictures/question-$(1).png: $(patsubst %,$(ASKED)/%/sweep.parquet,$(wordlist 2,9,$(QUESTION_$(1))))
+	$(BIN)/eif-lab figures $(firstword $(QUESTION_$(1))) $$(^D) --output $(ASKED)/drawn/$(1)
+	$$(call SHRINK,$(ASKED)/drawn/$(1)/$(firstword $(QUESTION_$(1))).png)
+endef
+$(foreach question,$(QUESTIONS),$(eval $(call QUESTION,$(question))))
+# --- End of the questions ----------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ FIGURES = (
     "domains",
     "prompting",
     "two-by-two",
+    "relations",
+    "forgetting",
     "strength",
     "methods",
     "first-order",

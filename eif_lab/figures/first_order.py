@@ -13,10 +13,21 @@ import xarray as xr
 from matplotlib.colors import Colormap
 
 from eif_lab.desiderata.strength import direct_influence
+from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.errors import rule_error
-from eif_lab.figures.panel import HATCHED, hatch_around, hatched_handles, mark_good
-from eif_lab.figures.runs import dataset_title, model_title, select_jobs, setting, taught_nothing
-from eif_lab.figures.style import GREY, SEQUENTIAL, canvas, fit_name, line_look, log_scale
+from eif_lab.figures.panel import HATCHED, Mark, draw_marks, hatch_around, hatched_handles, limits_of, mark_good
+from eif_lab.figures.runs import dataset_title, finding, model_title, select_jobs, setting, taught_nothing
+from eif_lab.figures.style import (
+    BLUE,
+    FILLINGS,
+    GREY,
+    SEQUENTIAL,
+    VERMILION,
+    canvas,
+    fit_name,
+    line_look,
+    log_scale,
+)
 from eif_lab.influence.agreement import Agreement, agreement
 from eif_lab.results.job import JobResults
 
@@ -29,9 +40,18 @@ SHOWS = (
     "product of gradients) is from influence as measured, over all pairs. Left: Pearson's correlation of the two "
     "arrays over the learning rate, a curve for each number of steps. Middle: norm of the difference over the norm of "
     "the exact array; dotted: no better than predicting nothing. Right: the same error against how much a stimulus "
-    f"raises itself, the mean direct influence: the view holds where it is small. {HATCHED}"
+    "raises itself, the mean direct influence: the view holds where it is small. On knowledge domains a last panel has "
+    "reach, the influence on what follows less its controls over the strength, as measured (circles) and as predicted "
+    "(squares, a share that no rate changes), with 95 % intervals (Fieller's, over worlds). Filled: satisfied; grey: "
+    f"inconclusive; white: violated, each job by itself; dashed: the bar. {HATCHED}"
 )
 MOST_CURVES = 5
+REACH = ("logic", "reach")
+BESIDE = {"exact": {"color": BLUE, "marker": "o"}, "first order": {"color": VERMILION, "marker": "s"}}
+"""Reach of the one and of the other job of a pair, as it is drawn."""
+
+APART = 1.06
+"""Both stand side by side, at this ratio."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +124,9 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     steps = sorted({one.steps for one in compared_arrays})
     chosen_steps = sorted({steps[round(place)] for place in np.geomspace(1, len(steps), MOST_CURVES) - 1})
     colors = matplotlib.colormaps[SEQUENTIAL]
-    figure = canvas(10.0, 3.2)
-    correlation, error, strength = figure.subplots(1, 3)
+    judged = [pair for pair in pairs(jobs) if all(finding(job, *REACH) is not None for job in pair)]
+    figure = canvas(13.0 if judged else 10.0, 3.2)
+    correlation, error, strength, *reach = figure.subplots(1, 4 if judged else 3)
     for number, count in enumerate(chosen_steps):
         curve = [one for one in compared_arrays if one.steps == count]
         look = line_look(number) | {"color": colors(0.9 * number / max(len(chosen_steps) - 1, 1))}
@@ -115,9 +136,11 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         error.plot(rates, [one.agreement.relative_error for one in curve], label=label, **look)
     draw_strength(strength, compared_arrays, colors)
     untaught = {job.manifest.update.learning_rate or 0.0 for job, _ in pairs(jobs) if taught_nothing(job)}
-    for axes, rate in itertools.product((correlation, error), sorted(untaught - {0.0})):
+    for axes, rate in itertools.product((correlation, error, *reach), sorted(untaught - {0.0})):
         hatch_around(axes, rate)
-    for axes in (correlation, error):
+    for axes in reach:
+        draw_reach(axes, judged)
+    for axes in (correlation, error, *reach):
         log_scale(axes, "x")
         axes.set_xlabel("learning rate")
     for axes in (error, strength):
@@ -133,6 +156,25 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     method, optimizer = fit_name(setting(jobs[0]).method), jobs[0].manifest.update.optimizer
     figure.suptitle(f"{dataset_title(jobs[0])}, {model_title(jobs[0])}, {method}, {optimizer}", fontsize=8)
     return figure
+
+
+def draw_reach(axes: Axes, judged: Sequence[tuple[JobResults, JobResults]]) -> None:
+    """Reach of each job beside that of its prediction, and the verdicts on both."""
+    marks = []
+    for number, (label, look) in enumerate(BESIDE.items()):
+        for pair in judged:
+            result = finding(pair[number], *REACH)
+            assert result is not None
+            axes.axhline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
+            filling = look["color"] if result.finding_verdict == SATISFIED else FILLINGS[result.finding_verdict]
+            place = (pair[number].manifest.update.learning_rate or 0.0) * APART**number
+            drawn = {**look, "markerfacecolor": filling, "label": label}
+            marks.append(Mark(float(result.effect), float(result.low), float(result.high), place, drawn))
+    draw_marks(axes, marks, limits_of(marks, [0.0, 1.0]), "y")  # between chance and all that was taught
+    axes.set_ylabel("reach: gain / strength")
+    mark_good(axes, "good: alike")
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels())))
+    axes.legend(handles=handles.values(), labels=handles.keys())
 
 
 def draw_strength(axes: Axes, compared_arrays: Sequence[Comparison], colors: Colormap) -> None:

@@ -1,4 +1,4 @@
-"""figure-strength: reach and converse by strength and by the number of steps."""
+"""figure-strength: reach and converse by strength, by the number of steps, and by the number of facts at once."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 SHOWS = (
     "A column for each knowledge domain. Reach: the influence on what follows less its controls, over the strength; "
     "converse: the influence on what does not follow, the stimulus read backwards, less its controls, over the "
-    "strength. The upper two rows are against the strength that the learning rate was calibrated to, the lower two "
-    "against the number of steps at one strength. A line for each optimizer (colour and dash) and method (shape), "
+    "strength. Two rows each are against the strength that the learning rate was calibrated to, against the number of "
+    "steps at one strength, and against the number of facts learnt at once, of which the strength is one's own; those "
+    "that were not varied are left out. A line for each optimizer (colour and dash) and method (shape), "
     "with 95 % intervals (Fieller's, over worlds). Filled: that strength was reached; hollow: it was not, and the "
     f"number above it is what was reached, in nats. {HATCHED} There is no ratio then, but a cross at the bottom in the "
     "line's colour. Dashed: the bar, above which reach, and below which the converse has to be. Chance is 0. Grey "
@@ -64,12 +65,12 @@ class Curve(NamedTuple):
 
     Attributes:
         optimizer, method: Names.
-        fixed: What is the same along the line: the steps, or the strength asked for.
+        fixed: What is the same along the line: of steps, strength asked for and facts those that are not its axis.
     """
 
     optimizer: str
     method: str
-    fixed: float
+    fixed: tuple[float, ...]
 
 
 class Axis(NamedTuple):
@@ -79,13 +80,11 @@ class Axis(NamedTuple):
         label: What it is called.
         place: Where a job is.
         fixed: What is the same for all jobs of a line.
-        held: Words for that.
     """
 
     label: str
     place: Callable[[JobResults], float]
-    fixed: Callable[[JobResults], float]
-    held: str
+    fixed: tuple[Callable[[JobResults], float], ...]
 
 
 def target_of(job: JobResults) -> float:
@@ -99,9 +98,21 @@ def step_count(job: JobResults) -> float:
     return float(job.manifest.update.steps or 0)
 
 
+def fact_count(job: JobResults) -> float:
+    """The number of facts that are learnt at once."""
+    return float((job.manifest.config.get("perturbation") or {}).get("facts") or 1)
+
+
+def alone(job: JobResults) -> bool:
+    """Whether nothing but facts is in a set: no other wordings, consequences or retained facts."""
+    company = job.manifest.config.get("perturbation") or {}
+    return not any(company.get(name) not in (None, 0, "none") for name in ("retained", "wordings", "consequences"))
+
+
 AXES = (
-    Axis("strength asked for (nat)", target_of, step_count, "{:g} steps"),
-    Axis("steps", step_count, target_of, "{:g} nat"),
+    Axis("strength asked for (nat)", target_of, (step_count, fact_count)),
+    Axis("steps", step_count, (target_of, fact_count)),
+    Axis("facts at once", fact_count, (target_of,)),  # with batches, steps follow from the facts
 )
 
 
@@ -114,9 +125,9 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
     those = select_jobs(
         jobs,
         "a job on clozes of a knowledge domain with an update",
-        lambda s: s.view == "probes" and s.method != "prompt" and s.exact and s.perturbation == "include",
+        lambda s: s.view == "probes" and s.method != "prompt" and s.exact and s.perturbation in ("include", "together"),
     )
-    calibrated = [job for job in those if np.isfinite(target_of(job))]
+    calibrated = [job for job in those if np.isfinite(target_of(job)) and alone(job)]
     if not calibrated:
         names = [job.manifest.name for job in those]
         raise rule_error("results path", "hold a job whose learning rate was calibrated", names)
@@ -164,7 +175,7 @@ def lines(jobs: Sequence[JobResults], axis: Axis) -> dict[Curve, list[JobResults
     """The jobs of each line along an axis, in its order; only lines of at least two places."""
     found: dict[Curve, list[JobResults]] = {}
     for job in sorted(jobs, key=axis.place):
-        curve = Curve(str(job.manifest.update.optimizer), setting(job).method, axis.fixed(job))
+        curve = Curve(str(job.manifest.update.optimizer), setting(job).method, tuple(one(job) for one in axis.fixed))
         found.setdefault(curve, []).append(job)
     return {curve: each for curve, each in found.items() if len({axis.place(job) for job in each}) > 1}
 

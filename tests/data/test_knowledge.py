@@ -375,6 +375,22 @@ def test_the_square_view_has_each_statement_and_each_denied_consequence_on_both_
     assert (task.relation == "entailed").any() or domain.__name__ == "Compositionality"  # there it takes two to entail
 
 
+def test_the_view_of_retention_asks_what_is_known_beside_the_probes(domain, task):
+    retention = domain(worlds=3, stimuli_per_world=CASES, view="retention")
+    if task.background is None:
+        with pytest.raises(ConfigError, match=r"dataset\.view must be probes or statements where nothing is known"):
+            retention.load(0)
+        return
+    seen, first = retention.load(0), len(task.probes)
+    assert list(seen.probes.ids[:first]) == list(task.probes.ids)
+    assert np.array_equal(seen.relation[:, :first], task.relation)
+    assert all(np.array_equal(seen.foils[name][:, :first], places) for name, places in task.foils.items())
+    asked, questions = seen.probes.take(range(first, len(seen.probes))), task.background.questions
+    assert list(zip(asked.prompts, asked.targets)) == list(dict.fromkeys(zip(questions.prompts, questions.targets)))
+    assert all(target in candidates for target, candidates in zip(asked.targets, asked.candidates))
+    assert set(asked.coords["form"]) == {"background"} and set(seen.relation[:, first:].flat) == {"unrelated"}
+
+
 def test_background_in_context_is_read_before_every_probe(domain, task):
     spoken = domain(worlds=3, stimuli_per_world=CASES, background="context").load(0)
     assert spoken.background is None

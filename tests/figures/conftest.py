@@ -31,14 +31,20 @@ def make_job():
         steps = list(range(1, values.shape[1] + 1))
         fields = {"model": "cnn", "dataset": "digits", "view": "", "noise": "", "levels": [], "seed": 0, **fields}
         dataset = {name: fields[name] for name in ("view", "background", "worlds") if fields.get(name)}
+        readouts = fields.get("readouts", ["log_prob"])
         array = xr.DataArray(
-            values[None, ..., None],
+            np.repeat(values[None, ..., None], len(readouts), axis=-1),
             dims=("seed", "stimulus", "step", "probe", "readout"),
-            coords={"seed": [0], "step": steps, "readout": ["log_prob"]},
-            attrs={"units": json.dumps({"log_prob": "nat"}), "model": fields["model"], "dataset": fields["dataset"]},
+            coords={"seed": [0], "step": steps, "readout": readouts},
+            attrs={
+                "units": json.dumps(dict.fromkeys(readouts, "nat")),
+                "model": fields["model"],
+                "dataset": fields["dataset"],
+            },
         )
         array = annotate(array, task, task.distances, default=next(iter(task.distances)))
-        array = array.assign_attrs(method=method, perturbation="noise" if fields["noise"] else "include")
+        perturbation = "noise" if fields["noise"] else "together" if fields.get("facts") else "include"
+        array = array.assign_attrs(method=method, perturbation=perturbation)
         verdicts, missing = judge(array)
         strength = strength_of(array, "log_prob")
         verdicts = withhold_if_untaught(verdicts, strength)  # as the pipeline has it
@@ -51,7 +57,7 @@ def make_job():
                 "data_seed": fields.get("data_seed", fields["seed"]),
                 "dataset": dataset,
                 "method": {"name": method},
-                "perturbation": {"noise": fields["noise"] or None, "levels": fields["levels"]},
+                "perturbation": {name: fields.get(name) or None for name in ("noise", "levels", "facts")},
             },
             "seeds": [0],
             "base_model": {"name": fields["model"], "hash": "0", "accuracy": 0.5},
@@ -111,6 +117,7 @@ def runs(tmp_path_factory, make_job):
     make_two_by_two_run(root / "two_by_two", make_job)
     make_strength_runs(root, make_job)
     make_seeds_run(root / "seeds", make_job)
+    make_retention_run(root / "retention", make_job)
     return {path.name: path for path in root.iterdir() if path.name != "cache"}
 
 
@@ -171,3 +178,13 @@ def make_strength_runs(root, make_job):
             recipe = {"optimizer": optimizer, "steps": steps, "calibration": calibration}
             values = moved(task, {"direct": 1.0, "entailed": 0.4})
             make_job(root / "steps" / f"{optimizer}-{steps}", task, values, update=recipe, **fields)
+
+
+def make_retention_run(folder, make_job):
+    """What is known beforehand loses with all weights, and half as much with LoRA."""
+    task = knowledge("implication", "retention")
+    asked = task.probes.coords["form"] == "background"
+    for number, (method, lost) in enumerate({"full": 0.4, "lora": 0.2}.items()):
+        values = moved(task, LOGICAL, random=number) - lost * asked
+        fields = {"model": "phi3-tiny", "dataset": "implication", "view": "retention"}
+        make_job(folder / method, task, values, method=method, readouts=["log_prob", "log_odds", "correct"], **fields)

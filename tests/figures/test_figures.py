@@ -26,9 +26,11 @@ from eif_lab.figures import (
     distance,
     domains,
     first_order,
+    forgetting,
     methods,
     noise,
     prompting,
+    relations,
     seeds,
     sparsity,
     strength,
@@ -52,6 +54,8 @@ DRAWN_FROM = {
     "domains": ["statements"],
     "prompting": ["statements", "knowledge"],
     "two-by-two": ["two_by_two"],
+    "relations": ["knowledge"],
+    "forgetting": ["retention"],
     "strength": ["strength", "steps"],
     "methods": ["images", "noise", "knowledge"],
     "first-order": ["rates"],
@@ -66,6 +70,8 @@ MODULES = {
     "domains": domains,
     "prompting": prompting,
     "two-by-two": two_by_two,
+    "relations": relations,
+    "forgetting": forgetting,
     "strength": strength,
     "methods": methods,
     "first-order": first_order,
@@ -173,7 +179,9 @@ def test_a_job_that_taught_nothing_is_hatched_and_named_so(name, runs, make_job,
     ]  # of noise alone nothing is
     assert not any(map(hatched, taught))
     told = {"model": "phi3-tiny", "dataset": "implication", "background": "taught", "view": "probes"}
-    task = knowledge("implication")
+    if name == "forgetting":
+        told |= {"view": "retention", "readouts": ["log_prob", *forgetting.READOUTS]}
+    task = knowledge("implication", told["view"])
     for engine in ("stacked", "first_order"):
         values = np.random.default_rng(0).normal(size=(len(task.stimuli), len(task.probes)))
         for target in (0.1, 1.0):
@@ -216,7 +224,10 @@ def test_colours_are_centred_at_zero_and_have_a_unit(name, figures):
     assert bars and all("nat" in label for label in bars)
 
 
-@pytest.mark.parametrize("name", ["domains", "prompting", "two-by-two", "strength", "methods", "distance", "sparsity"])
+LANGUAGE = ["domains", "prompting", "two-by-two", "relations", "forgetting", "strength"]
+
+
+@pytest.mark.parametrize("name", [*LANGUAGE, "methods", "distance", "sparsity"])
 def test_a_tiny_model_is_called_tiny_wherever_it_is_named(name, figures, drawn):
     texts = [text.get_text().replace("\n", " ") for text in figures[name].findobj(Text)]
     named = [text for text in texts if "phi" in text.lower()]
@@ -523,6 +534,94 @@ def test_methods_of_two_models_are_not_drawn_as_those_of_one(tmp_path, make_job)
             figure.select(find_jobs([tmp_path]))
 
 
+def test_shares_are_those_that_the_verdicts_rest_on(runs, figures):
+    """What follows is reach, the converse is what is not held of it, the denial is what leaks."""
+    jobs = jobs_of(runs, "relations")
+    stored = {name: {effect for job in jobs for effect in effects(job, name)} for name in ("reach", "converse_held")}
+    leaks = {
+        details["negation_leak"]
+        for job in jobs
+        for details in map(json.loads, job.verdicts[job.verdicts["desideratum"] == "negation"]["details"])
+    }
+    drawn = {
+        axes.get_title(): [line.get_xdata()[0] for line in axes.get_lines() if line.get_label() in ("full", "prompt")]
+        for axes in figures["relations"].axes
+    }
+    assert sorted(drawn["what follows"]) == pytest.approx(sorted(stored["reach"]))
+    assert sorted(1 - value for value in drawn["its converse"]) == pytest.approx(sorted(stored["converse_held"]))
+    assert sorted(drawn["what it denies"]) == pytest.approx(sorted(leaks))
+
+
+def test_relations_show_the_learners_between_which_a_method_lies(figures):
+    learners = {
+        (axes.get_title(), line.get_label()): line.get_xdata()[0]
+        for axes in figures["relations"].axes
+        for line in axes.get_lines()
+        if line.get_label() in relations.MARKS
+    }
+    expected = {"what follows": {"perfect": 1}, "its converse": {"perfect": 0, "symmetric": 1}}
+    expected["what it denies"] = {"perfect": -1, "negation_blind": 1}
+    expected = {(title, rule): at for title, rules in expected.items() for rule, at in rules.items()}
+    assert learners == pytest.approx(expected, abs=0.2)
+
+
+def test_forgetting_is_what_known_answers_lose_for_each_nat_taught(runs, figures):
+    jobs = {setting(job).method: job for job in jobs_of(runs, "forgetting")}
+    lost = {}
+    for method, job in jobs.items():
+        array, taught = job.influence.isel(seed=0, step=0, readout=0), job.manifest.strength.effect
+        own = array[~array["stimulus_neutral"].values, (array["probe_form"] == "background").values]
+        lost[method] = float(own.mean()) / taught
+        assert lost[method] == pytest.approx({"full": -0.4, "lora": -0.2}[method], abs=0.05)
+    forgotten, less, answers = figures["forgetting"].axes
+    drawn = {line.get_label(): line.get_xdata()[0] for line in forgotten.get_lines() if line.get_label() in jobs}
+    assert drawn == {method: pytest.approx(value) for method, value in lost.items()}
+    [paired] = [line for line in less.get_lines() if line.get_label() in jobs]
+    assert (paired.get_label(), paired.get_xdata()[0]) == ("lora", pytest.approx(lost["lora"] - lost["full"]))
+    assert paired.get_markerfacecolor() != "white"
+    assert {line.get_label() for line in answers.get_lines()} >= set(jobs)
+
+
+def test_forgetting_needs_the_readouts_that_it_shows(tmp_path, make_job):
+    task = knowledge("implication", "retention")
+    make_job(tmp_path / "0", task, moved(task, LOGICAL), model="phi3-tiny", dataset="implication", view="retention")
+    with pytest.raises(ConfigError, match="must hold jobs with the readouts log_odds, correct"):
+        forgetting.select(find_jobs([tmp_path]))
+
+
+def test_facts_at_once_have_rows_of_their_own_and_company_beside_them_none(tmp_path, make_job):
+    task = knowledge("implication")
+    for facts, reached in ((1, 0.8), (4, 0.2)):
+        calibration = {"target": 1.0, "strength": 1.0, "reached": True}
+        values = moved(task, {"direct": 1.0, "entailed": reached})
+        recipe = {"optimizer": "adam", "steps": 5 * facts, "calibration": calibration}
+        fields = {"model": "phi3-tiny", "dataset": "implication", "view": "probes", "facts": facts}
+        make_job(tmp_path / str(facts), task, values, update=recipe, **fields)
+    jobs = strength.select(find_jobs([tmp_path]))
+    with paper_style():
+        figure = strength.draw(jobs)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["facts at once"] * 2
+    points = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o" and line.get_markersize() == 4]
+    drawn = [tuple(line.get_xydata()[0]) for line in points]
+    assert drawn == [(strength.fact_count(job), pytest.approx(effects(job, "reach")[0])) for job in jobs]
+    jobs[0].manifest.config["perturbation"]["retained"] = 0.5
+    assert len(strength.select(jobs)) == 1
+
+
+def test_first_order_shows_reach_beside_the_prediction_of_it(tmp_path, make_job):
+    task = knowledge("implication")
+    for engine, reached in (("stacked", 0.8), ("first_order", 0.0)):
+        values = moved(task, {"direct": 1.0, "entailed": reached})
+        make_job(tmp_path / engine, task, values, engine=engine, model="phi3-tiny", dataset="implication")
+    jobs = first_order.select(find_jobs([tmp_path]))
+    with paper_style():
+        reach = first_order.draw(jobs).axes[3]
+    drawn = {line.get_label(): line for line in reach.get_lines() if line.get_label() in first_order.BESIDE}
+    for job, (label, look) in zip(jobs, first_order.BESIDE.items(), strict=True):
+        assert drawn[label].get_ydata()[0] == pytest.approx(effects(job, "reach")[0])
+        assert (drawn[label].get_markerfacecolor() == look["color"]) == (label == "exact")  # only that is satisfied
+
+
 def test_strength_is_drawn_where_it_was_asked_for_and_hollow_where_it_was_not_reached(runs, figures):
     jobs = [job for job in jobs_of(runs, "strength") if strength.step_count(job) == 10]
     for axes, statistic in zip(figures["strength"].axes, strength.STATISTICS):
@@ -628,7 +727,7 @@ def test_what_a_figure_lacks_is_told_in_one_line(runs, tmp_path, capsys):
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 def test_make_draws_every_figure_after_its_runs(preset):
     result = subprocess.run(
-        ["make", "-n", "-B", "figures", "claims", f"PRESET={preset}"],
+        ["make", "-n", "-B", "figures", "claims", "questions", f"PRESET={preset}"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -27,7 +27,8 @@ class Domain(OfWorlds):
         worlds: How many worlds, each with new words of its own.
         stimuli_per_world: Cases in each, beside one neutral statement.
         wording: Which of the domain's wordings is used, from 0; the `template` perturbation uses the others.
-        view: ``probes`` for clozes of what follows and what does not; ``statements`` for the square array in which each
+        view: ``probes`` for clozes of what follows and what does not; ``retention`` for these and the questions of the
+            background; ``statements`` for the square array in which each
             statement of a world, and the negation of each consequence, is both stimulus and probe.
         background: Whether background facts are ``taught`` to the base model, stand in each probe's ``context``, or are
             ``known`` to the base model from its pre-training, so that nothing is taught.

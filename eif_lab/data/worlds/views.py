@@ -1,4 +1,6 @@
-"""The two views of a domain's worlds as a task: probes made for each stimulus, or a square array of statements."""
+"""The views of a domain's worlds as a task: probes made for each stimulus, alone or beside what is known beforehand, or
+a square array of statements.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,10 @@ from eif_lab.data.task import FOILS, Background, Task, Texts, concatenate
 from eif_lab.data.worlds.distances import Statement, path_lengths
 from eif_lab.data.worlds.logic import Fact, closure
 from eif_lab.data.worlds.world import World
+from eif_lab.errors import rule_error
+
+BACKGROUND = "background"
+"""The form of a probe that asks for what is known beforehand."""
 
 
 class Wording(NamedTuple):
@@ -77,6 +83,41 @@ def probes_view(worlds: Sequence[World], wording: Wording, others: Sequence[Word
     )
 
 
+def retention_view(worlds: Sequence[World], wording: Wording, others: Sequence[Wording]) -> Task:
+    """The view of probes, and beside them the questions of the background: what does a stimulus make a model forget?
+
+    No stimulus says anything about these (`unrelated`), since they are known without it. A question that several worlds
+    have, as English ones may, is a probe of the first of them.
+
+    Args:
+        worlds: The worlds of the task.
+        wording: The wording of stimuli and probes.
+        others: Further wordings of the stimuli, kept beside them.
+
+    Raises:
+        ConfigError: The worlds have no background.
+    """
+    task = probes_view(worlds, wording, others)
+    if task.background is None:
+        raise rule_error("dataset.view", "be probes or statements where nothing is known beforehand", "retention")
+    asked = task.background.questions
+    ids = np.array([f"{prompt} |{target}" for prompt, target in zip(asked.prompts, asked.targets)])
+    asked = replace(asked, ids=ids).take(np.sort(np.unique(ids, return_index=True)[1]))
+    coords = {"form": np.full(len(asked), BACKGROUND), "negates": np.full(len(asked), "")}
+    asked = replace(asked, coords={**asked.coords, **coords})
+
+    def beside(cells: np.ndarray, filling: object) -> np.ndarray:
+        return np.concatenate([cells, np.full((len(cells), len(asked)), filling)], axis=1)
+
+    return replace(
+        task,
+        probes=concatenate([task.texts[1], asked]),
+        relation=beside(task.relation, "unrelated"),
+        distances={name: beside(cells, np.nan) for name, cells in task.distances.items()},
+        foils={name: beside(cells, -1) for name, cells in task.foils.items()},
+    )
+
+
 def statements_view(worlds: Sequence[World], wording: Wording, others: Sequence[Wording]) -> Task:
     """The square view: every statement, and the negation of every consequence, as stimulus and as probe.
 
@@ -123,6 +164,7 @@ def statements_view(worlds: Sequence[World], wording: Wording, others: Sequence[
 
 VIEWS: Mapping[str, Callable[[Sequence[World], Wording, Sequence[Wording]], Task]] = {
     "probes": probes_view,
+    "retention": retention_view,
     "statements": statements_view,
 }
 """The views by the name that ``dataset.view`` gives them."""

@@ -1,0 +1,144 @@
+"""figure-forgetting: what a fact takes away from what was known beforehand, by method, for as much taught."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from eif_lab.data.worlds.views import BACKGROUND
+from eif_lab.desiderata.logic import Logic
+from eif_lab.desiderata.relation_test import RelationEffects
+from eif_lab.desiderata.selection import clean, select_readout, texts, unread, with_probe_numbers, with_zeros
+from eif_lab.desiderata.statistics import divide
+from eif_lab.desiderata.verdict import Finding
+from eif_lab.errors import rule_error
+from eif_lab.figures.panel import BEYOND, HATCHED, hatched_handles, limits_of, mark_good
+from eif_lab.figures.relations import Share, draw_panel, legend, mark_of
+from eif_lab.figures.runs import DOMAINS, model_title, must_be_one_model, select_jobs, setting, taught_nothing
+from eif_lab.figures.style import METHODS, canvas, fit_words, order_names
+from eif_lab.results.job import JobResults
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWS = (
+    "What a fact makes a model forget: the questions of the background of its own world and of others, which were "
+    "known beforehand, after a fine-tuning on the fact alone. Left: the log-odds of the true answer against the other "
+    "ones, after less before, over the strength, that is, for each nat that was taught. Middle: the same less that of "
+    "all weights on the same stimuli; above 0 a method forgets less than full fine-tuning does. Right: the change in "
+    "how many answers are right, in percentage points. A row for each knowledge domain, a colour and a shape for each "
+    "method. Intervals are at 95 % (Fieller's and the jackknife, over worlds). Filled: the interval is on one side of "
+    f"0, which is no change (dotted); white: it is not. {HATCHED} {BEYOND}"
+)
+PANELS = {
+    "forgotten": "known answers: change of log-odds\nper nat taught",
+    "less": "the same, less that of full",
+    "lost": "right answers (percentage points)",
+}
+READOUTS = ("log_odds", "correct")
+
+
+def select(jobs: Sequence[JobResults]) -> list[JobResults]:
+    """The jobs of one model that ask for the background after each stimulus.
+
+    Raises:
+        ConfigError: None does, they are of several models, or one lacks a readout.
+    """
+    those = select_jobs(
+        jobs,
+        "a job with dataset.view=retention",
+        lambda s: s.view == "retention" and s.exact and s.perturbation == "include",
+    )
+    must_be_one_model(those)
+    for job in those:
+        names = [str(name) for name in job.influence["readout"].values]
+        if not set(READOUTS) <= set(names):
+            raise rule_error("results path", f"hold jobs with the readouts {', '.join(READOUTS)}", names)
+    return those
+
+
+def change(job: JobResults, readout: str) -> Float[np.ndarray, " stimulus"]:
+    """By stimulus, the mean influence on the questions of the background that it was read on; NaN if it diverged."""
+    array = clean(with_probe_numbers(select_readout(job.influence, readout).transpose("stimulus", "probe").load()))
+    asked = (texts(array, "probe_form") == BACKGROUND) & ~unread(array)
+    return divide((with_zeros(array) * asked).sum(axis=1), asked.sum(axis=1))
+
+
+def effects_of(job: JobResults) -> RelationEffects:
+    """What the job's stimuli were taught, in the readout that was judged; row for row as in `change`."""
+    readout = str(job.influence["readout"].values[0])
+    array = select_readout(job.influence, readout).transpose("stimulus", "probe").load()
+    return RelationEffects.measure(clean(with_probe_numbers(array)))
+
+
+def findings_of(job: JobResults, full: JobResults | None) -> dict[str, Finding]:
+    """By the names of `PANELS`, what is drawn of a job.
+
+    Args:
+        job: Whose.
+        full: The job of all weights on the same stimuli; None where it is this one, or there is none.
+    """
+    test, effects = Logic(), effects_of(job)
+    values, strength = effects.world_means(change(job, "log_odds"), effects.strength)
+    [right] = effects.world_means(change(job, "correct"))
+    found = {
+        "forgotten": test.ratio("forgotten", values, strength, unit=effects.unit, threshold=0.0),
+        "lost": test.mean("lost", 100 * right, effects.unit),
+    }
+    return found if full is None else {**found, "less": less_than(job, full)}
+
+
+def less_than(job: JobResults, other: JobResults) -> Finding:
+    """By how much a job forgets less than another one on the same stimuli, for each nat taught; worlds are paired."""
+    effects, others = effects_of(job), effects_of(other)
+    rows = change(job, "log_odds"), effects.strength, change(other, "log_odds"), others.strength
+    a, b, c, d = effects.world_means(*rows)
+    return Logic().finding(
+        "less",
+        lambda counts: divide(counts @ a, counts @ b) - divide(counts @ c, counts @ d),
+        units=len(a),
+        unit=effects.unit,
+        threshold=0.0,
+    )
+
+
+def full_of(job: JobResults, jobs: Sequence[JobResults]) -> JobResults | None:
+    """Of another job, that of all weights on the same stimuli."""
+    ids = job.influence["stimulus_id"].values
+    return next(
+        (
+            other
+            for other in jobs
+            if setting(other).method == "full"
+            and other is not job
+            and setting(other).model == setting(job).model
+            and np.array_equal(other.influence["stimulus_id"].values, ids)
+            and not taught_nothing(other)
+        ),
+        None,
+    )
+
+
+def draw(jobs: Sequence[JobResults]) -> Figure:
+    """Three panels; the middle one only where there is a job of all weights to compare with."""
+    names = order_names([setting(job).dataset for job in jobs], DOMAINS)
+    methods = order_names([setting(job).method for job in jobs], list(METHODS))
+    found = [(job, findings_of(job, full_of(job, jobs))) for job in jobs]
+    shown = [panel for panel in PANELS if any(panel in each for _, each in found)]
+    figure = canvas(0.8 + 3.2 * len(shown), 1.4 + 0.22 * len(names) * max(len(methods), 3))
+    [panels] = figure.subplots(1, len(shown), sharey=True, squeeze=False)
+    for axes, panel in zip(panels, shown):
+        shares = [(job, Share(each[panel], not taught_nothing(job))) for job, each in found if panel in each]
+        limits = limits_of([mark_of(job, share, 0) for job, share in shares if share.taught])
+        draw_panel(axes, shares, names, methods, limits)
+        axes.set_title(PANELS[panel])
+        mark_good(axes)
+    panels[0].set_yticks(range(len(names)), [fit_words(name) for name in names])
+    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    figure.suptitle(model_title(jobs[0]), fontsize=8)
+    handles = [*legend(methods), *hatched_handles(figure)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
