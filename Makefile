@@ -264,7 +264,7 @@ ASKED_denial := experiment=real_known dataset=negation,ontology
 ASKED_denial-full := experiment=real_full dataset=negation,ontology
 ASKED_forgetting := experiment=real_known method=lora $(RETENTION)
 ASKED_forgetting-full := experiment=real_full $(RETENTION)
-ASKED_tracin := experiment=real_known dataset=ontology dataset.worlds=12 method=lora update=sgd update.learning_rate=0.0003,0.003,0.03 engine=auto,first_order
+ASKED_tracin := experiment=real_known dataset=ontology dataset.worlds=12 method=lora update=sgd update.learning_rate=0.003,0.02,0.1 engine=auto,first_order
 ASKED_facts := experiment=real_facts dataset=ontology
 
 # The figure and the sweeps of each question.
