@@ -254,7 +254,7 @@ docs/two_by_two_smollm2.png: outputs/real/full/claims.md # not among `pictures`:
 # --- End of the pictures -----------------------------------------------------------------------------------------
 
 # --- Questions ---------------------------------------------------------------------------------------------------
-# docs/questions.md: each is asked of SmolLM2 in some ten minutes on two cores; jobs that `make real` has run are found in the cache.
+# docs/questions.md: each is asked of SmolLM2 in at most a quarter of an hour on two cores; jobs of `make real` are found in the cache.
 ASKED := outputs/questions
 RETENTION := dataset=ontology dataset.view=retention dataset.worlds=12 'readout=[log_prob,log_odds,correct]'
 ASKED_converse := experiment=real_known dataset=transitivity,reversal
@@ -263,7 +263,7 @@ ASKED_denial := experiment=real_known dataset=negation,ontology
 ASKED_denial-full := experiment=real_full dataset=negation,ontology
 ASKED_forgetting := experiment=real_known method=lora $(RETENTION)
 ASKED_forgetting-full := experiment=real_full $(RETENTION)
-ASKED_tracin := experiment=real_known dataset=ontology dataset.worlds=12 method=lora update=sgd update.learning_rate=0.0003,0.003,0.03 engine=auto,first_order
+ASKED_tracin := experiment=real_known dataset=ontology dataset.worlds=12 method=lora update=sgd update.learning_rate=0.003,0.02,0.1 engine=auto,first_order
 ASKED_facts := experiment=real_facts dataset=ontology
 
 # The figure and the sweeps of each question.
@@ -276,7 +276,7 @@ QUESTIONS := converse denial forgetting tracin facts
 
 .PHONY: questions $(QUESTIONS:%=question-%)
 
-questions: $(QUESTIONS:%=question-%) ## Ask SmolLM2 the five questions of docs/questions.md (some 50 minutes).
+questions: $(QUESTIONS:%=question-%) ## Ask SmolLM2 the five questions of docs/questions.md (some 40 minutes).
 
 $(QUESTIONS:%=question-%): question-%: docs/pictures/question-%.png
 

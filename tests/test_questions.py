@@ -22,12 +22,16 @@ SMALL = {
     "model.minimum_background_accuracy": "0",
     "dataset.language": "invented",
     "dataset.worlds": "3",
-    "update.calibration_stimuli": "2",
+    "update.steps": "1",
 }
 """What makes a sweep on SmolLM2 one of seconds."""
 
-FEWER = {"facts": {"perturbation.facts": "1,2"}, "tracin": {"update.learning_rate": "0.003,0.03"}}
-"""By question, choices in place of more of them."""
+OWN = {
+    **{name: {"update.learning_rate": "0.01"} for name in ("converse", "denial", "forgetting")},
+    "tracin": {"update.learning_rate": "0.003,0.03"},
+    "facts": {"perturbation.facts": "1,2", "update.epochs": "1", "update.calibration_stimuli": "2"},
+}
+"""By question, no search for a rate where its figure needs none, and fewer choices."""
 
 
 def commands_of(question: str) -> list[list[str]]:
@@ -41,7 +45,7 @@ def commands_of(question: str) -> list[list[str]]:
 
 def smaller(words: list[str], question: str) -> list[str]:
     """A sweep on one domain and few worlds."""
-    given = dict(word.split("=", 1) for word in words if "=" in word) | SMALL | FEWER.get(question, {})
+    given = dict(word.split("=", 1) for word in words if "=" in word) | SMALL | OWN[question]
     given["dataset"] = given["dataset"].split(",")[0]
     return ["-m", *(f"{name}={value}" for name, value in given.items())]
 

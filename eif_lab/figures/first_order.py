@@ -5,17 +5,27 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.colors import Colormap
+from matplotlib.lines import Line2D
 
 from eif_lab.desiderata.strength import direct_influence
 from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.errors import rule_error
-from eif_lab.figures.panel import HATCHED, Mark, draw_marks, hatch_around, hatched_handles, limits_of, mark_good
+from eif_lab.figures.panel import (
+    HATCHED,
+    Mark,
+    draw_marks,
+    hatch_around,
+    hatched_handles,
+    is_untaught,
+    limits_of,
+    mark_good,
+)
 from eif_lab.figures.runs import dataset_title, finding, model_title, select_jobs, setting, taught_nothing
 from eif_lab.figures.style import (
     BLUE,
@@ -47,7 +57,10 @@ SHOWS = (
 )
 MOST_CURVES = 5
 REACH = ("logic", "reach")
-BESIDE = {"exact": {"color": BLUE, "marker": "o"}, "first order": {"color": VERMILION, "marker": "s"}}
+BESIDE: dict[str, dict[str, Any]] = {
+    "exact": {"color": BLUE, "marker": "o"},
+    "first order": {"color": VERMILION, "marker": "s"},
+}
 """Reach of the one and of the other job of a pair, as it is drawn."""
 
 APART = 1.06
@@ -139,6 +152,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     for axes, rate in itertools.product((correlation, error, *reach), sorted(untaught - {0.0})):
         hatch_around(axes, rate)
     for axes in reach:
+        axes.sharex(correlation)
         draw_reach(axes, judged)
     for axes in (correlation, error, *reach):
         log_scale(axes, "x")
@@ -166,6 +180,8 @@ def draw_reach(axes: Axes, judged: Sequence[tuple[JobResults, JobResults]]) -> N
             result = finding(pair[number], *REACH)
             assert result is not None
             axes.axhline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
+            if is_untaught(result.finding_p_value, result.note):
+                continue
             filling = look["color"] if result.finding_verdict == SATISFIED else FILLINGS[result.finding_verdict]
             place = (pair[number].manifest.update.learning_rate or 0.0) * APART**number
             drawn = {**look, "markerfacecolor": filling, "label": label}
@@ -173,8 +189,7 @@ def draw_reach(axes: Axes, judged: Sequence[tuple[JobResults, JobResults]]) -> N
     draw_marks(axes, marks, limits_of(marks, [0.0, 1.0]), "y")  # between chance and all that was taught
     axes.set_ylabel("reach: gain / strength")
     mark_good(axes, "good: alike")
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels())))
-    axes.legend(handles=handles.values(), labels=handles.keys())
+    axes.legend(handles=[Line2D([], [], linestyle="", label=label, **look) for label, look in BESIDE.items()])
 
 
 def draw_strength(axes: Axes, compared_arrays: Sequence[Comparison], colors: Colormap) -> None:
