@@ -255,7 +255,7 @@ docs/two_by_two_smollm2.png: outputs/real/full/claims.md # not among `pictures`:
 # --- End of the pictures -----------------------------------------------------------------------------------------
 
 # --- Questions ---------------------------------------------------------------------------------------------------
-# docs/questions.md: each is asked of SmolLM2 in some ten minutes on two cores; jobs that `make real` has run are found in the cache.
+# docs/questions.md: each is asked of SmolLM2 in at most a quarter of an hour on two cores; jobs of `make real` are found in the cache.
 ASKED := outputs/questions
 RETENTION := dataset=ontology dataset.view=retention dataset.worlds=12 'readout=[log_prob,log_odds,correct]'
 ASKED_converse := experiment=real_known dataset=transitivity,reversal
@@ -277,7 +277,7 @@ QUESTIONS := converse denial forgetting tracin facts
 
 .PHONY: questions $(QUESTIONS:%=question-%)
 
-questions: $(QUESTIONS:%=question-%) ## Ask SmolLM2 the five questions of docs/questions.md (some 50 minutes).
+questions: $(QUESTIONS:%=question-%) ## Ask SmolLM2 the five questions of docs/questions.md (some 40 minutes).
 
 $(QUESTIONS:%=question-%): question-%: docs/pictures/question-%.png
 
