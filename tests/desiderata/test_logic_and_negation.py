@@ -31,7 +31,8 @@ def finding(verdict, statistic):
 
 
 def numbers(found):
-    return {name: value for name, value in vars(found).items() if not isinstance(value, str)}
+    """Of one run: there is no share of several in the variance."""
+    return {name: value for name, value in vars(found).items() if not isinstance(value, str) and name != "run_share"}
 
 
 def less_foils(array, row, relation):

@@ -26,11 +26,10 @@ def array(values, ids=None, direct=(), **coords):
 
 
 def measured(influence):
-    """The array as a job has it, beside another seed and step that are not judged."""
+    """The array as a job has it, beside another step that is not judged."""
     other = influence * 0 + 100
     steps = xr.concat([other, influence], dim=xr.Variable("step", [0, 1]), coords="minimal")
-    seeds = xr.concat([steps, steps * 0 + 100], dim=xr.Variable("seed", [0, 1]), coords="minimal")
-    return seeds.expand_dims(readout=["log_prob"], axis=-1)
+    return steps.expand_dims(seed=[0]).expand_dims(readout=["log_prob"], axis=-1)
 
 
 def test_it_is_the_mean_over_worlds_of_stated_clozes_less_their_controls():
@@ -46,6 +45,14 @@ def test_it_is_the_mean_over_worlds_of_stated_clozes_less_their_controls():
     assert found.effect == pytest.approx(np.mean(by_world))
     error = np.std(by_world, ddof=1) / np.sqrt(8)
     assert found.high - found.effect == pytest.approx(2.3646 * error, rel=1e-4)  # Student's quantile, 7 degrees
+
+
+def test_of_several_runs_it_is_the_mean():
+    runs = [measured(domain("compositionality", seed, jitter=0.4)) for seed in (0, 1)]
+    both = xr.concat([runs[0], runs[0].copy(data=runs[1].values)], dim=xr.Variable("seed", [0, 1]), coords="minimal")
+    found = strength_of(both, "log_prob")
+    assert found.effect == pytest.approx(np.mean([strength_of(run, "log_prob").effect for run in runs]))
+    assert (found.runs, found.sample) == (2, "8 worlds, 2 runs")
 
 
 def test_form_of_a_sentence_is_no_strength_though_it_is_direct_influence():
