@@ -42,7 +42,9 @@ def landmarks():
     passed = []
 
     def look(frame, event, argument):
-        if event != "call":
+        if event != "call" or frame.f_code.co_filename.startswith(
+            "<"
+        ):  # a check of annotations has its function's name
             return
         module = frame.f_globals.get("__name__", "").removeprefix("eif_lab.")
         if frame.f_code.co_qualname in LANDMARKS.get(module, ()):
