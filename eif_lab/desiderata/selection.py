@@ -107,7 +107,7 @@ def unread(influence: xr.DataArray) -> Bool[np.ndarray, "stimulus probe"]:
     """Where a stimulus was not read on a probe, by the coordinate ``read``; nowhere, where there is none."""
     if "read" not in influence.coords:
         return np.zeros((influence.sizes["stimulus"], influence.sizes["probe"]), dtype=bool)
-    return ~np.asarray(influence["read"].transpose("stimulus", "probe").values, dtype=bool)
+    return ~np.asarray(influence["read"].variable.transpose("stimulus", "probe").values, dtype=bool)
 
 
 def with_zeros(influence: xr.DataArray) -> Float[np.ndarray, "stimulus probe"]:
@@ -153,7 +153,7 @@ def foils(influence: xr.DataArray) -> dict[str, Int[np.ndarray, "stimulus probe"
     columns = {}
     for name in SIGNS:
         if f"foil_{name}" in influence.coords:
-            probes = influence[f"foil_{name}"].transpose("stimulus", "probe").values.astype(int)
+            probes = influence[f"foil_{name}"].variable.transpose("stimulus", "probe").values.astype(int)
             place = influence.indexes["probe"].get_indexer(probes.ravel()).reshape(probes.shape)
             columns[name] = np.where(probes >= 0, place, -1)
     return columns
