@@ -25,9 +25,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.jaxtyping.__enter__()
 
 
+LONGEST = ("test_zoo.py", "test_docs.py", "test_resume.py", "test_main_job.py", "test_command_line.py")
+"""Files of minutes, which must not be what one worker is left with at the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole jobs first: they take longest, and must not be what one worker is left with at the end."""
-    items.sort(key=lambda item: item.path.name not in ("test_main_job.py", "test_command_line.py", "test_docs.py"))
+    """The longest files first."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture
