@@ -95,7 +95,8 @@ def sweep_table(sweep: Path, whole: bool = True) -> int:
     """
     if not ended_jobs(sweep):
         return 0
-    from eif_lab.console.tables import print_seeds, print_sweep
+    from eif_lab.console.seeds import print_seeds
+    from eif_lab.console.tables import print_sweep
     from eif_lab.results.manifest import FAILED, UNREADABLE
     from eif_lab.results.seeds import write_seeds
     from eif_lab.results.sweep import SweepResults, open_results, write_sweep

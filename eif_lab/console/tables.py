@@ -62,7 +62,7 @@ def _marked_desiderata(job: JobResults, console: Console) -> Text:
     """``  ✓ symmetry, sparsity  ✗ logic (absent)``."""
     tested = [row for row in job.verdict_rows if row["status"] == DONE and row["finding"] == 0]
     line = Text()
-    for verdict, mark in _marks(console).items():
+    for verdict, mark in marks_of(console).items():
         names = [
             spaced(row["desideratum"]) + (f" ({row['how']})" if row["how"] else "")
             for row in tested
@@ -133,7 +133,7 @@ def print_sweep(table: pd.DataFrame, console: Console | None = None) -> None:
         console.print(_sweep_block(jobs[:MOST_JOBS], [columns[i] for i in places], console))
     if len(jobs) > MOST_JOBS:
         console.print(Text(f"the first {MOST_JOBS} of {len(jobs):,} jobs; sweep.parquet has all"))
-    marks = _marks(console)
+    marks = marks_of(console)
     legend = [f"{marks[verdict]} {verdict}" for verdict in VERDICTS]
     console.print(Text("   ".join([*legend, "* see below   strength: what is stated, less its controls"])))
     _print_hows(table.loc[table["verdict"] == VIOLATED, "finding_how"], console)
@@ -205,7 +205,7 @@ def _job_table(
     table.add_column("verdict", no_wrap=True)
     for row in tested.itertuples():
         first = row.finding == 0
-        outcome = [f"{_marks(console)[row.verdict]} {row.verdict}"] if first else []
+        outcome = [f"{marks_of(console)[row.verdict]} {row.verdict}"] if first else []
         outcome += [f"  {row.finding_how}"] if row.verdict == VIOLATED and row.finding_how else []
         table.add_row(
             Text(spaced(row.desideratum) if first else ""),
@@ -231,7 +231,7 @@ def _learner_cells(row: Mapping[str, Any], console: Console) -> list[Text]:
         interval_text(row["low"], row["high"], 2),
         p_text(outcome, row["finding_p_value"], row["finding_p_violated"]),
         f"{row['n']} {row['unit']}",
-        f"{_marks(console)[outcome]} {row['finding_how'] or outcome}",
+        f"{marks_of(console)[outcome]} {row['finding_how'] or outcome}",
     ]
     return [Text(cell) for cell in cells]
 
@@ -272,7 +272,7 @@ def _cell(rows: Sequence[_Row], column: _Column, console: Console) -> Text:
     for row in rows:
         if column.statistic in ("", row["statistic"]):
             verdict = row["verdict"]
-            mark = f"{_marks(console)[verdict]} " if row["finding"] == 0 else ""
+            mark = f"{marks_of(console)[verdict]} " if row["finding"] == 0 else ""
             how = f" {row['finding_how']}" if verdict == VIOLATED and row["finding_how"] else ""
             effect = f"{mark}{row['effect']:.2g}{how}{' *' if row['note'] else ''}"
             within = interval_text(row["low"], row["high"], 2)
@@ -325,40 +325,6 @@ def grid() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def _marks(console: Console) -> dict[str, str]:
+def marks_of(console: Console) -> dict[str, str]:
+    """The mark of each verdict, in what the console can print."""
     return ASCII_MARKS if console.options.ascii_only else MARKS
-
-
-def print_seeds(table: pd.DataFrame, console: Console | None = None) -> None:
-    """Print a `seeds_table`; nothing where it is empty."""
-    if not len(table):
-        return
-    console = console or page()
-    marks = _marks(console)
-    rows = grid()
-    for name in ("job", "finding"):
-        rows.add_column(name, overflow="fold")
-    for name in ("seeds", "mean", "interval", "runs'", *(marks[name] for name in VERDICTS)):
-        rows.add_column(name, justify="right", no_wrap=True)
-    rows.add_column("violated", overflow="fold")
-    draws = table.groupby("job")["data_seed"].nunique(dropna=False)
-    for row in table.to_dict("records"):
-        of_one_draw = draws[row["job"]] > 1 and not pd.isna(row["data_seed"])
-        job = f"{row['job']} data_seed={row['data_seed']}" if of_one_draw else row["job"]
-        mark = f"{marks[row['verdict']]} " if row["verdict"] and row["finding"] == 0 else ""
-        finding = f"{mark}{spaced(row['desideratum'])}: {spaced(row['statistic'])} > {row['threshold']:g}"
-        within = Text(interval_text(row["low"], row["high"], 2))
-        share = "-" if math.isnan(row["run_share"]) else f"{row['run_share']:.0%}"
-        counts = (str(row[name]) for name in VERDICTS)
-        mean = f"{row['mean']:.2g}"
-        rows.add_row(Text(job), finding, str(row["seeds"]), mean, within, share, *counts, row["how"])
-    console.print(rows)
-    console.print(Text("over seeds: mean effect, 95 % interval, and how many seeds gave each verdict by themselves"))
-    if (table["verdict"] != "").any():
-        console.print(
-            Text(
-                f"{', '.join(marks[name] for name in VERDICTS)} before a finding: the verdict over all runs on the same"
-                " samples, p-values corrected over these rows\nruns': the runs' share of the variance of the mean; the"
-                " rest is that of worlds, classes or stimuli"
-            )
-        )

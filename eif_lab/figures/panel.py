@@ -257,6 +257,22 @@ def hatch(axes: Axes, low: float | None = None, high: float | None = None, along
         span(low, high, zorder=0, gid=UNTAUGHT, **LINED)
 
 
+def hatch_row(axes: Axes, place: float, height: float, name: str, edge: float) -> None:
+    """Hatch a row in which nothing was taught, and say so at its beginning.
+
+    Args:
+        axes: Where.
+        place, height: Of the row, on the vertical axis.
+        name: Of what taught nothing.
+        edge: Where the row begins.
+    """
+    hatch(axes, place - height / 2, place + height / 2)
+    axes.annotate(
+        f"{name}: {UNTAUGHT}", (edge, place), (3, 0), textcoords="offset points", fontsize=5.5, va="center",
+        bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4}, zorder=1,
+    )  # fmt: skip
+
+
 def hatch_around(axes: Axes, place: float) -> None:
     """Hatch the place of a job that taught nothing, on a logarithmic horizontal axis."""
     hatch(axes, place / HATCHED_AROUND, place * HATCHED_AROUND, "x")

@@ -12,17 +12,26 @@ from eif_lab.desiderata.verdict import SATISFIED
 from eif_lab.figures.panel import (
     BEYOND,
     HATCHED,
-    UNTAUGHT,
     Mark,
     draw_marks,
-    hatch,
+    hatch_row,
     hatched_handles,
     is_untaught,
     limits_of,
     mark_good,
 )
 from eif_lab.figures.runs import CONTEXT, DOMAINS, finding, model_title, must_be_one_model, select_jobs, setting
-from eif_lab.figures.style import FILLINGS, GREY, HOW_LETTERS, MARKERS, METHODS, canvas, fit_words, order_names
+from eif_lab.figures.style import (
+    FILLINGS,
+    GREY,
+    HOW_LETTERS,
+    METHODS,
+    canvas,
+    fit_words,
+    method_handles,
+    method_look,
+    order_names,
+)
 from eif_lab.results.job import JobResults
 
 if TYPE_CHECKING:
@@ -145,9 +154,9 @@ def finding_limits(rows: Sequence[Judged], anchors: Iterable[float] = ()) -> tup
 
 def mark_of(row: Judged) -> Mark:
     """A finding's mark: colour and shape tell the method, filling the verdict."""
-    result, color = row.result, METHODS.get(row.method, "black")
-    filling = color if result.finding_verdict == SATISFIED else FILLINGS[result.finding_verdict]
-    look = {"marker": MARKERS.get(row.method, "o"), "color": color, "markerfacecolor": filling, "label": row.method}
+    result, look = row.result, method_look(row.method)
+    filling = look["color"] if result.finding_verdict == SATISFIED else FILLINGS[result.finding_verdict]
+    look |= {"markerfacecolor": filling, "label": row.method}
     return Mark(float(result.effect), float(result.low), float(result.high), row.place, look)
 
 
@@ -164,11 +173,7 @@ def draw_findings(axes: Axes, rows: Sequence[Judged], limits: tuple[float, float
         result, place, method = row
         axes.axvline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
         if row.untaught:
-            hatch(axes, place - height / 2, place + height / 2)
-            axes.annotate(
-                f"{fit_words(method)}: {UNTAUGHT}", (limits[0], place), (3, 0), textcoords="offset points",
-                fontsize=5.5, va="center", bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4}, zorder=1,
-            )  # fmt: skip
+            hatch_row(axes, place, height, fit_words(method), limits[0])
         if result.finding_how:
             beside = min(result.high, limits[1]), place
             letter = HOW_LETTERS[result.finding_how]
@@ -178,12 +183,7 @@ def draw_findings(axes: Axes, rows: Sequence[Judged], limits: tuple[float, float
 
 def legend(methods: Sequence[str]) -> list[Line2D]:
     """A mark for each method, and one for each verdict."""
-    colors = {method: METHODS.get(method, "black") for method in methods}
-    marks = [
-        Line2D([], [], color=color, marker=MARKERS.get(method, "o"), label=fit_words(method))
-        for method, color in colors.items()
-    ]
-    return marks + [
+    return method_handles(methods) + [
         Line2D([], [], color=GREY, marker="o", linestyle="", markerfacecolor=filling, label=verdict)
         for verdict, filling in FILLINGS.items()
     ]

@@ -16,17 +16,16 @@ from eif_lab.errors import NotApplicable
 from eif_lab.figures.panel import (
     BEYOND,
     HATCHED,
-    UNTAUGHT,
     Mark,
     draw_marks,
-    hatch,
+    hatch_row,
     hatched_handles,
     is_untaught,
     limits_of,
     mark_good,
 )
 from eif_lab.figures.runs import DOMAINS, judged_array, model_title, must_be_one_model, select_jobs, setting
-from eif_lab.figures.style import BLACK, GREY, MARKERS, METHODS, canvas, fit_words, order_names
+from eif_lab.figures.style import BLACK, GREY, METHODS, canvas, fit_words, method_handles, method_look, order_names
 from eif_lab.learners import imitate
 from eif_lab.results.bounds import NOISE
 from eif_lab.results.job import JobResults
@@ -174,12 +173,7 @@ def draw_panel(
         if share.taught:
             marks.append(mark_of(job, share, place))
         else:
-            hatch(axes, place - height / 2, place + height / 2)
-            axes.annotate(
-                f"{fit_words(method)}: {UNTAUGHT}", (limits[0], place), (3, 0),
-                textcoords="offset points", fontsize=5.5, va="center",
-                bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4}, zorder=1,
-            )  # fmt: skip
+            hatch_row(axes, place, height, fit_words(method), limits[0])
     draw_marks(axes, marks, limits)
     for border in range(1, len(names)):
         axes.axhline(border - 0.5, color="0.9", linewidth=0.5, zorder=0)
@@ -189,19 +183,14 @@ def draw_panel(
 def mark_of(job: JobResults, share: Share, place: float) -> Mark:
     """A share's mark: filled where its interval is on one side of 0."""
     method, one = setting(job).method, share.finding
-    color = METHODS.get(method, BLACK)
-    filling = color if one.low > 0 or one.high < 0 else "white"
-    look = {"marker": MARKERS.get(method, "o"), "color": color, "markerfacecolor": filling, "label": method}
-    return Mark(one.effect, one.low, one.high, place, look)
+    look = method_look(method)
+    filling = look["color"] if one.low > 0 or one.high < 0 else "white"
+    return Mark(one.effect, one.low, one.high, place, look | {"markerfacecolor": filling, "label": method})
 
 
 def legend(methods: Sequence[str], rules: Sequence[str] = ()) -> list[Line2D]:
     """A mark for each method and each reference learner."""
-    marks = [
-        Line2D([], [], color=METHODS.get(name, BLACK), marker=MARKERS.get(name, "o"), label=fit_words(name))
-        for name in methods
-    ]
-    return marks + [
+    return method_handles(methods) + [
         Line2D([], [], color=BLACK, marker=MARKS[rule], linestyle="", label=f"learner: {fit_words(rule)}")
         for rule in rules
     ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import matplotlib
 import numpy as np
 from jaxtyping import Float
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
 from eif_lab.desiderata.format import spaced, verdict_text
@@ -165,6 +166,16 @@ def line_look(number: int) -> dict[str, Any]:
         "linestyle": DASHES[number % len(DASHES)],
         "marker": SHAPES[number % len(SHAPES)],
     }
+
+
+def method_look(method: str) -> dict[str, Any]:
+    """Colour and shape of a method's marks; black circles of one that has none of its own."""
+    return {"color": METHODS.get(method, BLACK), "marker": MARKERS.get(method, "o")}
+
+
+def method_handles(methods: Sequence[str]) -> list[Line2D]:
+    """What a legend shows of methods."""
+    return [Line2D([], [], label=fit_words(method), **method_look(method)) for method in methods]
 
 
 def fit_words(name: str) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from scipy import stats
 
 from eif_lab import judge, open_results
-from eif_lab.console.tables import print_seeds
+from eif_lab.console.seeds import print_seeds
 from eif_lab.errors import ConfigError
 from eif_lab.results.seeds import mean_over_seeds, over_seeds, same_but_for_seeds, seeds_table, student_interval
 
