@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from eif_lab.configs import named_choice, names
 from eif_lab.desiderata.desideratum import Desideratum
 from eif_lab.desiderata.runs import of_every_run, over_runs
 from eif_lab.desiderata.selection import each_run, prepare, require, select_readout, texts
-from eif_lab.desiderata.strength import NOT_ABOVE_ZERO, NOTHING_TAUGHT, strength_of
+from eif_lab.desiderata.strength import NOT_ABOVE_ZERO, NOTHING_TAUGHT, TAUGHT_ALPHA, strength_of
 from eif_lab.desiderata.verdict import SATISFIED, Finding, Verdict
 from eif_lab.errors import NotApplicable, must_be, one_seed, rule_error, unknown_name
 
@@ -28,10 +29,6 @@ OF_PAIRS = ("relation", "foil", "distance", "read")
 """How the names of the coordinates begin that are about a stimulus and a probe."""
 
 ANNOTATE = "Try eif_lab.annotate(scores, task)."
-
-TAUGHT_ALPHA = 0.005
-"""Level at which strength must be above zero: a tenth of a verdict's own, since all verdicts on an array hang on it. Of
-learners that are taught nothing by our measure, such as a bag of words, one in 200 is judged all the same."""
 
 
 def judge(
@@ -152,8 +149,9 @@ def withhold_if_untaught(verdicts: Sequence[Verdict], strength: Finding) -> list
     """
     if strength.verdict(TAUGHT_ALPHA) == SATISFIED:
         return list(verdicts)
-    interval = f"{strength.effect:.3g} [{strength.low:.3g}, {strength.high:.3g}], {strength.n} {strength.unit}"
-    note = f"strength {NOT_ABOVE_ZERO} ({interval}): {NOTHING_TAUGHT}"
+    interval = f"{strength.effect:.3g} [{strength.low:.3g}, {strength.high:.3g}]"
+    p = "no p-value" if math.isnan(strength.p_value) else f"p {strength.p_value:.2g} > {TAUGHT_ALPHA:g}"
+    note = f"strength {NOT_ABOVE_ZERO} ({interval}, {p}, {strength.n} {strength.unit}): {NOTHING_TAUGHT}"
     return [
         dataclasses.replace(verdict, note=note, findings=[one.without_p_values() for one in verdict.findings])
         for verdict in verdicts

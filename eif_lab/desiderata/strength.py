@@ -24,6 +24,10 @@ from eif_lab.desiderata.selection import (
 from eif_lab.desiderata.statistics import divide, group_means, jackknife
 from eif_lab.desiderata.verdict import Finding
 
+TAUGHT_ALPHA = 0.005
+"""Level at which strength must be above zero: a tenth of a verdict's own, since all verdicts on an array hang on it. Of
+learners that are taught nothing by our measure, such as a bag of words, one in 200 is judged all the same."""
+
 NOT_ABOVE_ZERO = "is not clearly above zero"
 """In each note on a verdict that is withheld because too little was taught."""
 

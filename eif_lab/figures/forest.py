@@ -45,8 +45,8 @@ def plot_forest(results: JobResults | SweepResults | Sequence[Verdict], desidera
 
     Each panel has its own scale, since findings have different units. Dashed is the bar, dotted is chance. A green dot
     is satisfied, a white one inconclusive; a finding that fails is a red cross where it is absent, an arrow to the left
-    where it is reversed, and one to the right where it is short. A hatched row taught nothing. An effect far beyond the
-    others stands at the edge, with a small arrow.
+    where it is reversed, and one to the right where it is short. A hatched row was not clearly taught. An effect far
+    beyond the others stands at the edge, with a small arrow.
 
     Args:
         results: A sweep, a job, or what `judge` returns.
@@ -169,6 +169,6 @@ def draw_panel(axes: Axes, desideratum: str, rows: Sequence[Row]) -> None:
 
 
 def row_title(row: Row) -> str:
-    """A job's name in at most two lines, and below it that it taught nothing, where that is so."""
+    """A job's name in at most two lines, and below it that it was not clearly taught, where that is so."""
     lines = textwrap.wrap(fit_name(row.name, 2 * LONGEST_NAME), LONGEST_NAME, max_lines=2, placeholder="…")
     return "\n".join([*lines, UNTAUGHT] if row.untaught else lines)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from matplotlib.patches import Patch, Rectangle
 
 from eif_lab.desiderata.format import number_text
-from eif_lab.desiderata.strength import NOT_ABOVE_ZERO
+from eif_lab.desiderata.strength import NOT_ABOVE_ZERO, TAUGHT_ALPHA
 from eif_lab.figures.style import DARK, GOOD, HATCH
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ MIDDLE = 0.18
 
 BLACK_RGB, WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
-UNTAUGHT = "taught nothing"
-HATCHED = f"Hatched: {UNTAUGHT}, strength not clearly above zero, so that there is no verdict."
+UNTAUGHT = "not clearly taught"
+HATCHED = f"Hatched: {UNTAUGHT}, strength not above zero at p <= {TAUGHT_ALPHA:g}, so that there is no verdict."
 """Sentences for captions, of what the functions below draw."""
 
 LINED: dict[str, Any] = {"facecolor": "none", "edgecolor": HATCH, "hatch": "///", "linewidth": 0}
@@ -257,18 +257,18 @@ def hatch(axes: Axes, low: float | None = None, high: float | None = None, along
         span(low, high, zorder=0, gid=UNTAUGHT, **LINED)
 
 
-def hatch_row(axes: Axes, place: float, height: float, name: str, edge: float) -> None:
-    """Hatch a row in which nothing was taught, and say so at its beginning.
+def hatch_row(axes: Axes, place: float, height: float, name: str, at: float) -> None:
+    """Hatch the row of what was not clearly taught, and say so.
 
     Args:
         axes: Where.
         place, height: Of the row, on the vertical axis.
-        name: Of what taught nothing.
-        edge: Where the row begins.
+        name: Of what was not clearly taught.
+        at: Where the words begin, on the horizontal axis.
     """
     hatch(axes, place - height / 2, place + height / 2)
     axes.annotate(
-        f"{name}: {UNTAUGHT}", (edge, place), (3, 0), textcoords="offset points", fontsize=5.5, va="center",
+        f"{name}: {UNTAUGHT}", (at, place), (3, 0), textcoords="offset points", fontsize=5.5, va="center",
         bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4}, zorder=1,
     )  # fmt: skip
 

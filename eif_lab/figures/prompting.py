@@ -160,20 +160,23 @@ def mark_of(row: Judged) -> Mark:
     return Mark(float(result.effect), float(result.low), float(result.high), row.place, look)
 
 
-def draw_findings(axes: Axes, rows: Sequence[Judged], limits: tuple[float, float], height: float) -> None:
-    """Findings with their bars, a letter beside each that is violated, and hatching instead where nothing was taught.
+def draw_findings(
+    axes: Axes, rows: Sequence[Judged], limits: tuple[float, float], height: float, at_bar: bool = False
+) -> None:
+    """Findings with their bars, a letter beside each that is violated, hatching instead of what was not clearly taught.
 
     Args:
         axes: The panel.
         rows: What is in it.
         limits: Of its horizontal axis.
         height: That of a row.
+        at_bar: Whether the words on hatching begin at the bar, and not at the left end.
     """
     for row in rows:
         result, place, method = row
         axes.axvline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
         if row.untaught:
-            hatch_row(axes, place, height, fit_words(method), limits[0])
+            hatch_row(axes, place, height, fit_words(method), result.threshold if at_bar else limits[0])
         if result.finding_how:
             beside = min(result.high, limits[1]), place
             letter = HOW_LETTERS[result.finding_how]

@@ -164,7 +164,7 @@ def draw_panel(
     methods: Sequence[str],
     limits: tuple[float, float],
 ) -> None:
-    """One relation: a mark with its interval by domain and method, hatching instead where nothing was taught."""
+    """One relation: a mark with its interval by domain and method, hatching instead of what was not clearly taught."""
     axes.axvline(0, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
     height, marks = ROW / len(methods), []
     for job, share in found:

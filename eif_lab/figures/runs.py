@@ -11,8 +11,8 @@ import pandas as pd
 import xarray as xr
 
 from eif_lab.data.worlds import domains
-from eif_lab.desiderata.evaluation import TAUGHT_ALPHA
 from eif_lab.desiderata.selection import select_readout
+from eif_lab.desiderata.strength import TAUGHT_ALPHA
 from eif_lab.errors import rule_error
 from eif_lab.figures.style import LONGEST_LINE, fit_name, fit_words
 from eif_lab.models.language.phi3 import OURS

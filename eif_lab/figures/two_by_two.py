@@ -51,12 +51,14 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
 
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
-    """Four panels."""
+    """A panel for each of the four that was run; where the background was in one place alone, a row of two."""
     names = order_names([setting(job).dataset for job in jobs], DOMAINS)
     methods = order_names([setting(job).method for job in jobs], list(METHODS))
-    figure = canvas(8.0, 1.4 + 0.8 * len(names))
-    grid = figure.subplots(2, 2, sharex=True, sharey=True)
-    cells = [(backgrounds, read) for backgrounds in BACKGROUNDS for read in STIMULI]
+    backgrounds = [those for those in BACKGROUNDS if any(setting(job).background in those for job in jobs)]
+    stimuli = [read for read in STIMULI if any(is_read(job) == read for job in jobs)]
+    cells = [(those, read) for those in backgrounds for read in stimuli]
+    figure = canvas(1.0 + 3.5 * len(stimuli), 1.4 + 0.4 * len(names) * len(backgrounds))
+    grid = figure.subplots(len(backgrounds), len(stimuli), sharex=True, sharey=True, squeeze=False)
     rows = {cell: judged_rows(jobs_in(jobs, *cell), names) for cell in cells}
     learners = {cell: reach_of_learners(jobs_in(jobs, *cell), names) for cell in cells}
     reached = [reach for each in learners.values() for _, reach, _ in each]
@@ -69,7 +71,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     for axes in grid[:, 0]:
         axes.set_yticks(range(len(names)), [fit_words(name) for name in names])
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
-    for axes in grid[1]:
+    for axes in grid[-1]:
         axes.set_xlabel("reach: gain / strength")
     figure.suptitle(model_title(jobs[0]), fontsize=8)
     marks = [
@@ -83,8 +85,12 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
 
 def jobs_in(jobs: Sequence[JobResults], backgrounds: Collection[str], read: bool) -> list[JobResults]:
     """The jobs with one of these backgrounds whose stimuli are read, or else trained on."""
-    those = [(job, setting(job)) for job in jobs]
-    return [job for job, run in those if run.background in backgrounds and (run.method == "prompt") == read]
+    return [job for job in jobs if setting(job).background in backgrounds and is_read(job) == read]
+
+
+def is_read(job: JobResults) -> bool:
+    """Whether the stimuli are read in the context, and not trained on."""
+    return setting(job).method == "prompt"
 
 
 def judged_rows(jobs: Sequence[JobResults], names: Sequence[str]) -> list[Judged]:
@@ -113,7 +119,7 @@ def draw_panel(
     """One cell of the two by two: reach by domain, with the reference learners."""
     axes.axvline(0, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
     most = max(Counter(round(row.place) for row in rows).values(), default=1)
-    draw_findings(axes, rows, limits, ROW / most)
+    draw_findings(axes, rows, limits, ROW / most, at_bar=True)
     for rule, reach, place in learners:
         axes.plot(reach, place, LEARNER_MARKS[rule], color=BLACK, label=rule, zorder=1)
     mark_good(axes)

@@ -11,8 +11,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
-from eif_lab.desiderata.evaluation import TAUGHT_ALPHA, adjust, evaluate_all, judge, withhold_if_untaught
+from eif_lab.desiderata.evaluation import adjust, evaluate_all, judge, withhold_if_untaught
 from eif_lab.desiderata.logic import Logic
+from eif_lab.desiderata.strength import TAUGHT_ALPHA
 from eif_lab.desiderata.symmetry import Symmetry
 from eif_lab.desiderata.verdict import ABSENT, INCONCLUSIVE, REVERSED, SATISFIED, SHORT, VIOLATED, Finding, Verdict
 from eif_lab.errors import ConfigError
@@ -183,7 +184,9 @@ def test_strength_is_clear_at_a_level_of_its_own():
         Finding("strength", 1.0, 0.01, 2.0, share * TAUGHT_ALPHA, 9, "worlds", 0.0) for share in (0.9, 1.1)
     )
     assert withhold_if_untaught(verdicts, clear) == verdicts
-    assert np.isnan(withhold_if_untaught(verdicts, unclear)[0].p_value)
+    [withheld] = withhold_if_untaught(verdicts, unclear)
+    assert np.isnan(withheld.p_value)
+    assert "1 [0.01, 2], p 0.0055 > 0.005, 9 worlds" in withheld.note  # its interval leaves zero out
     undefined = Finding("strength", np.nan, np.nan, np.nan, np.nan, 1, "worlds", 0.0)
     assert np.isnan(withhold_if_untaught(verdicts, undefined)[0].p_value)
 

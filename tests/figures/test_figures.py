@@ -192,7 +192,7 @@ def test_a_job_that_taught_nothing_is_hatched_and_named_so(name, runs, make_job,
         figure.draw_without_rendering()
     assert any(hatched(axes) for axes in figure.axes)
     named = [text.get_text() for text in figure.findobj(Text)]
-    assert any("taught nothing" in text for text in named)
+    assert any("not clearly taught" in text for text in named)
 
 
 @pytest.mark.parametrize("name", ["symmetry", "asymmetry", "noise"])
@@ -207,7 +207,7 @@ def test_images_that_taught_nothing_are_hatched_and_named_so(name, make_job, tmp
         figure = MODULES[name].draw(MODULES[name].select(find_jobs([tmp_path])))
         figure.draw_without_rendering()
     assert any(hatched(axes) for axes in figure.axes)
-    assert any("taught nothing" in text.get_text() for text in figure.findobj(Text))
+    assert any("not clearly taught" in text.get_text() for text in figure.findobj(Text))
 
 
 def hatched(axes):
@@ -504,6 +504,17 @@ def test_two_by_two_shows_what_a_perfect_learner_and_a_bag_of_words_reach(figure
         (perfect,), (words,) = marks(axes, two_by_two.LEARNER_MARKS["perfect"]), marks(axes, "x")
         assert perfect[0] == pytest.approx(1.0, abs=0.1)
         assert words[0] < perfect[0] - 0.5
+
+
+def test_two_by_two_leaves_out_a_row_and_a_column_that_was_not_run(runs, tmp_path):
+    for folder, kept in (("row", {"taught-full", "taught-prompt"}), ("column", {"taught-full", "context-full"})):
+        for name in kept:
+            shutil.copytree(runs / "two_by_two" / name, tmp_path / folder / name)
+        jobs = two_by_two.select(find_jobs([tmp_path / folder]))
+        with paper_style():
+            titles = [axes.get_title() for axes in two_by_two.draw(jobs).axes]
+        there = "background in weights" if folder == "row" else "stimulus in weights"
+        assert len(titles) == 2 and all(there in title for title in titles)
 
 
 def test_two_by_two_leaves_out_domains_without_a_background(tmp_path, make_job):

@@ -111,7 +111,7 @@ def test_hatching_is_in_the_legend_only_where_there_is_some():
     hatch(whole)
     assert [[patch.get_hatch() for patch in each.patches] for each in (rows, whole)] == [["///"], ["///"]]
     [handle] = hatched_handles(figure)
-    assert handle.get_label() == "taught nothing"
+    assert handle.get_label() == "not clearly taught"
 
 
 def test_a_place_on_a_logarithmic_axis_is_hatched_as_far_to_either_side():

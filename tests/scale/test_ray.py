@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,19 @@ JOB = [
 ]
 """Each fine-tune takes long enough to be killed in."""
 
+TEXTS = [
+    "model=phi3",
+    "dataset=ontology",
+    "dataset.worlds=6",
+    "dataset.stimuli_per_world=1",
+    "dataset.elsewhere=2",
+    "dataset.background=context",
+    "update.learning_rate=0.001",
+    "tracker=none",
+    "deterministic=true",
+]
+"""Each stimulus is read on the probes of three worlds alone."""
+
 RAY = ["workers=ray", "workers.actors=2", f"workers.stimuli={PLACE}"]
 
 
@@ -50,10 +63,10 @@ def is_worker(process: psutil.Process) -> bool:
 class Attempt:
     """The command line in a process of its own."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, job: Sequence[str] = JOB) -> None:
         self.folder, self.log = folder, folder / "log"
         folder.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "eif_lab", *JOB, *options, "cache=cache", "hydra.run.dir=job"]
+        command = [sys.executable, "-m", "eif_lab", *job, *options, "cache=cache", "hydra.run.dir=job"]
         with self.log.open("a") as log:
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             self.process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
@@ -113,3 +126,12 @@ def test_a_job_that_is_killed_is_gone_on_with(alone, tmp_path, then):
     if then:
         told = re.search(r"(\d+) of \d+ stimuli", again.log.read_text())
         assert told and 0 < int(told[1]) <= STIMULI - (len(kept) - 2 * PLACE)
+
+
+@pytest.mark.parametrize("method", ["full", "prompt"])
+def test_actors_read_each_stimulus_where_one_process_does(tmp_path, method):
+    job = [*TEXTS, f"method={method}"]
+    alone = Attempt(tmp_path / "alone", job=job).array()
+    shared = Attempt(tmp_path / "shared", *RAY, job=job).array()
+    assert np.array_equal(shared, alone, equal_nan=True)
+    assert np.isfinite(alone).any() and np.isnan(alone).any()
