@@ -225,15 +225,16 @@ def jobs_of(arguments: str, folder: Path):
 def test_a_given_rate_is_not_searched_for_and_after_the_job_only_verdicts_are_left(command, monkeypatch):
     arguments = f"{SMALL} update.learning_rate=0.01 hydra.run.dir=job"
     [(_, asked)] = jobs_of(arguments, Path("outputs"))
-    made: set[str] = set()
+    made: dict[str, Plan] = {}
     before, again = plan_job(asked, made), plan_job(asked, made)
-    assert again.fine_tunes == again.total_seconds == 0 and "an earlier job of this sweep" in again.notes[0]
+    assert again.fine_tunes == 0 and "an earlier job of this sweep" in again.notes[0]
+    assert again.disk == before.disk / 2 and again.seconds == {"verdicts": before.seconds["verdicts"]}
     assert (before.fine_tunes, before.probe_passes) == (12, (12 + 1) * 10)
     assert "calibrating" not in before.seconds
     assert command(nothing, f"{arguments} cache=outputs/cache").code == 0
     stored = [file for place in ("outputs/cache", "job/influence.zarr") for file in Path(place).rglob("*")]
     assert before.disk == pytest.approx(sum(file.stat().st_size for file in stored if file.is_file()), rel=0.3)
-    after = plan_job(asked, set())
+    after = plan_job(asked, {})
     assert list(after.seconds) == ["verdicts"] and after.fine_tunes == 0
 
 

@@ -230,7 +230,12 @@ def netcdf(path: Path, field: str, readout: str) -> Opened:
 
 
 def dataset(found: xr.Dataset, field: str, readout: str) -> Opened:
-    """The only array with the dims stimulus and probe, or the one named ``influence``; its last step, one readout."""
+    """The only array with the dims stimulus and probe, or the one named ``influence``.
+
+    Of its steps the last counts, of its readouts the one asked for, and of several seeds the mean, as in
+    `eif_lab.attribution.truth`. Samples are matched by ``stimulus_id`` and ``probe_id``, else by the names along the
+    dims, where these are no mere numbers of places, and else by place.
+    """
     fitting = [name for name, one in found.data_vars.items() if {"stimulus", "probe"} <= set(one.dims)]
     chosen = "influence" if "influence" in fitting else fitting[0] if len(fitting) == 1 else None
     if chosen is None:
@@ -244,19 +249,24 @@ def dataset(found: xr.Dataset, field: str, readout: str) -> Opened:
                 "readout", f"be one of {', '.join(names)}", readout, f"Try readout=[{', '.join(names[:1])}]."
             )
         array = array.isel(readout=names.index(readout) if readout in names else 0)
-    array = array.isel({dim: index for dim, index in (("seed", 0), ("step", -1)) if dim in array.dims})
-    if set(array.dims) != {"stimulus", "probe"}:
+    array = array.isel(step=-1) if "step" in array.dims else array
+    if set(array.dims) - {"seed"} != {"stimulus", "probe"}:
         raise rule_error(field, "have no dims but stimulus, probe, seed, step and readout", array.dims)
-    array = array.transpose("stimulus", "probe")
-    ids = [array.coords.get(f"{dim}_id", array.coords.get(dim)) for dim in array.dims]
-    named = all(one is not None and one.dtype.kind not in "iuf" for one in ids)
+    array = array.transpose(..., "stimulus", "probe")
+    ids = [array.coords.get(f"{dim}_id", named_places(array, dim)) for dim in ("stimulus", "probe")]
     taken = str(array["readout"].values) if "readout" in array.coords else readout
     return Opened(
-        array.shape,
-        lambda: array.values,
-        names=(lambda: (ids[0].values.astype(str), ids[1].values.astype(str))) if named else None,
+        array.shape[-2:],
+        lambda: array.values if array.ndim == 2 else array.values.mean(axis=0),
+        names=None if any(one is None for one in ids) else lambda: tuple(one.values.astype(str) for one in ids),
         unit=unit_of(array.attrs.get("units", ""), taken),
     )
+
+
+def named_places(array: xr.DataArray, dim: str) -> xr.DataArray | None:
+    """The names along a dim; None where they number places, or there are none."""
+    names = array.coords.get(dim)
+    return None if names is None or names.dtype.kind in "iuf" else names
 
 
 def unit_of(units: Any, readout: str) -> str:

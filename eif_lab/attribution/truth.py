@@ -60,7 +60,8 @@ def datamodeling_score(
         each for others of its kind with the rest as it is: ``probes``, ``sets``, and ``seeds`` where there are several.
 
     Raises:
-        ConfigError: The shapes do not go together, or a number is not finite.
+        ConfigError: The shapes do not go together, both name their samples or probes and not the same in one order, or
+            a number is not finite.
 
     Source:
         Park et al. (2023), TRAK: Attributing Model Behavior at Scale, arXiv 2303.14186, Definition 2.3.
@@ -72,6 +73,8 @@ def datamodeling_score(
         >>> datamodeling_score(effects, sets @ effects, sets).value
         1.0
     """
+    must_name_the_same("measured", ids(measured, "probe_id"), ids(scores, "probe_id"), "probes")
+    must_name_the_same("membership", ids(membership, "sample"), ids(scores, "stimulus_id"), "samples")
     held = np.asarray(membership)
     predicted, truth = rows_of("scores", scores), rows_of("measured", measured)
     if held.dtype != bool or held.shape != (truth.shape[1], predicted.shape[1]):
@@ -103,13 +106,16 @@ def leave_one_out_correlation(
         As `datamodeling_score`, with an interval over ``samples`` in place of the one over sets.
 
     Raises:
-        ConfigError: The shapes do not go together, or a number is not finite.
+        ConfigError: The shapes do not go together, both name their samples or probes and not the same in one order, or
+            a number is not finite.
 
     Examples:
         >>> effects = np.random.default_rng(0).normal(size=(30, 5))
         >>> leave_one_out_correlation(-effects, effects).value
         -1.0
     """
+    for name, what in (("stimulus_id", "samples"), ("probe_id", "probes")):
+        must_name_the_same("measured", ids(measured, name), ids(scores, name), what)
     predicted, truth = rows_of("scores", scores), rows_of("measured", measured)
     if truth.shape[1] != predicted.shape[1]:
         raise rule_error("measured", f"have a row for each of {predicted.shape[1]} samples", truth.shape[1])
@@ -351,3 +357,18 @@ def must_share_probes(predicted: Rows, truth: Rows) -> None:
     """Refuse arrays about different numbers of probes."""
     if predicted.shape[2] != truth.shape[2]:
         raise rule_error("scores", f"have a column for each of {truth.shape[2]} probes", predicted.shape[2])
+
+
+def ids(array: Any, name: str) -> np.ndarray | None:
+    """The names in a coordinate of a DataArray, as text; None where there are none, or other ones in each seed."""
+    coordinate = array.coords.get(name) if isinstance(array, xr.DataArray) else None
+    return None if coordinate is None or coordinate.ndim != 1 else coordinate.values.astype(str)
+
+
+def must_name_the_same(field: str, found: np.ndarray | None, wanted: np.ndarray | None, what: str) -> None:
+    """Refuse an array about other samples than the scores are; of another number of them the shapes will tell."""
+    if found is None or wanted is None or len(found) != len(wanted) or (found == wanted).all():
+        return
+    place = int((found != wanted).argmax())
+    received = f"{found[place]} where they have {wanted[place]}"
+    raise rule_error(field, f"be about the {what} of the scores, in their order", received, "Reindex one of them.")

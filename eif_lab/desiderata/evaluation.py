@@ -77,12 +77,14 @@ def judge(
     must_be("desiderata", several, Sequence, "names or instances of desiderata", "Try 'logic'.")
     for one in several:
         must_be("desiderata", one, str | Desideratum, "names or instances of desiderata", "Try 'logic'.")
-    chosen = dict(
-        (one, named_choice("desideratum", one, field=f"desideratum.{one}"))
-        if isinstance(one, str)
-        else (type(one).__name__, one)
-        for one in several
-    )
+    called = [one if isinstance(one, str) else type(one).__name__ for one in several]
+    if repeated := next((name for name in called if called.count(name) > 1), ""):
+        hint = "Judge those of one kind one at a time."
+        raise rule_error("desiderata", "be asked once each", f"{repeated} {called.count(repeated)} times", hint)
+    chosen = {
+        name: named_choice("desideratum", one, field=f"desideratum.{one}") if isinstance(one, str) else one
+        for name, one in zip(called, several)
+    }
     first = str(np.atleast_1d(influence["readout"].values)[0]) if "readout" in influence.coords else ""
     judged = readout or first
     runs = [judge_run(run, chosen, seed, judged) for run in each_run(influence)]

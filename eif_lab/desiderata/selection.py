@@ -24,11 +24,12 @@ def select_readout(influence: xr.DataArray, readout: str) -> xr.DataArray:
     Raises:
         ConfigError: The array has no such readout.
     """
-    if "readout" in influence.dims:
-        names = [str(name) for name in influence.indexes["readout"]]
+    if "readout" in influence.coords:
+        names = np.atleast_1d(influence["readout"].values).astype(str).tolist()
         if readout not in names:
             raise unknown_name("readout", readout, names)
-        influence = influence.isel(readout=names.index(readout))
+        if "readout" in influence.dims:
+            influence = influence.isel(readout=names.index(readout))
     if "seed" in influence.dims:
         influence = influence.isel(seed=0)
     return influence.isel(step=-1) if "step" in influence.dims else influence

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
+from eif_lab.desiderata.evaluation import ANNOTATE, must_be_annotated, must_be_numbers
 from eif_lab.desiderata.selection import clusters, each_run, neutral, select_readout, texts
 from eif_lab.desiderata.statistics import jackknife
 from eif_lab.errors import must_be, rule_error
@@ -47,14 +48,16 @@ def training_noise(influence: xr.DataArray, *, readout: str | None = None, confi
 
     Returns:
         By (stimulus, probe): ``mean``, ``sd``; where the readout is ``log_prob`` and the coordinate
-        ``probe_base_log_prob`` is there, ``mu`` and ``unpaired_sd``, the root of the mean of both variances. Along
+        ``probe_base_log_prob`` is there, ``mu`` and ``unpaired_sd``, the root of the mean of both variances; neither
+        with ``perturbation=exclude``, whose readings before and after are of two trainings, and not kept. Along
         ``of``, of ``all`` cells and of those of each relation: ``icc``, ``icc_low``, ``icc_high``, and the number of
         ``cells`` and of ``units``, which are named by the attribute ``unit``. Stimuli that diverged in a run are NaN;
         they and neutral ones are left out of ``icc``. Its ends are NaN where there are fewer than three units, or where
         runs do not differ at all.
 
     Raises:
-        ConfigError: There are fewer than two seeds, or they are of other samples.
+        ConfigError: There are fewer than two seeds, or they are of other samples; the array is not one of `annotate`,
+            or has no such readout.
 
     Source: f-INE (arXiv 2510.10510), definition 2.5; Shrout and Fleiss (1979), Intraclass correlations, Psychological
     Bulletin 86; Fisher (1925), Statistical Methods for Research Workers, on the scale of the interval.
@@ -70,7 +73,11 @@ def training_noise(influence: xr.DataArray, *, readout: str | None = None, confi
         >>> bool(noise.icc.sel(of="all") > 0.5 > abs(noise.icc.sel(of="entailed")))
         True
     """
-    must_be("influence", influence, xr.DataArray, "an annotated DataArray", "Try eif_lab.annotate(scores, task).")
+    must_be("influence", influence, xr.DataArray, "an annotated DataArray", ANNOTATE)
+    must_be_numbers(influence)
+    must_be_annotated(influence)
+    if not 0 < confidence < 1:
+        raise rule_error("confidence", "be between 0 and 1", confidence, "Try 0.95.")
     if influence.sizes.get("seed", 1) < 2:
         raise rule_error(
             "influence", "have at least two seeds", dict(influence.sizes), "Try -m seed=0,1,2 data_seed=0."
@@ -81,7 +88,8 @@ def training_noise(influence: xr.DataArray, *, readout: str | None = None, confi
     varying = [name for name, coordinate in influence.coords.items() if "seed" in coordinate.dims]
     plain = runs[0].drop_vars([*varying, "seed"], errors="ignore")
     found = {"mean": values.mean(axis=0), "sd": values.std(axis=0, ddof=1)}
-    if BASE in influence.coords and judged in ("", "log_prob"):
+    left_out = influence.attrs.get("perturbation") == "exclude"
+    if BASE in influence.coords and judged in ("", "log_prob") and not left_out:
         before = np.stack([np.asarray(run[BASE].values, dtype=float) for run in runs])[:, None, :]
         variance = ((before + values).var(axis=0, ddof=1) + before.var(axis=0, ddof=1)) / 2
         found["unpaired_sd"] = np.sqrt(variance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from eif_lab.results.manifest import DONE, HOW_RUN
 from eif_lab.results.rows import NUMBER, TEXT, typed_frame, verdicts_of
 from eif_lab.results.sweep import SweepResults, open_results
 from eif_lab.results.tables import unique_names, write_frame
+
+log = logging.getLogger(__name__)
 
 SEEDS = ("seed", "data_seed", "update.seed")
 """Options that say what is drawn: the run of training by the first and the last, the samples by the second."""
@@ -173,14 +176,28 @@ def seeds_table(jobs: Sequence[JobResults], table: pd.DataFrame) -> pd.DataFrame
 def by_draw(group: Sequence[JobResults]) -> list[tuple[int | None, list[JobResults]]]:
     """The jobs of a group that share their samples, by their data seed, and by None those that share them with none.
 
-    Each time they are at least two.
+    Each time they are at least two. Of one data seed, those that left out the same worlds, which a base model had not
+    learnt: the largest number of such jobs counts, and the log says of the others that they do not.
     """
     drawn: dict[int, list[JobResults]] = {}
     for job in group:
         drawn.setdefault(seeds_of(job.manifest.config)[1], []).append(job)
     alone = [jobs[0] for jobs in drawn.values() if len(jobs) == 1]
-    several: list[tuple[int | None, list[JobResults]]] = [(seed, jobs) for seed, jobs in drawn.items() if len(jobs) > 1]
+    runs = {seed: on_the_same_worlds(jobs) for seed, jobs in drawn.items()}
+    several: list[tuple[int | None, list[JobResults]]] = [(seed, jobs) for seed, jobs in runs.items() if len(jobs) > 1]
     return several + ([(None, alone)] if len(alone) > 1 else [])
+
+
+def on_the_same_worlds(jobs: Sequence[JobResults]) -> list[JobResults]:
+    """The most jobs of one data seed that left out the same worlds, and so have the same samples."""
+    left_out: dict[str, list[JobResults]] = {}
+    for job in jobs:
+        left_out.setdefault(json.dumps(job.manifest.base_model.worlds_not_learnt or []), []).append(job)
+    most = max(left_out.values(), key=len)
+    if others := [str(seeds_of(job.manifest.config)[0]) for job in jobs if job not in most]:
+        told = "%s: other worlds were left out with seed %s, which is no run beside the others"
+        log.warning(told, jobs[0].manifest.name, ", ".join(others))
+    return most
 
 
 def verdicts_over_runs(jobs: Sequence[JobResults]) -> list[Verdict]:

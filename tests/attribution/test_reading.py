@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -107,6 +108,20 @@ def test_a_jobs_own_array_is_read_by_its_names_with_its_unit(tmp_path, task, sco
     found = read_scores(tmp_path / "influence.zarr", task)
     assert found.attrs["unit"] == "nat"
     assert np.allclose(found[1:], scores[1:]) and np.isnan(found[0]).all()  # a stimulus that the file does not have
+
+
+def test_of_several_seeds_it_is_the_mean_and_ids_that_are_numbers_are_ids(tmp_path, scores):
+    task = load_task("digits", stimuli=6, probes=8)
+    scores = np.random.default_rng(0).normal(size=task.relation.shape)
+    ids = {"stimulus_id": ("stimulus", np.arange(6)), "probe_id": ("probe", np.arange(8))}
+    task = replace(
+        task,
+        stimuli=replace(task.stimuli, ids=np.arange(6).astype(str)),
+        probes=replace(task.probes, ids=np.arange(8).astype(str)),
+    )
+    runs = xr.DataArray(np.stack([scores - 1, scores + 1]), ids, dims=("seed", "stimulus", "probe"))
+    runs[:, ::-1, ::-1].to_netcdf(tmp_path / "scores.nc")
+    assert np.allclose(read_scores(tmp_path / "scores.nc", task), scores)
 
 
 def test_an_array_whose_stimuli_are_read_on_some_probes_only_is_read_again(tmp_path):

@@ -251,6 +251,16 @@ def test_the_interval_over_rows_holds_the_true_correlation_as_often_as_it_says()
 # Mistakes
 
 
+def named(values, stimuli=None, probes=None):
+    """An array with ids."""
+    rows, columns = (range(size) if ids is None else ids for size, ids in zip(values.shape, (stimuli, probes)))
+    return xr.DataArray(
+        values,
+        {"stimulus_id": ("stimulus", [str(one) for one in rows]), "probe_id": ("probe", [str(one) for one in columns])},
+        dims=("stimulus", "probe"),
+    )
+
+
 MISTAKES = {
     "numbers for a membership": (
         lambda s, m, k: datamodeling_score(s, m, k * 1.0),
@@ -271,6 +281,20 @@ MISTAKES = {
     "other samples": (
         lambda s, m, k: leave_one_out_correlation(s, m),
         "measured must have a row for each of 24 samples",
+    ),
+    "samples in another order": (
+        lambda s, m, k: leave_one_out_correlation(named(s), named(s, stimuli=range(23, -1, -1))),
+        "measured must be about the samples of the scores, in their order, got '23 where they have 0'.",
+    ),
+    "probes of another draw": (
+        lambda s, m, k: datamodeling_score(named(s), named(m, probes=range(1, 8)), k),
+        "measured must be about the probes of the scores, in their order, got '1 where they have 0'.",
+    ),
+    "sets of samples in another order": (
+        lambda s, m, k: datamodeling_score(
+            named(s), m, xr.DataArray(k, {"sample": range(1, 25)}, dims=("stimulus", "sample"))
+        ),
+        "membership must be about the samples of the scores",
     ),
     "no such correlation": (
         lambda s, m, k: leave_one_out_correlation(s, s, correlation="kendall"),

@@ -9,6 +9,7 @@ import pytest
 
 import eif_lab
 from eif_lab import load_task
+from eif_lab.desiderata.logic import Logic
 from eif_lab.errors import ConfigError
 
 annotate, judge = map(inspect.unwrap, (eif_lab.annotate, eif_lab.judge))
@@ -100,6 +101,14 @@ CALLS = {
     "a readout that is not there": (
         lambda a: judge(a.expand_dims(readout=["log_prob"]), readout="prob"),
         "readout must be one of log_prob, got 'prob'.",
+    ),
+    "a readout that it was not selected by": (
+        lambda a: judge(a.assign_coords(readout="log_prob"), readout="prob"),
+        "readout must be one of log_prob, got 'prob'.",
+    ),
+    "one desideratum at two bars": (
+        lambda a: judge(a, [Logic(reach_threshold=0.1), Logic(reach_threshold=0.5)]),
+        "desiderata must be asked once each, got 'Logic 2 times'. Judge those of one kind one at a time.",
     ),
 }
 

@@ -38,6 +38,8 @@ def test_mean_spread_and_mu_are_those_of_plain_formulas():
     assert (noise.sd < noise.unpaired_sd).mean() > 0.9  # what base models differ in is in both readouts
     assert noise.attrs["runs"] == RUNS and noise.attrs["unit"] == "worlds"
     assert "mu" not in training_noise(array.drop_vars("probe_base_log_prob"))
+    # of which neither reading is the base's
+    assert not {"mu", "unpaired_sd"} & set(training_noise(array.assign_attrs(perturbation="exclude")))
 
 
 def test_the_samples_share_is_that_of_one_way_analysis_of_variance():
@@ -88,6 +90,20 @@ def test_the_readout_asked_for_is_the_one_described():
     first, second = training_noise(array), training_noise(array, readout="prob")
     assert "mu" in first and "mu" not in second
     assert second["mean"].std() > 1.5 * first["mean"].std()
+
+
+def test_what_cannot_be_asked_is_one_line():
+    array = runs_on(worlds(0), 1.0, 0.5)
+    for broken, line in (
+        (xr.DataArray(array.values, dims=array.dims), "influence must have the coordinate"),
+        (array.rename(probe="question"), "influence must have the dims stimulus and probe"),
+    ):
+        with pytest.raises(ConfigError, match=line):
+            training_noise(broken)
+    with pytest.raises(ConfigError, match="readout must be one of prob, got 'log_prob'"):
+        training_noise(array.assign_coords(readout="prob"), readout="log_prob")
+    with pytest.raises(ConfigError, match="confidence must be between 0 and 1, got 95"):
+        training_noise(array, confidence=95.0)
 
 
 @pytest.mark.parametrize("array", [worlds(0), worlds(0).expand_dims(seed=[1])], ids=["no seed", "one"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,14 @@ from scipy import stats
 from eif_lab import judge, open_results
 from eif_lab.console.seeds import print_seeds
 from eif_lab.errors import ConfigError
-from eif_lab.results.seeds import mean_over_seeds, over_seeds, same_but_for_seeds, seeds_table, student_interval
+from eif_lab.results.seeds import (
+    by_draw,
+    mean_over_seeds,
+    over_seeds,
+    same_but_for_seeds,
+    seeds_table,
+    student_interval,
+)
 
 pytest_plugins = ["command_line_fixtures"]
 
@@ -92,6 +100,16 @@ def test_arrays_of_different_sizes_are_refused_with_their_seeds(sweep):
     vars(other)["influence"] = other.influence.isel(stimulus=slice(5))
     with pytest.raises(ConfigError, match=r"jobs must hold arrays of one size.* for seeds \(1, 1\)"):
         over_seeds([one, other])
+
+
+def test_runs_that_left_out_other_worlds_are_not_taken_together(sweep, caplog):
+    results, _ = sweep("seed=0,1,2 data_seed=5")
+    for job, worlds in zip(results.jobs, ([3], [7], [3])):
+        base = dataclasses.replace(job.manifest.base_model, worlds_not_learnt=worlds)
+        vars(job)["manifest"] = dataclasses.replace(job.manifest, base_model=base)
+    [(seed, runs)] = by_draw(results.jobs)
+    assert seed == 5 and [job.manifest.seeds for job in runs] == [[0], [2]]
+    assert "other worlds were left out with seed 1" in caplog.text
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():

@@ -57,7 +57,7 @@ def plan_jobs(jobs: Sequence[tuple[Sequence[str], Job | NotApplicable]]) -> Iter
     Args:
         jobs: The overrides of each, with its options, or the reason why these do not go together.
     """
-    made: set[str] = set()
+    made: dict[str, Plan] = {}
     for overrides, job in jobs:
         if isinstance(job, NotApplicable):
             yield Plan(" ".join(overrides), reason=str(job), applies=False)
@@ -65,7 +65,7 @@ def plan_jobs(jobs: Sequence[tuple[Sequence[str], Job | NotApplicable]]) -> Iter
             yield plan_or_reason(job, made)
 
 
-def plan_or_reason(job: Job, made: set[str]) -> Plan:
+def plan_or_reason(job: Job, made: dict[str, Plan]) -> Plan:
     """A job's plan; where it cannot be run, one that says why."""
     try:
         with deterministic_algorithms(job.deterministic), full_precision(), warnings.catch_warnings():
@@ -78,12 +78,13 @@ def plan_or_reason(job: Job, made: set[str]) -> Plan:
         return Plan(job_name(job), reason=one_line(message))
 
 
-def plan_job(job: Job, made: set[str]) -> Plan:
+def plan_job(job: Job, made: dict[str, Plan]) -> Plan:
     """What a job would take.
 
     Args:
         job: The validated options.
-        made: Keys of arrays and places of base models that will be there; this job's are added.
+        made: Keys of arrays and places of base models that will be there, each with what another job takes that finds
+            it; this job's are added.
 
     Raises:
         ConfigError: It cannot be run.
@@ -94,8 +95,7 @@ def plan_job(job: Job, made: set[str]) -> Plan:
         note = "the array is in the cache: only verdicts are left"
         return Plan(job_name(job), seconds={"verdicts": judging(job, array)}, disk=on_disk(array), notes=[note])
     if key in made:
-        return Plan(job_name(job), notes=["the array is that of an earlier job of this sweep"])
-    made.add(key)
+        return Plan(job_name(job), notes=["the array is that of an earlier job of this sweep"]) + made[key]
     channel = channel_of(job)
     if not channel.needs_model:
         inputs = channel.load()
@@ -116,9 +116,10 @@ def plan_job(job: Job, made: set[str]) -> Plan:
     notes = [f"{barred}: time is not known"] if barred else []
     if next(inputs.model.parameters()).is_meta and not barred:
         notes = ["the weights are not on this machine: time is not known"]
-    arrays = 2 * times * on_disk(example)  # in the cache, and with the job
-    before = Plan(job_name(job), disk=arrays, seconds={"loading": loading}, notes=notes)
+    stored = times * on_disk(example)
+    before = Plan(job_name(job), disk=2 * stored, seconds={"loading": loading}, notes=notes)  # in the cache, too
     after = Plan(seconds={"verdicts": times * judging(job, example)})
+    made[key] = replace(after, disk=stored)
     plan = before + schooling + channel.plan(inputs) + after
     fixed = held_bytes(job, inputs) + COPIES * times * example.nbytes
     plan = replace(plan, memory={name: fixed + size for name, size in plan.memory.items()})

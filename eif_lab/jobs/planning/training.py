@@ -28,12 +28,12 @@ STEPS = (2, 8)
 """Of a base training, that are timed."""
 
 
-def schooled(sketch: Sketch, job: Job, made: set[str]) -> Plan:
+def schooled(sketch: Sketch, job: Job, made: dict[str, Plan]) -> Plan:
     """One round of the base training; nothing where it is done, or where an earlier job will have done it."""
     lesson, place = sketch.lesson, str(sketch.kept or determinants(job)["model"])
     if lesson is None or place in made:
         return Plan()
-    made.add(place)
+    made[place] = Plan()
     module = copy.deepcopy(sketch.base.module).float().train()  # it is float32 whatever is measured in
     example = next(module.parameters())
     batch = [part.to(example.device) for part in next(iter(lesson.batches))]
