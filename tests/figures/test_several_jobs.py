@@ -1,0 +1,103 @@
+"""Figures of several jobs of one dataset and method: which are compared, and where each stands."""
+
+from __future__ import annotations
+
+import dataclasses
+from copy import copy
+from itertools import chain
+
+import numpy as np
+import pytest
+from made_up import LOGICAL, knowledge, moved
+from matplotlib.text import Text
+
+from eif_lab.errors import ConfigError
+from eif_lab.figures import forgetting, seeds
+from eif_lab.figures.panel import UNTAUGHT
+from eif_lab.figures.style import paper_style
+
+SEEDS = range(3)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory, make_job):
+    """By view and method, a job with the background in the weights."""
+    root, found = tmp_path_factory.mktemp("tuned"), {}
+    for view, methods in (("probes", ("full",)), ("retention", ("full", "lora"))):
+        task = knowledge("implication", view)
+        for method in methods:
+            fields = {"model": "phi3-tiny", "dataset": "implication", "view": view, "background": "taught"}
+            readouts = ["log_prob", *forgetting.READOUTS]
+            folder = root / f"{view} {method}"
+            found[view, method] = make_job(
+                folder, task, moved(task, LOGICAL), method=method, readouts=readouts, **fields
+            )
+    return found
+
+
+def changed(job, *, strength_p=None, unit=None, background=None, **config):
+    """The job under other options."""
+    manifest = job.manifest
+    dataset = manifest.config["dataset"] | ({"background": background} if background else {})
+    fields = {"config": manifest.config | {"dataset": dataset, **config}}
+    if strength_p is not None:
+        fields["strength"] = copy(manifest.strength)
+        vars(fields["strength"])["p_value"] = strength_p
+    if unit is not None:
+        fields["unit"] = unit
+    return dataclasses.replace(job, manifest=dataclasses.replace(manifest, **fields))
+
+
+def over_seeds(job, **config):
+    return [changed(job, seed=seed, data_seed=0, **config) for seed in SEEDS]
+
+
+# Seeds ----------------------------------------------------------------------------------------------------------------
+
+
+def test_runs_without_a_verdict_have_their_cells_alone(tmp_path, make_job):
+    task = knowledge("implication", worlds=1)
+    fields = {"model": "phi3-tiny", "dataset": "implication", "view": "probes"}
+    job = make_job(tmp_path / "0", task, moved(task, LOGICAL), **fields)
+    assert not [row for row in job.verdict_rows if row["finding"] == 0]
+    with paper_style():
+        figure = seeds.draw(seeds.select([changed(run, strength_p=0.2) for run in over_seeds(job)]))
+        figure.draw_without_rendering()
+    [cells] = figure.axes
+    assert cells.get_ylabel() == "standard deviation over runs"
+    assert UNTAUGHT in [text.get_text() for text in figure.findobj(Text)]
+
+
+def test_seeds_name_the_unit_of_the_readout_that_is_judged(tuned):
+    jobs = [changed(job, unit="probability") for job in over_seeds(tuned["probes", "full"])]
+    with paper_style():
+        assert seeds.draw(jobs).axes[0].get_xlabel() == "|mean influence| (probability)"
+
+
+def test_more_settings_than_seeds_have_room_for_are_refused_in_one_line(tuned):
+    groups = [over_seeds(tuned["probes", "full"], method={"name": f"m{n}"}) for n in range(seeds.MOST + 1)]
+    assert len(seeds.select(list(chain(*groups[1:])))) == seeds.MOST * len(SEEDS)
+    with pytest.raises(ConfigError, match=r"^results path must hold runs of at most 4 settings, got .*\. Give the"):
+        seeds.select(list(chain(*groups)))
+
+
+def test_one_huge_cell_does_not_set_the_scale_of_seeds(tmp_path, make_job):
+    task = knowledge("implication")
+    fields = {"model": "phi3-tiny", "dataset": "implication", "view": "probes", "data_seed": 0}
+    jobs = []
+    for seed in (0, 1):
+        values = moved(task, LOGICAL, scatter=0.1, random=seed)
+        values[0, 0] = 1e6 * (1 + seed)
+        jobs.append(make_job(tmp_path / str(seed), task, values, seed=seed, **fields))
+    with paper_style():
+        cells = seeds.draw(jobs).axes[0]
+    assert 1 < cells.get_xlim()[1] < 10
+    assert [text.get_text() for text in cells.texts if text.get_gid() == "beyond" and "pairs beyond" in text.get_text()]
+
+
+def test_many_large_cells_that_are_no_outliers_stay_within_the_scale_of_seeds():
+    """As those of images on themselves: some are beyond the quantile of the others, none is out of reach of it."""
+    size = np.concatenate([np.full(990, 0.1), np.full(10, 0.4)])
+    low, high = seeds.limits_of_cells(size, np.full(1000, 0.01))
+    assert low < 0.01 and high > 0.4
+    assert seeds.limits_of_cells(np.zeros(3), np.zeros(3)) == (0.1, 1.0)
