@@ -43,8 +43,9 @@ SHOWS = (
     "stands before the probe. Jobs with the background in the context are left to the figure two-by-two. First panel: "
     "correlation of the square array of statements with its transpose (1: symmetric; the further left, the more "
     "asymmetric). The others: the findings of the desiderata logic and negation on clozes; further right is better. "
-    "Bars are 95 % intervals (the jackknife over worlds); dashed lines are thresholds. Filled: satisfied; grey: "
-    "inconclusive; white: violated, with r: reversed (below the control), a: absent (not above it), or s: short (above "
+    "Bars are 95 % intervals over worlds (Fieller's of what is divided by the strength, else the jackknife's); dashed "
+    "lines are thresholds. Filled: satisfied; grey: inconclusive; "
+    "white: violated, with r: reversed (below the control), a: absent (not above it), or s: short (above "
     "it, below the threshold). Of a finding that a domain does not have there is no mark, and of a kind of array that "
     f"was not measured no panel. {HATCHED} {BEYOND}"
 )

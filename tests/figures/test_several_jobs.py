@@ -12,7 +12,7 @@ from made_up import LOGICAL, knowledge, moved
 from matplotlib.text import Text
 
 from eif_lab.errors import ConfigError
-from eif_lab.figures import forgetting, seeds
+from eif_lab.figures import forgetting, prompting, relations, seeds, strength, two_by_two
 from eif_lab.figures.panel import UNTAUGHT
 from eif_lab.figures.style import paper_style
 
@@ -50,6 +50,14 @@ def changed(job, *, strength_p=None, unit=None, background=None, **config):
 
 def over_seeds(job, **config):
     return [changed(job, seed=seed, data_seed=0, **config) for seed in SEEDS]
+
+
+# What was taught ------------------------------------------------------------------------------------------------------
+
+
+def test_captions_name_the_interval_of_a_ratio(tuned):
+    for figure in (prompting, two_by_two, relations, forgetting, strength):
+        assert "Fieller's" in figure.SHOWS
 
 
 # Seeds ----------------------------------------------------------------------------------------------------------------
