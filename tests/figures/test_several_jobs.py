@@ -52,6 +52,35 @@ def over_seeds(job, **config):
     return [changed(job, seed=seed, data_seed=0, **config) for seed in SEEDS]
 
 
+# Where jobs stand -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("figure", "view"),
+    [(relations, "probes"), (prompting, "probes"), (two_by_two, "probes"), (forgetting, "retention")],
+)
+def test_seeds_of_one_dataset_and_method_stand_below_each_other_in_their_order(figure, view, tuned):
+    jobs = figure.select(over_seeds(tuned[view, "full"]))
+    with paper_style():
+        drawn = figure.draw(jobs)
+    panels = [
+        [line.get_ydata()[0] for line in axes.get_lines() if line.get_label() == "full"]
+        for axes in drawn.axes
+        if axes.axison
+    ]
+    assert panels[0] and max(np.ptp(each) for each in panels if each) < 1
+    for each in filter(None, panels):
+        assert len(set(each)) == len(SEEDS) and each == sorted(each)
+
+
+@pytest.mark.parametrize(("figure", "view"), [(relations, "probes"), (prompting, "probes"), (forgetting, "retention")])
+def test_jobs_with_the_background_in_the_context_are_left_out_where_there_are_others(figure, view, tuned):
+    taught = tuned[view, "full"]
+    read = changed(taught, background="context")
+    assert figure.select([read, taught]) == [taught]
+    assert figure.select([read]) == [read]
+
+
 # What was taught ------------------------------------------------------------------------------------------------------
 
 
