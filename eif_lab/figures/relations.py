@@ -12,7 +12,7 @@ from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.relation_test import GuardedFinding, RelationEffects
 from eif_lab.desiderata.selection import clean, prepare
 from eif_lab.desiderata.verdict import Finding
-from eif_lab.errors import NotApplicable
+from eif_lab.errors import NotApplicable, rule_error
 from eif_lab.figures.panel import (
     BEYOND,
     HATCHED,
@@ -33,6 +33,7 @@ from eif_lab.figures.runs import (
     must_be_one_model,
     select_jobs,
     setting,
+    taught_nothing,
 )
 from eif_lab.figures.style import BLACK, GREY, METHODS, canvas, fit_words, method_handles, method_look, order_names
 from eif_lab.learners import imitate
@@ -48,9 +49,10 @@ SHOWS = (
     "panel each for what follows from it, for its converse, which neither follows nor is denied, and for what it "
     "denies; a row for each knowledge domain, a colour and a shape for each method. Jobs with the background in the "
     f"context are left out where there are others. {IN_ORDER} Intervals are at 95 % (Fieller's, over worlds). Filled: "
-    f"the interval is on one side of 0, which is what chance gives (dotted); white: it is not. {HATCHED} Black: "
-    "reference learners on the same probes: a perfect one does what the relations say, a symmetric one learns the "
-    f"converse with the fact, and one blind to negation takes a denial for its opposite. {BEYOND}"
+    f"the interval is on one side of 0, which is what chance gives (dotted); white: it is not. {HATCHED} Also "
+    "hatched: a relation for which the strength of its own stimuli is not above 0 at 95 %. Black: reference learners "
+    "on the same probes: a perfect one does what the relations say, a symmetric one learns the converse with the fact, "
+    f"and one blind to negation takes a denial for its opposite. {BEYOND}"
 )
 MARKS = {"perfect": "2", "symmetric": "x", "negation_blind": "+"}
 """Of the reference learners."""
@@ -118,6 +120,15 @@ def shares_of(array: xr.DataArray) -> dict[str, Share]:
     return found
 
 
+def shares_of_job(job: JobResults) -> dict[str, Share]:
+    """`shares_of` its array, none of them taught where the job as a whole clearly taught nothing."""
+    taught = not taught_nothing(job)
+    return {
+        relation: share._replace(taught=share.taught and taught)
+        for relation, share in shares_of(judged_array(job)).items()
+    }
+
+
 def shares_of_learners(job: JobResults) -> dict[str, dict[str, Share]]:
     """`shares_of` the reference learners that the job's samples are for."""
     found = {}
@@ -130,12 +141,19 @@ def shares_of_learners(job: JobResults) -> dict[str, dict[str, Share]]:
 
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
-    """A panel for each relation that any of the jobs has."""
+    """A panel for each relation that any of the jobs has.
+
+    Raises:
+        ConfigError: None has any.
+    """
     names = order_names([setting(job).dataset for job in jobs], DOMAINS)
     methods = order_names([setting(job).method for job in jobs], list(METHODS))
     places = places_of(jobs, names, methods)
-    found = [(job, shares_of(judged_array(job)), place) for job, place in zip(jobs, places)]
+    found = [(job, shares_of_job(job), place) for job, place in zip(jobs, places)]
     shown = [relation for relation in PANELS if any(relation in shares for _, shares, _ in found)]
+    if not shown:
+        rule = "hold a job of at least two worlds in which what follows, the converse or what is denied has foils"
+        raise rule_error("results path", rule, [job.manifest.name for job in jobs], "Try dataset.worlds=10.")
     first = {setting(job).dataset: job for job in reversed(jobs)}
     learners = [
         (relation, rule, names.index(name), shares[relation].finding.effect)

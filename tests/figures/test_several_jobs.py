@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from copy import copy
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -73,6 +73,15 @@ def test_seeds_of_one_dataset_and_method_stand_below_each_other_in_their_order(f
         assert len(set(each)) == len(SEEDS) and each == sorted(each)
 
 
+def test_rows_of_seeds_that_taught_nothing_do_not_overlap(tuned):
+    jobs = [changed(job, strength_p=0.2) for job in over_seeds(tuned["probes", "full"])]
+    with paper_style():
+        first = relations.draw(jobs).axes[0]
+    rows = sorted((patch.get_y(), patch.get_y() + patch.get_height()) for patch in first.patches)
+    assert len(rows) == len(SEEDS)
+    assert all(below[0] == pytest.approx(above[1]) for above, below in pairwise(rows))
+
+
 @pytest.mark.parametrize(("figure", "view"), [(relations, "probes"), (prompting, "probes"), (forgetting, "retention")])
 def test_jobs_with_the_background_in_the_context_are_left_out_where_there_are_others(figure, view, tuned):
     taught = tuned[view, "full"]
@@ -84,9 +93,26 @@ def test_jobs_with_the_background_in_the_context_are_left_out_where_there_are_ot
 # What was taught ------------------------------------------------------------------------------------------------------
 
 
+def test_relations_hatch_a_job_whose_strength_is_not_above_zero_at_the_captions_level(tuned):
+    """Its strength is above zero at 95 %, which each relation asks of its own stimuli."""
+    for p_value, taught in ((0.004, True), (0.006, False)):
+        with paper_style():
+            figure = relations.draw([changed(tuned["probes", "full"], strength_p=p_value)])
+        for axes in figure.axes:
+            assert bool([line for line in axes.get_lines() if line.get_label() == "full"]) == taught
+            assert bool([patch for patch in axes.patches if patch.get_gid() == UNTAUGHT]) != taught
+
+
 def test_captions_name_the_interval_of_a_ratio(tuned):
     for figure in (prompting, two_by_two, relations, forgetting, strength):
         assert "Fieller's" in figure.SHOWS
+
+
+def test_relations_of_a_single_world_are_refused_in_one_line(tmp_path, make_job):
+    task = knowledge("implication", worlds=1)
+    job = make_job(tmp_path / "0", task, moved(task, LOGICAL), model="phi3-tiny", dataset="implication", view="probes")
+    with pytest.raises(ConfigError, match=r"^results path must hold a job of at least two worlds .*\['phi3-tiny impl"):
+        relations.draw(relations.select([job]))
 
 
 # Seeds ----------------------------------------------------------------------------------------------------------------
