@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -29,6 +30,7 @@ from eif_lab.figures.runs import (
 )
 from eif_lab.figures.style import METHODS, canvas, fit_words, order_names
 from eif_lab.results.job import JobResults
+from eif_lab.results.seeds import but_for_seeds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +39,8 @@ SHOWS = (
     "What a fact makes a model forget: the questions of the background of its own world and of others, which were "
     "known beforehand, after a fine-tuning on the fact alone. Left: the log-odds of the true answer against the other "
     "ones, after less before, over the strength, that is, for each nat that was taught. Middle: the same less that of "
-    "all weights on the same stimuli; above 0 a method "
+    "all weights of the same run (data, background and seeds) on the same stimuli, where there are several with the "
+    "same update but for its learning rate, and no mark where that leaves more or less than one; above 0 a method "
     "forgets less than full fine-tuning does. Right: the change in how many answers are right, in percentage points. A "
     "row for each knowledge domain, a colour and a shape for each method. Jobs with the background in the context are "
     f"left out where there are others. {IN_ORDER} Intervals are at 95 % (Fieller's and the jackknife, over worlds). "
@@ -90,7 +93,7 @@ def findings_of(job: JobResults, full: JobResults | None) -> dict[str, Finding]:
 
     Args:
         job: Whose.
-        full: The job of all weights on the same stimuli; None where it is this one, or there is none.
+        full: See `full_of`.
     """
     test, effects = Logic(), effects_of(job)
     values, strength = effects.world_means(change(job, "log_odds"), effects.strength)
@@ -117,20 +120,33 @@ def less_than(job: JobResults, other: JobResults) -> Finding:
 
 
 def full_of(job: JobResults, jobs: Sequence[JobResults]) -> JobResults | None:
-    """Of another job, that of all weights on the same stimuli."""
-    ids = job.influence["stimulus_id"].values
-    return next(
-        (
-            other
-            for other in jobs
-            if setting(other).method == "full"
-            and other is not job
-            and setting(other).model == setting(job).model
-            and np.array_equal(other.influence["stimulus_id"].values, ids)
-            and not taught_nothing(other)
-        ),
-        None,
-    )
+    """The job of all weights that another one is compared with: of the same run, on the same stimuli.
+
+    Where there are several, it is the one with the other's update but for the learning rate.
+
+    Returns:
+        None where the job is itself one of all weights, where there is no such job or it taught nothing, and where
+        several are left.
+    """
+    if setting(job).method == "full":
+        return None
+    ids, run = job.influence["stimulus_id"].values, replace(setting(job), method="full", engine="")
+    those = [
+        other
+        for other in jobs
+        if replace(setting(other), engine="") == run
+        and other.manifest.config.get("dataset") == job.manifest.config.get("dataset")
+        and np.array_equal(other.influence["stimulus_id"].values, ids)
+    ]
+    if len(those) > 1:
+        those = [other for other in those if recipe_of(other) == recipe_of(job)]
+    return those[0] if len(those) == 1 and not taught_nothing(those[0]) else None
+
+
+def recipe_of(job: JobResults) -> dict[str, Any]:
+    """The options of its update, without its learning rate and seed."""
+    update = but_for_seeds(job.manifest.config).get("update") or {}
+    return {name: one for name, one in update.items() if name != "learning_rate"}
 
 
 def draw(jobs: Sequence[JobResults]) -> Figure:

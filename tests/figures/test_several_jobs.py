@@ -52,6 +52,39 @@ def over_seeds(job, **config):
     return [changed(job, seed=seed, data_seed=0, **config) for seed in SEEDS]
 
 
+# Forgetting: whom a method is compared with ---------------------------------------------------------------------------
+
+
+def test_a_method_is_compared_with_all_weights_of_its_own_seed_and_these_with_none(tuned):
+    full, lora = over_seeds(tuned["retention", "full"]), over_seeds(tuned["retention", "lora"])
+    for seed in SEEDS:
+        assert forgetting.full_of(lora[seed], [*full, *lora]) is full[seed]
+        assert forgetting.full_of(full[seed], [*full, *lora]) is None
+    assert forgetting.full_of(lora[2], full[:2]) is None
+
+
+def test_a_method_is_not_compared_across_backgrounds_or_data(tuned):
+    full, lora = tuned["retention", "full"], tuned["retention", "lora"]
+    known = changed(full, background="known")
+    assert forgetting.full_of(lora, [known]) is None
+    assert forgetting.full_of(lora, [known, full]) is full
+    english = changed(full, dataset=full.manifest.config["dataset"] | {"language": "english"})
+    assert forgetting.full_of(lora, [english]) is None
+
+
+def test_of_all_weights_by_several_updates_a_method_is_compared_with_its_own_but_for_the_rate(tuned):
+    full, lora = tuned["retention", "full"], tuned["retention", "lora"]
+    sgd, adam, other_adam = (
+        changed(full, update={"optimizer": name, "learning_rate": rate})
+        for name, rate in (("sgd", 0.1), ("adam", 0.1), ("adam", 0.2))
+    )
+    own = changed(lora, update={"optimizer": "adam", "learning_rate": 0.01})
+    assert forgetting.full_of(own, [sgd, adam]) is adam
+    assert forgetting.full_of(own, [sgd]) is sgd
+    assert forgetting.full_of(own, [sgd, adam, other_adam]) is None
+    assert forgetting.full_of(own, [changed(sgd, strength_p=0.2)]) is None
+
+
 # Where jobs stand -----------------------------------------------------------------------------------------------------
 
 
