@@ -16,7 +16,7 @@ from eif_lab.figures.style import DARK, GOOD, HATCH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.image import AxesImage
 
     Along = Literal["x", "y"]
@@ -278,8 +278,8 @@ def hatch_around(axes: Axes, place: float) -> None:
     hatch(axes, place / HATCHED_AROUND, place * HATCHED_AROUND, "x")
 
 
-def hatched_handles(figure: Figure) -> list[Patch]:
-    """What the legend of a figure shows for `hatch`: nothing where nothing is hatched."""
+def hatched_handles(figure: Figure | SubFigure) -> list[Patch]:
+    """What the legend of a figure, or of a part of one, shows for `hatch`: nothing where nothing is hatched."""
     hatched = any(patch.get_gid() == UNTAUGHT for axes in figure.axes for patch in axes.patches)
     return [Patch(label=UNTAUGHT, **LINED)] if hatched else []
 

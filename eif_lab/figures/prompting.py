@@ -20,7 +20,16 @@ from eif_lab.figures.panel import (
     limits_of,
     mark_good,
 )
-from eif_lab.figures.runs import CONTEXT, DOMAINS, finding, model_title, must_be_one_model, select_jobs, setting
+from eif_lab.figures.places import IN_ORDER, Place, most_in_a_row, places_of
+from eif_lab.figures.runs import (
+    DOMAINS,
+    finding,
+    leave_out_context,
+    model_title,
+    must_be_one_model,
+    select_jobs,
+    setting,
+)
 from eif_lab.figures.style import (
     FILLINGS,
     GREY,
@@ -43,10 +52,10 @@ SHOWS = (
     "stands before the probe. Jobs with the background in the context are left to the figure two-by-two. First panel: "
     "correlation of the square array of statements with its transpose (1: symmetric; the further left, the more "
     "asymmetric). The others: the findings of the desiderata logic and negation on clozes; further right is better. "
-    "Bars are 95 % intervals (the jackknife over worlds); dashed lines are thresholds. Filled: satisfied; grey: "
-    "inconclusive; white: violated, with r: reversed (below the control), a: absent (not above it), or s: short (above "
-    "it, below the threshold). Of a finding that a domain does not have there is no mark, and of a kind of array that "
-    f"was not measured no panel. {HATCHED} {BEYOND}"
+    "Bars are 95 % intervals over worlds (Fieller's of what is divided by the strength, else the jackknife's); dashed "
+    "lines are thresholds. Filled: satisfied; grey: inconclusive; white: violated, with r: reversed (below the "
+    "control), a: absent (not above it), or s: short (above it, below the threshold). Of a finding that a domain does "
+    f"not have there is no mark, and of a kind of array that was not measured no panel. {IN_ORDER} {HATCHED} {BEYOND}"
 )
 PANELS = (
     ("statements", "symmetry", "correlation"),
@@ -67,21 +76,18 @@ TITLES = {
 GOOD = {"correlation": "more symmetric →"}
 """The paper finds prompting less symmetric and calls neither better; what is not here is better to the right."""
 
-ROW = 0.7
-"""The height of a domain's marks together."""
-
 
 class Judged(NamedTuple):
     """A finding of a job with its place in a panel.
 
     Attributes:
         result: The row of the job's table.
-        place: On the vertical axis.
+        place: Where it stands.
         method: The job's.
     """
 
     result: pd.Series
-    place: float
+    place: Place
     method: str
 
     @property
@@ -96,7 +102,7 @@ def select(jobs: Sequence[JobResults]) -> list[JobResults]:
         jobs, "a job on a knowledge domain", lambda s: bool(s.view) and s.exact and s.perturbation == "include"
     )
     must_be_one_model(fitting)
-    return [job for job in fitting if setting(job).background != CONTEXT] or fitting
+    return leave_out_context(fitting)
 
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
@@ -107,13 +113,21 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     panels = [panel for panel in PANELS if panel[0] in views]
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = canvas(0.8 + 3.4 * columns, 1.2 + 0.55 * len(domains) * rows)
+    rows_of = {
+        (desideratum, statistic): judged_rows(
+            [job for job in jobs if setting(job).view == view], (desideratum, statistic), domains, methods
+        )
+        for view, desideratum, statistic in panels
+    }
+    crowd = most_in_a_row([row.place for each in rows_of.values() for row in each])
+    figure = canvas(0.8 + 3.4 * columns, 1.2 + max(0.55, 0.13 * crowd) * len(domains) * rows)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes in grid.ravel()[len(panels) :]:
         axes.set_axis_off()
-    for axes, (view, desideratum, statistic) in zip(grid.ravel(), panels):
-        of_view = [job for job in jobs if setting(job).view == view]
-        draw_panel(axes, of_view, (desideratum, statistic), domains, methods)
+    for axes, ((_, statistic), each) in zip(grid.ravel(), rows_of.items()):
+        draw_panel(axes, each, len(domains))
+        axes.set_title(TITLES[statistic])
+        mark_good(axes, GOOD.get(statistic, "better →"))
     for axes in grid[:, 0]:
         axes.set_yticks(range(len(domains)), [fit_words(domain) for domain in domains])
         axes.set_ylim(len(domains) - 0.4, -0.6)
@@ -123,26 +137,22 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     return figure
 
 
-def draw_panel(
-    axes: Axes,
-    jobs: Sequence[JobResults],
-    judged: tuple[str, str],
-    domains: Sequence[str],
-    methods: Sequence[str],
-) -> None:
+def judged_rows(
+    jobs: Sequence[JobResults], judged: tuple[str, str], domains: Sequence[str], methods: Sequence[str]
+) -> list[Judged]:
+    """A statistic of a desideratum, of each job that has it."""
+    return [
+        Judged(result, place, setting(job).method)
+        for job, place in zip(jobs, places_of(jobs, domains, methods))
+        if (result := finding(job, *judged)) is not None
+    ]
+
+
+def draw_panel(axes: Axes, rows: Sequence[Judged], domains: int) -> None:
     """One statistic of a desideratum: a mark with its interval by domain and method."""
-    rows = []
-    for number, method in enumerate(methods):
-        shift = ROW * ((number + 0.5) / len(methods) - 0.5)
-        for job in jobs:
-            result = finding(job, *judged) if setting(job).method == method else None
-            if result is not None:
-                rows.append(Judged(result, domains.index(setting(job).dataset) + shift, method))
-    draw_findings(axes, rows, finding_limits(rows), ROW / len(methods))
-    for border in range(1, len(domains)):
+    draw_findings(axes, rows, finding_limits(rows))
+    for border in range(1, domains):
         axes.axhline(border - 0.5, color="0.9", linewidth=0.5, zorder=0)
-    axes.set_title(TITLES[judged[1]])
-    mark_good(axes, GOOD.get(judged[1], "better →"))
     axes.tick_params(axis="y", length=0)
 
 
@@ -157,28 +167,25 @@ def mark_of(row: Judged) -> Mark:
     result, look = row.result, method_look(row.method)
     filling = look["color"] if result.finding_verdict == SATISFIED else FILLINGS[result.finding_verdict]
     look |= {"markerfacecolor": filling, "label": row.method}
-    return Mark(float(result.effect), float(result.low), float(result.high), row.place, look)
+    return Mark(float(result.effect), float(result.low), float(result.high), row.place.middle, look)
 
 
-def draw_findings(
-    axes: Axes, rows: Sequence[Judged], limits: tuple[float, float], height: float, at_bar: bool = False
-) -> None:
+def draw_findings(axes: Axes, rows: Sequence[Judged], limits: tuple[float, float], at_bar: bool = False) -> None:
     """Findings with their bars, a letter beside each that is violated, hatching instead of what was not clearly taught.
 
     Args:
         axes: The panel.
         rows: What is in it.
         limits: Of its horizontal axis.
-        height: That of a row.
         at_bar: Whether the words on hatching begin at the bar, and not at the left end.
     """
     for row in rows:
         result, place, method = row
         axes.axvline(result.threshold, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
         if row.untaught:
-            hatch_row(axes, place, height, fit_words(method), result.threshold if at_bar else limits[0])
+            hatch_row(axes, *place, fit_words(method), result.threshold if at_bar else limits[0])
         if result.finding_how:
-            beside = min(result.high, limits[1]), place
+            beside = min(result.high, limits[1]), place.middle
             letter = HOW_LETTERS[result.finding_how]
             axes.annotate(letter, beside, (2, 0), textcoords="offset points", fontsize=5.5, va="center")
     draw_marks(axes, [mark_of(row) for row in rows if not row.untaught], limits)

@@ -12,7 +12,7 @@ from eif_lab.desiderata.logic import Logic
 from eif_lab.desiderata.relation_test import GuardedFinding, RelationEffects
 from eif_lab.desiderata.selection import clean, prepare
 from eif_lab.desiderata.verdict import Finding
-from eif_lab.errors import NotApplicable
+from eif_lab.errors import NotApplicable, rule_error
 from eif_lab.figures.panel import (
     BEYOND,
     HATCHED,
@@ -24,7 +24,17 @@ from eif_lab.figures.panel import (
     limits_of,
     mark_good,
 )
-from eif_lab.figures.runs import DOMAINS, judged_array, model_title, must_be_one_model, select_jobs, setting
+from eif_lab.figures.places import IN_ORDER, Place, most_in_a_row, places_of
+from eif_lab.figures.runs import (
+    DOMAINS,
+    judged_array,
+    leave_out_context,
+    model_title,
+    must_be_one_model,
+    select_jobs,
+    setting,
+    taught_nothing,
+)
 from eif_lab.figures.style import BLACK, GREY, METHODS, canvas, fit_words, method_handles, method_look, order_names
 from eif_lab.learners import imitate
 from eif_lab.results.bounds import NOISE
@@ -37,16 +47,15 @@ if TYPE_CHECKING:
 SHOWS = (
     "What arrives of a fact, in shares of what was taught of it: influence less its controls, over the strength. A "
     "panel each for what follows from it, for its converse, which neither follows nor is denied, and for what it "
-    "denies; a row for each knowledge domain, a colour and a shape for each method. Intervals are at 95 % (Fieller's, "
-    "over worlds). Filled: the interval is on one side of 0, which is what chance gives (dotted); white: it is not. "
-    f"{HATCHED} Black: reference learners on the same probes: a perfect one does what the relations say, a symmetric "
-    f"one learns the converse with the fact, and one blind to negation takes a denial for its opposite. {BEYOND}"
+    "denies; a row for each knowledge domain, a colour and a shape for each method. Jobs with the background in the "
+    f"context are left out where there are others. {IN_ORDER} Intervals are at 95 % (Fieller's, over worlds). Filled: "
+    f"the interval is on one side of 0, which is what chance gives (dotted); white: it is not. {HATCHED} Also "
+    "hatched: a relation for which the strength of its own stimuli is not above 0 at 95 %. Black: reference learners "
+    "on the same probes: a perfect one does what the relations say, a symmetric one learns the converse with the fact, "
+    f"and one blind to negation takes a denial for its opposite. {BEYOND}"
 )
 MARKS = {"perfect": "2", "symmetric": "x", "negation_blind": "+"}
 """Of the reference learners."""
-
-ROW = 0.7
-"""The height of a domain's marks together."""
 
 
 class Panel(NamedTuple):
@@ -83,14 +92,14 @@ class Share(NamedTuple):
 
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
-    """The jobs of one model on clozes of a knowledge domain."""
+    """The jobs of one model on clozes of a domain, with the background in the weights where there are such."""
     fitting = select_jobs(
         jobs,
         "a job on clozes of a knowledge domain",
         lambda s: bool(s.view) and s.view != "statements" and s.exact and s.perturbation == "include",
     )
     must_be_one_model(fitting)
-    return fitting
+    return leave_out_context(fitting)
 
 
 def shares_of(array: xr.DataArray) -> dict[str, Share]:
@@ -111,6 +120,15 @@ def shares_of(array: xr.DataArray) -> dict[str, Share]:
     return found
 
 
+def shares_of_job(job: JobResults) -> dict[str, Share]:
+    """`shares_of` its array, none of them taught where the job as a whole clearly taught nothing."""
+    taught = not taught_nothing(job)
+    return {
+        relation: share._replace(taught=share.taught and taught)
+        for relation, share in shares_of(judged_array(job)).items()
+    }
+
+
 def shares_of_learners(job: JobResults) -> dict[str, dict[str, Share]]:
     """`shares_of` the reference learners that the job's samples are for."""
     found = {}
@@ -123,11 +141,19 @@ def shares_of_learners(job: JobResults) -> dict[str, dict[str, Share]]:
 
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
-    """A panel for each relation that any of the jobs has."""
+    """A panel for each relation that any of the jobs has.
+
+    Raises:
+        ConfigError: None has any.
+    """
     names = order_names([setting(job).dataset for job in jobs], DOMAINS)
     methods = order_names([setting(job).method for job in jobs], list(METHODS))
-    found = [(job, shares_of(judged_array(job))) for job in jobs]
-    shown = [relation for relation in PANELS if any(relation in shares for _, shares in found)]
+    places = places_of(jobs, names, methods)
+    found = [(job, shares_of_job(job), place) for job, place in zip(jobs, places)]
+    shown = [relation for relation in PANELS if any(relation in shares for _, shares, _ in found)]
+    if not shown:
+        rule = "hold a job of at least two worlds in which what follows, the converse or what is denied has foils"
+        raise rule_error("results path", rule, [job.manifest.name for job in jobs], "Try dataset.worlds=10.")
     first = {setting(job).dataset: job for job in reversed(jobs)}
     learners = [
         (relation, rule, names.index(name), shares[relation].finding.effect)
@@ -136,13 +162,13 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
         for relation in shares
         if rule in PANELS[relation].learners
     ]
-    marks = [mark_of(job, one, 0) for job, shares in found for one in shares.values() if one.taught]
+    marks = [mark_of(job, one, 0) for job, shares, _ in found for one in shares.values() if one.taught]
     limits = limits_of(marks, [0.0, *(effect for *_, effect in learners)])
-    figure = canvas(0.8 + 3.2 * len(shown), 1.3 + 0.22 * len(names) * max(len(methods), 3))
+    figure = canvas(0.8 + 3.2 * len(shown), 1.3 + 0.22 * len(names) * max(most_in_a_row(places), 3))
     [panels] = figure.subplots(1, len(shown), sharey=True, squeeze=False)
     for axes, relation in zip(panels, shown):
-        of_relation = [(job, shares[relation]) for job, shares in found if relation in shares]
-        draw_panel(axes, of_relation, names, methods, limits)
+        of_relation = [(job, shares[relation], place) for job, shares, place in found if relation in shares]
+        draw_panel(axes, of_relation, len(names), limits)
         for _, rule, place, effect in (one for one in learners if one[0] == relation):
             axes.plot(effect, place, MARKS[rule], color=BLACK, label=rule, zorder=1, markersize=6)
         axes.set_title(PANELS[relation].title)
@@ -159,23 +185,17 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
 
 def draw_panel(
     axes: Axes,
-    found: Sequence[tuple[JobResults, Share]],
-    names: Sequence[str],
-    methods: Sequence[str],
+    found: Sequence[tuple[JobResults, Share, Place]],
+    datasets: int,
     limits: tuple[float, float],
 ) -> None:
-    """One relation: a mark with its interval by domain and method, hatching instead of what was not clearly taught."""
+    """One relation: a mark with its interval for each job, hatching instead of what was not clearly taught."""
     axes.axvline(0, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
-    height, marks = ROW / len(methods), []
-    for job, share in found:
-        dataset, method = setting(job).dataset, setting(job).method
-        place = names.index(dataset) + height * (methods.index(method) + 0.5) - ROW / 2
-        if share.taught:
-            marks.append(mark_of(job, share, place))
-        else:
-            hatch_row(axes, place, height, fit_words(method), limits[0])
-    draw_marks(axes, marks, limits)
-    for border in range(1, len(names)):
+    draw_marks(axes, [mark_of(job, share, place.middle) for job, share, place in found if share.taught], limits)
+    for job, share, place in found:
+        if not share.taught:
+            hatch_row(axes, *place, fit_words(setting(job).method), limits[0])
+    for border in range(1, datasets):
         axes.axhline(border - 0.5, color="0.9", linewidth=0.5, zorder=0)
     axes.tick_params(axis="y", length=0)
 

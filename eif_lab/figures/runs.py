@@ -158,6 +158,11 @@ def select_jobs(jobs: Sequence[JobResults], what: str, fits: Callable[[Setting],
     return [job for job in fitting if setting(job).engine != RULE] or fitting
 
 
+def leave_out_context(jobs: Sequence[JobResults]) -> list[JobResults]:
+    """The jobs whose background is not in the context; all of them where each has it there."""
+    return [job for job in jobs if setting(job).background != CONTEXT] or list(jobs)
+
+
 def must_be_one_model(jobs: Sequence[JobResults]) -> None:
     """Refuse jobs of several models, where a figure shows methods side by side and names one model above them.
 

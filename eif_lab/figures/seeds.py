@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from eif_lab.data.task import RELATIONS
 from eif_lab.desiderata.format import statistic_text
@@ -17,6 +18,7 @@ from eif_lab.figures.methods import DESIDERATA
 from eif_lab.figures.panel import (
     BEYOND,
     HATCHED,
+    OUTLIER,
     Mark,
     draw_marks,
     draw_points,
@@ -44,7 +46,7 @@ from eif_lab.results.seeds import by_draw, over_seeds, same_but_for_seeds, verdi
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 SHOWS = (
     "Several runs of training on the same samples: base model, what the method draws and the order of batches differ. "
@@ -55,49 +57,74 @@ SHOWS = (
     "sample are different ones (median over cells). Below, the headline of each desideratum: small marks are single "
     "runs, the large one is the mean over runs with its 95 % interval, which holds the spread of units (worlds, "
     "classes) and of runs, with the verdict over all runs, uncorrected; the number beside it is the runs' share of its "
-    f"variance. The bar is dashed. {HATCHED} {BEYOND}"
+    f"variance. There is no lower part where no desideratum has a verdict in every run. The bar is dashed. {HATCHED} "
+    f"{BEYOND}"
 )
 MOST = 4
-"""Panels side by side above, and groups below."""
+"""Groups that there is room for: panels side by side above, and rows below."""
 
 ENDS = 0.005
-"""The share of cells that may lie beyond either end of a logarithmic axis."""
+"""The share of cells that may lie beyond either end of a logarithmic axis: beyond the upper one only those that are
+more than `OUTLIER` times as large as all others."""
 
 
 def select(jobs: Sequence[JobResults]) -> list[JobResults]:
-    """The exact jobs of which there are at least two runs on the same samples."""
-    kept = [job for drawn in groups_of([job for job in jobs if setting(job).exact]) for job in drawn]
-    if not kept:
+    """The exact jobs of which there are at least two runs on the same samples.
+
+    Raises:
+        ConfigError: There are none, or of more settings than there is room for.
+    """
+    groups = groups_of([job for job in jobs if setting(job).exact])
+    if not groups:
         hint = "Try -m seed=0,1,2 data_seed=0."
         raise rule_error("results path", "hold at least two runs on the same samples", len(jobs), hint)
-    return kept
+    if len(groups) > MOST:
+        names, hint = [runs[0].manifest.name for runs in groups], "Give the folders of fewer jobs."
+        raise rule_error("results path", f"hold runs of at most {MOST} settings", names, hint)
+    return [job for runs in groups for job in runs]
 
 
 def groups_of(jobs: Sequence[JobResults]) -> list[list[JobResults]]:
-    """The runs on the same samples, the first `MOST` groups."""
-    drawn = [runs for group in same_but_for_seeds(jobs) for data_seed, runs in by_draw(group) if data_seed is not None]
-    return drawn[:MOST]
+    """The runs on the same samples."""
+    return [runs for group in same_but_for_seeds(jobs) for data_seed, runs in by_draw(group) if data_seed is not None]
 
 
 def draw(jobs: Sequence[JobResults]) -> Figure:
-    """Cells of each group of runs above, desiderata below."""
+    """Cells of each group of runs above; below, where they have any, their desiderata."""
     groups = groups_of(jobs)
     verdicts = [{verdict.desideratum: verdict for verdict in verdicts_over_runs(runs)} for runs in groups]
     names = [name for name in DESIDERATA if any(name in each for each in verdicts)]
-    columns = max(len(groups), len(names))
-    figure = canvas(1.4 + 2.2 * columns, 3.1 + 0.9 + 0.55 * len(groups))
-    parts: Any = figure.subfigures(2, 1, height_ratios=[3.1, 0.9 + 0.55 * len(groups)])
-    above, below = parts
-    panels = above.subplots(1, len(groups), squeeze=False)[0]
+    heights = [3.1, 0.9 + 0.55 * len(groups)][: 2 if names else 1]
+    figure = canvas(1.4 + 2.2 * max(len(groups), len(names)), sum(heights))
+    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
+    draw_above(parts[0, 0], groups)
+    if names:
+        draw_below(parts[1, 0], groups, verdicts, names)
+    return figure
+
+
+def draw_above(figure: SubFigure, groups: Sequence[Sequence[JobResults]]) -> None:
+    """A panel of cells for each group."""
+    panels = figure.subplots(1, len(groups), squeeze=False)[0]
     for axes, runs in zip(panels, groups):
-        draw_cells(axes, over_seeds(runs))
+        draw_cells(axes, over_seeds(runs), runs[0].manifest.unit)
         if any(map(taught_nothing, runs)):
             hatch(axes)
         axes.set_title(title_of(runs))
     panels[0].set_ylabel("standard deviation over runs")
     handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
-    above.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), markerscale=2)
-    forests = below.subplots(1, len(names), squeeze=False, sharey=True)[0]
+    handles |= {patch.get_label(): patch for patch in hatched_handles(figure)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), markerscale=2)
+
+
+def draw_below(
+    figure: SubFigure,
+    groups: Sequence[Sequence[JobResults]],
+    verdicts: Sequence[Mapping[str, Verdict]],
+    names: Sequence[str],
+) -> None:
+    """A panel for each desideratum, in it a row for each group."""
+    forests = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
     for axes, name in zip(forests, names):
         draw_desideratum(axes, name, verdicts, groups)
         axes.set_title(fit_words(name))
@@ -105,8 +132,7 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     forests[0].set_ylim(len(groups) - 0.4, -0.6)
     marks = {label: handle for axes in forests for handle, label in zip(*axes.get_legend_handles_labels())}
     marks |= {patch.get_label(): patch for patch in hatched_handles(figure)}
-    below.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=len(marks) or 1)
-    return figure
+    figure.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=len(marks) or 1)
 
 
 def title_of(runs: Sequence[JobResults]) -> str:
@@ -115,14 +141,12 @@ def title_of(runs: Sequence[JobResults]) -> str:
     return f"{model_title(job)}\n{dataset_title(job)}, {fit_name(setting(job).method)}, {len(runs)} runs"
 
 
-def draw_cells(axes: Axes, array: xr.DataArray) -> None:
+def draw_cells(axes: Axes, array: xr.DataArray, unit: str) -> None:
     """Spread over runs against the size of mean influence, each relation in a colour and a shape."""
     noise = training_noise(array)
     size, spread = np.abs(noise["mean"].values), noise["sd"].values
     known = np.isfinite(size) & np.isfinite(spread)
-    positive = np.concatenate([size[known & (size > 0)], spread[known & (spread > 0)]])
-    ends = np.quantile(positive, [ENDS, 1]) * [0.8, 1.25] if positive.size else np.array([0.1, 1.0])
-    limits = float(ends[0]), float(ends[1])
+    limits = limits_of_cells(size[known], spread[known])
     log_scale(axes, "x")
     log_scale(axes, "y")
     draw_points(axes, size[known], spread[known], (limits, limits), s=0)  # what lies beyond, of all relations
@@ -142,8 +166,20 @@ def draw_cells(axes: Axes, array: xr.DataArray) -> None:
     axes.plot(limits, limits, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
     axes.set_aspect("equal")
     axes.text(1.03, 0.98, shares_text(noise), transform=axes.transAxes, fontsize=5.8, va="top", linespacing=1.3)
-    axes.set_xlabel(f"|mean influence| ({array.attrs.get('unit', 'nat')})")
+    axes.set_xlabel(f"|mean influence| ({unit})")
     mark_good(axes, "steadier ↓")
+
+
+def limits_of_cells(size: Float[np.ndarray, " cells"], spread: Float[np.ndarray, " cells"]) -> tuple[float, float]:
+    """The ends of both logarithmic axes; see `ENDS`."""
+    positive = np.concatenate([size, spread])
+    positive = positive[positive > 0]
+    if not positive.size:
+        return 0.1, 1.0
+    larger = np.maximum(size, spread)
+    others = np.quantile(larger[larger > 0], 1 - ENDS, method="lower")
+    high = positive[positive <= OUTLIER * others].max(initial=others)
+    return 0.8 * float(np.quantile(positive, ENDS)), 1.25 * float(high)
 
 
 def shares_text(noise: xr.Dataset) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,9 @@ from matplotlib.lines import Line2D
 from eif_lab.data.worlds import domains
 from eif_lab.figures.bounding import of_learners
 from eif_lab.figures.panel import BEYOND, HATCHED, hatched_handles, mark_good
-from eif_lab.figures.prompting import ROW, Judged, draw_findings, finding_limits, legend
-from eif_lab.figures.runs import CONTEXT, DOMAINS, finding, model_title, must_be_one_model, select_jobs, setting
+from eif_lab.figures.places import IN_ORDER, most_in_a_row
+from eif_lab.figures.prompting import Judged, draw_findings, finding_limits, judged_rows, legend
+from eif_lab.figures.runs import CONTEXT, DOMAINS, model_title, must_be_one_model, select_jobs, setting
 from eif_lab.figures.style import BLACK, GREY, METHODS, canvas, fit_words, order_names
 from eif_lab.results.bounds import LEARNERS
 from eif_lab.results.job import JobResults
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 SHOWS = (
     "Reach, the influence on what follows less its controls, over the strength: the influence on what is stated less "
-    "its controls. A row of panels for where the background is (what is known beforehand: in the weights, where it "
-    "was taught or is from pre-training, or read in the context), a column for where the stimulus is; a line in each "
-    "for each knowledge domain that has a background, a mark for each job. Bars are 95 % intervals (Fieller's, over "
-    "worlds). Dotted: 0, which is chance. Dashed: the bar. Filled: satisfied; grey: inconclusive; white: violated, "
-    f"with r: reversed (below the control), a: absent (not above it), or s: short (above it, below the bar). {HATCHED} "
-    "Black: reference learners on the same probes, one that does what the relations say (three-pointed star) and one "
-    "that only counts shared words (cross), in shares of what the first is taught. Where reach is low with the "
-    "background in the weights and high with it in the context, the background was not at hand; where it is low in "
-    f"the left column and high in the right one, the stimulus was learnt, and not used. {BEYOND}"
+    "its controls. A row of panels for where the background is (what is known beforehand: in the weights, where it was "
+    "taught or is from pre-training, or read in the context), a column for where the stimulus is; a line in each for "
+    "each knowledge domain that has a background, a mark for each job. Bars are 95 % intervals (Fieller's, over "
+    f"worlds). {IN_ORDER} Dotted: 0, which is chance. Dashed: the bar. Filled: satisfied; grey: inconclusive; white: "
+    "violated, with r: reversed (below the control), a: absent (not above it), or s: short (above it, below the bar). "
+    f"{HATCHED} Black: reference learners on the same probes, one that does what the relations say (three-pointed "
+    "star) and one that only counts shared words (cross), in shares of what the first is taught. Where reach is low "
+    "with the background in the weights and high with it in the context, the background was not at hand; where it is "
+    f"low in the left column and high in the right one, the stimulus was learnt, and not used. {BEYOND}"
 )
 BACKGROUNDS = {("taught", "known"): "background in weights", (CONTEXT,): "background in the context"}
 STIMULI = {False: "stimulus in weights", True: "stimulus in the context"}
@@ -57,9 +57,10 @@ def draw(jobs: Sequence[JobResults]) -> Figure:
     backgrounds = [those for those in BACKGROUNDS if any(setting(job).background in those for job in jobs)]
     stimuli = [read for read in STIMULI if any(is_read(job) == read for job in jobs)]
     cells = [(those, read) for those in backgrounds for read in stimuli]
-    figure = canvas(1.0 + 3.5 * len(stimuli), 1.4 + 0.4 * len(names) * len(backgrounds))
+    rows = {cell: rows_of(jobs_in(jobs, *cell), names) for cell in cells}
+    height = max(0.4, 0.13 * most_in_a_row([row.place for each in rows.values() for row in each]))
+    figure = canvas(1.0 + 3.5 * len(stimuli), 1.4 + height * len(names) * len(backgrounds))
     grid = figure.subplots(len(backgrounds), len(stimuli), sharex=True, sharey=True, squeeze=False)
-    rows = {cell: judged_rows(jobs_in(jobs, *cell), names) for cell in cells}
     learners = {cell: reach_of_learners(jobs_in(jobs, *cell), names) for cell in cells}
     reached = [reach for each in learners.values() for _, reach, _ in each]
     limits = finding_limits([row for each in rows.values() for row in each], reached)
@@ -93,15 +94,10 @@ def is_read(job: JobResults) -> bool:
     return setting(job).method == "prompt"
 
 
-def judged_rows(jobs: Sequence[JobResults], names: Sequence[str]) -> list[Judged]:
-    """Reach of the jobs of one panel, those of a domain below each other."""
-    rows = []
-    for place, name in enumerate(names):
-        those = [job for job in jobs if setting(job).dataset == name]
-        for number, job in enumerate(those):
-            if (result := finding(job, "logic", "reach")) is not None:
-                rows.append(Judged(result, place + ROW * ((number + 0.5) / len(those) - 0.5), setting(job).method))
-    return rows
+def rows_of(jobs: Sequence[JobResults], names: Sequence[str]) -> list[Judged]:
+    """Reach of the jobs of one panel."""
+    methods = order_names([setting(job).method for job in jobs], list(METHODS))
+    return judged_rows(jobs, ("logic", "reach"), names, methods)
 
 
 def reach_of_learners(jobs: Sequence[JobResults], names: Sequence[str]) -> list[tuple[str, float, int]]:
@@ -118,8 +114,7 @@ def draw_panel(
 ) -> None:
     """One cell of the two by two: reach by domain, with the reference learners."""
     axes.axvline(0, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
-    most = max(Counter(round(row.place) for row in rows).values(), default=1)
-    draw_findings(axes, rows, limits, ROW / most, at_bar=True)
+    draw_findings(axes, rows, limits, at_bar=True)
     for rule, reach, place in learners:
         axes.plot(reach, place, LEARNER_MARKS[rule], color=BLACK, label=rule, zorder=1)
     mark_good(axes)

@@ -509,7 +509,7 @@ def test_two_by_two_shows_what_a_perfect_learner_and_a_bag_of_words_reach(figure
 def test_two_by_two_leaves_out_a_row_and_a_column_that_was_not_run(runs, tmp_path):
     for folder, kept in (("row", {"taught-full", "taught-prompt"}), ("column", {"taught-full", "context-full"})):
         for name in kept:
-            shutil.copytree(runs / "two_by_two" / name, tmp_path / folder / name)
+            shutil.copytree(runs["two_by_two"] / name, tmp_path / folder / name)
         jobs = two_by_two.select(find_jobs([tmp_path / folder]))
         with paper_style():
             titles = [axes.get_title() for axes in two_by_two.draw(jobs).axes]
