@@ -38,6 +38,9 @@ Part = Callable[[Prepared, Size], Prepared]
 LONGEST = 0.5
 """Seconds that a timed part should take at most."""
 
+SEVERAL = 4
+"""Stimuli that are timed beside one alone, at least: with fewer, what each of them adds is lost in noise."""
+
 FIRST_STEPS = 2
 """Of an update of more steps, that are run."""
 
@@ -127,7 +130,7 @@ class Rates:
         one = taken(1, rechecks=stimuli_at_once(parts.prepared) == 1)
         if most == 1:
             return cls(0.0, 0.0, max(0.0, one), row)
-        several = min(most, max(2, int(LONGEST / (one + read))) if quantity is seconds else 2)
+        several = min(most, max(SEVERAL, int(LONGEST / (one + read))) if quantity is seconds else 2)
         stimulus = max(0.0, (taken(several, rechecks=False) - one) / (several - 1))
         return cls(max(0.0, one - stimulus), max(0.0, taken(1, rechecks=True) - one), stimulus, row)
 
