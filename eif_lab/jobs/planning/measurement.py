@@ -38,8 +38,8 @@ from eif_lab.results.plan import Plan
 
 TRIALS, TRIALS_OF_MANY = 3, 4
 """Learning rates that a calibration tries, of one step and of several, whose strength is a less smooth curve: 2 to 4 in
-four jobs of phi3-tiny and the CNN; of several 3 in a job of SmolLM2 with Adam, and 4 to 8 on ten curves of SmolLM2 before
-the search left a third of them out."""
+four jobs of phi3-tiny and the CNN; of several 3 in a job of SmolLM2 with Adam, and on ten curves of SmolLM2 4 to 8
+before the search left a third of them out."""
 
 
 SHAPES_AT_ONCE = 4
