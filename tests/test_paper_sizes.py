@@ -49,7 +49,7 @@ def jobs_of(experiment: str, checkpoint: str) -> list[Job | NotApplicable]:
 def most_operations(job: Job) -> float:
     """What a plan of few layers and worlds says that the whole job takes at most."""
     few = replace(job, dataset=replace(job.dataset, worlds=WORLDS), desideratum=[])
-    return plan_job(few, set()).flops * job.dataset.worlds / WORLDS * MINI.num_hidden_layers / LAYERS
+    return plan_job(few, {}).flops * job.dataset.worlds / WORLDS * MINI.num_hidden_layers / LAYERS
 
 
 @pytest.mark.parametrize("experiment", FIGURES)
@@ -71,6 +71,6 @@ def test_a_sweep_on_phi3_mini_is_of_english_that_it_knows_and_fits_one_accelerat
 def test_phi3_mini_is_planned_at_its_full_depth(isolated, tmp_path, tokenizer):
     [job] = jobs_of("phi3_mini", save_architecture(tmp_path, tokenizer, MINI.num_hidden_layers))
     assert (job.dataset.language, job.dataset.background, job.dataset.elsewhere) == ("english", "known", 2)
-    plan = plan_job(replace(job, desideratum=[]), set())
+    plan = plan_job(replace(job, desideratum=[]), {})
     assert 0 < plan.flops < PER_SECOND[job.model.dtype] * HOURS * 3600 and plan.probe_passes > plan.fine_tunes > 0
     assert 2 * 3_821_079_552 < plan.peak < 80 * 2**30  # its weights in bfloat16, and one accelerator

@@ -228,7 +228,8 @@ def test_a_given_rate_is_not_searched_for_and_after_the_job_only_verdicts_are_le
     made: dict[str, Plan] = {}
     before, again = plan_job(asked, made), plan_job(asked, made)
     assert again.fine_tunes == 0 and "an earlier job of this sweep" in again.notes[0]
-    assert again.disk == before.disk / 2 and again.seconds == {"verdicts": before.seconds["verdicts"]}
+    assert 2 * again.disk == pytest.approx(before.disk, rel=0.1)  # less the base model, and its copy in the cache
+    assert again.seconds == {"verdicts": before.seconds["verdicts"]}
     assert (before.fine_tunes, before.probe_passes) == (12, (12 + 1) * 10)
     assert "calibrating" not in before.seconds
     assert command(nothing, f"{arguments} cache=outputs/cache").code == 0
@@ -256,7 +257,7 @@ def test_a_checkpoint_without_weights_is_planned_from_its_configuration(isolated
     (place / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
     small = "dataset.worlds=1 dataset.stimuli_per_world=1 dataset.background=context update.learning_rate=0.01"
     [(_, asked)] = jobs_of(f"model=phi3 method=lora model.checkpoint={place} {small}", tmp_path)
-    plan = plan_job(asked, set())
+    plan = plan_job(asked, {})
     assert math.isnan(plan.total_seconds) and "weights are not on this machine" in plan.notes[0]
     assert plan.engine in plan.memory and plan.flops > 0 and plan.disk > 0
 
@@ -265,7 +266,7 @@ def test_an_accelerator_that_is_not_here_is_planned_for(isolated, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is one")
     [(_, asked)] = jobs_of(f"{SMALL} device=cuda update.learning_rate=0.01", tmp_path)
-    plan = plan_job(asked, set())
+    plan = plan_job(asked, {})
     assert math.isnan(plan.total_seconds) and plan.flops > 0 and plan.peak > 0
     assert plan.notes[0].startswith("device=cuda cannot be used")
 

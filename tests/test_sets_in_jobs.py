@@ -108,7 +108,7 @@ def test_every_job_of_an_experiment_on_company_composes_and_is_planned(
         assert one.perturbation.apply(one.dataset.load(0), 0).stimuli.members.any(axis=1).all()
     few = replace(jobs[0], dataset=replace(jobs[0].dataset, worlds=8), desideratum={})
     few.model.minimum_background_accuracy = 0
-    plan = plan_job(few, set())
+    plan = plan_job(few, {})
     assert plan.reason == "" and plan.fine_tunes > 8 and plan.engine == "stacked"
 
 
