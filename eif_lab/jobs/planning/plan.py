@@ -100,6 +100,7 @@ def plan_job(job: Job, made: dict[str, Plan]) -> Plan:
     if not channel.needs_model:
         inputs = channel.load()
         channel.check(inputs)
+        made[key] = Plan()
         return Plan(job_name(job)) + channel.plan(inputs)
     barred = why_barred(job)
     started = time.perf_counter()
@@ -119,8 +120,8 @@ def plan_job(job: Job, made: dict[str, Plan]) -> Plan:
     stored = times * on_disk(example)
     before = Plan(job_name(job), disk=2 * stored, seconds={"loading": loading}, notes=notes)  # in the cache, too
     after = Plan(seconds={"verdicts": times * judging(job, example)})
-    made[key] = replace(after, disk=stored)
     plan = before + schooling + channel.plan(inputs) + after
+    made[key] = replace(after, disk=stored)
     fixed = held_bytes(job, inputs) + COPIES * times * example.nbytes
     plan = replace(plan, memory={name: fixed + size for name, size in plan.memory.items()})
     return replace(plan, lacks=lacking(plan, job, None if barred else available(job.device)))
