@@ -53,6 +53,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="everything small, in about two minutes")
     parser.add_argument("--only", default=",".join(FULL), help=f"parts, with commas between: {', '.join(FULL)}")
+    parser.add_argument(
+        "--again", action="store_true", help="put these parts into the table of this machine's full run"
+    )
     arguments = parser.parse_args()
     parts = QUICK if arguments.quick else FULL
     chosen = arguments.only.split(",")
@@ -61,9 +64,17 @@ def main() -> None:
             parser.error(f"--only must name parts out of {', '.join(parts)}, got {name!r}")
     whole = not arguments.quick and chosen == list(FULL)
     warnings.filterwarnings("ignore")
-    folder = RESULTS if whole else TRIED
-    tried = f"python -m benchmarks {'--quick ' * arguments.quick}--only {arguments.only}"
-    report = Report(folder / "cpu", "Benchmarks on a CPU", "make bench" if whole else tried, judged=not arguments.quick)
+    folder, title = RESULTS if whole or arguments.again else TRIED, "Benchmarks on a CPU"
+    if arguments.again:
+        if arguments.quick:
+            parser.error("--again goes with full sizes, not with --quick")
+        try:
+            report = Report.kept(folder / "cpu", title)
+        except ValueError as error:
+            parser.error(f"--again: {error}; measure all of it: make bench")
+    else:
+        tried = f"python -m benchmarks {'--quick ' * arguments.quick}--only {arguments.only}"
+        report = Report(folder / "cpu", title, "make bench" if whole else tried, judged=not arguments.quick)
     for name in chosen:
         report.add(name, parts[name]())
     print(f"\nwritten to {report.path}.md and .json", flush=True)

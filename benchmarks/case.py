@@ -55,8 +55,8 @@ class Case:
 
     def take(self, stimuli: int, probes: int) -> Case:
         """The case with the first stimuli and probes only."""
-        head = {"stimuli": stimuli, "probes": probes}
-        return replace(self, **{name: tuple(t[:count] for t in getattr(self, name)) for name, count in head.items()})
+        (some, labels), (watched, wanted) = self.stimuli, self.probes
+        return replace(self, stimuli=(some[:stimuli], labels[:stimuli]), probes=(watched[:probes], wanted[:probes]))
 
     def with_steps(self, steps: int) -> Case:
         """The case with another number of steps."""
@@ -120,8 +120,7 @@ def trained_cnn_case(samples: int, size: int) -> Case:
     if size == 28 and os.environ.get("EIF_LAB_DATA"):
         task, data = mnist(), "MNIST"
     base = CNN().prepare(task, CACHE, seed=0, device="cpu")
-    chosen = task.stimuli.take(range(samples))
-    pairs = base.encode(chosen)
+    pairs = base.encode(task.images[0].take(range(samples)))
     rate = calibrate(base.module, base.loss, pairs, update=Update()).learning_rate
     accuracy = base.report["accuracy"]
     data = f"{data}, {parameters(base.module):,} parameters, accuracy {accuracy:.2f}"
@@ -146,8 +145,13 @@ def digits(size: int) -> Task:
     def resized(images: Any) -> Images:
         return replace(images, pixels=F.interpolate(images.pixels, size=(size, size), mode="bilinear"))
 
-    fields = ("stimuli", "probes", "training", "validation")
-    return replace(task, **{name: resized(getattr(task, name)) for name in fields})
+    return replace(
+        task,
+        stimuli=resized(task.stimuli),
+        probes=resized(task.probes),
+        training=resized(task.training),
+        validation=resized(task.validation),
+    )
 
 
 @dataclass(frozen=True)
@@ -239,7 +243,7 @@ def pretrained(checkpoint: str, dtype: torch.dtype, device: str) -> Any:
     """A language model with the weights that a folder holds."""
     from transformers import AutoModelForCausalLM
 
-    loaded = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype, attn_implementation="sdpa")
+    loaded: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype, attn_implementation="sdpa")
     return loaded.to(device)
 
 

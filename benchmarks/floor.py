@@ -6,6 +6,7 @@ import copy
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class Floor:
 def best_floor(case: Case, rounds: int = 5) -> Floor:
     """The fastest layout and chunk, searched with a few passes of each in turns."""
     choices = {floor.described: floor for floor in candidates(case)}
-    times = interleaved({name: (lambda floor=floor: floor.run(1)) for name, floor in choices.items()}, rounds)
+    times = interleaved({name: partial(floor.run, 1) for name, floor in choices.items()}, rounds)
     return choices[min(times, key=lambda name: statistics.median(times[name]))]
 
 

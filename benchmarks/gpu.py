@@ -207,7 +207,7 @@ class StepAndRestore:
         method = named_method(case.method)
         self.model = method.apply(copy.deepcopy(case.model) if method.adds_modules else case.model, 0).eval()
         self.case, self.chunk, self.stimuli = case, chunk, stimuli
-        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.trained: list[Tensor] = [p for p in self.model.parameters() if p.requires_grad]
         self.kept = [p.detach().clone() for p in self.trained]
 
     @torch.no_grad()
@@ -240,7 +240,11 @@ def against_fits(what: str, make: Callable[[], Case], size: Size) -> Iterator[Ro
     for engine in ("auto", "reference"):
         few.influence(engine)
     floor = best_floor(case, rounds=3)
-    tasks = {"auto": case.influence, "lightning": lambda: few.influence("reference"), "floor": floor.run}
+    tasks: dict[str, Callable[[], object]] = {
+        "auto": case.influence,
+        "lightning": lambda: few.influence("reference"),
+        "floor": floor.run,
+    }
     times = interleaved(tasks, size.rounds, warm_up=False)
     stimuli = len(case.stimuli[1])
     times["lightning"] = [time * stimuli / size.fits for time in times["lightning"]]

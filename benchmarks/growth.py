@@ -14,6 +14,7 @@ from benchmarks.case import SMOL, TINY, Architecture, Case, cnn_case, language_c
 from benchmarks.floor import best_floor
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import Rounds, interleaved, medians, ratio, spread
+from eif_lab.figures.style import BLUE, ORANGE
 
 GOAL = "<= 1.25"
 
@@ -27,12 +28,14 @@ class Series:
 
     Attributes:
         name: The model, the update and the engine.
+        title: The model, the update and what does not grow, for a figure.
         engine: Which is timed.
         axis: What grows.
         cases: What makes each, by how much of it there is, smallest first.
     """
 
     name: str
+    title: str
     engine: str
     axis: str
     cases: Mapping[int, Callable[[], Case]]
@@ -57,18 +60,23 @@ def growth(times: int, rounds: int, picture: Path) -> Iterator[Row]:
 
 def every_series(doubled: Sequence[int]) -> Iterator[Series]:
     """One series for each axis."""
-    name = "phi3-tiny size, full, 1 step, factored"
     images = {(32 * k) ** 2: partial(cnn_case, 32 * k, 32 * k) for k in doubled}
-    yield Series("CNN 421k, full, 3 steps, auto", "auto", "pairs", images)
-    yield Series(name, "factored", "pairs", {(16 * k) ** 2: partial(language_case, 16 * k, 16 * k) for k in doubled})
-    yield Series(name, "factored", "stimuli", {16 * k: partial(language_case, 16 * k, 32) for k in doubled})
-    yield Series(name, "factored", "probes", {16 * k: partial(language_case, 32, 16 * k) for k in doubled})
-    yield Series(name, "factored", "tokens", {10 * k: partial(language_case, 16, 32, tokens=10 * k) for k in doubled})
+    yield Series("CNN 421k, full, 3 steps, auto", "CNN, full, 3 steps, n x n", "auto", "pairs", images)
+    grown: dict[str, tuple[str, dict[int, Callable[[], Case]]]] = {
+        "pairs": ("n x n", {(16 * k) ** 2: partial(language_case, 16 * k, 16 * k) for k in doubled}),
+        "stimuli": ("32 probes", {16 * k: partial(language_case, 16 * k, 32) for k in doubled}),
+        "probes": ("32 stimuli", {16 * k: partial(language_case, 32, 16 * k) for k in doubled}),
+        "tokens": ("16 x 32", {10 * k: partial(language_case, 16, 32, tokens=10 * k) for k in doubled}),
+    }
+    for axis, (fixed, cases) in grown.items():
+        name = "phi3-tiny size, full, 1 step"
+        yield Series(f"{name}, factored", f"{name}, {fixed}", "factored", axis, cases)
     sized = {
         parameters(phi3(size, torch.float32, "meta")): partial(language_case, 4, 16, architecture=size)
         for size in SIZES[: len(doubled)]
     }
-    yield Series("Phi-3's form, full, 1 step, factored, 4 x 16", "factored", "parameters", sized)
+    name = "Phi-3's form, full, 1 step"
+    yield Series(f"{name}, factored, 4 x 16", f"{name}, 4 x 16", "factored", "parameters", sized)
 
 
 def slopes(
@@ -100,20 +108,33 @@ def slope_by_round(sizes: Sequence[int], times: Sequence[Rounds]) -> list[float]
 def draw(drawn: Sequence[tuple[Series, list[dict[str, Rounds]]]], picture: Path) -> None:
     """A panel for each axis: medians, smallest and largest round, of the engine and the floor."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    columns = 3
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    panels = list(figure.subplots(2, columns, squeeze=False).flat)
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    panels = list(figure.subplots(2, 3).flat)
     for panel, (series, times) in zip(panels, drawn):
         sizes = list(series.cases)
-        for name, style in ((series.engine, "o-"), ("floor", "s--")):
+        for name, style, colour in ((series.engine, "o-", BLUE), ("floor", "s--", ORANGE)):
             middle, low, high = (np.array([one(time[name]) for time in times]) for one in (np.median, min, max))
             label = "plain forward pass of all pairs" if name == "floor" else "exact influence"
-            panel.errorbar(sizes, middle, yerr=(middle - low, high - middle), fmt=style, label=label, capsize=2)
+            panel.errorbar(
+                sizes, middle, yerr=(middle - low, high - middle), fmt=style, color=colour, label=label, capsize=2
+            )
         panel.set(xscale="log", yscale="log", xlabel=series.axis, ylabel="seconds")
-        panel.set_title(series.name.removesuffix(f", {series.engine}"), fontsize=9)
+        panel.set_xticks(sizes, [short(size) for size in sizes])
+        panel.set_xticks([], minor=True)
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
+        panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.set_title(series.title, fontsize=9)
     for panel in panels[len(drawn) :]:
         panel.set_visible(False)
-    figure.axes[0].legend(fontsize=8)
+    lines, labels = panels[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside lower center", ncols=2)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=120)
+
+
+def short(size: int) -> str:
+    """A number of things, a million and more in millions, M."""
+    return f"{size / 1e6:.3g} M" if size >= 10**6 else f"{size:,}"

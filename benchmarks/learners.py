@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -41,7 +41,7 @@ class Source(NamedTuple):
     """
 
     dataset: str
-    options: Mapping[str, object]
+    options: Mapping[str, Any]
     noisy: bool = False
 
     @property
@@ -259,7 +259,9 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], help="a source; may be given again for more")
     parser.add_argument("--quick", action="store_true", help="one source at 6 worlds, to try it")
     arguments = parser.parse_args()
-    only, worlds, noises = arguments.only, WORLDS, NOISE
+    only: list[str] = arguments.only
+    worlds: Sequence[int] = WORLDS
+    noises: Sequence[float] = NOISE
     if arguments.quick:
         only, worlds, noises = ["negation"], (6,), (0.1,)
     verdicts = []

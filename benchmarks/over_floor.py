@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import torch
@@ -81,7 +82,11 @@ def large_row(what: str, make: Callable[[], Case], engine: str, goal: str, round
     """The engine's time over the floor's."""
     case = make()
     floor = best_floor(case, rounds=2)
-    tasks = {engine: lambda: case.influence(engine), "floor": partial(floor.run, TIMED), **updates_alone(case, engine)}
+    tasks: dict[str, Callable[[], object]] = {
+        engine: lambda: case.influence(engine),
+        "floor": partial(floor.run, TIMED),
+    }
+    tasks |= updates_alone(case, engine)
     times = interleaved(tasks, rounds, warm_up=False)
     times["floor"] = extrapolated(times["floor"], case)
     note = f"{case.data}; floor: {floor.described}, {TIMED} stimuli timed"
@@ -136,8 +141,5 @@ class Unchecked:
 
 def unchecked(case: Case, engine: str) -> None:
     """The measurement without its check."""
-    before, batched.Recheck = batched.Recheck, Unchecked
-    try:
+    with mock.patch.object(batched, "Recheck", Unchecked):
         case.influence(engine)
-    finally:
-        batched.Recheck = before

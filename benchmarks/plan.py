@@ -126,7 +126,7 @@ def main() -> None:
         config = to_plain_containers(compose("config", overrides))
     base = peak()
     if args.task == "plan":
-        plan = plan_job(read_job(config), set())
+        plan = plan_job(read_job(config), {})
         result = {"seconds": plan.total_seconds, "parts": dict(plan.seconds), "peak": plan.peak / MIB}
     else:
         run_job(read_job(config), config, args.folder / "job", "", overrides)

@@ -83,16 +83,40 @@ class Report:
         self.path, self.title, self.command, self.judged = path, title, command, judged
         self.parts: dict[str, list[Row]] = {}
         self.others: dict[str, float | None] = {}
+        self.later: dict[str, str] = {}
         self.started = time.perf_counter()
-        self.machine = machine()
+        self.machine = self.now = machine()
+
+    @classmethod
+    def kept(cls, path: Path, title: str) -> Report:
+        """The table that is there, of this processor and these versions, to measure some parts of it again.
+
+        Raises:
+            ValueError: There is none, or it is another machine's.
+        """
+        if not Path(f"{path}.json").exists():
+            raise ValueError(f"{path}.json is not there")
+        table = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+        report = cls(path, title, table["machine"].pop("command"))
+        for name in ("processor", "cores", "threads", "accelerator", "system", "versions"):
+            if table["machine"][name] != report.machine[name]:
+                raise ValueError(f"{path}.json has {name} {table['machine'][name]!r}, not {report.machine[name]!r}")
+        report.started -= 60 * table["machine"].pop("minutes")
+        report.machine = table["machine"]
+        for part, found in table["parts"].items():
+            report.others[part], report.later[part] = found["others"], found["later"]
+            report.parts[part] = [Row(**{cell: row[cell] for cell in row if cell != "met"}) for row in found["rows"]]
+        return report
 
     def add(self, part: str, rows: Iterator[Row]) -> None:
-        """Measure one part."""
+        """Measure one part, in the place of what the table has of it."""
         print(f"\n{part}", flush=True)
+        self.parts[part] = []
+        self.later[part] = "" if self.now is self.machine else f"{self.now['date']}, commit {self.now['commit']}"
         neighbours = Neighbours()
         for measured in rows:
             row = measured if self.judged else replace(measured, goal="")
-            self.parts.setdefault(part, []).append(row)
+            self.parts[part].append(row)
             self.others[part] = neighbours.share()
             print("  " + "  ".join(cell for cell in cells(row) if cell), flush=True)
             self.write()
@@ -103,7 +127,11 @@ class Report:
         minutes = round((time.perf_counter() - self.started) / 60, 1)
         described = self.machine | {"command": self.command, "minutes": minutes}
         parts = {
-            part: {"others": self.others[part], "rows": [asdict(row) | {"met": row.met} for row in rows]}
+            part: {
+                "others": self.others[part],
+                "later": self.later[part],
+                "rows": [asdict(row) | {"met": row.met} for row in rows],
+            }
             for part, rows in self.parts.items()
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,9 +157,11 @@ class Report:
         return "\n".join([*lines, ""])
 
     def noise(self, part: str) -> list[str]:
-        """What else ran meanwhile, where the system tells."""
-        share = self.others[part]
-        return [] if share is None else [f"Other programs took {share:.0%} of the cores meanwhile.", ""]
+        """When it was measured, where not with the rest, and what else ran meanwhile, where the system tells."""
+        share, later = self.others[part], self.later[part]
+        told = [f"Measured by itself: {later}."] * bool(later)
+        told += [] if share is None else [f"Other programs took {share:.0%} of the cores meanwhile."]
+        return [" ".join(told), ""] * bool(told)
 
 
 HEADER = ("what", "median", "smallest to largest round", "fastest", "goal", "met", "seconds (medians)", "note")

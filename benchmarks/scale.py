@@ -11,6 +11,7 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,7 +126,7 @@ def measure(sizes: Sequence[tuple[int, int, int, int]], rounds: int) -> Iterator
         architecture = Architecture(hidden, 8 * hidden // 3 // 16 * 16, 4, 4, 512)
         shape = Shape(hidden, architecture.intermediate_size, 4, 4, 4, 512)
         case = language_case(stimuli, probes, architecture=architecture, tokens=tokens)
-        [times] = interleaved({"factored": lambda case=case: case.influence("factored")}, rounds).values()
+        [times] = interleaved({"factored": partial(case.influence, "factored")}, rounds).values()
         name = f"hidden {hidden}, {stimuli} x {probes}, {tokens} tokens"
         yield Measured(name, stimuli, work(shape, stimuli, probes, tokens), statistics.median(times))
 

@@ -32,7 +32,7 @@ def measured(jobs: int) -> Iterator[Row]:
     with TemporaryDirectory() as folder:
         in_own_process("run", next(iter(SMALL_JOBS.values())), folder)
         sweep = copies(Path(folder) / "job", Path(folder) / "sweep", jobs)
-        found = {}
+        found: dict[str, float] = {}
         for task in ("table", "report"):
             command = [sys.executable, "-m", "benchmarks.tables", task, str(sweep)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -57,11 +57,12 @@ def main() -> None:
     """Read the sweep in this process; starting Python and its libraries is in no time."""
     from eif_lab.console.tables import print_sweep
     from eif_lab.page.page import write_page
-    from eif_lab.results.sweep import open_results
+    from eif_lab.results.sweep import SweepResults, open_results
 
     task, folder = sys.argv[1], Path(sys.argv[2])
     times = [time.perf_counter()]
     results = open_results(folder)
+    assert isinstance(results, SweepResults)
     if task == "table":
         table = results.table
         times.append(time.perf_counter())

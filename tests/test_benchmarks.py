@@ -153,6 +153,29 @@ def test_what_fails_is_a_row_with_its_reason_and_the_rest_goes_on(tmp_path):
         assert name not in text
 
 
+def test_a_part_measured_again_takes_the_place_of_the_first_and_the_rest_stays(tmp_path):
+    report = Report(tmp_path / "cpu", "title", "make bench")
+    report.add("first", iter([Row("one", 1.0, goal="<= 2")]))
+    report.add("second", iter([Row("two", None, note="not measured")]))
+    again = Report.kept(tmp_path / "cpu", "title")
+    again.add("second", iter([Row("two", 2.0, seconds={"floor": 3.0})]))
+    table = json.loads((tmp_path / "cpu.json").read_text())
+    assert [part["rows"][0]["value"] for part in table["parts"].values()] == [1.0, 2.0]
+    assert table["machine"]["command"] == "make bench"
+    assert not table["parts"]["first"]["later"] and table["machine"]["date"] in table["parts"]["second"]["later"]
+    assert (tmp_path / "cpu.md").read_text().count("Measured by itself") == 1
+
+
+def test_a_part_is_not_measured_again_beside_another_machines(tmp_path):
+    with pytest.raises(ValueError, match="is not there"):
+        Report.kept(tmp_path / "cpu", "title")
+    report = Report(tmp_path / "cpu", "title", "make bench")
+    report.machine["cores"] = 1000
+    report.add("first", iter([Row("one", 1.0)]))
+    with pytest.raises(ValueError, match="has cores 1000, not"):
+        Report.kept(tmp_path / "cpu", "title")
+
+
 def test_what_this_program_does_is_not_counted_as_the_neighbours():
     neighbours, started = Neighbours(), os.times()
     while sum(os.times()[:2]) - sum(started[:2]) < 1:  # a second of this processor
@@ -191,7 +214,7 @@ def test_peers_orient_their_scores_as_ours(peer, case):
 def test_every_row_of_a_tiny_run_has_a_value(case, tmp_path):
     make = partial(language_case, 2, 4, architecture=ARCHITECTURE)
     text, drawn = make(), []
-    series = Series("texts", "factored", "pairs", {2: lambda: text.take(1, 2), 8: lambda: text})
+    series = Series("texts", "texts", "factored", "pairs", {2: lambda: text.take(1, 2), 8: lambda: text})
     rows = [
         *large_row("large", partial(make, clozes=True), "factored", "<= 1", 1),
         *in_bfloat16("bfloat16", make, 1),
@@ -238,7 +261,10 @@ def test_panels_without_a_series_are_hidden(case, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Figure, "savefig", kept)
     times = [{"auto": [1.0], "floor": [0.5]}, {"auto": [4.0], "floor": [2.0]}]
-    growth.draw([(Series("images", "auto", "pairs", {1: lambda: case, 4: lambda: case}), times)], tmp_path / "a.png")
+    growth.draw(
+        [(Series("images", "images, n x n", "auto", "pairs", {1: lambda: case, 4: lambda: case}), times)],
+        tmp_path / "a.png",
+    )
     assert [panel.get_visible() for panel in made[0].axes] == [True] + 5 * [False]
 
 

@@ -114,8 +114,10 @@ def compare(subject: Subject, size: Size, predicted: Predicted, notes: list[str]
         predicted: What `predict` gave.
         notes: A list to which settings that were not, or only partly, measured are appended.
     """
+    calibrated = subject.case.update.learning_rate
+    assert calibrated is not None
     for factor, steps in ((factor, steps) for steps in size.steps for factor in size.factors):
-        update = replace(subject.case.update, learning_rate=factor * subject.case.update.learning_rate, steps=steps)
+        update = replace(subject.case.update, learning_rate=factor * calibrated, steps=steps)
         try:
             exact = replace(subject.case, update=update).influence(readout=READOUTS)
         except LostToRounding as error:
@@ -129,7 +131,7 @@ def compare(subject: Subject, size: Size, predicted: Predicted, notes: list[str]
             "subject": subject.name,
             "steps": steps,
             "learning_rate": update.learning_rate,
-            "calibrated_rate": subject.case.update.learning_rate,
+            "calibrated_rate": calibrated,
             "direct_influence": float(exact[subject.direct, 0].mean()),
             "diverged": diverged,
             "stimuli": exact.shape[0],

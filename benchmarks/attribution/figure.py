@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN = ("spearman", "overlap")
 
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "first order": {"color": BLUE, "marker": "o", "linestyle": "-"},
     "TracIn": {"color": ORANGE, "marker": "x", "linestyle": "--"},
     "EK-FAC": {"color": GREEN, "marker": "s", "linestyle": "-"},

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from benchmarks.case import Case, Pairs, parameters
 from eif_lab import calibrate
 from eif_lab.data.images.mnist import MNIST
-from eif_lab.data.task import Task, without_neutral
+from eif_lab.data.task import Samples, Task, without_neutral
 from eif_lab.data.worlds.ontology import Ontology
 from eif_lab.influence.update import Update
 from eif_lab.jobs.inputs import without_worlds
@@ -63,7 +63,7 @@ def cnn(samples: int, training: int, cache: Path) -> Subject:
     assert task.training is not None
     known = base.encode(task.training.take(range(training)))
     name = f"CNN ({parameters(base.module):,} parameters), FashionMNIST"
-    return subject(name, base, task, known, units=np.arange(samples), resampled="stimuli")
+    return subject(name, base, task, task.images, training=known, units=np.arange(samples), resampled="stimuli")
 
 
 def phi3_tiny(worlds: int, cache: Path) -> Subject:
@@ -78,18 +78,24 @@ def phi3_tiny(worlds: int, cache: Path) -> Subject:
     assert task.background is not None
     known = base.encode(task.background.facts)
     task = without_worlds(task, base.report["worlds_not_learnt"])
-    said = np.flatnonzero(np.isin(task.stimuli.ids, without_neutral(task.stimuli).ids))
-    task = task.take(said, np.arange(len(task.probes)))
+    task = without_neutral(task)
     units = np.unique(task.stimuli.coords["world"], return_inverse=True)[1]
     name = f"{TINY} (ours, not Phi-3; {parameters(base.module):,} parameters), ontology"
-    return subject(name, base, task, known, units=units, resampled="worlds")
+    return subject(name, base, task, task.texts, training=known, units=units, resampled="worlds")
 
 
 def subject(
-    name: str, base: BaseModel, task: Task, training: Pairs, *, units: Int[np.ndarray, " stimuli"], resampled: str
+    name: str,
+    base: BaseModel,
+    task: Task,
+    samples: tuple[Samples, Samples],
+    *,
+    training: Pairs,
+    units: Int[np.ndarray, " stimuli"],
+    resampled: str,
 ) -> Subject:
-    """A base model with a task, at the learning rate that one step is calibrated to."""
-    stimuli, probes = base.encode(task.stimuli), base.encode(task.probes)
+    """A base model with a task, its stimuli and probes, at the learning rate that one step is calibrated to."""
+    stimuli, probes = map(base.encode, samples)
     rate = calibrate(base.module, base.loss, stimuli, update=Update()).learning_rate
     case = Case(base.module, base.loss, stimuli, probes, Update(learning_rate=rate), training=training)
     return Subject(name, case, task.relation == "direct", units, resampled, task)

@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -73,12 +73,10 @@ def output_to_explain() -> Any:
         def __init__(self) -> None:
             pass
 
-        def get_output(
-            self, model: nn.Module, weights: Mapping, buffers: Mapping, inputs: Tensor, target: Tensor
-        ) -> Tensor:
+        def get_output(self, model: nn.Module, weights: dict, buffers: dict, inputs: Tensor, target: Tensor) -> Tensor:
             return log_odds(functional_call(model, (weights, buffers), inputs[None]), target[None])[0]
 
-        def get_out_to_loss_grad(self, model: nn.Module, weights: Mapping, buffers: Mapping, batch: Pairs) -> Tensor:
+        def get_out_to_loss_grad(self, model: nn.Module, weights: dict, buffers: dict, batch: Pairs) -> Tensor:
             inputs, targets = batch
             with torch.no_grad():
                 chance = prob(functional_call(model, (weights, buffers), inputs), targets)
