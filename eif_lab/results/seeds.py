@@ -139,7 +139,7 @@ def seeds_table(jobs: Sequence[JobResults], table: pd.DataFrame) -> pd.DataFrame
     Jobs on the same samples are runs, and their verdicts are put together as `eif_lab.judge` does with an array of
     several seeds (`eif_lab.desiderata.runs`); its p-values are corrected over the groups (Benjamini-Hochberg). Seeds
     that each draw their own samples are independent as a whole: there it is the mean effect with Student's interval,
-    and no verdict.
+    over those in which it was tested, and no verdict.
 
     Args:
         jobs: Of a sweep.
@@ -147,7 +147,7 @@ def seeds_table(jobs: Sequence[JobResults], table: pd.DataFrame) -> pd.DataFrame
 
     Returns:
         ``job``, ``data_seed`` (missing where samples differ), ``desideratum``, ``finding``, ``statistic``,
-        ``threshold``, ``seeds`` (how many), ``mean``, ``low``, ``high``; of runs also ``run_share`` (their share of the
+        ``threshold``, ``seeds`` (how many are in the mean), ``mean``, ``low``, ``high``; of runs also ``run_share`` (their share of the
         variance of the mean), and the desideratum's ``verdict`` with ``p_value``, ``p_adjusted``, ``p_violated``,
         ``p_violated_adjusted``; then how many seeds were ``satisfied``, ``violated``, ``inconclusive`` by themselves,
         and ``how`` those fail that are violated; empty where no group has two.
@@ -228,11 +228,17 @@ def _over_runs(verdict: Verdict, findings: pd.DataFrame) -> list[dict[str, Any]]
 
 
 def _over_draws(findings: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """A row for each finding of jobs on samples of their own: the mean effect with Student's interval."""
+    """A row for each finding of jobs on samples of their own: the mean effect with Student's interval.
+
+    A verdict without p-values says that too little was taught there, or units are too few: where others have some, its
+    findings are not in the mean.
+    """
     for (desideratum, finding), each in findings.groupby(["desideratum", "finding"], sort=False):
-        if len(each) > 1:
-            mean, low, high = student_interval(each["effect"].to_numpy())
-            row = {"desideratum": desideratum, "finding": finding, "seeds": len(each), "mean": mean}
+        tested = each[each[["p_value", "p_violated"]].notna().any(axis=1)]
+        meant = tested if len(tested) else each
+        if len(meant) > 1:
+            mean, low, high = student_interval(meant["effect"].to_numpy())
+            row = {"desideratum": desideratum, "finding": finding, "seeds": len(meant), "mean": mean}
             row |= {column: each[column].iloc[0] for column in ("statistic", "threshold")}
             yield {**row, "low": low, "high": high, **_counts(each)}
 

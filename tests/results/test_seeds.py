@@ -70,9 +70,9 @@ def test_base_models_differ_and_samples_do_not_where_the_data_seed_is_fixed(swee
 
 
 def test_other_samples_are_matched_by_place_and_keep_their_names_by_seed(sweep):
-    results, _ = sweep("seed=7 data_seed=0,1")
+    results, _ = sweep("seed=7 data_seed=0,1,2")
     array = over_seeds(results.jobs)
-    assert array.seed.values.tolist() == [7, 7] and array.data_seed.values.tolist() == [0, 1]
+    assert array.seed.values.tolist() == [7, 7, 7] and array.data_seed.values.tolist() == [0, 1, 2]
     assert array["stimulus_id"].dims == ("seed", "stimulus")
     assert not np.array_equal(array["stimulus_id"][0], array["stimulus_id"][1])
     table = seeds_table(results.jobs, results.table)
@@ -81,6 +81,12 @@ def test_other_samples_are_matched_by_place_and_keep_their_names_by_seed(sweep):
     effects = [job.verdicts.query("statistic == 'correlation'")["effect"].item() for job in results.jobs]
     expected = stats.ttest_1samp(effects, 0).confidence_interval(0.95)
     np.testing.assert_allclose([row["mean"], row["low"], row["high"]], [np.mean(effects), *expected])
+    untested = results.table.copy()
+    untested.loc[untested["path"] == str(results.jobs[0].path), ["p_value", "p_violated"]] = (
+        np.nan
+    )  # nothing was taught
+    row = seeds_table(results.jobs, untested).query("statistic == 'correlation'").iloc[0]
+    assert row["seeds"] == 2 and row["mean"] == pytest.approx(np.mean(effects[1:]))
     with pytest.raises(ConfigError, match="influence must be about the same samples for every seed"):
         judge(array)
     whole = mean_over_seeds(array)
