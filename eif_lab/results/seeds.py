@@ -147,10 +147,10 @@ def seeds_table(jobs: Sequence[JobResults], table: pd.DataFrame) -> pd.DataFrame
 
     Returns:
         ``job``, ``data_seed`` (missing where samples differ), ``desideratum``, ``finding``, ``statistic``,
-        ``threshold``, ``seeds`` (how many are in the mean), ``mean``, ``low``, ``high``; of runs also ``run_share`` (their share of the
-        variance of the mean), and the desideratum's ``verdict`` with ``p_value``, ``p_adjusted``, ``p_violated``,
-        ``p_violated_adjusted``; then how many seeds were ``satisfied``, ``violated``, ``inconclusive`` by themselves,
-        and ``how`` those fail that are violated; empty where no group has two.
+        ``threshold``, ``seeds`` (how many are in the mean), ``mean``, ``low``, ``high``; of runs also ``run_share``
+        (their share of the variance of the mean), and the desideratum's ``verdict`` with ``p_value``, ``p_adjusted``,
+        ``p_violated``, ``p_violated_adjusted``; then how many seeds were ``satisfied``, ``violated``, ``inconclusive``
+        by themselves, and ``how`` those fail that are violated; empty where no group has two.
     """
     rows, tested = [], []
     groups = same_but_for_seeds(jobs)
