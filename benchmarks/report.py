@@ -169,8 +169,13 @@ HEADER = ("what", "median", "smallest to largest round", "fastest", "goal", "met
 
 def cells(row: Row) -> list[str]:
     """The row's cells, in the header's order."""
-    value = "none" if row.value is None else f"{row.value:.3g} {row.unit}".replace(" x", "x")
-    rounds = "" if row.low is None else f"{row.low:.3g} to {row.high:.3g}"
-    fastest = "" if row.fastest is None else f"{row.fastest:.3g}"
-    times = ", ".join(f"{name} {seconds:.3g}" for name, seconds in row.seconds.items())
+    value = "none" if row.value is None else f"{digits(row.value)} {row.unit}".replace(" x", "x")
+    rounds = "" if row.low is None or row.high is None else f"{digits(row.low)} to {digits(row.high)}"
+    fastest = "" if row.fastest is None else digits(row.fastest)
+    times = ", ".join(f"{name} {digits(seconds)}" for name, seconds in row.seconds.items())
     return [row.what, value, rounds, fastest, row.goal, row.met, times, row.note]
+
+
+def digits(value: float) -> str:
+    """Three significant digits; whole numbers from a thousand on."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
