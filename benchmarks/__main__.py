@@ -1,4 +1,7 @@
-"""Every benchmark that a CPU can run: ``python -m benchmarks``; ``--quick`` for a try, ``--only`` for some parts."""
+"""Every benchmark that a CPU can run: ``python -m benchmarks``.
+
+``--quick`` is for a try, ``--only`` for some parts, ``--again`` for parts of the kept table.
+"""
 
 from __future__ import annotations
 
@@ -20,36 +23,40 @@ from benchmarks.tables import tables
 
 RESULTS, TRIED = Path("benchmarks/results"), Path("outputs/benchmarks")
 
-Part = Callable[[], Iterator[Row]]
+Part = Callable[[Path], Iterator[Row]]
+"""What measures a part, given the folder that a figure is written to."""
 
 FULL: dict[str, Part] = {
-    "floor": lambda: over_floor(cnn=(64, 256), language=(64, 64), rounds=7),
-    "large": lambda: large_over_floor(stimuli=16, probes=64, rounds=3),
-    "loops": lambda: loops(stimuli=64, probes={256: ">= 2.8", 16: ">= 8"}, rounds=5),
-    "peers": lambda: peers(samples=64, sizes=(28, 8), rounds=7),
-    "growth": lambda: growth(times=4, rounds=3, picture=RESULTS / "growth.png"),
-    "memory": lambda: memory(stimuli=(64, 256, 1024), probes=64, rounds=3),
-    "compiled": lambda: compiled(stimuli=512, probes=1024, rounds=3),
-    "plan": lambda: plans(JOBS),
-    "sweep": lambda: sweeps(jobs=300, run=20),
-    "tables": lambda: tables(2000),
+    "floor": lambda _: over_floor(cnn=(64, 256), language=(64, 64), rounds=7),
+    "large": lambda _: large_over_floor(stimuli=16, probes=64, rounds=3),
+    "loops": lambda _: loops(stimuli=64, probes={256: ">= 2.8", 16: ">= 8"}, rounds=5),
+    "peers": lambda _: peers(samples=64, sizes=(28, 8), rounds=7),
+    "growth": lambda folder: growth(times=4, rounds=3, picture=folder / "growth.png"),
+    "memory": lambda _: memory(stimuli=(64, 256, 1024), probes=64, rounds=3),
+    "compiled": lambda _: compiled(stimuli=512, probes=1024, rounds=3),
+    "plan": lambda _: plans(JOBS),
+    "sweep": lambda _: sweeps(jobs=300, run=20),
+    "tables": lambda _: tables(2000),
 }
 QUICK: dict[str, Part] = {
-    "floor": lambda: over_floor(cnn=(8, 64), language=(8, 16), rounds=3),
-    "large": lambda: large_over_floor(stimuli=2, probes=16, rounds=1),
-    "loops": lambda: loops(stimuli=8, probes={64: ">= 2.8", 16: ">= 8"}, rounds=2),
-    "peers": lambda: peers(samples=16, sizes=(8,), rounds=2),
-    "growth": lambda: growth(times=2, rounds=1, picture=TRIED / "growth.png"),
-    "memory": lambda: memory(stimuli=(4, 16), probes=16, rounds=1),
-    "compiled": lambda: compiled(stimuli=16, probes=64, rounds=1),
-    "plan": lambda: plans(SMALL_JOBS),
-    "sweep": lambda: sweeps(jobs=6, run=3),
-    "tables": lambda: tables(20),
+    "floor": lambda _: over_floor(cnn=(8, 64), language=(8, 16), rounds=3),
+    "large": lambda _: large_over_floor(stimuli=2, probes=16, rounds=1),
+    "loops": lambda _: loops(stimuli=8, probes={64: ">= 2.8", 16: ">= 8"}, rounds=2),
+    "peers": lambda _: peers(samples=16, sizes=(8,), rounds=2),
+    "growth": lambda folder: growth(times=2, rounds=1, picture=folder / "growth.png"),
+    "memory": lambda _: memory(stimuli=(4, 16), probes=16, rounds=1),
+    "compiled": lambda _: compiled(stimuli=16, probes=64, rounds=1),
+    "plan": lambda _: plans(SMALL_JOBS),
+    "sweep": lambda _: sweeps(jobs=6, run=3),
+    "tables": lambda _: tables(20),
 }
 
 
 def main() -> None:
-    """Run the parts asked for; a full run is kept in ``benchmarks/results``, any other in ``outputs/benchmarks``."""
+    """Run the parts asked for.
+
+    A full run, and parts of it measured again, are kept in ``benchmarks/results``, any other in ``outputs/benchmarks``.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="everything small, in about two minutes")
     parser.add_argument("--only", default=",".join(FULL), help=f"parts, with commas between: {', '.join(FULL)}")
@@ -76,7 +83,7 @@ def main() -> None:
         tried = f"python -m benchmarks {'--quick ' * arguments.quick}--only {arguments.only}"
         report = Report(folder / "cpu", title, "make bench" if whole else tried, judged=not arguments.quick)
     for name in chosen:
-        report.add(name, parts[name]())
+        report.add(name, parts[name](folder))
     print(f"\nwritten to {report.path}.md and .json", flush=True)
 
 

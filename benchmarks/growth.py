@@ -14,7 +14,6 @@ from benchmarks.case import SMOL, TINY, Architecture, Case, cnn_case, language_c
 from benchmarks.floor import best_floor
 from benchmarks.report import Row, attempt, ratio_row
 from benchmarks.timing import Rounds, interleaved, medians, ratio, spread
-from eif_lab.figures.style import BLUE, ORANGE
 
 GOAL = "<= 1.25"
 
@@ -59,7 +58,7 @@ def growth(times: int, rounds: int, picture: Path) -> Iterator[Row]:
 
 
 def every_series(doubled: Sequence[int]) -> Iterator[Series]:
-    """One series for each axis."""
+    """Two series over pairs, of images and of texts, and one over each other axis."""
     images = {(32 * k) ** 2: partial(cnn_case, 32 * k, 32 * k) for k in doubled}
     yield Series("CNN 421k, full, 3 steps, auto", "CNN, full, 3 steps, n x n", "auto", "pairs", images)
     grown: dict[str, tuple[str, dict[int, Callable[[], Case]]]] = {
@@ -68,8 +67,8 @@ def every_series(doubled: Sequence[int]) -> Iterator[Series]:
         "probes": ("32 stimuli", {16 * k: partial(language_case, 32, 16 * k) for k in doubled}),
         "tokens": ("16 x 32", {10 * k: partial(language_case, 16, 32, tokens=10 * k) for k in doubled}),
     }
+    name = "phi3-tiny size, full, 1 step"
     for axis, (fixed, cases) in grown.items():
-        name = "phi3-tiny size, full, 1 step"
         yield Series(f"{name}, factored", f"{name}, {fixed}", "factored", axis, cases)
     sized = {
         parameters(phi3(size, torch.float32, "meta")): partial(language_case, 4, 16, architecture=size)
@@ -106,9 +105,11 @@ def slope_by_round(sizes: Sequence[int], times: Sequence[Rounds]) -> list[float]
 
 
 def draw(drawn: Sequence[tuple[Series, list[dict[str, Rounds]]]], picture: Path) -> None:
-    """A panel for each axis: medians, smallest and largest round, of the engine and the floor."""
+    """A panel for each series: medians, smallest and largest round, of the engine and the floor."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    from eif_lab.figures.style import BLUE, ORANGE
 
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     panels = list(figure.subplots(2, 3).flat)
@@ -136,5 +137,5 @@ def draw(drawn: Sequence[tuple[Series, list[dict[str, Rounds]]]], picture: Path)
 
 
 def short(size: int) -> str:
-    """A number of things, a million and more in millions, M."""
+    """A count; from a million on in millions, M."""
     return f"{size / 1e6:.3g} M" if size >= 10**6 else f"{size:,}"

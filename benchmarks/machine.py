@@ -18,13 +18,15 @@ PACKAGES = ("torch", "transformers", "pytorch-lightning", "peft", "captum", "dat
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, threads, memory, accelerator, versions, commit, date."""
+    """Processor, its instructions, cores, threads, memory, accelerator, versions, commit, date."""
     state = git_state(PACKAGE)
     changed = " with changes" if state["git_dirty"] else ""
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "threads_wait": os.environ.get("GOMP_SPINCOUNT") or os.environ.get("OMP_WAIT_POLICY", "as by default").lower(),
         "memory_GiB": memory(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

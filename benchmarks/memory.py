@@ -14,7 +14,7 @@ from benchmarks.report import Row, attempt
 
 
 def memory(stimuli: Sequence[int], probes: int, rounds: int) -> Iterator[Row]:
-    """Peaks of ``auto`` and ``reference`` on the CNN after one step, above what the process held before.
+    """Peaks of ``auto`` and ``reference`` on the CNN after one step, with what the process held before in the note.
 
     Args:
         stimuli: Numbers of stimuli, smallest first.

@@ -89,27 +89,27 @@ class Report:
 
     @classmethod
     def kept(cls, path: Path, title: str) -> Report:
-        """The table that is there, of this processor and these versions, to measure some parts of it again.
+        """The table that was written before, so that parts of it can be measured again on the same kind of machine.
 
         Raises:
-            ValueError: There is none, or it is another machine's.
+            ValueError: There is none, or it was written on another kind of machine.
         """
         if not Path(f"{path}.json").exists():
             raise ValueError(f"{path}.json is not there")
         table = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
         report = cls(path, title, table["machine"].pop("command"))
-        for name in ("processor", "cores", "threads", "accelerator", "system", "versions"):
-            if table["machine"][name] != report.machine[name]:
-                raise ValueError(f"{path}.json has {name} {table['machine'][name]!r}, not {report.machine[name]!r}")
+        for name in SAME:
+            if (found := table["machine"].get(name)) != report.machine[name]:
+                raise ValueError(f"{path}.json has {name} {found!r}, not {report.machine[name]!r}")
         report.started -= 60 * table["machine"].pop("minutes")
         report.machine = table["machine"]
         for part, found in table["parts"].items():
-            report.others[part], report.later[part] = found["others"], found["later"]
+            report.others[part], report.later[part] = found["others"], found.get("later", "")
             report.parts[part] = [Row(**{cell: row[cell] for cell in row if cell != "met"}) for row in found["rows"]]
         return report
 
     def add(self, part: str, rows: Iterator[Row]) -> None:
-        """Measure one part, in the place of what the table has of it."""
+        """Measure one part; each row is written as it comes, in the place of what the table had of this part."""
         print(f"\n{part}", flush=True)
         self.parts[part] = []
         self.later[part] = "" if self.now is self.machine else f"{self.now['date']}, commit {self.now['commit']}"
@@ -164,18 +164,21 @@ class Report:
         return [" ".join(told), ""] * bool(told)
 
 
+SAME = ("processor", "instructions", "cores", "threads", "threads_wait", "accelerator", "system", "versions")
+"""Of a machine, what parts of one table have in common."""
+
 HEADER = ("what", "median", "smallest to largest round", "fastest", "goal", "met", "seconds (medians)", "note")
 
 
 def cells(row: Row) -> list[str]:
     """The row's cells, in the header's order."""
-    value = "none" if row.value is None else f"{digits(row.value)} {row.unit}".replace(" x", "x")
-    rounds = "" if row.low is None or row.high is None else f"{digits(row.low)} to {digits(row.high)}"
-    fastest = "" if row.fastest is None else digits(row.fastest)
-    times = ", ".join(f"{name} {digits(seconds)}" for name, seconds in row.seconds.items())
+    value = "none" if row.value is None else f"{three_digits(row.value)} {row.unit}".replace(" x", "x")
+    rounds = "" if row.low is None or row.high is None else f"{three_digits(row.low)} to {three_digits(row.high)}"
+    fastest = "" if row.fastest is None else three_digits(row.fastest)
+    times = ", ".join(f"{name} {three_digits(seconds)}" for name, seconds in row.seconds.items())
     return [row.what, value, rounds, fastest, row.goal, row.met, times, row.note]
 
 
-def digits(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three significant digits; whole numbers from a thousand on."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"

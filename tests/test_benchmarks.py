@@ -29,7 +29,7 @@ from benchmarks.loops import both_loops, plain_loop
 from benchmarks.machine import Neighbours
 from benchmarks.over_floor import in_bfloat16, large_row, one_row
 from benchmarks.peers import PEERS, peer_scores, timed
-from benchmarks.report import Report, Row, attempt
+from benchmarks.report import Report, Row, attempt, three_digits
 from benchmarks.scale import MODELS, Measured, Shape, fill_page, fit
 from benchmarks.timing import interleaved, ratio
 from eif_lab.influence.resources.forecast import operations
@@ -164,6 +164,18 @@ def test_a_part_measured_again_takes_the_place_of_the_first_and_the_rest_stays(t
     assert table["machine"]["command"] == "make bench"
     assert not table["parts"]["first"]["later"] and table["machine"]["date"] in table["parts"]["second"]["later"]
     assert (tmp_path / "cpu.md").read_text().count("Measured by itself") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.12345, "0.123"), (-1.5, "-1.5"), (999.4, "999"), (999.6, "1,000"), (-1234.5, "-1,234")]
+)
+def test_numbers_have_three_digits_and_no_exponent(value, text):
+    assert three_digits(value) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(16, "16"), (16_384, "16,384"), (1_187_712, "1.19 M")])
+def test_counts_on_an_axis_are_short(count, text):
+    assert growth.short(count) == text
 
 
 def test_a_part_is_not_measured_again_beside_another_machines(tmp_path):

@@ -38,6 +38,10 @@ def print_seeds(table: pd.DataFrame, console: Console | None = None) -> None:
         rows.add_row(Text(job), finding, str(row["seeds"]), mean, within, share, *counts, row["how"])
     console.print(rows)
     console.print(Text("over seeds: mean effect, 95 % interval, and how many seeds gave each verdict by themselves"))
+    if table["data_seed"].isna().any():
+        console.print(
+            Text("seeds on samples of their own: mean over those in which it was tested, where at least two were")
+        )
     if (table["verdict"] != "").any():
         console.print(
             Text(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def seeds_table(jobs: Sequence[JobResults], table: pd.DataFrame) -> pd.DataFrame
     Jobs on the same samples are runs, and their verdicts are put together as `eif_lab.judge` does with an array of
     several seeds (`eif_lab.desiderata.runs`); its p-values are corrected over the groups (Benjamini-Hochberg). Seeds
     that each draw their own samples are independent as a whole: there it is the mean effect with Student's interval,
-    over those in which it was tested, and no verdict.
+    over those in which it was tested where at least two were, and no verdict.
 
     Args:
         jobs: Of a sweep.
@@ -159,7 +160,7 @@ def seeds_table(jobs: Sequence[JobResults], table: pd.DataFrame) -> pd.DataFrame
             findings = table[table["path"].isin([str(job.path) for job in drawn]) & (table["status"] == DONE)]
             shared = {"job": name, "data_seed": data_seed}
             if data_seed is None:
-                rows += [{**shared, **row} for row in _over_draws(findings)]
+                rows += [{**shared, **row} for row in _over_draws(findings, tested_in(drawn))]
                 continue
             for verdict in verdicts_over_runs(drawn):
                 block = [{**shared, **row} for row in _over_runs(verdict, findings)]
@@ -227,15 +228,24 @@ def _over_runs(verdict: Verdict, findings: pd.DataFrame) -> list[dict[str, Any]]
     ]
 
 
-def _over_draws(findings: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def tested_in(jobs: Sequence[JobResults]) -> set[tuple[str, str, int]]:
+    """Path, desideratum and place of each finding that has a p-value: enough was taught there, of enough units."""
+    return {
+        (str(job.path), row["desideratum"], row["finding"])
+        for job in jobs
+        for row in job.verdict_rows
+        if not (math.isnan(row["finding_p_value"]) and math.isnan(row["finding_p_violated"]))
+    }
+
+
+def _over_draws(findings: pd.DataFrame, tested: Collection[tuple[str, str, int]]) -> Iterator[dict[str, Any]]:
     """A row for each finding of jobs on samples of their own: the mean effect with Student's interval.
 
-    A verdict without p-values says that too little was taught there, or units are too few: where others have some, its
-    findings are not in the mean.
+    It is over the jobs in which the finding was tested, where these are at least two; else over all.
     """
     for (desideratum, finding), each in findings.groupby(["desideratum", "finding"], sort=False):
-        tested = each[each[["p_value", "p_violated"]].notna().any(axis=1)]
-        meant = tested if len(tested) else each
+        known = each[[(path, desideratum, finding) in tested for path in each["path"]]]
+        meant = known if len(known) > 1 else each
         if len(meant) > 1:
             mean, low, high = student_interval(meant["effect"].to_numpy())
             row = {"desideratum": desideratum, "finding": finding, "seeds": len(meant), "mean": mean}
