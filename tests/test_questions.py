@@ -29,7 +29,7 @@ SMALL = {
 OWN = {
     **{name: {"update.learning_rate": "0.01"} for name in ("converse", "denial", "forgetting")},
     "tracin": {"update.learning_rate": "0.003,0.03"},
-    "facts": {"perturbation.facts": "1,2", "update.epochs": "1", "update.calibration_stimuli": "2"},
+    "facts": {"perturbation.facts": "1,2", "update.steps": "2", "update.calibration_stimuli": "2"},
 }
 """By question, no search for a rate where its figure needs none, and fewer choices."""
 

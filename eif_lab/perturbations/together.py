@@ -89,16 +89,21 @@ class Together(Perturbation):
 
     def put_together(self, task: Task, seed: int, base: BaseModel | None = None) -> Task:
         """The task of sets; without a model the answers are those that follow."""
-        task, random = self.usable(without_neutral(task)), np.random.default_rng([seed, self.seed])
+        task = self.usable(without_neutral(task))
         stimuli, worlds = task.texts[0], task.stimuli.coords["world"]
-        said, follows = self.said(stimuli), self.consequences_of(task, random, base)
+        said, follows = self.said(stimuli), self.consequences_of(task, self.draw(seed, 0), base)
+        known = facts_of(task.background, worlds)
         rows = []
         for i, own in enumerate(said):
             row = [*own, *(follows[i] if self.consequences == "all" else [])]
-            for k in self.company(worlds, own[0].world, random):
+            for k in self.company(worlds, own[0].world, self.draw(seed, 1, i)):
                 row += [*said[k], *follows[k]]
-            rows.append(row + self.known(task.background, own[0].world, len(row), random))
+            rows.append(row + self.retained_of(known, own[0].world, len(row), self.draw(seed, 2, i)))
         return replace(task, stimuli=sets_about(stimuli.ids, [own[0] for own in said], rows))
+
+    def draw(self, seed: int, *purpose: int) -> np.random.Generator:
+        """A generator for each purpose and row, so that rows keep their company whatever else stands beside them."""
+        return np.random.default_rng([seed, self.seed, *purpose])
 
     def usable(self, task: Task) -> Task:
         """The task of the stimuli that have what is to stand beside them."""
@@ -124,13 +129,18 @@ class Together(Perturbation):
         return said
 
     def consequences_of(self, task: Task, random: np.random.Generator, base: BaseModel | None) -> list[list[Sample]]:
-        """Statements of what each stimulus entails, as many of each: the clozes that ask for it, with their answers."""
+        """Statements of what each stimulus entails, as many of each: the clozes that ask for it, with their answers.
+
+        Of clozes with the same prompt one is drawn: a model answers them all alike.
+        """
         if self.consequences == "none":
             return [[] for _ in range(len(task.stimuli))]
         stimuli, probes = task.texts
-        cells = entailed_clozes(task)
-        each = int(cells.sum(axis=1).min())
-        drawn = [np.sort(random.permutation(np.flatnonzero(own))[:each]) for own in cells]
+        prompts = np.array(probes.prompts)
+        shuffled = [random.permutation(np.flatnonzero(own)) for own in entailed_clozes(task)]
+        differing = [own[np.sort(np.unique(prompts[own], return_index=True)[1])] for own in shuffled]
+        each = min(map(len, differing))
+        drawn = [np.sort(own[:each]) for own in differing]
         asked = [(i, j) for i, columns in enumerate(drawn) for j in columns.tolist()]
         answers = [probes.targets[j] for _, j in asked] if base is None else answers_in_context(task, asked, base)
         statements: list[list[Sample]] = [[] for _ in drawn]
@@ -150,8 +160,8 @@ class Together(Perturbation):
         drawn = random.permutation(others)[: self.facts - 1]
         return [int(random.choice(np.flatnonzero(worlds == world))) for world in drawn]
 
-    def known(
-        self, background: Background | None, own: int | str, size: int, random: np.random.Generator
+    def retained_of(
+        self, facts: Sequence[Sample] | None, own: int | str, size: int, random: np.random.Generator
     ) -> list[Sample]:
         """Background of other worlds, of which the row's own has none, in its share of the whole set."""
         if not self.retained:
@@ -160,20 +170,27 @@ class Together(Perturbation):
         if not count:
             rule = f"be 0, or a share that is one fact beside {size} samples at least"
             raise rule_error("perturbation.retained", rule, self.retained, f"Try {1 / (size + 1):.2g}.")
-        if background is None:
+        if facts is None:
             rule = "be 0 where the task has no background that the model knows"
             raise NotApplicable(
                 f"perturbation.retained must {rule}, got {self.retained}. Try dataset.background=known."
             )
-        facts = list(zip(background.facts.targets, background.facts.coords["world"].tolist()))
-        its_own = {text for text, world in facts if world == own}
-        elsewhere = [Sample("", text, world) for text, world in dict(facts).items() if text not in its_own]
+        its_own = {fact.target for fact in facts if fact.world == own}
+        elsewhere = [fact for fact in {fact.target: fact for fact in facts}.values() if fact.target not in its_own]
         if count > len(elsewhere):
             rule = f"leave room for no more than the {len(elsewhere)} facts of other worlds"
             raise rule_error(
                 "perturbation.retained", rule, f"{self.retained}, which is {count}", "Try a smaller share."
             )
         return [elsewhere[k] for k in random.permutation(len(elsewhere))[:count]]
+
+
+def facts_of(background: Background | None, worlds: np.ndarray) -> list[Sample] | None:
+    """The background of these worlds: of those that were left out the model does not know it."""
+    if background is None:
+        return None
+    facts = zip(background.facts.targets, background.facts.coords["world"].tolist())
+    return [Sample("", text, world) for text, world in facts if world in worlds]
 
 
 def entailed_clozes(task: Task) -> np.ndarray:

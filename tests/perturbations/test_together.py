@@ -10,12 +10,14 @@ from eif_lab import annotate, judge
 from eif_lab.data.task import Texts
 from eif_lab.data.worlds.implication import Implication
 from eif_lab.data.worlds.ontology import Ontology
+from eif_lab.data.worlds.transitivity import Transitivity
 from eif_lab.errors import ConfigError, NotApplicable
+from eif_lab.jobs.inputs import without_worlds
 from eif_lab.library.strength import gauge_of
 from eif_lab.models.base import BaseModel
 from eif_lab.models.language.causal_lm import CausalLM, token_loss
 from eif_lab.models.language.encoding import Encoder
-from eif_lab.perturbations.together import Sample, Together, sets_about
+from eif_lab.perturbations.together import Sample, Together, entailed_clozes, sets_about
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,36 @@ def test_retained_facts_are_a_share_of_the_set_and_of_other_worlds_background(on
     for row, world in enumerate(ontology.stimuli.coords["world"][:16].tolist()):
         retained = [w for text, w in texts_of(task, row).items() if text in known]
         assert len(retained) == 6 == 0.75 * len(texts_of(task, row)) and world not in retained
+
+
+def test_rows_keep_their_company_whatever_else_stands_beside_them(ontology):
+    plain = Together(facts=3).apply(ontology, 0)
+    more = {"facts": 5}, {"retained": 0.5}, {"retained": 0.8}, {"consequences": "others"}, {"wordings": 2}
+    for options in more:
+        task = Together(**{"facts": 3, **options}).apply(ontology, 0)
+        assert all(texts_of(plain, row).items() <= texts_of(task, row).items() for row in range(16))
+    half, most = (Together(facts=3, retained=share).apply(ontology, 0) for share in (0.5, 0.8))
+    assert all(texts_of(half, row).items() <= texts_of(most, row).items() for row in range(16))
+
+
+def test_nothing_is_retained_of_worlds_that_were_left_out(ontology):
+    task = Together(facts=3, retained=0.8).apply(without_worlds(ontology, [2, 5]), 0)
+    facts = ontology.background.facts
+    of_others = {text for text, world in zip(facts.targets, facts.coords["world"].tolist()) if world not in (2, 5)}
+    known, retained = set(facts.targets), set(task.stimuli.samples.targets)
+    assert retained & known and retained & known <= of_others
+
+
+def test_a_question_is_asked_once():
+    plain = Transitivity(worlds=3, stimuli_per_world=1).load(0)
+    asks = entailed_clozes(plain)
+    prompts = [{plain.probes.prompts[j] for j in np.flatnonzero(row)} for row in asks[:3]]
+    assert all(len(some) < row.sum() for some, row in zip(prompts, asks))
+    task = Together(consequences="all").apply(plain, 0)
+    for row, some in enumerate(prompts):
+        texts = texts_of(task, row)
+        assert len(texts) == 1 + len(some)
+        assert all(sum(text.startswith(prompt) for text in texts) >= 1 for prompt in some)
 
 
 def test_a_row_keeps_its_own_world_and_name_where_another_says_the_same():
