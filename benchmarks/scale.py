@@ -148,7 +148,8 @@ def fit_table(found: Sequence[Measured]) -> str:
     here, (once, stimulus, operation) = machine(), fit(found)
     lines = [
         f"`seconds = {once:.2g} + {stimulus:.2g} * stimuli + operations / {1 / operation:.3g} per second`,",
-        f"on {here['processor']} with {here['cores']} cores, float32, Phi-3 with random weights, `factored`, one step:",
+        f"on {here['processor']} ({here['instructions']}) with {here['cores']} cores, {here['date']},",
+        "float32, Phi-3 with random weights, `factored`, one step:",
         "",
         "| what | operations | measured, s | fitted, s | fitted without it, s |",
         "| --- | --- | --- | --- | --- |",
