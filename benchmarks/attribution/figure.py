@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmarks.attribution.judgement import CONFIDENCE, STATISTICS, TOP
 from benchmarks.attribution.table import title
-from eif_lab.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, canvas, order_names
+from eif_lab.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, canvas, log_scale, order_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,7 +72,7 @@ def draw_panel(axes: Axes, rows: pd.DataFrame, statistic: str) -> None:
         look = LOOKS[name]
         axes.plot(curve["learning_rate"], curve["effect"], label=name, markersize=3.5, **look)
         axes.fill_between(curve["learning_rate"], curve["low"], curve["high"], color=look["color"], alpha=0.15, lw=0)
-    axes.set_xscale("log")
+    log_scale(axes, "x")
     axes.axhline(by_chance(rows, statistic), color=GREY, linewidth=0.8, linestyle=":")
     axes.axvline(rows["calibrated_rate"].iloc[0], color=GREY, linewidth=0.6)
 
