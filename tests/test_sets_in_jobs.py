@@ -26,7 +26,7 @@ DIGITS = "dataset.stimuli=12 dataset.probes=10 model.channels=[4,4] model.hidden
 SETS = f"{DIGITS} perturbation.count=6 perturbation.size=5 update.batch_size=2 update.epochs=2"
 WORLDS = (
     "model=smollm2 model.checkpoint=phi3-stored dataset.language=invented dataset.worlds=6 method.rank=2"
-    " update.learning_rate=0.01 update.epochs=1"
+    " update.learning_rate=0.01 update.steps=2"
 )
 """In place of a model that knows English, one of ours that knows invented words."""
 
