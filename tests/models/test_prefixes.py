@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from eif_lab.errors import ConfigError
 from eif_lab.methods import named_method
-from eif_lab.models.language.causal_lm import CausalLM, token_loss
+from eif_lab.models.language.causal_lm import CausalLM, mean_hidden_state, token_loss
 from eif_lab.models.language.prefixes import share_prefixes
 from eif_lab.readouts.classes import IGNORED, log_prob
 from eif_lab.readouts.readout import READOUTS
@@ -136,6 +136,30 @@ def test_shared_prefixes_give_the_logits_and_readouts_of_the_plain_form(made_phi
     inputs, targets = probes
     tree, kept = share_prefixes(inputs, targets, None if room is None else inputs.shape[1] + room)
     must_agree(made_phi3(tree), kept, made_phi3(inputs), targets)
+
+
+@settings(max_examples=30, deadline=None)
+@given(probes=probe_sets())
+@torch.no_grad()
+def test_features_are_the_mean_hidden_state_of_each_text_alone(made_phi3, probes):
+    inputs = probes[0] + 10
+    inputs[:, 1:][inputs[:, 1:] == 13] = made_phi3.pad  # behind the texts, and in some of them
+    for row, feature in zip(inputs, mean_hidden_state(made_phi3, inputs)):
+        text = row[None, : int((row != made_phi3.pad).nonzero().max()) + 1]
+        hidden = made_phi3.language_model.model(input_ids=text).last_hidden_state[0]
+        torch.testing.assert_close(feature, hidden.mean(0), **EXACT)
+
+
+@torch.no_grad()
+def test_features_compute_what_texts_share_once(phi3, monkeypatch):
+    inputs, _ = questions()
+    computed = []
+    phi3.language_model.model.layers[0].register_forward_pre_hook(lambda _, given: computed.append(given[0].numel()))
+    features = mean_hidden_state(phi3, inputs)
+    shared = computed[-1]
+    monkeypatch.setattr(phi3, "can_share", lambda length: False)
+    torch.testing.assert_close(mean_hidden_state(phi3, inputs), features, **EXACT)
+    assert shared < 0.6 * computed[-1]
 
 
 @given(probes=probe_sets())

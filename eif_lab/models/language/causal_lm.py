@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -59,14 +59,20 @@ class CausalLM(nn.Module):
             yield
 
     def _tree_logits(self, tree: TokenTree) -> Float[Tensor, "n answers vocabulary"]:
-        logits = self.language_model(
-            input_ids=tree.token_ids,
-            position_ids=tree.position_ids,
-            attention_mask=tree.mask(self.language_model.dtype),
-            logits_to_keep=tree.scored,
-            use_cache=False,
-        ).logits
-        return logits[:, -tree.scored :].flatten(0, 1)[tree.places]
+        return tree.at_places(self.language_model(**self._reads(tree), logits_to_keep=tree.scored).logits)
+
+    def tree_hidden(self, tree: TokenTree) -> Float[Tensor, "n answers d"]:
+        """The last layer's hidden states at the scored positions of texts that share prefixes."""
+        return tree.at_places(self.language_model.base_model(**self._reads(tree)).last_hidden_state)
+
+    def _reads(self, tree: TokenTree) -> dict[str, Any]:
+        mask = tree.mask(self.language_model.dtype)
+        return {
+            "input_ids": tree.token_ids,
+            "position_ids": tree.position_ids,
+            "attention_mask": mask,
+            "use_cache": False,
+        }
 
     @torch.no_grad()
     def can_share(self, length: int) -> bool:
@@ -130,14 +136,21 @@ def token_loss(logits: Float[Tensor, "n T vocabulary"], targets: Int[Tensor, "n 
 def mean_hidden_state(module: CausalLM, input_ids: Int[Tensor, "n T"]) -> Float[Tensor, "n d"]:
     """The last layer's hidden states, averaged over what a row has the model read: its text but for the last token.
 
+    Beginnings that texts share are computed once, where the model can do that.
+
     Args:
         module: The model.
         input_ids: (n, T), padded with the module's ``pad``.
     """
-    with module.reading(input_ids):
-        hidden = module.language_model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
-    real = real_tokens(input_ids, module.pad).unsqueeze(2)
-    return (hidden * real).sum(1) / real.sum(1)
+    real = real_tokens(input_ids, module.pad)
+    if module.can_share(input_ids.shape[1]):
+        tree, tokens = module.share_prefixes(input_ids, input_ids.masked_fill(~real, IGNORED))
+        hidden, real = module.tree_hidden(tree), tokens != IGNORED
+    else:
+        with module.reading(input_ids):
+            hidden = module.language_model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+    read = real.unsqueeze(2)
+    return (hidden * read).sum(1) / read.sum(1)
 
 
 def real_tokens(input_ids: Int[Tensor, "n T"], pad: int | None) -> Bool[Tensor, "n T"]:

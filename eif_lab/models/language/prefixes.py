@@ -68,6 +68,10 @@ class TokenTree:
         scores = torch.zeros_like(self.visible, dtype=dtype)
         return scores.masked_fill(~self.visible, torch.finfo(dtype).min).unsqueeze(1)
 
+    def at_places(self, nodes: Float[Tensor, "rows columns d"]) -> Float[Tensor, "n answers d"]:
+        """What a model gives at each text's scored positions, from what it gives at the last columns, or at all."""
+        return nodes[:, -self.scored :].flatten(0, 1)[self.places]
+
     def to(self, device: torch.device | str) -> TokenTree:
         """The same on another device."""
         return dataclasses.replace(
