@@ -18,7 +18,11 @@ from eif_lab.data.task import RELATED
 from eif_lab.desiderata.selection import prepare, unread
 from eif_lab.desiderata.strength import strength_of
 from eif_lab.errors import ConfigError
+from eif_lab.influence.batch import Batch
 from eif_lab.influence.context import measure_context
+from eif_lab.influence.problem import Problem
+from eif_lab.influence.snapshot import Snapshot
+from eif_lab.influence.update import Update
 from eif_lab.learners import imitate
 from eif_lab.perturbations.noise import Noise
 from eif_lab.perturbations.relabel import Relabel
@@ -92,6 +96,24 @@ def test_what_is_read_is_what_reading_all_would_say(classes, engine, perturbatio
     some = measure_influence(net, F.cross_entropy, samples, samples, read=READ, **how)
     assert np.array_equal(np.isnan(some.values), ~READ) and np.array_equal(some["read"].values, READ)
     np.testing.assert_allclose(some.values[READ], whole.values[READ], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("reads", "runs"),
+    [
+        (["110000", "110000"], [(0, 2), (2, 6)]),  # nobody reads the others
+        (["111000", "111100", "111100"], [(0, 4), (4, 6)]),  # one row too many for one stimulus spares two a pass
+        (["100000", "000011"], [(0, 1), (1, 4), (4, 6)]),  # nobody would be spared one
+        (["1" * 100 + "0" * 100, "1" * 200], [(0, 100), (100, 200)]),  # a pass costs less than a hundred rows
+        (["10" * 20 + "0" * 40, "1" * 40 + "0" * 40], [(0, 40), (40, 80)]),
+    ],
+)
+def test_rows_are_read_together_where_a_pass_costs_more_than_the_rows_that_are_too_many(classes, reads, runs):
+    cells = torch.tensor([[cell == "1" for cell in row] for row in reads])
+    rows = Batch(torch.zeros(cells.shape[1], 5), torch.zeros(cells.shape[1], dtype=torch.long))
+    members = torch.arange(len(cells))[:, None]
+    asked = Problem(Snapshot(classes[0], 0), F.cross_entropy, rows, members, rows, {}, Update(), reads=cells)
+    assert [(run.start, run.stop) for run in asked.runs] == runs
 
 
 def test_reading_some_goes_on_from_measured_parts_and_takes_rows(classes):

@@ -18,6 +18,10 @@ from eif_lab.readouts.readout import Readout
 
 GIB = 2**30
 
+ROWS_OF_A_PASS = 4
+"""Rows of probes that take as long as beginning a pass: weights are loaded anew, and what texts share is computed again
+(docs/decisions.md)."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -89,18 +93,35 @@ class Problem:
 
     @property
     def runs(self) -> tuple[slice, ...]:
-        """Rows that the same stimuli are read on, which go through the model without others: all that follow on."""
+        """Rows that follow on and are read together, without others, by whoever reads one of them.
+
+        They are rows that the same stimuli are read on, and rows beside those, where reading a few too many takes less
+        than beginning a pass of their own.
+        """
         every = len(self.probes)
         if self.reads is None:
             return (slice(0, every),)
         starts = 1 + (self.reads[:, 1:] != self.reads[:, :-1]).any(0).nonzero().flatten()
         ends = [0, *starts.tolist(), every]
-        return tuple(slice(*pair) for pair in pairwise(ends))
+        readers, runs = self.reads[:, 0], [slice(0, ends[1])]
+        for start, end in pairwise(ends[1:]):
+            last, own = runs[-1], self.reads[:, start]
+            too_many = (own & ~readers).sum() * (last.stop - last.start) + (readers & ~own).sum() * (end - start)
+            if too_many <= ROWS_OF_A_PASS * (own & readers).sum():
+                readers, runs[-1] = readers | own, slice(last.start, end)
+            else:
+                readers, runs = own, [*runs, slice(start, end)]
+        return tuple(runs)
 
     @property
     def pairs(self) -> int:
         """How many (stimulus, row) are read."""
         return len(self.members) * len(self.probes) if self.reads is None else int(self.reads.sum())
+
+    @property
+    def rows_each(self) -> float:
+        """How many rows a stimulus is read on, on average."""
+        return self.pairs / len(self.members)
 
     def of_stimuli(self, place: slice) -> Problem:
         """The measurement of some of the stimuli."""

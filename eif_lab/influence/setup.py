@@ -23,11 +23,13 @@ class Setup:
         problem: What is measured.
         passes: How the probes go through the model.
         layouts: How stimuli go through it together, each with parameters of its own.
+        rows_each: The problem's, of the whole also where this is a part.
     """
 
     problem: Problem
     passes: Passes
     layouts: Layouts
+    rows_each: float
 
     @classmethod
     def of(cls, problem: Problem, arrangement: Arrangement | None = None) -> Setup:
@@ -38,7 +40,7 @@ class Setup:
             arrangement: How the rows of a pass are laid out; None for the fastest.
         """
         passes = passes_of(problem, arrangement)
-        return cls(problem, passes, Layouts(problem, passes.arrangement.channels_last))
+        return cls(problem, passes, Layouts(problem, passes.arrangement.channels_last), problem.rows_each)
 
     @classmethod
     def checked(cls, problem: Problem) -> Setup:
@@ -67,7 +69,7 @@ class Setup:
         layouts = Layouts(problem, passes.arrangement.channels_last)
         if problem.first_rows.shape[1] == mine.first_rows.shape[1] and problem.samples.is_like(mine.samples):
             layouts = self.layouts.of_other_stimuli(problem)
-        return Setup(problem, passes, layouts).in_one_pass_where_rows_interact()
+        return Setup(problem, passes, layouts, problem.rows_each).in_one_pass_where_rows_interact()
 
     def in_one_pass_where_rows_interact(self) -> Setup:
         """The setup whose probes are read in one pass where a probe's output depends on those beside it."""

@@ -62,6 +62,10 @@ class Snapshot:
             if self.tensors[id(one)][1] is None:
                 self.tensors[id(one)] = one, one.detach().clone()
 
+    def bytes_to_copy(self, parameters: Iterable[Tensor]) -> int:
+        """What `copy_numbers` of these would still take."""
+        return sum(one.nbytes for one in parameters if self.tensors[id(one)][1] is None)
+
     def note(self) -> None:
         """Take the tensors as they are now for unchanged: what was changed was meant to be, and is put back."""
         self.versions = {key: version(tensor) for key, (tensor, _) in self.tensors.items()}

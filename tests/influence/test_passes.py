@@ -159,8 +159,10 @@ def test_only_long_jobs_on_convolutional_networks_are_compiled(net, wide, batch,
     assert not compiled(wide, samples(4, 0))
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "adapter"])
-def test_shared_prefixes_change_nothing(monkeypatch, method):
+@pytest.mark.parametrize(
+    ("method", "engine"), [("full", "auto"), ("lora", "auto"), ("adapter", "auto"), ("full", "loop"), ("lora", "loop")]
+)
+def test_shared_prefixes_change_nothing(monkeypatch, method, engine):
     ids, targets = texts(12, 1)
     ids[:, :3] = ids[0, :3]
     asked = []
@@ -170,7 +172,7 @@ def test_shared_prefixes_change_nothing(monkeypatch, method):
     def measured():
         return measure_influence(
             small_phi3(tied=False), token_loss, texts(3, 0), (ids, targets), method=method, update=SGD,
-            readout=["log_prob", "log_odds", "rank"],
+            readout=["log_prob", "log_odds", "rank"], engine=engine,
         )  # fmt: skip
 
     shared = measured()
@@ -181,6 +183,34 @@ def test_shared_prefixes_change_nothing(monkeypatch, method):
     assert len(asked) == packed
     assert np.abs(plain).max() > 1e-3
     np.testing.assert_allclose(shared, plain, atol=1e-9)
+
+
+def changed_trees(monkeypatch, change):
+    """A model of which trees are read otherwise once its weights are others than at first; and probes that share."""
+    model = small_phi3(tied=False)
+    head, honest = model.language_model.lm_head.weight, CausalLM._tree_logits
+    first = head.detach().clone()
+
+    def read(module, tree):
+        logits = honest(module, tree)
+        return logits if torch.equal(head, first) else change(logits)
+
+    monkeypatch.setattr(CausalLM, "_tree_logits", read)
+    ids, targets = texts(12, 1)
+    ids[:, :3] = ids[0, :3]
+    return model, (ids, targets)
+
+
+@pytest.mark.parametrize("change", [lambda logits: 1.1 * logits, lambda logits: logits + torch.nan])
+def test_a_loop_notices_trees_that_are_read_otherwise_after_an_update(monkeypatch, caplog, change):
+    model, probes = changed_trees(monkeypatch, change)
+    given = model, token_loss, texts(10, 0), probes
+    found = measure_influence(*given, method="full", update=SGD, engine="loop")
+    expected = measure_influence(*given, method="full", update=SGD, engine="reference")
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    noticed = "rows are read as they are" in caplog.text
+    assert noticed or not np.isfinite(change(torch.ones(1))).all()  # of one that diverges rows are read again anyway
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, fields, replace
-from typing import ClassVar
+from dataclasses import asdict, dataclass, fields
+from typing import ClassVar, TypeVar
 
 from eif_lab.influence.engines.engine import ENGINES, Engine, Prepared, Refused
 from eif_lab.influence.engines.loop import Loop
 from eif_lab.influence.setup import Setup
 
 log = logging.getLogger(__name__)
+
+Kind = TypeVar("Kind", bound=Engine)
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Auto(Engine):
             refusals.append(f"not {engine.name}: {reason}")
         raise Refused(self.name, "; ".join(refusals))
 
-    def as_kind(self, kind: type[Engine]) -> Engine:
+    def as_kind(self, kind: type[Kind]) -> Kind:
         """An engine of another kind with the options of this one that it has."""
         names = {field.name for field in fields(kind)}
         return kind(**{name: value for name, value in asdict(self).items() if name in names})
@@ -50,6 +52,4 @@ class Auto(Engine):
     def instead(self, prepared: Prepared, reason: str, of_probes: bool) -> Prepared:
         """``loop``, with the probes in no faster arrangement."""
         log.warning("engine auto: loop in place of %s: %s", prepared.engine.name, reason)
-        passes = prepared.setup.passes
-        setup = replace(prepared.setup, passes=passes.plain(one_pass=passes.one_pass or of_probes))
-        return self.as_kind(Loop).prepare(setup)
+        return self.as_kind(Loop).plainly(prepared.setup, of_probes)

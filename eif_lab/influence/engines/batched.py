@@ -96,7 +96,7 @@ class PreparedChunks(PreparedUpdate):
         super().__init__(engine, setup)
         self.batched, self.layout = engine, layout
         problem = setup.problem
-        self.reader = StimulusReader(setup.passes, layout.sites, problem.pairs / len(problem.members))
+        self.reader = StimulusReader(setup.passes, layout.sites, setup.rows_each)
         self.chunks = layout.chunks(problem, engine.copies(problem), setup.passes.pass_bytes)
         self.stimuli_at_once = self.chunks.size
         self.note = engine.note(problem, layout)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from eif_lab.errors import ConfigError, rule_error
 from eif_lab.influence.problem import Problem
+from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.resources.precision import (
     largest_moves,
     must_be_precise,
@@ -86,8 +87,12 @@ class Prepared(ABC):
         """Readings of the probes before any update: (probes, readouts)."""
         return self.setup.passes.probe_readings(self.setup.passes.base_rows)
 
+    def read_base(self, passes: Passes) -> Tensor:
+        """The base's readings, (rows, columns), taken as those after an update are."""
+        return passes.read_rows({})
+
     def planned_bytes(self) -> int:
-        """About the most that it will hold at once, by what is known without running it; 0 where nothing is."""
+        """About the most that it will hold at once, without running the whole of it; 0 where that is not known."""
         return 0
 
 
@@ -132,9 +137,13 @@ class ReadPlainly(PreparedUpdate):
         """Read once for all learning rates: (probes, readouts)."""
         passes = self.setup.passes
         try:
-            return passes.read(passes.base.model)
+            return passes.probe_readings(self.read_base(passes))
         finally:
             passes.base.restore()
+
+    def read_base(self, passes: Passes) -> Tensor:
+        """Rows as they are."""
+        return passes.read_plainly(passes.base.model)
 
 
 def rest_of(problem: Problem, known: Sequence[Tensor]) -> Problem:

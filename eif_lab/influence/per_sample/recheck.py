@@ -107,6 +107,20 @@ class Recheck:
             few, asked = (few, asked) if problem.reads is None else self.few_rows(diverged[0])
             self.must_diverge(diverged[0], few, rows[diverged[0], few], asked)
 
+    def in_place(self, rows: Tensor) -> None:
+        """Compare what is read of some probes of the first stimulus, whose weights the model has, with them alone.
+
+        Args:
+            rows: (rows, columns), what was read.
+
+        Raises:
+            Disagreement: They differ.
+        """
+        if self.precise:
+            few, asked = self.few_rows(0)
+            alone = self.passes.read_pass(self.problem.model, *self.problem.probes.take(few))
+            self.must_read_alike(self.passes.base_rows[few][asked], alone[asked], rows[few][asked], OFF)
+
     def few_rows(self, index: int) -> tuple[Tensor, Tensor]:
         """Rows that are read again, all where they are read together; and which of them the stimulus is read on."""
         wanted, device = self.problem.rows_of(index), self.members.device

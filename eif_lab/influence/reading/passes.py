@@ -50,8 +50,7 @@ class Passes:
         row_bytes: What reading one row takes, beside the model.
         one_pass: All rows go through the model in one pass, because a row's output depends on the rows beside it.
         kernels: The compiled model; None where passes are not compiled.
-        runs: Rows that follow on and are read together or not at all: no pass goes beyond one. One of all rows where
-            every stimulus is read on all of them.
+        runs: Rows that follow on and are read together or not at all, as the problem has them: no pass goes beyond one.
     """
 
     base: Snapshot
@@ -173,13 +172,13 @@ class Passes:
         if self.one_pass:
             out = read(every)
             return out if wanted is None else out.masked_fill(~wanted.to(out.device)[:, None], torch.nan)
-        runs = [run for run in self.runs or (every,) if wanted is None or wanted[run.start]]
+        runs = [run for run in self.runs or (every,) if wanted is None or wanted[run].any()]
         parts = [torch.cat(list(self.chunks.over(run.stop - run.start, shifted(read, run.start)))) for run in runs]
         if wanted is None:
             return torch.cat(parts)
         out = parts[0].new_full((every.stop, parts[0].shape[1]), torch.nan)
         for run, part in zip(runs, parts):
-            out[run] = part
+            out[run] = part.masked_fill(~wanted[run].to(part.device)[:, None], torch.nan)
         return out
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from torch.utils.flop_counter import flop_registry
 
 from eif_lab.influence.engines.engine import Prepared
 from eif_lab.influence.per_sample.layout import LARGEST_CHUNK
-from eif_lab.influence.reading.passes import Passes
 from eif_lab.influence.resources.memory import peak_bytes
 
 Size = tuple[float, float]
@@ -43,6 +43,9 @@ SEVERAL = 4
 
 FIRST_STEPS = 2
 """Of an update of more steps, that are run."""
+
+FEW_ROWS = 4
+"""Of probes, on which a large model's updates are read while they are timed: a whole pass takes longer than they do."""
 
 
 def addmm_flops(_: Tensor, left: Tensor, right: Tensor, **__: Any) -> int:
@@ -111,17 +114,19 @@ class Rates:
 
     @classmethod
     def measured(cls, parts: Parts, quantity: Quantity, steps: int, row: float, most: int = LARGEST_CHUNK) -> Rates:
-        """From one stimulus and from several on one pass over probes.
+        """From one stimulus and from several, read on some rows in one pass.
 
         Args:
             parts: Smaller measurements.
             quantity: What a call takes.
             steps: Of the update, that are run.
-            row: What reading one row takes (`of_a_row`).
+            row: What reading one row takes.
             most: How many stimuli may be tried; of one alone, what is done for a chunk counts as done for each.
         """
         most = min(most, stimuli_at_once(parts.prepared))
-        read = parts.prepared.setup.passes.size * row * (steps if parts.prepared.setup.problem.trajectory else 1)
+        reads = steps if parts.prepared.setup.problem.trajectory else 1
+        few = parts.of(min(2, most))
+        read = reads * quantity(partial(few.read_base, few.setup.passes))
 
         def taken(stimuli: int, rechecks: bool) -> float:
             part = parts.of(max(stimuli, min(2, most)))
@@ -181,21 +186,23 @@ class Rates:
 
 @dataclass
 class Parts:
-    """Measurements of the first stimuli on one pass over probes, each prepared once, and the base read.
+    """Measurements of the first stimuli on the first probes, each prepared once, and the base read.
 
     Attributes:
         prepared: The whole measurement.
         make: Makes a smaller one.
+        rows: Of probes, that fit into one pass.
     """
 
     prepared: Prepared
     make: Part
+    rows: int
     made: dict[int, Prepared] = field(default_factory=dict)
 
     def of(self, stimuli: int) -> Prepared:
         """The measurement of so many stimuli."""
         if stimuli not in self.made:
-            self.made[stimuli] = self.make(self.prepared, (stimuli, self.prepared.setup.passes.size))
+            self.made[stimuli] = self.make(self.prepared, (stimuli, self.rows))
             self.made[stimuli].before()
         return self.made[stimuli]
 
@@ -205,29 +212,45 @@ def measured_rates(prepared: Prepared, large: bool) -> tuple[Rates, Rates | None
 
     Args:
         prepared: The engine that is to do it.
-        large: Whether the model is so large that operations are counted of one stimulus alone.
+        large: Whether the model is so large that its parts are run no more often, and on no more, than they must be.
     """
     problem, passes, most = prepared.setup.problem, prepared.setup.passes, 1 if large else LARGEST_CHUNK
-    steps, outlines = problem.steps, Parts(prepared, outline_part)
-    row, tried = of_a_row(passes, operations), [steps] if steps <= FIRST_STEPS else range(1, FIRST_STEPS + 1)
+    # in low precision a change stays beside its weight, and what that adds to each row counts as the stimulus's
+    few = large and all(torch.finfo(parameter.dtype).bits >= 32 for parameter in problem.trained.values())
+    rows, steps = min(FEW_ROWS, passes.size) if few else passes.size, problem.steps
+    outlines, tried = (
+        Parts(prepared, outline_part, rows),
+        range(min(steps, FIRST_STEPS - 1), min(steps, FIRST_STEPS) + 1),
+    )
+    whole_passes, read = some_passes(prepared, 1 if large else 3)
+    row = operations(whole_passes) / read
     counted = [Rates.measured(outlines, operations, some, row, most) for some in tried]
     every = counted[-1] if len(counted) == 1 else counted[-1].more_steps(counted[0], steps)
     if problem.members.is_meta:
         return every, None
-    parts = outlines if prepared.engine.outline() is prepared.engine else Parts(prepared, part)
-    timed = Rates.measured(parts, seconds, tried[-1], of_a_row(passes, seconds))
+    parts = outlines if prepared.engine.outline() is prepared.engine else Parts(prepared, part, rows)
+    timed = Rates.measured(parts, seconds, tried[-1], seconds(whole_passes) / read)
     some = counted[-1].stimulus
     return every, timed.of_more_steps(every.stimulus / some if some else 1.0, steps / tried[-1])
 
 
-def of_a_row(passes: Passes, quantity: Quantity) -> float:
-    """What reading one row takes, on average over passes at the beginning, in the middle and at the end."""
-    size, every = passes.size, len(passes.probes)
-    starts = sorted({0, (every - size) // 2, every - size})
-    few = passes.of_other_rows(passes.probes.take(torch.cat([torch.arange(s, s + size) for s in starts])))
-    for start in range(0, len(few.probes), size):
-        few.arranged(slice(start, start + size))  # once for all stimuli
-    return quantity(partial(few.read_rows, {})) / len(few.probes)
+def some_passes(prepared: Prepared, count: int) -> tuple[Callable[[], Tensor], int]:
+    """Some of the passes by which the base is read, spread evenly, and how many rows they have.
+
+    Args:
+        prepared: The measurement.
+        count: How many passes.
+    """
+    passes = prepared.setup.passes
+    runs = passes.runs or (slice(0, len(passes.probes)),)
+    starts = [(start, run.stop) for run in runs for start in range(run.start, run.stop, passes.size)]
+    chosen = {round(place) for place in np.linspace(0, len(starts) - 1, count + 2)[1:-1]}
+    rows = [torch.arange(start, min(start + passes.size, stop)) for start, stop in (starts[i] for i in sorted(chosen))]
+    ends = np.cumsum([len(some) for some in rows]).tolist()
+    few = passes.of_other_rows(
+        passes.probes.take(torch.cat(rows)), runs=tuple(slice(*pair) for pair in pairwise([0, *ends]))
+    )
+    return partial(prepared.read_base, few), ends[-1]
 
 
 def corners(prepared: Prepared) -> list[Size]:

@@ -32,7 +32,7 @@ from eif_lab.influence.setup import Setup
 from eif_lab.influence.snapshot import Snapshot
 from eif_lab.jobs.inputs import Inputs
 from eif_lab.jobs.job import Job
-from eif_lab.jobs.planning.sizes import bytes_of
+from eif_lab.jobs.planning.sizes import is_large
 from eif_lab.readouts.readout import named_readouts
 from eif_lab.results.plan import Plan
 
@@ -46,10 +46,6 @@ SHAPES_AT_ONCE = 4
 """Stimuli that go at once through a model without numbers, of which each operator takes as long as one with few."""
 
 
-MOST_BYTES = 2**26
-"""Of a model that is planned for with all engines; of a larger one as much as takes seconds is found out."""
-
-
 def tuned(job: Job, inputs: Inputs) -> Plan:
     """A measurement through the weights, and the search for its learning rate, for which the model is prepared."""
     problem = measured_problem(job, inputs)
@@ -57,7 +53,7 @@ def tuned(job: Job, inputs: Inputs) -> Plan:
     setup = Setup.of(problem)
     prepared = job.engine.prepare(setup)
     choosing = time.perf_counter() - started
-    meta, large = problem.members.is_meta, bytes_of(inputs.model) > MOST_BYTES
+    meta, large = problem.members.is_meta, is_large(inputs.model)
     measuring = taken(prepared, large)
     search = searched(job, inputs, prepared, measuring) if job.update.learning_rate is None else Plan()
     times = {**search.seconds, "measuring": measuring.seconds}
@@ -97,7 +93,7 @@ def taken(prepared: Prepared, large: bool) -> Taken:
 
     Args:
         prepared: The engine that is to do it.
-        large: Whether the model is so large that its parts are run no more often than they must be.
+        large: As `measured_rates` takes it.
     """
     unknown = prepared.setup.problem.members.is_meta
     if not prepared.engine.exact:
@@ -132,7 +128,7 @@ def searched(job: Job, inputs: Inputs, prepared: Prepared, measuring: Taken) -> 
         members = memberships(len(stimuli), "include", members_of(gauge.stimuli))
         problem = problem_of(replace(job, readout=["log_prob"], trajectory=False), inputs, stimuli, probes, members)
         prepared = engine_for_search(job.engine).prepare(Setup.of(problem))
-        rates = measured_rates(prepared, large=False)
+        rates = measured_rates(prepared, large=is_large(inputs.model))
     counted, timed = rates
     count, yardstick = len(gauge.stimuli), gauge.yardstick
     pairs = count if yardstick is None else int(yardstick.needed.sum())
