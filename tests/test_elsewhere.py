@@ -18,11 +18,8 @@ from eif_lab.data.task import RELATED
 from eif_lab.desiderata.selection import prepare, unread
 from eif_lab.desiderata.strength import strength_of
 from eif_lab.errors import ConfigError
-from eif_lab.influence.batch import Batch
 from eif_lab.influence.context import measure_context
-from eif_lab.influence.problem import Problem
-from eif_lab.influence.snapshot import Snapshot
-from eif_lab.influence.update import Update
+from eif_lab.influence.problem import rows_read, runs_of
 from eif_lab.learners import imitate
 from eif_lab.perturbations.noise import Noise
 from eif_lab.perturbations.relabel import Relabel
@@ -108,12 +105,10 @@ def test_what_is_read_is_what_reading_all_would_say(classes, engine, perturbatio
         (["10" * 20 + "0" * 40, "1" * 40 + "0" * 40], [(0, 40), (40, 80)]),
     ],
 )
-def test_rows_are_read_together_where_a_pass_costs_more_than_the_rows_that_are_too_many(classes, reads, runs):
+def test_rows_are_read_together_where_a_pass_costs_more_than_the_rows_that_are_too_many(reads, runs):
     cells = torch.tensor([[cell == "1" for cell in row] for row in reads])
-    rows = Batch(torch.zeros(cells.shape[1], 5), torch.zeros(cells.shape[1], dtype=torch.long))
-    members = torch.arange(len(cells))[:, None]
-    asked = Problem(Snapshot(classes[0], 0), F.cross_entropy, rows, members, rows, {}, Update(), reads=cells)
-    assert [(run.start, run.stop) for run in asked.runs] == runs
+    assert [(run.start, run.stop) for run in runs_of(cells)] == runs
+    assert rows_read(cells) == sum("1" in row[slice(*run)] and run[1] - run[0] for row in reads for run in runs)
 
 
 def test_reading_some_goes_on_from_measured_parts_and_takes_rows(classes):

@@ -224,8 +224,10 @@ def test_rates_of_parts_make_the_whole_whatever_is_done_for_a_chunk_a_stimulus_a
 
 def test_planning_a_sweep_runs_nothing_writes_nothing_and_counts_once_what_is_made_once(command, monkeypatch):
     monkeypatch.setattr("eif_lab.jobs.run.run_job", lambda *_: pytest.fail("a job ran"))
+    monkeypatch.setattr("eif_lab.commands.run.PATIENCE", -1)
     done = command(nothing, f"-m method=full,lora,prompt plan=true {SMALL}")
     assert done.code == 0, done.err
+    assert "planned 1 of 3 jobs\nplanned 2 of 3 jobs\n" in done.err
     assert done.left == []
     lines = [line for line in done.out.splitlines() if not line.startswith("INFO")]
     assert max(map(len, lines)) <= 100

@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import hydra
@@ -37,6 +38,9 @@ SHOWN_BY_HYDRA = (
     "--resolve",
 )
 """Flags that print something and run no job."""
+
+PATIENCE = 2.0
+"""Seconds of silence while jobs are planned, before the console says how far it is."""
 
 MISTAKES = (ConfigError, HydraException, OmegaConfBaseException, OSError, ValueError)
 
@@ -135,7 +139,12 @@ def print_plan(jobs: Jobs) -> int:
     from eif_lab.console.plans import print_plans
     from eif_lab.jobs.planning.plan import plan_jobs
 
-    plans = list(plan_jobs(jobs))
+    plans, told = [], time.monotonic()
+    for plan in plan_jobs(jobs):
+        plans.append(plan)
+        if len(plans) < len(jobs) and time.monotonic() - told > PATIENCE:
+            print(f"planned {len(plans)} of {len(jobs)} jobs", file=sys.stderr)
+            told = time.monotonic()
     if len(plans) == 1 and plans[0].reason:
         raise ConfigError(plans[0].reason)
     print_plans(plans)

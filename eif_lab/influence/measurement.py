@@ -86,7 +86,8 @@ class Measurement:
         """Influence as (stimuli, steps, probes, readouts), in at least float32.
 
         Where stimuli turn out to be otherwise together than alone, ``auto`` has all of them measured anew by ``loop``,
-        and what was handed on before must be what that finds.
+        and ``loop`` has so where texts are otherwise with shared beginnings; what was handed on before must be what that
+        finds.
 
         Args:
             update: The recipe of the problem, at any learning rate.

@@ -93,25 +93,8 @@ class Problem:
 
     @property
     def runs(self) -> tuple[slice, ...]:
-        """Rows that follow on and are read together, without others, by whoever reads one of them.
-
-        They are rows that the same stimuli are read on, and rows beside those, where reading a few too many takes less
-        than beginning a pass of their own.
-        """
-        every = len(self.probes)
-        if self.reads is None:
-            return (slice(0, every),)
-        starts = 1 + (self.reads[:, 1:] != self.reads[:, :-1]).any(0).nonzero().flatten()
-        ends = [0, *starts.tolist(), every]
-        readers, runs = self.reads[:, 0], [slice(0, ends[1])]
-        for start, end in pairwise(ends[1:]):
-            last, own = runs[-1], self.reads[:, start]
-            too_many = (own & ~readers).sum() * (last.stop - last.start) + (readers & ~own).sum() * (end - start)
-            if too_many <= ROWS_OF_A_PASS * (own & readers).sum():
-                readers, runs[-1] = readers | own, slice(last.start, end)
-            else:
-                readers, runs = own, [*runs, slice(start, end)]
-        return tuple(runs)
+        """Rows that are read together or not at all: all, or as `runs_of` has them."""
+        return (slice(0, len(self.probes)),) if self.reads is None else runs_of(self.reads)
 
     @property
     def pairs(self) -> int:
@@ -119,9 +102,14 @@ class Problem:
         return len(self.members) * len(self.probes) if self.reads is None else int(self.reads.sum())
 
     @property
+    def rows_read(self) -> int:
+        """How many rows go through the model after an update, over all stimuli."""
+        return self.pairs if self.reads is None else rows_read(self.reads)
+
+    @property
     def rows_each(self) -> float:
-        """How many rows a stimulus is read on, on average."""
-        return self.pairs / len(self.members)
+        """How many of them a stimulus has, on average."""
+        return self.rows_read / len(self.members)
 
     def of_stimuli(self, place: slice) -> Problem:
         """The measurement of some of the stimuli."""
@@ -135,3 +123,28 @@ class Problem:
     def first(self, stimuli: int, rows: int) -> Problem:
         """The same measurement of the first stimuli and rows of probes alone, each read on all of these."""
         return replace(self, members=self.members[:stimuli], probes=self.probes.take(slice(rows)), reads=None)
+
+
+def runs_of(reads: Bool[Tensor, "stimuli rows"]) -> tuple[slice, ...]:
+    """Rows that follow on and are read together, without others, by whoever reads one of them.
+
+    They are rows that the same stimuli are read on, and rows beside those, where reading a few too many takes less than
+    beginning a pass of their own.
+    """
+    starts = 1 + (reads[:, 1:] != reads[:, :-1]).any(0).nonzero().flatten()
+    ends = [0, *starts.tolist(), reads.shape[1]]
+    readers, runs = reads[:, 0], [slice(0, ends[1])]
+    for start, end in pairwise(ends[1:]):
+        last, own = runs[-1], reads[:, start]
+        too_many = (own & ~readers).sum() * (last.stop - last.start) + (readers & ~own).sum() * (end - start)
+        if too_many <= ROWS_OF_A_PASS * (own & readers).sum():
+            readers, runs[-1] = readers | own, slice(last.start, end)
+        else:
+            readers = own
+            runs.append(slice(start, end))
+    return tuple(runs)
+
+
+def rows_read(reads: Bool[Tensor, "stimuli rows"]) -> int:
+    """How many rows go through the model where stimuli are read on these, those that are too many among them."""
+    return sum(int(reads[:, run].any(1).sum()) * (run.stop - run.start) for run in runs_of(reads))

@@ -201,16 +201,37 @@ def changed_trees(monkeypatch, change):
     return model, (ids, targets)
 
 
-@pytest.mark.parametrize("change", [lambda logits: 1.1 * logits, lambda logits: logits + torch.nan])
-def test_a_loop_notices_trees_that_are_read_otherwise_after_an_update(monkeypatch, caplog, change):
+@pytest.mark.parametrize("unscored", [False, True], ids=["all scored", "one never finite"])
+@pytest.mark.parametrize(
+    "change", [lambda logits: 1.1 * logits, lambda logits: logits + torch.nan], ids=["more", "NaN"]
+)
+def test_a_loop_notices_trees_that_are_read_otherwise_after_an_update(monkeypatch, caplog, change, unscored):
     model, probes = changed_trees(monkeypatch, change)
+    if unscored:
+        probes[1][4] = -100  # whose log-odds are infinite before and after
     given = model, token_loss, texts(10, 0), probes
+    how = {"method": "full", "update": SGD, "readout": ["log_prob", "log_odds"]}
+    found = measure_influence(*given, engine="loop", **how)
+    assert "rows are read as they are" in caplog.text
+    expected = measure_influence(*given, engine="reference", **how)
+    assert np.nanmax(np.abs(expected)) > 1e-3
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_what_diverges_for_a_tree_alone_is_read_as_it_is(monkeypatch):
+    """Of the stimuli that are not read again."""
+    seen = []
+
+    def diverge_later(logits):
+        seen.append(logits)
+        return logits if len(seen) < 6 else logits + torch.nan
+
+    model, probes = changed_trees(monkeypatch, diverge_later)
+    given = model, token_loss, texts(8, 0), probes
     found = measure_influence(*given, method="full", update=SGD, engine="loop")
     expected = measure_influence(*given, method="full", update=SGD, engine="reference")
-    assert np.abs(expected).max() > 1e-3
+    assert len(seen) >= 8
     np.testing.assert_allclose(found, expected, atol=1e-9)
-    noticed = "rows are read as they are" in caplog.text
-    assert noticed or not np.isfinite(change(torch.ones(1))).all()  # of one that diverges rows are read again anyway
 
 
 @pytest.mark.parametrize(

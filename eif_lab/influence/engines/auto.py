@@ -51,5 +51,8 @@ class Auto(Engine):
 
     def instead(self, prepared: Prepared, reason: str, of_probes: bool) -> Prepared:
         """``loop``, with the probes in no faster arrangement."""
+        loop = self.as_kind(Loop)
+        if isinstance(prepared.engine, Loop):
+            return loop.instead(prepared, reason, of_probes)
         log.warning("engine auto: loop in place of %s: %s", prepared.engine.name, reason)
-        return self.as_kind(Loop).plainly(prepared.setup, of_probes)
+        return loop.plainly(prepared.setup, of_probes)

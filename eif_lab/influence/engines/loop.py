@@ -49,27 +49,30 @@ class Loop(Engine):
         return PreparedLoop(self, setup)
 
     def instead(self, prepared: Prepared, reason: str, of_probes: bool) -> Prepared:
-        """With the probes in no faster arrangement."""
+        """With rows of probes read as they are."""
         log.warning("engine %s: rows are read as they are: %s", self.name, reason)
-        return self.plainly(prepared.setup, of_probes)
+        return self.plainly(prepared.setup, one_pass=False)
 
     def plainly(self, setup: Setup, one_pass: bool) -> Prepared:
         """Prepared so that rows of probes are read as they are.
 
         Args:
             setup: What is measured.
-            one_pass: Whether all of them must go through the model at once.
+            one_pass: Whether all of them must go through the model at once, also where a trial does not show it.
         """
-        passes = setup.passes
-        return self.prepare(replace(setup, passes=passes.plain(one_pass=passes.one_pass or one_pass)))
+        plain = replace(setup, passes=setup.passes.plain(one_pass=setup.passes.one_pass or one_pass))
+        return self.prepare(plain.in_one_pass_where_rows_interact())
 
 
 class PreparedLoop(ReadPlainly):
     """One stimulus after the other, on the model itself.
 
     Attributes:
+        checked_of: Of how many stimuli one is read again.
         shares: Whether probes are read with their common beginnings computed once; else rows as they are.
     """
+
+    checked_of = AT_ONCE
 
     def __init__(self, engine: Loop, setup: Setup) -> None:
         super().__init__(engine, setup)
@@ -123,10 +126,14 @@ class PreparedLoop(ReadPlainly):
             Disagreement: They are then read otherwise.
         """
         passes = self.setup.passes
-        if self.shares:
-            rows = passes.read_rows({}, wanted)
-            if bool((rows if wanted is None else rows[wanted.to(rows.device)]).isfinite().all()):
-                if recheck:
-                    recheck.in_place(rows)
-                return rows
-        return passes.read_plainly(passes.base.model, wanted)  # of one that diverged nothing is computed for others
+        if not self.shares:
+            return passes.read_plainly(passes.base.model, wanted)
+        rows = passes.read_rows({}, wanted)
+        if recheck:
+            recheck.in_place(rows)
+        broken = (passes.base_rows.isfinite() & ~rows.isfinite()).any(1)
+        if wanted is not None:
+            broken &= wanted.to(broken.device)
+        if broken.any():  # of what diverges for one text, nothing is to be seen by others
+            rows = torch.where(broken[:, None], passes.read_plainly(passes.base.model, wanted), rows)
+        return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 import torch
@@ -24,8 +24,8 @@ class Reference(Engine):
     name: ClassVar[str] = "reference"
 
     def prepared(self, setup: Setup) -> Prepared:
-        """Prepare without a trial: nothing has to be found out."""
-        return PreparedFits(self, setup)
+        """Prepare without a trial: nothing has to be found out, and rows are read as they are."""
+        return PreparedFits(self, replace(setup, passes=setup.passes.plain(setup.passes.one_pass)))
 
     def outline(self) -> Engine:
         """The loop: the trainer knows no meta device."""

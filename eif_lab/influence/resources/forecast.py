@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -132,7 +133,7 @@ class Rates:
             part = parts.of(max(stimuli, min(2, most)))
             return quantity(partial(run, part, steps, rechecks, stimuli)) - read * stimuli
 
-        one = taken(1, rechecks=stimuli_at_once(parts.prepared) == 1)
+        one = taken(1, rechecks=stimuli_at_once(parts.prepared) == parts.prepared.checked_of)
         if most == 1:
             return cls(0.0, 0.0, max(0.0, one), row)
         several = min(most, max(SEVERAL, int(LONGEST / (one + read))) if quantity is seconds else 2)
@@ -242,10 +243,12 @@ def some_passes(prepared: Prepared, count: int) -> tuple[Callable[[], Tensor], i
         count: How many passes.
     """
     passes = prepared.setup.passes
-    runs = passes.runs or (slice(0, len(passes.probes)),)
+    every = len(passes.probes)
+    runs = passes.runs or (slice(0, every),)
     starts = [(start, run.stop) for run in runs for start in range(run.start, run.stop, passes.size)]
-    chosen = {round(place) for place in np.linspace(0, len(starts) - 1, count + 2)[1:-1]}
-    rows = [torch.arange(start, min(start + passes.size, stop)) for start, stop in (starts[i] for i in sorted(chosen))]
+    middles = np.linspace(0, every - 1, count + 2)[1:-1]
+    chosen = sorted({bisect([start for start, _ in starts], middle) - 1 for middle in middles})
+    rows = [torch.arange(start, min(start + passes.size, stop)) for start, stop in (starts[i] for i in chosen)]
     ends = np.cumsum([len(some) for some in rows]).tolist()
     few = passes.of_other_rows(
         passes.probes.take(torch.cat(rows)), runs=tuple(slice(*pair) for pair in pairwise([0, *ends]))
@@ -294,7 +297,7 @@ def amounts(prepared: Prepared) -> tuple[int, int, int, int]:
     """What `Rates.of` takes."""
     problem = prepared.setup.problem
     reads = problem.steps if problem.trajectory else 1
-    return len(problem.members), reads * problem.pairs, len(problem.probes), stimuli_at_once(prepared)
+    return len(problem.members), reads * problem.rows_read, len(problem.probes), stimuli_at_once(prepared)
 
 
 def operations(call: Callable[[], Any]) -> int:

@@ -16,7 +16,7 @@ from eif_lab.influence.batch import Batch, device_of
 from eif_lab.influence.engines import exact_engines
 from eif_lab.influence.engines.engine import Prepared
 from eif_lab.influence.measurement import engine_for_search, memberships
-from eif_lab.influence.problem import GIB, Problem
+from eif_lab.influence.problem import GIB, Problem, rows_read
 from eif_lab.influence.resources.forecast import (
     Rates,
     amounts,
@@ -131,7 +131,7 @@ def searched(job: Job, inputs: Inputs, prepared: Prepared, measuring: Taken) -> 
         rates = measured_rates(prepared, large=is_large(inputs.model))
     counted, timed = rates
     count, yardstick = len(gauge.stimuli), gauge.yardstick
-    pairs = count if yardstick is None else int(yardstick.needed.sum())
+    pairs = count if yardstick is None else rows_read(torch.from_numpy(yardstick.needed))
     tried = TRIALS if prepared.setup.problem.steps == 1 else TRIALS_OF_MANY
     trials = count, pairs, len(probes), prepared.stimuli_at_once, tried
     return Plan(
