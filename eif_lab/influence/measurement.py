@@ -85,9 +85,9 @@ class Measurement:
     ) -> np.ndarray:
         """Influence as (stimuli, steps, probes, readouts), in at least float32.
 
-        Where stimuli turn out to be otherwise together than alone, ``auto`` has all of them measured anew by ``loop``,
-        and ``loop`` has so where texts are otherwise with shared beginnings; what was handed on before must be what that
-        finds.
+        Where stimuli turn out to be otherwise together than alone, ``auto`` has all of them measured anew by ``loop``;
+        and so does ``loop`` where texts are read otherwise with their beginnings shared. What was handed on before must
+        be what that finds.
 
         Args:
             update: The recipe of the problem, at any learning rate.
