@@ -55,9 +55,9 @@ class Prepared(ABC):
         engine: The engine, never ``auto``.
         setup: What is measured, and how it goes through the model.
         stimuli_at_once: How many stimuli it takes at once.
-        checked_of: Of how many one is done again alone, where it takes one at once.
+        checked_of: Of how many stimuli one is read again, where it takes one at once.
         note: What a user should know of how it does this problem; empty where there is nothing.
-        rechecks: Whether an engine that takes stimuli together does one of each chunk again alone.
+        rechecks: Whether one stimulus of each chunk is done, or read, again alone.
     """
 
     stimuli_at_once: int = 1

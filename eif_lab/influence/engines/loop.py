@@ -102,7 +102,8 @@ class PreparedLoop(ReadPlainly):
     def readings(self, problem: Problem) -> Iterator[Tensor]:
         """Readings after the update on each stimulus, one by one."""
         passes, optimizer = self.setup.passes, problem.update.make_optimizer(problem.trained.values())
-        self.before()  # is read now, while the model is the base
+        if self.shares:
+            self.before()  # is read now, while the model is the base
 
         def some(place: slice) -> Tensor:
             part = problem.of_stimuli(place)

@@ -219,10 +219,8 @@ def measured_rates(prepared: Prepared, large: bool) -> tuple[Rates, Rates | None
     # in low precision a change stays beside its weight, and what that adds to each row counts as the stimulus's
     few = large and all(torch.finfo(parameter.dtype).bits >= 32 for parameter in problem.trained.values())
     rows, steps = min(FEW_ROWS, passes.size) if few else passes.size, problem.steps
-    outlines, tried = (
-        Parts(prepared, outline_part, rows),
-        range(min(steps, FIRST_STEPS - 1), min(steps, FIRST_STEPS) + 1),
-    )
+    outlines = Parts(prepared, outline_part, rows)
+    tried = [steps] if steps <= FIRST_STEPS else range(1, FIRST_STEPS + 1)
     whole_passes, read = some_passes(prepared, 1 if large else 3)
     row = operations(whole_passes) / read
     counted = [Rates.measured(outlines, operations, some, row, most) for some in tried]
