@@ -252,7 +252,8 @@ docs/two_by_two.png: outputs/figures/two-by-two.png
 
 docs/two_by_two_smollm2.png: outputs/real/full/claims.md # not among `pictures`: it takes an hour and a half
 	$(call SHRINK,$(<D)/two-by-two.png)
-docs/attribution.png: # not among `pictures`: draw it after `make attribution`, which takes an hour
+
+docs/attribution.png: $(wildcard outputs/attribution/figure.png) # not among `pictures`: draw it after `make attribution`
 	$(call SHRINK,outputs/attribution/figure.png)
 # --- End of the pictures -----------------------------------------------------------------------------------------
 
