@@ -83,16 +83,20 @@ def classes():
 READ = np.array([[i == j or j in (2, 3) for j in range(6)] for i in range(6)])
 """Each sample is read on itself and on two others."""
 
+NEARLY_ALL = np.array([[(i, j) not in ((0, 1), (3, 5)) for j in range(6)] for i in range(6)])
+"""Two cells are not read, and are in a pass with those that are."""
+
 
 @pytest.mark.parametrize("engine", ["factored", "stacked", "loop", "reference", "first_order"])
 @pytest.mark.parametrize("perturbation", ["include", "exclude"])
-def test_what_is_read_is_what_reading_all_would_say(classes, engine, perturbation):
+@pytest.mark.parametrize("read", [READ, NEARLY_ALL], ids=["few", "nearly all"])
+def test_what_is_read_is_what_reading_all_would_say(classes, engine, perturbation, read):
     net, samples = classes
     how = {"engine": engine, "perturbation": perturbation, "update": {"learning_rate": 0.1, "steps": 2}}
     whole = measure_influence(net, F.cross_entropy, samples, samples, **how)
-    some = measure_influence(net, F.cross_entropy, samples, samples, read=READ, **how)
-    assert np.array_equal(np.isnan(some.values), ~READ) and np.array_equal(some["read"].values, READ)
-    np.testing.assert_allclose(some.values[READ], whole.values[READ], atol=1e-6)
+    some = measure_influence(net, F.cross_entropy, samples, samples, read=read, **how)
+    assert np.array_equal(np.isnan(some.values), ~read) and np.array_equal(some["read"].values, read)
+    np.testing.assert_allclose(some.values[read], whole.values[read], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +106,7 @@ def test_what_is_read_is_what_reading_all_would_say(classes, engine, perturbatio
         (["111000", "111100", "111100"], [(0, 4), (4, 6)]),  # one row too many for one stimulus spares two a pass
         (["100000", "000011"], [(0, 1), (1, 4), (4, 6)]),  # nobody would be spared one
         (["1" * 100 + "0" * 100, "1" * 200], [(0, 100), (100, 200)]),  # a pass costs less than a hundred rows
+        (["101111", "111111", "111111"], [(0, 6)]),
         (["10" * 20 + "0" * 40, "1" * 40 + "0" * 40], [(0, 40), (40, 80)]),
     ],
 )

@@ -66,11 +66,10 @@ class CausalLM(nn.Module):
         return tree.at_places(self.language_model.base_model(**self._reads(tree)).last_hidden_state)
 
     def _reads(self, tree: TokenTree) -> dict[str, Any]:
-        mask = tree.mask(self.language_model.dtype)
         return {
             "input_ids": tree.token_ids,
             "position_ids": tree.position_ids,
-            "attention_mask": mask,
+            "attention_mask": tree.mask(self.language_model.dtype),
             "use_cache": False,
         }
 
